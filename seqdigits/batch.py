@@ -1,0 +1,111 @@
+"""The contract between the rooms: Batch, Outputs, Reading.
+
+Letters used in all shapes: B batch, H W C image, L positions, K classes, N numbers in one image, h w cells of a grid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from flax import struct
+from jax import Array
+
+NO_DIGIT = 10
+"""The class that fills the positions after the last digit."""
+
+Variables = dict
+"""Flax variable collections: params, batch_stats, input_stats."""
+
+
+class Batch(struct.PyTreeNode):
+    """Images and what stands in them.
+
+    Attributes:
+      image: u8 [B, H, W, C], 0..255.
+      digits: i32 [B, L], 0..9, and NO_DIGIT after the last one.
+      boxes: f32 [B, L, 4], of each digit, cxcywh in pixels of `image`; zeros where NO_DIGIT.
+      index: i32 [B], which example; -1 = padding. A padded row holds example 0, so that it is valid in every room, and
+        is kept out of every sum by `mask`.
+    """
+
+    image: Array
+    digits: Array
+    boxes: Array
+    index: Array
+
+    @property
+    def mask(self) -> Array:
+        """bool [B], False on padding."""
+        return self.index >= 0
+
+
+class Outputs(struct.PyTreeNode):
+    """What a model says; each part None where the model has no such head.
+
+    Attributes:
+      digit_logits: f32 [B, L, K], K = 10, or 11 with NO_DIGIT.
+      box: f32 [B, 4], of the whole sequence, cxcywh in pixels. A dense reader puts the training set's mean box here: it
+        counts where the reader finds no digit.
+      cell_logits: f32 [B, h, w, 11], for each cell of the dense reader the digit whose centre it holds, or NO_DIGIT.
+      cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
+    """
+
+    digit_logits: Array | None = None
+    box: Array | None = None
+    cell_logits: Array | None = None
+    cell_boxes: Array | None = None
+
+
+class Reading(struct.PyTreeNode):
+    """What a person gets, from any model: N numbers, best first.
+
+    Attributes:
+      length: i32 [B, N], digits found. It may exceed L: then the reading is wrong, never cut to fit.
+      digits: i32 [B, N, L], NO_DIGIT where there is none.
+      digit_confidence: f32 [B, N, L], 0..1.
+      digit_boxes: f32 [B, N, L, 4] cxcywh in pixels, or None.
+      confidence: f32 [B, N], 0..1, the product over the positions, the ending included.
+      box: f32 [B, N, 4], cxcywh in pixels, or None.
+    """
+
+    length: Array
+    digits: Array
+    digit_confidence: Array
+    confidence: Array
+    digit_boxes: Array | None = None
+    box: Array | None = None
+
+
+def encode(text: str, length: int) -> np.ndarray:
+    """The digits of a string as i32 [length], NO_DIGIT after the last one.
+
+    >>> encode("407", 5).tolist()
+    [4, 0, 7, 10, 10]
+
+    Raises:
+      ValueError: `text` holds something else than digits, or more than `length` of them.
+    """
+    if not (text == "" or (text.isascii() and text.isdigit())) or len(text) > length:
+        raise ValueError(f"{text!r} is not a string of at most {length} digits")
+    digits = np.full(length, NO_DIGIT, np.int32)
+    digits[: len(text)] = [int(c) for c in text]
+    return digits
+
+
+def decode(digits: np.ndarray) -> str:
+    """The string of i32 [L] digits; "-" for a NO_DIGIT that stands before a digit.
+
+    >>> decode(np.array([4, 0, 7, 10, 10])), decode(np.array([4, 10, 7]))
+    ('407', '4-7')
+    """
+    return "".join("-" if d == NO_DIGIT else str(int(d)) for d in digits).rstrip("-")
+
+
+def pad_rows(rows: np.ndarray, size: int) -> np.ndarray:
+    """i32 [b] filled up with -1 to [size], `size` >= b.
+
+    >>> pad_rows(np.array([3, 4], np.int32), 4).tolist()
+    [3, 4, -1, -1]
+    """
+    padded = np.full(size, -1, np.int32)
+    padded[: len(rows)] = rows
+    return padded

@@ -1,0 +1,175 @@
+"""Single digits of 28x28 pixels: where they come from, and which split each belongs to.
+
+No digit is in two splits, and whatever is made of digits is made of those of one split: so no example shares a digit
+with another split's.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seqdigits.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+SIZE = 28
+
+
+@dataclass(frozen=True)
+class DigitSet:
+    """How many digits a set has, and how they are split; known without opening a file.
+
+    Attributes:
+      pool: digits to train and validate on, in file order.
+      test: test digits.
+      validation: how many of the pool are held out for validation when the config says nothing else.
+      validation_first: whether those are the first of the pool, or the last.
+    """
+
+    pool: int
+    test: int
+    validation: int
+    validation_first: bool
+
+    def slices(self, validation: int) -> dict[str, slice]:
+        """Where each split lies in pool + test; `validation` = 0 is the set's own number."""
+        held = validation or self.validation
+        everything = self.pool + self.test
+        if self.validation_first:
+            return {
+                "train": slice(held, self.pool),
+                "validation": slice(0, held),
+                "test": slice(self.pool, everything),
+            }
+        return {
+            "train": slice(0, self.pool - held),
+            "validation": slice(self.pool - held, self.pool),
+            "test": slice(self.pool, everything),
+        }
+
+
+DIGITS = {
+    # 1,797 digits of 43 people (Alpaydin and Kaynak 1998), bundled with scikit-learn. Neighbours in the file are by one
+    # writer, so 70 / 15 / 15% in file order are mostly other writers.
+    "uci": DigitSet(pool=1527, test=270, validation=270, validation_first=False),
+    # LeCun, Cortes, Burges 1998. The first 5,000 of the training file are validation.
+    "mnist": DigitSet(pool=60_000, test=10_000, validation=5_000, validation_first=True),
+}
+
+MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+
+
+def num_digits(name: str, split: str, validation: int) -> int:
+    """Digits in a split, without opening a file.
+
+    >>> [num_digits("mnist", s, 0) for s in SPLITS], [num_digits("uci", s, 0) for s in SPLITS]
+    ([55000, 5000, 10000], [1257, 270, 270])
+    """
+    part = DIGITS[name].slices(validation)[split]
+    return part.stop - part.start
+
+
+def load(name: str, split: str, *, validation: int, folder: str, url: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the digits of one split.
+
+    Args:
+      name: a key of DIGITS.
+      split: one of SPLITS.
+      validation: digits held out for validation, 0 = the set's own number.
+      folder: where data files lie, MNIST's in its subfolder `mnist`; "" = see `data_folder`.
+      url: address of the folder that MNIST's files are downloaded from when they are missing.
+
+    Returns:
+      images u8 [N, 28, 28], 0 = background, and labels i32 [N], 0..9.
+
+    Raises:
+      UserError: a file is damaged, or missing and not to be downloaded.
+    """
+    images, labels = _uci() if name == "uci" else _mnist(data_folder(folder) / "mnist", url)
+    part = DIGITS[name].slices(validation)[split]
+    return images[part], labels[part]
+
+
+def data_folder(folder: str) -> Path:
+    """`folder`, or where it is empty $SEQDIGITS_DATA, or ~/.cache/seqdigits."""
+    return Path(folder or os.environ.get("SEQDIGITS_DATA") or "~/.cache/seqdigits").expanduser()
+
+
+def _uci() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits  # takes a second, and MNIST does not need it
+
+    digits = load_digits()
+    return enlarge(digits.images.astype(np.int64)), digits.target.astype(np.int32)
+
+
+def enlarge(small: np.ndarray) -> np.ndarray:
+    """Brings i64 [N, 8, 8] with values 0..16 to u8 [N, 28, 28]: bilinear to 20x20, as large as MNIST's, in the middle.
+
+    Integer arithmetic only, so that the pixels are the same on every machine.
+    """
+    # The centre of pixel i of 20 lies at (i + 0.5) * 8/20 - 0.5 = (4i - 3) / 10 of the 8: weights in tenths.
+    at = 4 * np.arange(20) - 3
+    low, tenths = at // 10, at % 10
+    first, second = np.clip(low, 0, 7), np.clip(low + 1, 0, 7)
+    rows = small[:, first, :] * (10 - tenths)[:, None] + small[:, second, :] * tenths[:, None]
+    both = rows[:, :, first] * (10 - tenths) + rows[:, :, second] * tenths
+    pixels = (both * 255 + 800) // 1600  # 16 * 10 * 10 is full ink; + half, to round
+    return np.pad(pixels, ((0, 0), (4, 4), (4, 4))).astype(np.uint8)
+
+
+def _mnist(folder: Path, url: str) -> tuple[np.ndarray, np.ndarray]:
+    parts = []
+    for kind, magic, header in (("images-idx3", 2051, 16), ("labels-idx1", 2049, 8)):
+        for part in ("train", "t10k"):
+            name = f"{part}-{kind}-ubyte.gz"
+            data = gzip.decompress(_fetch(folder, name, url))
+            if int.from_bytes(data[:4], "big") != magic:  # cannot happen while the SHA-256 above is right
+                raise UserError(f"{folder / name} is not an IDX file of MNIST")
+            parts.append(np.frombuffer(data, np.uint8, offset=header))
+    images = np.concatenate(parts[:2]).reshape(-1, SIZE, SIZE)
+    return images, np.concatenate(parts[2:]).astype(np.int32)
+
+
+def _fetch(folder: Path, name: str, url: str) -> bytes:
+    """The bytes of one MNIST file, downloaded to `folder` if it is not there, SHA-256 checked always."""
+    path = folder / name
+    if not path.exists():
+        _download(path, f"{url.rstrip('/')}/{name}", MNIST_FILES[name])
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise UserError(f"{path} cannot be read: {e.strerror}. Make it readable, or name another data.folder.") from e
+    found = hashlib.sha256(data).hexdigest()
+    if found != MNIST_FILES[name]:
+        raise UserError(
+            f"{path} is damaged or not MNIST's: {len(data):,} bytes with SHA-256 {found[:12]}..., expected "
+            f"{MNIST_FILES[name][:12]}.... Delete it and run again to download it, or put the right file there."
+        )
+    return data
+
+
+def _download(path: Path, url: str, sha256: str) -> None:
+    import pooch
+    import requests
+
+    print(f"{path} is missing; downloading {url}", flush=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pooch.retrieve(url, known_hash=f"sha256:{sha256}", fname=path.name, path=path.parent, progressbar=True)
+    except (OSError, ValueError, requests.exceptions.RequestException) as e:
+        raise UserError(
+            f"{path} is missing and could not be downloaded from {url}: {str(e)[:300]}\n"
+            f"Put MNIST's four files ({', '.join(MNIST_FILES)}) into {path.parent}, or name another place: the "
+            "environment variable SEQDIGITS_DATA or --config.data.folder=DIR (files in DIR/mnist), or a mirror: "
+            "--config.data.url=URL. Without MNIST: --config.data.digits=uci."
+        ) from e

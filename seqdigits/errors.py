@@ -1,0 +1,9 @@
+"""The error that a person's input can cause: a message, never a traceback."""
+
+
+class UserError(Exception):
+    """Names what is wrong (key, value), what is allowed, and the cure.
+
+    `python -m seqdigits.*` prints it as one `error: ...` and exits with 2. Everything else is a defect of ours and keeps
+    its traceback.
+    """

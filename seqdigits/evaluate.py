@@ -1,0 +1,208 @@
+"""Exact evaluation of a split, every example once; during training, at its end, and of a saved checkpoint alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+from seqdigits import checkpoint, metrics, pictures
+from seqdigits.batch import Batch, Reading, Variables
+from seqdigits.config import validate
+from seqdigits.data import sources
+from seqdigits.data.digits import SPLITS
+from seqdigits.errors import UserError
+from seqdigits.interrupt import Stop, Stopped
+from seqdigits.models.build import build, init_variables
+from seqdigits.parallel import Devices
+from seqdigits.steps import Steps
+from seqdigits.writers import duration, write_atomically
+
+TRAIN_LIMIT = 10_000
+"""The training figure is of training examples 0..9,999."""
+
+
+class Evaluator:
+    """Evaluates one split, again and again, compiled once."""
+
+    def __init__(self, steps: Steps, source: sources.Source, devices: Devices, arrays: dict[str, jax.Array] | None = None):
+        """`arrays`: the source's, if they are on the devices already."""
+        self._steps = steps
+        self._source = source
+        self._devices = devices
+        self._arrays = devices.replicate(source.arrays) if arrays is None else arrays
+        self._count = devices.jit(partial(self._add, steps, source))
+        self._read = devices.jit(partial(steps.read, source=source))
+        self._shapes: Any = None
+
+    def figures(self, variables: Variables, limit: int | None, label: str, stop: Stop | None = None) -> dict[str, Any]:
+        """All figures over the first `limit` examples (None = all).
+
+        `label` stands in the progress line of what takes long.
+
+        Raises:
+          Stopped: `stop` was set before the end.
+        """
+        total, done, began = self._source.count(limit), 0, time.monotonic()
+        said = began
+        counted = self._zero(variables)
+        for host in self._hosts(limit):
+            if stop is not None and stop.is_set():
+                raise Stopped
+            counted = self._count(counted, variables, self._arrays, host)
+            jax.block_until_ready(counted)
+            done = min(done + self._batch_size, total)
+            now = time.monotonic()
+            if now - said > 10 and done < total:
+                rate = done / (now - began)
+                print(f"  {label}: {done:,} of {total:,}, {rate:,.0f} images/s, {duration((total - done) / rate)} left", flush=True)
+                said = now
+        outputs = self._shapes[1]
+        figures = metrics.summarize(
+            jax.device_get(counted), localizes=outputs.box is not None, has_logits=outputs.digit_logits is not None
+        )
+        if figures["examples"] != total:
+            raise AssertionError(f"evaluation counted {figures['examples']} of {total} examples")
+        return figures
+
+    def sheet(self, variables: Variables) -> Image.Image:
+        """Right and wrong examples, out of the first few hundred."""
+        rows: list[tuple[Batch, Reading]] = []
+        for host in self._hosts(min(400, self._source.spec.num_examples or 400)):
+            batch, _, reading = self._read(variables, self._arrays, host)
+            rows.append(jax.device_get((batch, reading)))
+        batch, reading = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+        return pictures.sheet(batch, reading)
+
+    @property
+    def _batch_size(self) -> int:
+        return self._steps.config.evaluate.batch_size
+
+    def _hosts(self, limit: int | None) -> Iterator[dict[str, jax.Array]]:
+        return (self._devices.split(host) for host in self._source.all(self._batch_size, limit))
+
+    def _zero(self, variables: Variables) -> metrics.Tally:
+        if self._shapes is None:
+            host = {name: jax.ShapeDtypeStruct((1,), np.int32) for name in ("index", "position")}
+            self._shapes = jax.eval_shape(partial(self._steps.read, source=self._source), variables, self._arrays, host)
+        shapes = jax.eval_shape(metrics.tally, *self._shapes)
+        return self._devices.replicate(metrics.zeros_like(shapes))
+
+    @staticmethod
+    def _add(
+        steps: Steps, source: sources.Source, counted: metrics.Tally, variables: Variables, arrays: Any, host: Any
+    ) -> metrics.Tally:
+        return counted.merge(steps.evaluate(variables, arrays, host, source))
+
+
+def limit_of(source: sources.Source, split: str) -> int | None:
+    """How many examples of a split a whole evaluation counts: of train the first 10,000, else all."""
+    return min(TRAIN_LIMIT, source.spec.num_examples or TRAIN_LIMIT) if split == "train" else None
+
+
+def write_report(
+    workdir: Path, split: str, figures: dict[str, Any], sheet: Image.Image, about: dict[str, Any]
+) -> None:
+    """Writes `W/evaluation/SPLIT.json` and `SPLIT.png`."""
+    where = workdir / "evaluation"
+    where.mkdir(parents=True, exist_ok=True)
+    write_atomically(where / f"{split}.json", json.dumps({"split": split, **about, **figures}, indent=1))
+    (where / f"{split}.png").write_bytes(pictures.png(sheet))
+
+
+def table(reports: dict[str, dict[str, Any]]) -> str:
+    """The figures of several splits side by side, as text."""
+    rows = (
+        ("examples", "{:,}"),
+        ("sequence_accuracy", "{:.4f}"),
+        ("character_accuracy", "{:.4f}"),
+        ("digit_accuracy", "{:.4f}"),
+        ("length_accuracy", "{:.4f}"),
+        ("localization_error", "{:.2f} px²"),
+        ("centre_error", "{:.2f} px"),
+        ("iou", "{:.4f}"),
+        ("cross_entropy", "{:.4f}"),
+    )
+    lines = [" " * 20 + "".join(f"{split:>14}" for split in reports)]
+    for name, form in rows:
+        values = [figures[name] for figures in reports.values()]
+        if any(v is not None for v in values):
+            cells = ("-" if v is None else form.format(v) for v in values)
+            lines.append(f"{name:<20}" + "".join(f"{cell:>14}" for cell in cells))
+    lengths = sorted({n for figures in reports.values() for n in figures["accuracy_by_length"]}, key=int)
+    if len(lengths) > 1:
+        for n in lengths:
+            cells = (figures["accuracy_by_length"].get(n) for figures in reports.values())
+            name = f"  of {n} digit{'s' if n != '1' else ''}"
+            lines.append(f"{name:<20}" + "".join("-".rjust(14) if c is None else f"{c:14.4f}" for c in cells))
+    return "\n".join(lines)
+
+
+def evaluate_checkpoint(
+    config: ConfigDict, workdir: Path, *, which: str, splits: tuple[str, ...], stop: Stop | None = None
+) -> dict[str, dict[str, Any]]:
+    """Restores a checkpoint, evaluates whole splits, prints a table and writes the reports.
+
+    Args:
+      config: of the run; its data may be others than the run was trained on.
+      workdir: of the run.
+      which: latest, best, a step, or a path W/checkpoints/STEP.
+      splits: which to evaluate; () = those of the config.
+      stop: ends it early.
+
+    Returns:
+      The figures by split.
+
+    Raises:
+      UserError: no such checkpoint, damaged, or of another model.
+    """
+    validate(config)
+    splits = splits or tuple(config.evaluate.splits)
+    for split in splits:
+        if split not in SPLITS:
+            raise UserError(f"--split {split}: allowed are {', '.join(SPLITS)}.")
+    path = checkpoint.find(workdir, which)
+    state, meta = checkpoint.load_raw(path)
+    spec = sources.create(config, "test").spec
+    model = build(config, spec)
+    variables = _variables(state, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
+    devices = Devices()
+    placed = devices.replicate(variables)
+    print(f"evaluating {path}, step {meta['step']:,}", flush=True)
+    reports = {}
+    for split in splits:
+        source = sources.create(config, split)
+        evaluator = Evaluator(Steps(config, model), source, devices)
+        figures = evaluator.figures(placed, limit_of(source, split), split, stop)
+        write_report(
+            workdir, split, figures, evaluator.sheet(placed), {"step": meta["step"], "checkpoint": which}
+        )
+        reports[split] = figures
+    print(table(reports))
+    return reports
+
+
+def _variables(state: dict[str, Any], template: Variables, path: Path) -> Variables:
+    """The collections that are evaluated, out of a raw state, checked against the model's shapes."""
+    found = {**{name: state.get(name) or {} for name in ("params", "batch_stats", "input_stats")}}
+    found.update({name: value or {} for name, value in (state.get("average") or {}).items()})
+    expected, has = _shapes(template), _shapes(found)
+    for name in sorted(expected.keys() | has.keys()):
+        if expected.get(name) != has.get(name):
+            raise UserError(
+                f"{path} is of another model: {name} is {has.get(name, 'missing')} there and "
+                f"{expected.get(name, 'not there')} in this config. Use the config that it was trained with."
+            )
+    return found
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

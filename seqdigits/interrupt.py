@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM: finish the step, save, and stop. A second one stops at once.
+
+Python's own handlers wait while XLA compiles, so the signals are blocked and a thread waits for them; call `install`
+before JAX is imported, for threads take over what is blocked.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop(threading.Event):
+    """Set when the run should stop; `exit_status` says what a shell expects then."""
+
+    exit_status = 0
+
+
+class Stopped(Exception):
+    """Raised by long work that finds its `Stop` set."""
+
+
+def install() -> Stop:
+    """Blocks the signals in this thread and all later ones, and waits for them in a thread."""
+    stop = Stop()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    threading.Thread(target=_wait, args=(stop,), daemon=True, name="signals").start()
+    return stop
+
+
+def _wait(stop: Stop) -> None:
+    received = signal.sigwait(_SIGNALS)
+    stop.exit_status = 128 + received
+    stop.set()
+    os.write(2, b"\nstopping: finishing this step and saving. Once more (Ctrl-C) stops at once; nothing saved is lost.\n")
+    received = signal.sigwait(_SIGNALS)
+    os.write(2, b"\nstopped at once; the same command goes on from the last checkpoint.\n")
+    os._exit(128 + received)

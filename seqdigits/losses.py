@@ -1,0 +1,101 @@
+"""A loss for each part of Outputs, per example: f32 [B]. `total` weighs and averages them over rows that are not padding."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import optax
+from jax import Array
+from ml_collections import ConfigDict
+
+from seqdigits.batch import NO_DIGIT, Batch, Outputs
+
+
+def digit_cross_entropy(logits: Array, digits: Array) -> Array:
+    """Mean cross entropy of all positions: f32 [B, L, K], i32 [B, L] -> f32 [B], in nats.
+
+    >>> digit_cross_entropy(jnp.zeros((1, 5, 10)), jnp.zeros((1, 5), int)).round(4).tolist()  # log 10
+    [2.3026]
+    """
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, digits), axis=-1)
+
+
+def box_squared_error(box: Array, truth: Array) -> Array:
+    """Mean over x centre, y centre, width, height of the squared difference: f32 [B, 4], f32 [B, 4] -> f32 [B], in px².
+
+    >>> box_squared_error(jnp.array([[12.0, 14, 28, 28]]), jnp.array([[14.0, 14, 28, 28]])).tolist()
+    [1.0]
+    """
+    return jnp.mean(jnp.square(box - truth), axis=-1)
+
+
+def cell_targets(batch: Batch, grid: tuple[int, int]) -> tuple[Array, Array]:
+    """What each cell of an h x w grid should say.
+
+    Returns:
+      digits i32 [B, h, w], NO_DIGIT where no digit has its centre; boxes f32 [B, h, w, 4], zeros there. Of two digits in
+      one cell the first counts. A centre outside the image belongs to the nearest cell.
+    """
+    h, w = grid
+    height, width = batch.image.shape[1:3]
+    column = jnp.clip(jnp.floor(batch.boxes[..., 0] * w / width).astype(jnp.int32), 0, w - 1)  # [B, L]
+    row = jnp.clip(jnp.floor(batch.boxes[..., 1] * h / height).astype(jnp.int32), 0, h - 1)
+    digits = jnp.full((batch.digits.shape[0], h, w), NO_DIGIT, jnp.int32)
+    boxes = jnp.zeros((*digits.shape, 4), jnp.float32)
+    for position in reversed(range(batch.digits.shape[1])):  # the first is written last
+        there = batch.digits[:, position] != NO_DIGIT
+        here = (jnp.arange(h)[:, None] == row[:, position, None, None]) & (
+            jnp.arange(w) == column[:, position, None, None]
+        )
+        here &= there[:, None, None]  # [B, h, w]
+        digits = jnp.where(here, batch.digits[:, position, None, None], digits)
+        boxes = jnp.where(here[..., None], batch.boxes[:, position, None, None], boxes)
+    return digits, boxes
+
+
+def cell_losses(outputs: Outputs, batch: Batch, background: float) -> tuple[Array, Array]:
+    """Losses of the dense reader, each divided by the number of digits in the image.
+
+    Args:
+      outputs: with cell_logits f32 [B, h, w, 11] and cell_boxes f32 [B, h, w, 4].
+      batch: the truth.
+      background: weight of a cell without a digit; a cell with one has 1.
+
+    Returns:
+      Cross entropy over all cells f32 [B], and L1 of the boxes over the cells with a digit f32 [B]: centres in cells,
+      sizes as logarithms.
+    """
+    assert outputs.cell_logits is not None and outputs.cell_boxes is not None
+    grid = outputs.cell_logits.shape[1:3]
+    digits, boxes = cell_targets(batch, grid)
+    there = digits != NO_DIGIT
+    count = jnp.maximum(jnp.sum(there, axis=(1, 2)), 1)
+    entropy = optax.softmax_cross_entropy_with_integer_labels(outputs.cell_logits, digits)
+    entropy = jnp.sum(entropy * jnp.where(there, 1.0, background), axis=(1, 2)) / count
+    cell = jnp.array([batch.image.shape[2] / grid[1], batch.image.shape[1] / grid[0]])
+    centre = jnp.abs(outputs.cell_boxes[..., :2] - boxes[..., :2]) / cell
+    truth = jnp.where(there[..., None], boxes[..., 2:], 1.0)
+    size = jnp.abs(jnp.log(outputs.cell_boxes[..., 2:]) - jnp.log(truth))
+    error = jnp.where(there, jnp.sum(centre + size, axis=-1), 0.0)
+    return entropy, jnp.sum(error, axis=(1, 2)) / count
+
+
+def per_example(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) -> dict[str, Array]:
+    """The unweighted terms, each f32 [B]; only those whose weight in `config` (the section `loss`) is not 0.
+
+    `box` f32 [B, 4] is the true box of the whole sequence.
+    """
+    terms = {}
+    if config.digits:
+        terms["digits"] = digit_cross_entropy(outputs.digit_logits, batch.digits)
+    if config.box:
+        terms["box"] = box_squared_error(outputs.box, box)
+    if config.cells or config.cell_boxes:
+        terms["cells"], terms["cell_boxes"] = cell_losses(outputs, batch, config.background)
+    return terms
+
+
+def total(terms: dict[str, Array], mask: Array, config: ConfigDict) -> Array:
+    """The weighted sum of the terms, averaged over the rows that count: f32 []. Padding changes nothing, not even the
+    gradient, whatever it holds."""
+    weighted = sum((config[name] * term for name, term in terms.items()), jnp.zeros(mask.shape))
+    return jnp.sum(jnp.where(mask, weighted, 0)) / jnp.maximum(jnp.sum(mask), 1)

@@ -1,0 +1,158 @@
+"""Metrics as sums and counts on the device (clu.metrics), merged there; one division at the end, on the host.
+
+This file defines clu collections, so it must not use `from __future__ import annotations`.
+"""
+
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from clu import metrics as clu_metrics
+from jax import Array
+
+from seqdigits import boxes as bx
+from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading
+from seqdigits.losses import box_squared_error, digit_cross_entropy
+
+Averages = dict[str, clu_metrics.Average]
+"""Named averages of training: each a total and a count."""
+
+
+def averages(values: dict[str, Array], mask: Array) -> Averages:
+    """Per-example values f32 [B], and scalars that count once, as averages over the rows that are not padding."""
+    return {
+        name: clu_metrics.Average.from_model_output(value, mask if value.ndim else None)
+        for name, value in values.items()
+    }
+
+
+def merge(a: Averages, b: Averages) -> Averages:
+    """Both together; the same names."""
+    return {name: a[name].merge(b[name]) for name in b}
+
+
+def zeros_like(shapes: Any) -> Any:
+    """A tree of zeros in the shapes and dtypes of a tree, the neutral element of every merge here."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+def compute(values: Averages) -> dict[str, float]:
+    """The averages, on the host."""
+    return {name: float(value.compute()) for name, value in values.items()}
+
+
+@flax.struct.dataclass
+class Tally(clu_metrics.Metric):
+    """What evaluation counts. Padding counts nowhere.
+
+    Attributes:
+      right_at: i32 [L], images whose position is right.
+      lengths, right_lengths: i32 [L+1], images of each true length, and those of them read right as a whole.
+      right_length: i32 [], images whose number of digits is right.
+      confusion: i32 [11, 11], positions by truth (row) and reading (column).
+      wrong_in_missed: i32 [L+1], missed numbers by how many of their positions are wrong; at 0 those that have a digit
+        too many behind position L.
+      box_error, centre_error, overlap: f32 [], sums over images of the squared error (mean of the four numbers, px²), of
+        the distance of the centres (px), and of IoU.
+      entropy: f32 [], sum over images of the mean cross entropy of positions.
+    """
+
+    right_at: Array
+    lengths: Array
+    right_lengths: Array
+    right_length: Array
+    confusion: Array
+    wrong_in_missed: Array
+    box_error: Array
+    centre_error: Array
+    overlap: Array
+    entropy: Array
+
+    def merge(self, other: "Tally") -> "Tally":
+        return jax.tree.map(jnp.add, self, other)
+
+    def compute(self) -> dict[str, Any]:
+        """Counts and shares; see `summarize`."""
+        count = jax.tree.map(np.asarray, self)
+        examples = int(count.lengths.sum())
+        characters = examples * len(count.right_at)
+        digits = count.confusion[:NO_DIGIT]
+        return {
+            "examples": examples,
+            "sequence_accuracy": _share(count.right_lengths.sum(), examples),
+            "character_accuracy": _share(count.right_at.sum(), characters),
+            "digit_accuracy": _share(np.trace(digits), digits.sum()),
+            "length_accuracy": _share(count.right_length, examples),
+            "accuracy_by_position": [_share(right, examples) for right in count.right_at],
+            "accuracy_by_length": {
+                str(n): _share(right, there)
+                for n, (right, there) in enumerate(zip(count.right_lengths, count.lengths, strict=True))
+                if there
+            },
+            "examples_by_length": {str(n): int(there) for n, there in enumerate(count.lengths) if there},
+            "localization_error": _share(count.box_error, examples),
+            "centre_error": _share(count.centre_error, examples),
+            "iou": _share(count.overlap, examples),
+            "cross_entropy": _share(count.entropy, examples),
+            "wrong_digits_per_missed_number": count.wrong_in_missed.tolist(),
+            "confusion": count.confusion.tolist(),
+        }
+
+
+def _share(part: np.ndarray, whole: Any) -> float | None:
+    return float(part) / float(whole) if whole else None
+
+
+def tally(batch: Batch, outputs: Outputs, reading: Reading) -> Tally:
+    """Counts one batch, padding left out; the best of the N numbers of a reading counts."""
+    row = batch.mask
+    digits, length = reading.digits[:, 0], reading.length[:, 0]
+    right = digits == batch.digits  # [B, L]
+    true_length = jnp.sum(batch.digits != NO_DIGIT, axis=-1)
+    wrong = jnp.sum(~right, axis=-1)
+    whole = (wrong == 0) & (length == true_length)
+    positions = batch.digits.shape[1]
+    bins = positions + 1
+
+    def total(values: Array) -> Array:
+        return jnp.sum(jnp.where(row, values, 0))
+
+    def histogram(of: Array, rows: Array) -> Array:
+        return jnp.zeros(bins, jnp.int32).at[of].add(rows.astype(jnp.int32))
+
+    classes = NO_DIGIT + 1
+    cell = batch.digits * classes + digits  # [B, L]
+    counted = jnp.broadcast_to(row[:, None], cell.shape).astype(jnp.int32)
+    zero = jnp.zeros((), jnp.float32)
+    box_error = centre_error = overlap = entropy = zero
+    if reading.box is not None:
+        truth, box = bx.hull(batch.boxes, batch.digits != NO_DIGIT), reading.box[:, 0]
+        box_error = total(box_squared_error(box, truth))
+        centre_error = total(jnp.linalg.norm(box[:, :2] - truth[:, :2], axis=-1))
+        overlap = total(bx.iou(box, truth))
+    if outputs.digit_logits is not None:
+        entropy = total(digit_cross_entropy(outputs.digit_logits, batch.digits))
+    return Tally(
+        right_at=jnp.sum(right & row[:, None], axis=0),
+        lengths=histogram(true_length, row),
+        right_lengths=histogram(true_length, row & whole),
+        right_length=jnp.sum(row & (length == true_length)),
+        confusion=jnp.zeros(classes**2, jnp.int32).at[cell].add(counted).reshape(classes, classes),
+        wrong_in_missed=histogram(wrong, row & ~whole),
+        box_error=box_error,
+        centre_error=centre_error,
+        overlap=overlap,
+        entropy=entropy,
+    )
+
+
+def summarize(counted: Tally, *, localizes: bool, has_logits: bool) -> dict[str, Any]:
+    """The figures of an evaluation; null where the model has no such part."""
+    summary = counted.compute()
+    for name in ("localization_error", "centre_error", "iou"):
+        summary[name] = summary[name] if localizes else None
+    if not has_logits:
+        summary["cross_entropy"] = None
+    return summary

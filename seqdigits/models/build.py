@@ -1,0 +1,57 @@
+"""From a config to a model."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from seqdigits.batch import Variables
+from seqdigits.data.sources import Spec
+from seqdigits.models.layers import parse
+from seqdigits.models.reader import DenseReader
+from seqdigits.models.sequence import SequenceModel
+from seqdigits.streams import Stream, stream_key
+
+MODELS = ("heads", "gru", "reader")
+
+
+def build(config: ConfigDict, spec: Spec) -> nn.Module:
+    """The model of a validated config for a source's shapes. It is called as
+    `(image u8 [B,H,W,C], *, train, mask bool [B]) -> Outputs`."""
+    model = config.model
+    common = {
+        "kernel_init": model.kernel_init,
+        "bias_init": model.bias_init,
+        "pixels": model.pixels,
+        "encoder": parse(model.encoder, "model.encoder"),
+    }
+    if model.name == "reader":
+        return DenseReader(**common)
+    return SequenceModel(
+        **common,
+        gru_units=model.gru_units if model.name == "gru" else 0,
+        head=parse(model.head, "model.head"),
+        box_head=parse(model.box_head, "model.box_head") if model.localize else None,
+        positions=spec.max_length,
+        num_classes=spec.num_classes,
+    )
+
+
+def init_variables(model: nn.Module, spec: Spec, seed: int) -> Variables:
+    """params, batch_stats and input_stats (the latter still to be filled) of one image's shape."""
+    variables = dict(
+        model.init(
+            {"params": stream_key(seed, Stream.INIT)},
+            jnp.zeros((1, *spec.image), jnp.uint8),
+            train=False,
+            mask=jnp.ones(1, bool),
+        )
+    )
+    return {name: variables.get(name, {}) for name in ("params", "batch_stats", "input_stats")}
+
+
+def count_params(params: Variables) -> int:
+    """How many numbers are trained."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

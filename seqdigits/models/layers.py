@@ -1,0 +1,215 @@
+"""Stacks of layers written as text: `"conv 5x5x32, relu, pool 2, dense 128"` is the network, as it stands in a config.
+
+| word | means |
+|---|---|
+| `conv KxKxF` | convolution to F features, SAME; `/S` = stride S, `valid` = no padding |
+| `relu` | ReLU |
+| `norm` | batch norm over the rows that are not padding, with scale and shift |
+| `dropout R` | drops each number with probability R in training (a published "keep p" is R = 1 - p) |
+| `pool P` | P x P max pool of stride P, SAME; `valid` = an odd last row or column is dropped |
+| `dense F` | fully connected to F features; a feature map is flattened before |
+
+A convolution or dense layer has no bias where a `norm` follows at once, for the norm's shift does the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqdigits.errors import UserError
+
+KERNEL_INITS = ("lecun_normal", "truncated_normal")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One parsed layer: `kind` is its word, the rest what that kind needs."""
+
+    kind: str
+    size: int = 0  # side of a kernel or pool
+    features: int = 0
+    stride: int = 1
+    padding: str = "SAME"
+    rate: float = 0.0
+
+
+_FORMS = {
+    "conv": re.compile(r"conv (?P<size>\d+)x(?P=size)x(?P<features>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
+    "relu": re.compile(r"relu"),
+    "norm": re.compile(r"norm"),
+    "dropout": re.compile(r"dropout (?P<rate>0?\.\d+)"),
+    "pool": re.compile(r"pool (?P<size>\d+)(?P<valid> valid)?"),
+    "dense": re.compile(r"dense (?P<features>\d+)"),
+}
+_EXAMPLES = "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, dropout 0.5, pool 2, dense 128"
+
+
+def parse(text: str, key: str) -> tuple[Layer, ...]:
+    """The layers of a stack; "" has none.
+
+    >>> parse("conv 5x5x32 /2, relu", "model.encoder")[0]
+    Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0)
+
+    Raises:
+      UserError: naming `key`, the word that is not understood, and what is allowed.
+    """
+    return tuple(_parse_layer(" ".join(word.split()), key) for word in text.split(",") if word.strip())
+
+
+def _parse_layer(word: str, key: str) -> Layer:
+    kind = word.split(" ")[0]
+    match = _FORMS[kind].fullmatch(word) if kind in _FORMS else None
+    if match is None:
+        raise UserError(f"{key}: {word!r} is not a layer. Allowed are, for example: {_EXAMPLES}.")
+    found = match.groupdict()
+    size, features, stride = (int(found.get(name) or default) for name, default in _NUMBERS)
+    if 0 in (size, features, stride) and kind in ("conv", "pool", "dense"):
+        raise UserError(f"{key}: {word!r} has a zero; sizes, features and strides are at least 1.")
+    return Layer(
+        kind=kind,
+        size=size,
+        features=features,
+        stride=size if kind == "pool" else stride,
+        padding="VALID" if found.get("valid") else "SAME",
+        rate=float(found.get("rate") or 0),
+    )
+
+
+_NUMBERS = (("size", 1), ("features", 1), ("stride", 1))
+
+
+def output_size(layers: tuple[Layer, ...], height: int, width: int, key: str) -> tuple[int, int]:
+    """h, w of the feature map after convolutions and pools.
+
+    Raises:
+      UserError: a VALID layer finds less than its own size.
+    """
+    for layer in layers:
+        if layer.kind in ("conv", "pool"):
+            if layer.padding == "VALID" and min(height, width) < layer.size:
+                raise UserError(f"{key}: a {layer.kind} of size {layer.size} without padding meets {height}x{width}.")
+            cut = layer.size - 1 if layer.padding == "VALID" else 0
+            height, width = (-(-(n - cut) // layer.stride) for n in (height, width))
+    return height, width
+
+
+class Init(nn.Module):
+    """Base of every module with weights: how they begin.
+
+    Attributes:
+      kernel_init: one of KERNEL_INITS. truncated_normal has deviation 0.1 before the cut at two deviations, as
+        TensorFlow's tutorials of 2016 had it.
+      bias_init: the constant that biases begin with.
+    """
+
+    kernel_init: str = "lecun_normal"
+    bias_init: float = 0.0
+
+    def kernels(self) -> Callable:
+        if self.kernel_init == "truncated_normal":
+            return nn.initializers.truncated_normal(0.1)
+        return nn.initializers.lecun_normal()
+
+    def biases(self) -> Callable:
+        return nn.initializers.constant(self.bias_init)
+
+
+class Stack(Init):
+    """The layers one after another: [B, ...] -> [B, ...].
+
+    Attributes:
+      layers: from `parse`.
+    """
+
+    layers: tuple[Layer, ...] = ()
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
+        inits = {"kernel_init": self.kernels(), "bias_init": self.biases()}
+        for i, layer in enumerate(self.layers):
+            normed = i + 1 < len(self.layers) and self.layers[i + 1].kind == "norm"
+            if layer.kind == "conv":
+                x = nn.Conv(
+                    layer.features,
+                    (layer.size, layer.size),
+                    layer.stride,
+                    padding=layer.padding,
+                    use_bias=not normed,
+                    **inits,
+                )(x)
+            elif layer.kind == "relu":
+                x = nn.relu(x)
+            elif layer.kind == "norm":
+                x = MaskedBatchNorm()(x, train=train, mask=mask)
+            elif layer.kind == "dropout":
+                x = nn.Dropout(layer.rate)(x, deterministic=not train)
+            elif layer.kind == "pool":
+                x = max_pool(x, layer.size, layer.padding)
+            else:
+                x = nn.Dense(layer.features, use_bias=not normed, **inits)(flatten(x))
+        return x
+
+
+def flatten(x: Array) -> Array:
+    """A feature map [B, h, w, F] as [B, h*w*F]; [B, F] as it is."""
+    return x.reshape(x.shape[0], -1)
+
+
+def max_pool(x: Array, size: int, padding: str) -> Array:
+    """size x size max pool with the same stride: f32 [B, H, W, F] -> [B, h, w, F].
+
+    As reshape and max, which is faster on the CPU than a window reduction, and which every exporter knows.
+    """
+    batch, height, width, features = x.shape
+    if padding == "SAME":
+        down, right = -height % size, -width % size
+        above, left = down // 2, right // 2  # as XLA pads: the odd one at the end
+        x = jnp.pad(
+            x, ((0, 0), (above, down - above), (left, right - left), (0, 0)), constant_values=-jnp.inf
+        )
+    else:
+        x = x[:, : height - height % size, : width - width % size]
+    h, w = x.shape[1] // size, x.shape[2] // size
+    return x.reshape(batch, h, size, w, size, features).max((2, 4))
+
+
+class MaskedBatchNorm(nn.Module):
+    """Batch norm (Ioffe and Szegedy 2015, section 3) over all axes but the last, counting only rows that are not padding.
+
+    Sums and counts are taken apart, so that a batch split over devices normalises as one. Flax's own divides by the
+    padded count.
+
+    Attributes:
+      decay: of the running mean and variance.
+      epsilon: added to the variance.
+    """
+
+    decay: float = 0.9
+    epsilon: float = 1e-3
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
+        """x f32 [B, ..., F], mask bool [B] -> f32 [B, ..., F]."""
+        features = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (features,))
+        shift = self.param("bias", nn.initializers.zeros, (features,))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
+        var = self.variable("batch_stats", "var", jnp.ones, (features,))
+        if not train:
+            return (x - mean.value) * (scale * jax.lax.rsqrt(var.value + self.epsilon)) + shift
+        axes = tuple(range(x.ndim - 1))
+        rows = mask.reshape((-1,) + (1,) * (x.ndim - 1))
+        count = jnp.maximum(jnp.sum(mask), 1) * (x.size // x.shape[0] // features)
+        batch_mean = jnp.sum(jnp.where(rows, x, 0), axes) / count
+        batch_var = jnp.sum(jnp.where(rows, jnp.square(x - batch_mean), 0), axes) / count
+        if not self.is_initializing():
+            mean.value = self.decay * mean.value + (1 - self.decay) * batch_mean
+            var.value = self.decay * var.value + (1 - self.decay) * batch_var
+        return (x - batch_mean) * (scale * jax.lax.rsqrt(batch_var + self.epsilon)) + shift

@@ -1,0 +1,37 @@
+"""The first layer of every model: uint8 pixels in, floats out. So training, evaluation and export cannot differ."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+PIXELS = ("unit", "raw", "image_mean", "per_pixel")
+
+
+class Pixels(nn.Module):
+    """u8 [B, H, W, C] -> f32 [B, H, W, C].
+
+    `per_pixel` reads the training set's mean and deviation from the collection `input_stats`, which is filled once before
+    step 0, saved and restored with the parameters, and never trained.
+
+    Attributes:
+      kind: `unit` = 0..1; `raw` = 0..255; `image_mean` = 0..1 less the image's own mean; `per_pixel` = less the training
+        set's mean of that pixel, divided by its deviation.
+    """
+
+    kind: str
+
+    @nn.compact
+    def __call__(self, image: Array) -> Array:
+        x = image.astype(jnp.float32)
+        if self.kind == "raw":
+            return x
+        if self.kind == "unit":
+            return x / 255
+        if self.kind == "image_mean":
+            x = x / 255
+            return x - jnp.mean(x, axis=(1, 2, 3), keepdims=True)
+        mean = self.variable("input_stats", "mean", jnp.zeros, image.shape[1:])
+        deviation = self.variable("input_stats", "deviation", jnp.ones, image.shape[1:])
+        return (x - mean.value) / jnp.maximum(deviation.value, 1.0)  # a pixel that never changes has deviation 0

@@ -1,0 +1,54 @@
+"""The dense reader: every cell of a grid says which digit has its centre there, or none, and where its box is."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from seqdigits.batch import NO_DIGIT, Outputs
+from seqdigits.models.layers import Init, Layer, Stack
+from seqdigits.models.pixels import Pixels
+
+
+class DenseReader(Init):
+    """A fully convolutional network: any image size, any number of digits.
+
+    Attributes:
+      pixels: kind of the first layer.
+      encoder: layers from the image to a feature map; its stride is the size of a cell.
+    """
+
+    pixels: str = "unit"
+    encoder: tuple[Layer, ...] = ()
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
+        """image u8 [B, H, W, C], mask bool [B] -> Outputs with cell_logits and cell_boxes, and the mean box as box."""
+        x = Pixels(self.pixels, name="pixels")(image)
+        inits = {"kernel_init": self.kernel_init, "bias_init": self.bias_init}
+        x = Stack(**inits, layers=self.encoder, name="encoder")(x, train=train, mask=mask)  # [B, h, w, F]
+        logits = nn.Dense(NO_DIGIT + 1, kernel_init=self.kernels(), bias_init=_mostly_none, name="digits")(x)
+        place = nn.Dense(4, kernel_init=self.kernels(), name="place")(x)
+        mean_box = self.variable("input_stats", "mean_box", jnp.zeros, (4,))
+        return Outputs(
+            box=jnp.broadcast_to(mean_box.value, (image.shape[0], 4)),
+            cell_logits=logits,
+            cell_boxes=_boxes(place, image.shape[1] // x.shape[1]),
+        )
+
+
+def _mostly_none(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+    """Biases with which a cell says NO_DIGIT at 0.97, as nearly every cell is right to: else the first steps are spent on
+    learning that (Lin et al. 2017, arXiv:1708.02002, section 3.3)."""
+    del key
+    return jnp.zeros(shape, dtype).at[NO_DIGIT].set(jnp.log(0.97 / 0.003))
+
+
+def _boxes(place: Array, stride: int) -> Array:
+    """f32 [B, h, w, 4], offsets in cells and logarithms of sizes in cells -> cxcywh in pixels."""
+    rows, columns = jnp.arange(place.shape[1]), jnp.arange(place.shape[2])
+    grid = jnp.stack(jnp.meshgrid(columns, rows), axis=-1) + 0.5  # [h, w, 2], x and y
+    centre = (grid + place[..., :2]) * stride
+    size = jnp.exp(jnp.clip(place[..., 2:], -4.0, 6.0)) * stride
+    return jnp.concatenate([centre, size], axis=-1)

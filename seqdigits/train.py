@@ -1,0 +1,277 @@
+"""The training loop: batches, logs, evaluations, checkpoints, and going on where a run was stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from seqdigits import boxes as bx
+from seqdigits import evaluate, metrics, provenance
+from seqdigits.batch import NO_DIGIT
+from seqdigits.checkpoint import Checkpoints, folder
+from seqdigits.config import identity_changes, to_json, validate
+from seqdigits.data import sources
+from seqdigits.errors import UserError
+from seqdigits.interrupt import Stop, Stopped
+from seqdigits.models.build import build, count_params
+from seqdigits.parallel import Devices
+from seqdigits.steps import Steps, TrainState
+from seqdigits.streams import Stream, stream_key
+from seqdigits.writers import Writers, duration, write_atomically
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | None = None) -> TrainState:
+    """Trains, or goes on training, to `train.steps`; then evaluates `evaluate.splits`.
+
+    Args:
+      config: whole, as from a file in configs/.
+      workdir: where everything about the run is kept; the same config and workdir go on where they stopped.
+      stop: when it is set, the run saves and raises Stopped.
+
+    Returns:
+      The last state.
+
+    Raises:
+      UserError: what a person can mend: the config, the workdir, damaged files, a loss that is not finite.
+      Stopped: see `stop`.
+    """
+    validate(config)
+    workdir = Path(workdir)
+    _claim(config, workdir)
+    return _Run(config, workdir, stop or Stop()).go()
+
+
+class _Run:
+    """One run: everything that lives as long as it does."""
+
+    def __init__(self, config: ConfigDict, workdir: Path, stop: Stop):
+        self.config, self.workdir, self.stop = config, workdir, stop
+        self.devices = Devices()
+        self.source = sources.create(config, "train")
+        self.steps = Steps(config, build(config, self.source.spec))
+        self.arrays = self.devices.replicate(self.source.arrays)
+        self.validation = evaluate.Evaluator(self.steps, sources.create(config, "validation"), self.devices)
+        self.train_call = self.devices.jit(partial(self.steps.train, source=self.source), donate=0)
+        self.best: dict[str, Any] | None = None
+        self.evaluation_due = False
+
+    def go(self) -> TrainState:
+        self.checkpoints = Checkpoints(self.workdir, self.config.train.keep_checkpoints)
+        state = self._restore_or_init()
+        step = int(state.step)
+        self.writers = Writers(self.workdir, step)
+        provenance.write(self.workdir)
+        try:
+            print(self._headline(state), flush=True)
+            state = self._train(state, step)
+        finally:
+            self.checkpoints.close()
+            self.writers.close()
+        self._final_evaluation(state)
+        return state
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    def _train(self, state: TrainState, step: int) -> TrainState:
+        every, per_call = self.config.train, self.config.train.steps_per_call
+        batches = self.source.batches(step, every.batch_size)
+        clock = _Clock(step, every.steps, every.batch_size)
+        if self.evaluation_due:
+            self._evaluate(state, step)
+        host = self._next(batches)
+        saved = step
+        while step < every.steps:
+            state = self.train_call(state, self.arrays, host)
+            host = self._next(batches)  # made while the devices work
+            jax.block_until_ready(state.step)
+            step += per_call
+            self.checkpoints.poll()
+            if step % every.log_every == 0 or step == every.steps:
+                state = self._log(state, step, clock)
+            best = self.best
+            if step % self.config.evaluate.every == 0 or step == every.steps:
+                self._evaluate(state, step)
+            stopping = self.stop.is_set()
+            if step % every.checkpoint_every == 0 or step == every.steps or stopping or self.best != best:
+                self._save(state, step)
+                saved = step
+            if stopping:
+                self.checkpoints.wait()
+                print(f"saved step {saved:,} of {every.steps:,}; the same command goes on from here.", flush=True)
+                raise Stopped
+        return state
+
+    def _next(self, batches: Any) -> dict[str, jax.Array]:
+        per_call = self.config.train.steps_per_call
+        if per_call == 1:
+            return self.devices.split(next(batches))
+        hosts = [next(batches) for _ in range(per_call)]
+        stacked = {name: np.stack([host[name] for host in hosts]) for name in hosts[0]}
+        return self.devices.split(stacked, stacked=True)
+
+    def _log(self, state: TrainState, step: int, clock: _Clock) -> TrainState:
+        sums, first = jax.device_get((state.sums, state.first_nonfinite))
+        self._refuse_nonfinite(int(first))
+        values = metrics.compute(sums)
+        values["images_per_second"] = clock.rate(step)
+        self.writers.write(step, "train", values)
+        print(clock.line(step, values), flush=True)
+        return state.replace(sums=self.devices.replicate(jax.tree.map(np.zeros_like, sums)))
+
+    def _evaluate(self, state: TrainState, step: int) -> None:
+        """Evaluates on validation; what stops it leaves it due, for the run that goes on."""
+        self._refuse_nonfinite(int(state.first_nonfinite))
+        self.evaluation_due = True
+        limit = self.config.evaluate.examples or None
+        try:
+            figures = self.validation.figures(state.variables(), limit, "validation", self.stop)
+        except Stopped:
+            return
+        self.evaluation_due = False
+        self.writers.write(step, "validation", figures)
+        self.writers.picture(step, "validation/examples", self.validation.sheet(state.variables()))
+        self.writers.flush()
+        name = self.config.train.best_metric
+        is_best = self.best is None or figures[name] > self.best["value"]
+        if is_best:
+            self.best = {"step": step, "metric": name, "value": figures[name]}
+        error = figures["localization_error"]
+        place = "" if error is None else f"  localization error {error:.2f} px²"
+        print(f"  validation  sequence accuracy {figures['sequence_accuracy']:.4f}{place}{'  best' if is_best else ''}", flush=True)
+
+    def _save(self, state: TrainState, step: int) -> None:
+        self._refuse_nonfinite(int(state.first_nonfinite))
+        self.checkpoints.save(step, state, {"step": step, "best": self.best, "evaluation_due": self.evaluation_due})
+
+    def _refuse_nonfinite(self, first: int) -> None:
+        if first >= 0:
+            raise UserError(
+                f"the loss or its gradient is not finite at step {first}. The checkpoints before it are in "
+                f"{folder(self.workdir)}. Try a smaller optim.learning_rate, or optim.clip_norm=1, in a new --workdir."
+            )
+
+    # --- before and after -----------------------------------------------------------------------------------------
+
+    def _restore_or_init(self) -> TrainState:
+        init = partial(self.steps.init, self.source)
+        template = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.devices.replicated), jax.eval_shape(init)
+        )
+        restored = self.checkpoints.restore(template)
+        if restored is None:
+            return self._fill_input_stats(self.devices.jit(init)())
+        state, meta = restored
+        self.best, self.evaluation_due = meta["best"], meta["evaluation_due"]
+        return state
+
+    def _fill_input_stats(self, state: TrainState) -> TrainState:
+        """Statistics of the training images, over the first 10,000, once before step 0."""
+        stats = state.input_stats
+        if not stats:
+            return state
+        make = partial(self.source.make, key=stream_key(self.config.seed, Stream.AUGMENT), train=False)
+        wants_pixels = "pixels" in stats
+
+        def measure(arrays: Any, host: Any) -> Any:
+            batch = make(arrays, host)
+            box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
+            return batch.mask, box, batch.image if wants_pixels else None
+
+        measure = self.devices.jit(measure)
+        count, boxes, pixels, squares = 0, np.zeros(4), np.zeros(()), np.zeros(())
+        limit = evaluate.limit_of(self.source, "train")
+        for host in self.source.all(self.config.evaluate.batch_size, limit):
+            mask, box, image = jax.device_get(measure(self.arrays, self.devices.split(host)))
+            count += mask.sum()
+            boxes = boxes + box[mask].astype(np.float64).sum(0)
+            if wants_pixels:
+                image = image[mask].astype(np.float64)
+                pixels, squares = pixels + image.sum(0), squares + np.square(image).sum(0)
+        filled = dict(stats)
+        if "mean_box" in stats:
+            filled["mean_box"] = (boxes / count).astype(np.float32)
+        if wants_pixels:
+            mean = pixels / count
+            deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+            filled["pixels"] = {"mean": mean.astype(np.float32), "deviation": deviation.astype(np.float32)}
+        return state.replace(input_stats=self.devices.replicate(filled))
+
+    def _headline(self, state: TrainState) -> str:
+        spec, steps, size = self.source.spec, self.config.train.steps, self.config.train.batch_size
+        examples = "endless" if spec.num_examples is None else f"{spec.num_examples:,}"
+        step = int(state.step)
+        start = f"going on from step {step:,}" if step else "starting"
+        return (
+            f"{self.config.model.name}, {count_params(state.params):,} parameters; {examples} images of "
+            f"{spec.image[0]}x{spec.image[1]} with {spec.min_length} to {spec.max_length} {self.config.data.digits} digits\n"
+            f"{start}, {steps:,} steps of {size} on {self.devices.count} {jax.default_backend()} device(s); "
+            f"compiling the first step"
+        )
+
+    def _final_evaluation(self, state: TrainState) -> None:
+        reports = {}
+        for split in self.config.evaluate.splits:
+            source = sources.create(self.config, split)
+            arrays = self.arrays if split == "train" else None
+            evaluator = evaluate.Evaluator(self.steps, source, self.devices, arrays)
+            variables = state.variables()
+            figures = evaluator.figures(variables, evaluate.limit_of(source, split), split, self.stop)
+            about = {"step": int(state.step), "checkpoint": "latest"}
+            evaluate.write_report(self.workdir, split, figures, evaluator.sheet(variables), about)
+            reports[split] = figures
+        print(f"\nstep {int(state.step):,}\n{evaluate.table(reports)}", flush=True)
+
+
+class _Clock:
+    """Images per second since the last line, and time left. The first call, which compiles, is not counted."""
+
+    def __init__(self, step: int, last: int, batch_size: int):
+        self._last, self._batch_size = last, batch_size
+        self._mark = (step, time.monotonic())
+        self._start = self._mark
+
+    def rate(self, step: int) -> float:
+        now = time.monotonic()
+        rate = (step - self._mark[0]) * self._batch_size / max(now - self._mark[1], 1e-9)
+        self._mark = (step, now)
+        return rate
+
+    def line(self, step: int, values: dict[str, float]) -> str:
+        elapsed = time.monotonic() - self._start[1]
+        left = elapsed / max(step - self._start[0], 1) * (self._last - step)
+        terms = "".join(f"  {name[5:]} {values[name]:.4f}" for name in values if name.startswith("loss/"))
+        return (
+            f"step {step:>7,}/{self._last:,}  loss {values['loss']:.4f}{terms if terms.count('  ') > 1 else ''}  "
+            f"{values['images_per_second']:,.0f} images/s  {duration(left)} left"
+        )
+
+
+def _claim(config: ConfigDict, workdir: Path) -> None:
+    """Makes the workdir, or checks that what lies there is this run; writes config.json.
+
+    Raises:
+      UserError: it cannot be written, or belongs to a run with another identity.
+    """
+    path = workdir / "config.json"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            changes = identity_changes(config, json.loads(path.read_text()))
+            if changes:
+                raise UserError(
+                    f"{workdir} holds a run that differs in what may not change when it goes on:\n  "
+                    + "\n  ".join(changes)
+                    + "\nTake those back, or start a new run with another --workdir."
+                )
+        write_atomically(path, to_json(config))
+    except OSError as e:
+        raise UserError(f"--workdir {workdir} cannot be used: {e.strerror} ({e.filename}). Name a folder that can be written.") from e
+    except ValueError as e:
+        raise UserError(f"{path} is damaged ({e}). Delete it if the checkpoints beside it are worth keeping.") from e

@@ -1,0 +1,112 @@
+"""What a run writes down: `W/metrics.jsonl`, TensorBoard events, lines on the console."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from seqdigits.pictures import png
+
+
+class Writers:
+    """The logs of one run, opened at a step: everything behind it is cut off, so that a run that was stopped and goes on
+    leaves no curl in its curves."""
+
+    def __init__(self, workdir: Path, step: int):
+        self._lines = workdir / "metrics.jsonl"
+        _cut_lines(self._lines, step)
+        events = workdir / "tensorboard"
+        _cut_events(events, step)
+        self._events = EventFileWriter(str(events))
+
+    def write(self, step: int, split: str, values: dict[str, Any]) -> None:
+        """One line of JSON with all values, and one TensorBoard scalar `split/name` for each that is a number."""
+        line = json.dumps({"step": step, "split": split, **values})
+        with self._lines.open("a") as file:
+            file.write(line + "\n")
+        scalars = [
+            summary_pb2.Summary.Value(tag=f"{split}/{name}", simple_value=value)
+            for name, value in values.items()
+            if isinstance(value, int | float)
+        ]
+        self._add(step, scalars)
+
+    def picture(self, step: int, tag: str, image: Image.Image) -> None:
+        """One TensorBoard picture."""
+        encoded = summary_pb2.Summary.Image(
+            height=image.height, width=image.width, colorspace=3, encoded_image_string=png(image)
+        )
+        self._add(step, [summary_pb2.Summary.Value(tag=tag, image=encoded)])
+
+    def flush(self) -> None:
+        """Everything written so far is on disk."""
+        self._events.flush()
+
+    def close(self) -> None:
+        self._events.close()
+
+    def _add(self, step: int, values: list[summary_pb2.Summary.Value]) -> None:
+        summary = summary_pb2.Summary(value=values)
+        self._events.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a whole file or nothing: a reader, or a crash, never meets half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def duration(seconds: float) -> str:
+    """How long, for a person.
+
+    >>> duration(42), duration(192), duration(7_500)
+    ('42 s', '3 min 12 s', '2 h 05 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def _cut_lines(path: Path, step: int) -> None:
+    """Keeps the lines up to `step`. A last line that a crash cut short goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:
+            continue
+    write_atomically(path, "".join(kept))
+
+
+def _cut_events(folder: Path, step: int) -> None:
+    """Rewrites all event files as one that ends at `step`."""
+    files = sorted(folder.glob("events.out.tfevents.*"))
+    if not files:
+        return
+    first = files[0]
+    partial = first.with_name(first.name.replace("events.out", "partial"))  # a name that TensorBoard does not read
+    with partial.open("wb") as out:
+        writer = RecordWriter(out)
+        for path in files:
+            for record in RawEventFileLoader(str(path)).Load():
+                if event_pb2.Event.FromString(record).step <= step:
+                    writer.write(record)
+    os.replace(partial, first)
+    for path in files[1:]:
+        path.unlink()
