@@ -1,30 +1,92 @@
-"""Flags of the commands, and what goes wrong with them said in one line."""
+"""Flags of the commands; what goes wrong with them is said in one line."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
-from seqdigits.errors import UserError
+from seqdigits.errors import Help, UserError
 
 
-def parse(argv: list[str]) -> Any:
-    """The flags of `python -m seqdigits.main`.
+def experiment_flags() -> flags.FlagValues:
+    """The flag --config, with --config.key=value, and --help."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config", None, "the experiment: a file in configs/", lock_config=True, flag_values=values
+    )
+    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
+    return values
+
+
+def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[str, ...]) -> flags.FlagValues:
+    """Reads the command line into `values`.
+
+    Args:
+      values: the flags that are defined.
+      argv: the command line, program first.
+      usage: an example of the command, for --help and errors.
+      needed: flags that must be given.
 
     Raises:
-      UserError: an unknown flag or key, a value of the wrong type, no such config.
+      UserError: an unknown flag or key, a value of the wrong type, a missing flag, no such config.
+      Help: --help was given.
     """
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, "the experiment, a file in configs/", lock_config=True, flag_values=values)
-    flags.DEFINE_string("workdir", None, "where the run is kept; the same one goes on where it stopped", flag_values=values)
-    flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do", flag_values=values)
-    flags.DEFINE_list("split", [], "evaluate: which splits; default: evaluate.splits of the config", flag_values=values)
-    flags.DEFINE_string(
-        "checkpoint", "latest", "evaluate: latest, best, a step, or a path W/checkpoints/STEP", flag_values=values
+    if {"--help", "-h", "--helpfull"} & set(argv):
+        raise Help(f"usage: {usage}\n\n{values.get_help()}\n\nConfigs: {known_configs()}")
+    try:
+        rest = values(argv)[1:]
+    except FileNotFoundError as e:
+        raise UserError(f"there is no config {e.filename or e}. Known are {known_configs()}.") from e
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
+        reason = str(e.args[0] if e.args else e).strip()
+        raise UserError(f"{reason}\nThe keys stand in seqdigits/config.py. usage: {usage}") from e
+    except OSError as e:
+        raise UserError(f"the config cannot be read: {e}. Known are {known_configs()}.") from e
+    if rest:
+        raise UserError(f"{' '.join(rest)!r} is not understood. usage: {usage}")
+    for name in needed:
+        if values[name].value is None:
+            raise UserError(f"--{name} is missing. usage: {usage}")
+    return values
+
+
+def known_configs() -> str:
+    """The experiments that there are, for messages."""
+    names = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py"))
+    return ", ".join(f"configs/{name}.py" for name in names)
+
+
+def keep_compiled() -> None:
+    """Keeps compiled programs on disk, so that the second start is quick. $JAX_COMPILATION_CACHE_DIR, if set, says where;
+    set to the empty string it keeps none."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/compiled").expanduser()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def what_next(config_file: str, workdir: Path) -> str:
+    """What a person may want to do after a run."""
+    command = f"python -m seqdigits.main --config {config_file} --workdir {workdir}"
+    return "\n".join(
+        [
+            "",
+            "What to look at, and to try next:",
+            f"  {workdir / 'evaluation'}/*.png   examples read right and wrong: true boxes green, predicted ones red",
+            f"  tensorboard --logdir {workdir}",
+            f"  {command} --mode evaluate --checkpoint best",
+            f"  {command} --config.train.steps=N   goes on, if N is more",
+        ]
     )
-    return _parse(values, argv, "--config configs/quickstart.py --workdir runs/quickstart", needed=("config", "workdir"))
+
+
+def config_file(argv: list[str]) -> str:
+    """What was given as --config."""
+    for flag, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, _, value = flag.partition("=")
+        if name in ("--config", "-config"):
+            return value or following
+    return "configs/X.py"

@@ -1,4 +1,4 @@
-"""The error that a person's input can cause: a message, never a traceback."""
+"""What ends a command without a traceback."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     `python -m seqdigits.*` prints it as one `error: ...` and exits with 2. Everything else is a defect of ours and keeps
     its traceback.
     """
+
+
+class Help(Exception):
+    """Asked for with --help; its text is the answer."""

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+from seqdigits.errors import Help, UserError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -21,6 +26,22 @@ class Stop(threading.Event):
 
 class Stopped(Exception):
     """Raised by long work that finds its `Stop` set."""
+
+
+def run(main: Callable[[Stop], None]) -> NoReturn:
+    """Runs a command to its end: a UserError is one message and status 2, a signal status 130 or 143."""
+    stop = install()
+    status = 0
+    try:
+        main(stop)
+    except Help as e:
+        print(e)
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr)
+        status = 2
+    except Stopped:
+        status = stop.exit_status
+    sys.exit(status)
 
 
 def install() -> Stop:

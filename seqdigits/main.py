@@ -1,46 +1,43 @@
-"""Trains or evaluates one experiment: `python -m seqdigits.main --config configs/X.py --workdir W`."""
+"""Trains or evaluates one experiment: `python -m seqdigits.main --config configs/X.py --workdir W`.
+
+Exit status: 0 done, 2 an error of the user's, 130 or 143 stopped by a signal.
+"""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from seqdigits import interrupt
-from seqdigits.errors import UserError
+
+USAGE = """python -m seqdigits.main --config configs/X.py --workdir W [--config.key=value ...]
+       the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH]"""
 
 
-def main() -> int:
-    """Returns the exit status: 0 done, 2 an error of the user's, 130 or 143 stopped by a signal."""
-    stop = interrupt.install()  # before JAX is imported
-    try:
-        return _main(stop)
-    except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except interrupt.Stopped:
-        return stop.exit_status
+def _main(stop: interrupt.Stop) -> None:
+    from absl import flags
 
-
-def _main(stop: interrupt.Stop) -> int:
     from seqdigits import command_line
 
-    flags = command_line.parse(sys.argv)
+    values = command_line.experiment_flags()
+    flags.DEFINE_string("workdir", None, "the run's folder; the same one goes on where it stopped", flag_values=values)
+    flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do", flag_values=values)
+    flags.DEFINE_list("split", [], "evaluate: splits; default: evaluate.splits of the config", flag_values=values)
+    flags.DEFINE_string("checkpoint", "latest", "evaluate: latest, best, a step, or a path", flag_values=values)
+    command_line.parse(values, sys.argv, USAGE, needed=("config", "workdir"))
     command_line.keep_compiled()
+
     from seqdigits.evaluate import evaluate_checkpoint
     from seqdigits.train import train_and_evaluate
 
-    workdir = Path(flags.workdir)
-    if flags.mode == "train":
-        train_and_evaluate(flags.config, workdir, stop)
-        print(command_line.what_next(workdir))
+    config, workdir = values["config"].value, Path(values["workdir"].value)
+    if values["mode"].value == "train":
+        train_and_evaluate(config, workdir, stop)
+        print(command_line.what_next(command_line.config_file(sys.argv), workdir))
     else:
-        evaluate_checkpoint(flags.config, workdir, which=flags.checkpoint, splits=tuple(flags.split), stop=stop)
-    return 0
+        splits = tuple(values["split"].value)
+        evaluate_checkpoint(config, workdir, which=values["checkpoint"].value, splits=splits, stop=stop)
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # threads of compilers and writers have nothing left to do
+    interrupt.run(_main)

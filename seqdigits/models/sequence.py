@@ -42,21 +42,16 @@ class SequenceModel(Init):
             steps = Gru(units=self.gru_units, steps=self.positions, name="gru")(x)  # [B, L, units]
         else:
             steps = jnp.broadcast_to(x[:, None], (x.shape[0], self.positions, x.shape[1]))
-        heads = nn.vmap(
-            Stack,
-            in_axes=1,
-            out_axes=1,
-            axis_size=self.positions,
-            variable_axes={"params": 0, "batch_stats": 0},
-            split_rngs={"params": True, "dropout": True},
-        )
-        last = (Layer("dense", features=self.num_classes),)
-        head = heads(**inits, layers=self.head + last, name="heads")
-        logits = head(steps, train=train, mask=mask)  # [B, L, K]
+        head = (*self.head, Layer("dense", features=self.num_classes))
+        positions = [
+            Stack(**inits, layers=head, name=f"head_{i}")(steps[:, i], train=train, mask=mask)
+            for i in range(self.positions)
+        ]
+        logits = jnp.stack(positions, axis=1)  # [B, L, K]
         box = None
         if self.box_head is not None:
-            last = (Layer("dense", features=4),)
-            box = Stack(**inits, layers=self.box_head + last, name="box_head")(x, train=train, mask=mask)
+            to_box = (*self.box_head, Layer("dense", features=4))
+            box = Stack(**inits, layers=to_box, name="box_head")(x, train=train, mask=mask)
         return Outputs(digit_logits=logits, box=box)
 
 

@@ -1,0 +1,31 @@
+"""One digit by two convolutions and dropout, 34,826 parameters; pixels 0..255, 10% of the training digits held out.
+
+    python -m seqdigits.main --config configs/mnist_cnn_dropout.py --workdir runs/mnist_cnn_dropout
+
+Published: test accuracy 0.9826, validation 0.9872, after 3 epochs of batch 32, Adam 1e-3.
+"""
+
+from ml_collections import ConfigDict
+
+from seqdigits.config import base_config
+
+
+def get_config() -> ConfigDict:
+    config = base_config()
+    config.data.composition = "digit"
+    config.data.min_length = 1
+    config.data.max_length = 1
+    config.data.validation_digits = 6_000
+    config.model.name = "heads"
+    config.model.pixels = "raw"
+    config.model.encoder = (
+        "conv 3x3x32 valid, relu, pool 2 valid, conv 3x3x64 valid, relu, pool 2 valid, dropout 0.5"
+    )
+    config.loss.digits = 1.0
+    config.optim.learning_rate = 1e-3
+    config.train.batch_size = 32
+    config.train.steps = 5_063  # 3 epochs of 54,000
+    config.train.log_every = 500
+    config.evaluate.every = 1_688
+    config.evaluate.examples = 0
+    return config
