@@ -91,7 +91,7 @@ def encode(text: str, length: int) -> np.ndarray:
     return digits
 
 
-def decode(digits: np.ndarray) -> str:
+def decode(digits: np.ndarray | Array) -> str:
     """The string of i32 [L] digits; "-" for a NO_DIGIT that stands before a digit.
 
     >>> decode(np.array([4, 0, 7, 10, 10])), decode(np.array([4, 10, 7]))

@@ -196,7 +196,9 @@ def find(workdir: Path, which: str) -> Path:
             if best is None:
                 raise UserError(f"{here} has no best checkpoint yet: no evaluation was done. Use --checkpoint latest.")
             return here / str(best["step"])
-        raise UserError(f"there is no checkpoint to evaluate in {here}. Train first: the same command with --mode train.")
+        raise UserError(
+            f"there is no checkpoint to evaluate in {here}. Train first: the same command with --mode train."
+        )
     if which.isdecimal():
         if int(which) not in steps:
             raise UserError(f"--checkpoint {which}: {_known(here)}")

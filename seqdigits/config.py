@@ -44,7 +44,9 @@ def base_config() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.digits = "mnist"  # uci | mnist
-    data.folder = ""  # where data files lie (MNIST's in its subfolder mnist); "" = $SEQDIGITS_DATA, or ~/.cache/seqdigits
+    data.folder = (
+        ""  # where data files lie (MNIST's in its subfolder mnist); "" = $SEQDIGITS_DATA, or ~/.cache/seqdigits
+    )
     data.url = "https://storage.googleapis.com/cvdf-datasets/mnist"  # where missing MNIST files come from
     data.validation_digits = 0  # digits held out of training for validation; 0 = the set's own (mnist 5,000, uci 270)
     data.composition = "canvas"  # digit: each digit of the split as it stands | canvas: several on a black ground
@@ -232,7 +234,9 @@ def _validate_model(config: ConfigDict) -> None:
             )
     main = "cells" if reader else "digits"
     if not loss[main]:
-        raise UserError(f"loss.{main} = 0: model.name = {model.name} would not learn to read. Set it to 1, for example.")
+        raise UserError(
+            f"loss.{main} = 0: model.name = {model.name} would not learn to read. Set it to 1, for example."
+        )
 
 
 def _validate_training(config: ConfigDict) -> None:

@@ -33,7 +33,9 @@ TRAIN_LIMIT = 10_000
 class Evaluator:
     """Evaluates one split, again and again, compiled once."""
 
-    def __init__(self, steps: Steps, source: sources.Source, devices: Devices, arrays: dict[str, jax.Array] | None = None):
+    def __init__(
+        self, steps: Steps, source: sources.Source, devices: Devices, arrays: dict[str, jax.Array] | None = None
+    ):
         """`arrays`: the source's, if they are on the devices already."""
         self._steps = steps
         self._source = source
@@ -63,7 +65,10 @@ class Evaluator:
             now = time.monotonic()
             if now - said > 10 and done < total:
                 rate = done / (now - began)
-                print(f"  {label}: {done:,} of {total:,}, {rate:,.0f} images/s, {duration((total - done) / rate)} left", flush=True)
+                print(
+                    f"  {label}: {done:,} of {total:,}, {rate:,.0f} images/s, {duration((total - done) / rate)} left",
+                    flush=True,
+                )
                 said = now
         outputs = self._shapes[1]
         figures = metrics.summarize(
@@ -108,9 +113,7 @@ def limit_of(source: sources.Source, split: str) -> int | None:
     return min(TRAIN_LIMIT, source.spec.num_examples or TRAIN_LIMIT) if split == "train" else None
 
 
-def write_report(
-    workdir: Path, split: str, figures: dict[str, Any], sheet: Image.Image, about: dict[str, Any]
-) -> None:
+def write_report(workdir: Path, split: str, figures: dict[str, Any], sheet: Image.Image, about: dict[str, Any]) -> None:
     """Writes `W/evaluation/SPLIT.json` and `SPLIT.png`."""
     where = workdir / "evaluation"
     where.mkdir(parents=True, exist_ok=True)
@@ -182,9 +185,7 @@ def evaluate_checkpoint(
         source = sources.create(config, split)
         evaluator = Evaluator(Steps(config, model), source, devices)
         figures = evaluator.figures(placed, limit_of(source, split), split, stop)
-        write_report(
-            workdir, split, figures, evaluator.sheet(placed), {"step": meta["step"], "checkpoint": which}
-        )
+        write_report(workdir, split, figures, evaluator.sheet(placed), {"step": meta["step"], "checkpoint": which})
         reports[split] = figures
     print(table(reports))
     return reports

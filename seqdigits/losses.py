@@ -64,8 +64,9 @@ def cell_losses(outputs: Outputs, batch: Batch, background: float) -> tuple[Arra
       Cross entropy over all cells f32 [B], and L1 of the boxes over the cells with a digit f32 [B]: centres in cells,
       sizes as logarithms.
     """
-    assert outputs.cell_logits is not None and outputs.cell_boxes is not None
-    grid = outputs.cell_logits.shape[1:3]
+    assert outputs.cell_logits is not None, "a reader has cells"
+    assert outputs.cell_boxes is not None, "and their boxes"
+    grid = (outputs.cell_logits.shape[1], outputs.cell_logits.shape[2])
     digits, boxes = cell_targets(batch, grid)
     there = digits != NO_DIGIT
     count = jnp.maximum(jnp.sum(there, axis=(1, 2)), 1)
@@ -86,8 +87,10 @@ def per_example(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) 
     """
     terms = {}
     if config.digits:
+        assert outputs.digit_logits is not None, "config.validate refuses this"
         terms["digits"] = digit_cross_entropy(outputs.digit_logits, batch.digits)
     if config.box:
+        assert outputs.box is not None, "config.validate refuses this"
         terms["box"] = box_squared_error(outputs.box, box)
     if config.cells or config.cell_boxes:
         terms["cells"], terms["cell_boxes"] = cell_losses(outputs, batch, config.background)

@@ -49,9 +49,7 @@ class Devices:
 
     def jit(self, function: Callable, *, donate: int | None = None) -> Callable:
         """Compiles a function whose result is whole on every device; argument `donate` is given up to it."""
-        return jax.jit(
-            function, out_shardings=self.replicated, donate_argnums=() if donate is None else (donate,)
-        )
+        return jax.jit(function, out_shardings=self.replicated, donate_argnums=() if donate is None else (donate,))
 
     def _put(self, value: np.ndarray, sharding: NamedSharding) -> jax.Array:
         # Every process holds the whole value, and gives its own devices their part.

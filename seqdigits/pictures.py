@@ -6,6 +6,7 @@ import io
 
 import jax
 import numpy as np
+from jax import Array
 from PIL import Image, ImageDraw, ImageFont
 
 from seqdigits.batch import NO_DIGIT, Batch, Reading, decode
@@ -52,7 +53,7 @@ def sheet(batch: Batch, reading: Reading, count: int = 12, columns: int = 3) -> 
     return page
 
 
-def _picture(batch: Batch, reading: Reading, row: int, zoom: int) -> Image.Image:
+def _picture(batch: Batch, reading: Reading, row: np.integer, zoom: int) -> Image.Image:
     pixels = np.broadcast_to(batch.image[row], (*batch.image.shape[1:3], 3))
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
@@ -67,7 +68,7 @@ def _picture(batch: Batch, reading: Reading, row: int, zoom: int) -> Image.Image
     return picture
 
 
-def _rectangle(draw: ImageDraw.ImageDraw, box: np.ndarray, color: tuple[int, int, int], zoom: int, inset: int) -> None:
+def _rectangle(draw: ImageDraw.ImageDraw, box: np.ndarray | Array, color: tuple[int, int, int], zoom: int, inset: int) -> None:
     """`inset`: pixels by which the box is drawn smaller, so that one does not hide the other."""
     x, y, w, h = (float(v) * zoom for v in box)
     left, top, right, bottom = x - w / 2 + inset, y - h / 2 + inset, x + w / 2 - 1 - inset, y + h / 2 - 1 - inset

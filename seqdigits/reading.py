@@ -59,7 +59,6 @@ def _read_positions(logits: Array, box: Array | None) -> Reading:
 
 
 def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
-    assert outputs.cell_logits is not None and outputs.cell_boxes is not None and outputs.box is not None
     return jax.vmap(_read_grid, (0, 0, 0, None))(outputs.cell_logits, outputs.cell_boxes, outputs.box, limits)
 
 

@@ -144,7 +144,10 @@ class _Run:
             self.best = {"step": step, "metric": name, "value": figures[name]}
         error = figures["localization_error"]
         place = "" if error is None else f"  localization error {error:.2f} px²"
-        print(f"  validation  sequence accuracy {figures['sequence_accuracy']:.4f}{place}{'  best' if is_best else ''}", flush=True)
+        print(
+            f"  validation  sequence accuracy {figures['sequence_accuracy']:.4f}{place}{'  best' if is_best else ''}",
+            flush=True,
+        )
 
     def _save(self, state: TrainState, step: int) -> None:
         self._refuse_nonfinite(int(state.first_nonfinite))
@@ -272,6 +275,8 @@ def _claim(config: ConfigDict, workdir: Path) -> None:
                 )
         write_atomically(path, to_json(config))
     except OSError as e:
-        raise UserError(f"--workdir {workdir} cannot be used: {e.strerror} ({e.filename}). Name a folder that can be written.") from e
+        raise UserError(
+            f"--workdir {workdir} cannot be used: {e.strerror} ({e.filename}). Name a folder that can be written."
+        ) from e
     except ValueError as e:
         raise UserError(f"{path} is damaged ({e}). Delete it if the checkpoints beside it are worth keeping.") from e

@@ -171,9 +171,7 @@ def max_pool(x: Array, size: int, padding: str) -> Array:
     if padding == "SAME":
         down, right = -height % size, -width % size
         above, left = down // 2, right // 2  # as XLA pads: the odd one at the end
-        x = jnp.pad(
-            x, ((0, 0), (above, down - above), (left, right - left), (0, 0)), constant_values=-jnp.inf
-        )
+        x = jnp.pad(x, ((0, 0), (above, down - above), (left, right - left), (0, 0)), constant_values=-jnp.inf)
     else:
         x = x[:, : height - height % size, : width - width % size]
     h, w = x.shape[1] // size, x.shape[2] // size
