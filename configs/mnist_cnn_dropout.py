@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config.model.name = "heads"
     config.model.pixels = "raw"
     config.model.encoder = "conv 3x3x32 valid, relu, pool 2 valid, conv 3x3x64 valid, relu, pool 2 valid, dropout 0.5"
+    config.model.kernel_init = "glorot_uniform"
     config.loss.digits = 1.0
     config.optim.learning_rate = 1e-3
     config.train.batch_size = 32

@@ -71,7 +71,7 @@ def base_config() -> ConfigDict:
     model.gru_units = 0  # gru
     model.localize = False  # heads, gru: whether there is a head for the box of the whole sequence
     model.box_head = ""  # its layers before the last dense layer
-    model.kernel_init = "lecun_normal"  # lecun_normal | truncated_normal (deviation 0.1)
+    model.kernel_init = "lecun_normal"  # lecun_normal | glorot_uniform | truncated_normal (deviation 0.1)
     model.bias_init = 0.0
 
     config.read = read = ConfigDict()

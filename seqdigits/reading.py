@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -59,7 +60,7 @@ def _read_positions(logits: Array, box: Array | None) -> Reading:
 
 
 def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
-    return jax.vmap(_read_grid, (0, 0, 0, None))(outputs.cell_logits, outputs.cell_boxes, outputs.box, limits)
+    return jax.vmap(partial(_read_grid, limits=limits))(outputs.cell_logits, outputs.cell_boxes, outputs.box)
 
 
 def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits) -> Reading:

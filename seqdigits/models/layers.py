@@ -25,7 +25,12 @@ from jax import Array
 
 from seqdigits.errors import UserError
 
-KERNEL_INITS = ("lecun_normal", "truncated_normal")
+KERNEL_INITS = {
+    "lecun_normal": nn.initializers.lecun_normal(),  # Flax's default
+    "glorot_uniform": nn.initializers.glorot_uniform(),  # Keras' default (Xavier)
+    "truncated_normal": nn.initializers.truncated_normal(0.1),  # of TensorFlow's tutorials of 2016
+}
+"""How kernels begin. The truncated normal has deviation 0.1 before the cut at two deviations."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,7 @@ class Init(nn.Module):
     """Base of every module with weights: how they begin.
 
     Attributes:
-      kernel_init: one of KERNEL_INITS. truncated_normal has deviation 0.1 before the cut at two deviations, as
-        TensorFlow's tutorials of 2016 had it.
+      kernel_init: a key of KERNEL_INITS.
       bias_init: the constant that biases begin with.
     """
 
@@ -113,9 +117,7 @@ class Init(nn.Module):
     bias_init: float = 0.0
 
     def kernels(self) -> Callable:
-        if self.kernel_init == "truncated_normal":
-            return nn.initializers.truncated_normal(0.1)
-        return nn.initializers.lecun_normal()
+        return KERNEL_INITS[self.kernel_init]
 
     def biases(self) -> Callable:
         return nn.initializers.constant(self.bias_init)
