@@ -162,12 +162,11 @@ def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not path.is_dir():
         raise UserError(f"there is no checkpoint {path}. {_known(path.parent)}")
     verify(path)
-    with ocp.CheckpointManager(path.absolute().parent, item_names=("state", "meta")) as manager:
-        shapes = manager.item_metadata(int(path.name))["state"]
-        state = manager.restore(
-            int(path.name), args=ocp.args.Composite(state=ocp.args.StandardRestore(_on_one_device(shapes)))
-        )["state"]
-        return jax.tree.map(np.asarray, state), read_meta(path)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        saved = checkpointer.metadata(path.absolute() / "state").item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
+        state = checkpointer.restore(path.absolute() / "state", restore_args=as_numpy)
+    return state, read_meta(path)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -211,11 +210,6 @@ def find(workdir: Path, which: str) -> Path:
 def _known(folder: Path) -> str:
     steps = ", ".join(map(str, all_steps(folder)))
     return f"{folder} has the steps {steps}." if steps else f"{folder} has no checkpoints."
-
-
-def _on_one_device(shapes: Any) -> Any:
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device), shapes)
 
 
 def _files(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import jax
-from absl import flags
+from absl import flags, logging
 from ml_collections import config_flags
 
 from seqdigits.errors import Help, UserError
@@ -60,9 +60,10 @@ def known_configs() -> str:
     return ", ".join(f"configs/{name}.py" for name in names)
 
 
-def keep_compiled() -> None:
-    """Keeps compiled programs on disk, so that the second start is quick. $JAX_COMPILATION_CACHE_DIR, if set, says where;
-    set to the empty string it keeps none."""
+def prepare_jax() -> None:
+    """Keeps compiled programs on disk, so that the second start is quick: where $JAX_COMPILATION_CACHE_DIR says, or in
+    ~/.cache/seqdigits/compiled. Errors of the libraries are shown, their chatter is not."""
+    logging.set_verbosity(logging.ERROR)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/compiled").expanduser()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

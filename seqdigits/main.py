@@ -25,7 +25,7 @@ def _main(stop: interrupt.Stop) -> None:
     flags.DEFINE_list("split", [], "evaluate: splits; default: evaluate.splits of the config", flag_values=values)
     flags.DEFINE_string("checkpoint", "latest", "evaluate: latest, best, a step, or a path", flag_values=values)
     command_line.parse(values, sys.argv, USAGE, needed=("config", "workdir"))
-    command_line.keep_compiled()
+    command_line.prepare_jax()
 
     from seqdigits.evaluate import evaluate_checkpoint
     from seqdigits.train import train_and_evaluate

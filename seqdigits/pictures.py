@@ -68,7 +68,9 @@ def _picture(batch: Batch, reading: Reading, row: np.integer, zoom: int) -> Imag
     return picture
 
 
-def _rectangle(draw: ImageDraw.ImageDraw, box: np.ndarray | Array, color: tuple[int, int, int], zoom: int, inset: int) -> None:
+def _rectangle(
+    draw: ImageDraw.ImageDraw, box: np.ndarray | Array, color: tuple[int, int, int], zoom: int, inset: int
+) -> None:
     """`inset`: pixels by which the box is drawn smaller, so that one does not hide the other."""
     x, y, w, h = (float(v) * zoom for v in box)
     left, top, right, bottom = x - w / 2 + inset, y - h / 2 + inset, x + w / 2 - 1 - inset, y + h / 2 - 1 - inset

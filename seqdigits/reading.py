@@ -60,6 +60,9 @@ def _read_positions(logits: Array, box: Array | None) -> Reading:
 
 
 def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
+    assert outputs.cell_logits is not None, "a reader has cells"
+    assert outputs.cell_boxes is not None, "and their boxes"
+    assert outputs.box is not None, "and the mean box"
     return jax.vmap(partial(_read_grid, limits=limits))(outputs.cell_logits, outputs.cell_boxes, outputs.box)
 
 

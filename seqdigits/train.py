@@ -61,6 +61,7 @@ class _Run:
         self.train_call = self.devices.jit(partial(self.steps.train, source=self.source), donate=0)
         self.best: dict[str, Any] | None = None
         self.evaluation_due = False
+        self.seconds = 0.0
 
     def go(self) -> TrainState:
         self.checkpoints = Checkpoints(self.workdir, self.config.train.keep_checkpoints)
@@ -82,7 +83,7 @@ class _Run:
     def _train(self, state: TrainState, step: int) -> TrainState:
         every, per_call = self.config.train, self.config.train.steps_per_call
         batches = self.source.batches(step, every.batch_size)
-        clock = _Clock(step, every.steps, every.batch_size)
+        clock = _Clock(self.seconds, every.steps, every.batch_size)
         if self.evaluation_due:
             self._evaluate(state, step)
         host = self._next(batches)
@@ -92,6 +93,8 @@ class _Run:
             host = self._next(batches)  # made while the devices work
             jax.block_until_ready(state.step)
             step += per_call
+            if clock.first is None:
+                clock.start(step)
             self.checkpoints.poll()
             if step % every.log_every == 0 or step == every.steps:
                 state = self._log(state, step, clock)
@@ -100,7 +103,7 @@ class _Run:
                 self._evaluate(state, step)
             stopping = self.stop.is_set()
             if step % every.checkpoint_every == 0 or step == every.steps or stopping or self.best != best:
-                self._save(state, step)
+                self._save(state, step, clock.seconds())
                 saved = step
             if stopping:
                 self.checkpoints.wait()
@@ -120,7 +123,10 @@ class _Run:
         sums, first = jax.device_get((state.sums, state.first_nonfinite))
         self._refuse_nonfinite(int(first))
         values = metrics.compute(sums)
-        values["images_per_second"] = clock.rate(step)
+        values["seconds"] = clock.seconds()
+        rate = clock.rate(step)
+        if rate is not None:
+            values["images_per_second"] = rate
         self.writers.write(step, "train", values)
         print(clock.line(step, values), flush=True)
         return state.replace(sums=self.devices.replicate(jax.tree.map(np.zeros_like, sums)))
@@ -149,9 +155,10 @@ class _Run:
             flush=True,
         )
 
-    def _save(self, state: TrainState, step: int) -> None:
+    def _save(self, state: TrainState, step: int, seconds: float) -> None:
         self._refuse_nonfinite(int(state.first_nonfinite))
-        self.checkpoints.save(step, state, {"step": step, "best": self.best, "evaluation_due": self.evaluation_due})
+        meta = {"step": step, "best": self.best, "evaluation_due": self.evaluation_due, "seconds": seconds}
+        self.checkpoints.save(step, state, meta)
 
     def _refuse_nonfinite(self, first: int) -> None:
         if first >= 0:
@@ -171,7 +178,7 @@ class _Run:
         if restored is None:
             return self._fill_input_stats(self.devices.jit(init)())
         state, meta = restored
-        self.best, self.evaluation_due = meta["best"], meta["evaluation_due"]
+        self.best, self.evaluation_due, self.seconds = meta["best"], meta["evaluation_due"], meta["seconds"]
         return state
 
     def _fill_input_stats(self, state: TrainState) -> TrainState:
@@ -233,27 +240,40 @@ class _Run:
 
 
 class _Clock:
-    """Images per second since the last line, and time left. The first call, which compiles, is not counted."""
+    """Images per second since the last line, time spent, and time left. Rates leave out the first call, which compiles."""
 
-    def __init__(self, step: int, last: int, batch_size: int):
+    def __init__(self, before: float, last: int, batch_size: int):
+        """`before`: seconds spent by earlier parts of the run."""
+        self._began = time.monotonic() - before
         self._last, self._batch_size = last, batch_size
-        self._mark = (step, time.monotonic())
-        self._start = self._mark
+        self.first: tuple[int, float] | None = None
+        self._mark = (0, 0.0)
 
-    def rate(self, step: int) -> float:
-        now = time.monotonic()
-        rate = (step - self._mark[0]) * self._batch_size / max(now - self._mark[1], 1e-9)
-        self._mark = (step, now)
-        return rate
+    def start(self, step: int) -> None:
+        """The first call is done."""
+        self.first = self._mark = (step, time.monotonic())
+
+    def seconds(self) -> float:
+        """Spent on the run so far, earlier parts included."""
+        return round(time.monotonic() - self._began, 3)
+
+    def rate(self, step: int) -> float | None:
+        """Images per second since the last call of this."""
+        before, self._mark = self._mark, (step, time.monotonic())
+        if step == before[0]:
+            return None
+        return (step - before[0]) * self._batch_size / (self._mark[1] - before[1])
 
     def line(self, step: int, values: dict[str, float]) -> str:
-        elapsed = time.monotonic() - self._start[1]
-        left = elapsed / max(step - self._start[0], 1) * (self._last - step)
-        terms = "".join(f"  {name[5:]} {values[name]:.4f}" for name in values if name.startswith("loss/"))
-        return (
-            f"step {step:>7,}/{self._last:,}  loss {values['loss']:.4f}{terms if terms.count('  ') > 1 else ''}  "
-            f"{values['images_per_second']:,.0f} images/s  {duration(left)} left"
-        )
+        """What a person watching sees."""
+        parts = [f"step {step:>7,}/{self._last:,}", f"loss {values['loss']:.4f}"]
+        terms = [name for name in values if name.startswith("loss/")]
+        if len(terms) > 1:
+            parts += [f"{name[5:]} {values[name]:.4f}" for name in terms]
+        if "images_per_second" in values and self.first is not None:
+            left = (time.monotonic() - self.first[1]) / (step - self.first[0]) * (self._last - step)
+            parts += [f"{values['images_per_second']:,.0f} images/s", f"{duration(left)} left"]
+        return "  ".join(parts)
 
 
 def _claim(config: ConfigDict, workdir: Path) -> None:
