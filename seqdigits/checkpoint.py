@@ -1,9 +1,9 @@
 """Checkpoints: orbax writes them in the background, a SHA-256 manifest seals each, restoring verifies.
 
 Why a manifest: orbax restores an array file with a flipped bit without a word. Layout: `W/checkpoints/STEP/` as orbax
-writes it, and in it `manifest.json`, written after the commit. A step without a manifest, or with a file that differs, is
-not restored from; the next older one that verifies is, and it is said aloud. What is kept: the newest
-`train.keep_checkpoints`, and the best.
+writes it, and in it `manifest.json`, written after the commit, with the digest of every file and what the run knows beside
+its state (`meta`). A step without a manifest, or with a file that differs, is not restored from; the next older one that
+verifies is, and it is said aloud. What is kept: the newest `train.keep_checkpoints`, and the best.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from seqdigits.errors import UserError
+from seqdigits.writers import write_atomically
 
 _MANIFEST = "manifest.json"
 
@@ -34,12 +35,11 @@ class Checkpoints:
         """`keep`: the newest so many stay, and the best."""
         self._folder = folder(workdir)
         self._keep = keep
-        self._unsealed: tuple[int, int | None] | None = None
+        self._unsealed: tuple[int, dict[str, Any]] | None = None
         self._set_aside_damaged()
         self._manager = ocp.CheckpointManager(
             self._folder.absolute(),
             options=ocp.CheckpointManagerOptions(create=True, cleanup_tmp_directories=True),
-            item_names=("state", "meta"),
         )
 
     def save(self, step: int, state: Any, meta: dict[str, Any]) -> None:
@@ -48,11 +48,8 @@ class Checkpoints:
         `meta` is any JSON; its `best` is {"step": ..., ...} or None, and that step is kept.
         """
         self.wait()
-        best = meta["best"]["step"] if meta["best"] else None
-        self._manager.save(
-            step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
-        )
-        self._unsealed = (step, best)
+        self._manager.save(step, args=ocp.args.StandardSave(state))
+        self._unsealed = (step, meta)
 
     def poll(self) -> None:
         """Seals a checkpoint whose writing has ended; to be called now and then."""
@@ -63,12 +60,18 @@ class Checkpoints:
         """Waits until the last save is on disk and sealed."""
         self._manager.wait_until_finished()
         if self._unsealed and jax.process_index() == 0:
-            step, best = self._unsealed
-            seal(self._folder / str(step))
+            step, meta = self._unsealed
+            seal(self._folder / str(step), meta)
             for old in all_steps(self._folder)[: -self._keep]:
-                if old != best:
+                if meta["best"] is None or old != meta["best"]["step"]:
                     shutil.rmtree(self._folder / str(old))
         self._unsealed = None
+
+    def amend(self, step: int, meta: dict[str, Any]) -> None:
+        """Writes another meta for a step that is saved."""
+        self.wait()
+        if jax.process_index() == 0:
+            seal(self._folder / str(step), meta)
 
     def restore(self, template: Any) -> tuple[Any, dict[str, Any]] | None:
         """The newest state and its meta, or None where there is none.
@@ -78,11 +81,8 @@ class Checkpoints:
         steps = all_steps(self._folder)
         if not steps:
             return None
-        restored = self._manager.restore(
-            steps[-1],
-            args=ocp.args.Composite(state=ocp.args.StandardRestore(template), meta=ocp.args.JsonRestore()),
-        )
-        return restored["state"], restored["meta"]
+        state = self._manager.restore(steps[-1], args=ocp.args.StandardRestore(template))
+        return state, read_meta(self._folder / str(steps[-1]))
 
     def close(self) -> None:
         """Waits for the last save and ends orbax's threads."""
@@ -122,12 +122,10 @@ def all_steps(folder: Path) -> list[int]:
     return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal() and p.is_dir())
 
 
-def seal(path: Path) -> None:
-    """Writes the manifest of one finished checkpoint: size and SHA-256 of every file."""
-    text = json.dumps({name: _digest(path / name) for name in _files(path)}, indent=1)
-    partial = path / (_MANIFEST + ".partial")
-    partial.write_text(text)
-    partial.rename(path / _MANIFEST)
+def seal(path: Path, meta: dict[str, Any]) -> None:
+    """Writes the manifest of one finished checkpoint: `meta`, size and SHA-256 of every file, and a SHA-256 over both."""
+    content = {"meta": meta, "files": {name: _digest(path / name) for name in _files(path)}}
+    write_atomically(path / _MANIFEST, json.dumps({**content, "sha256": _digest_of(content)}, indent=1))
 
 
 def verify(path: Path) -> None:
@@ -138,11 +136,15 @@ def verify(path: Path) -> None:
     """
     try:
         manifest = json.loads((path / _MANIFEST).read_text())
+        content = {name: manifest[name] for name in ("meta", "files")}
+        whole = manifest["sha256"] == _digest_of(content)
     except FileNotFoundError:
         raise DamagedCheckpoint(f"checkpoint {path} has no {_MANIFEST}: it was stopped while being written") from None
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, TypeError, KeyError) as e:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: {_MANIFEST} cannot be read ({e})") from e
-    for name, expected in manifest.items():
+    if not whole:
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged: {_MANIFEST} is not what was written (SHA-256 differs)")
+    for name, expected in manifest["files"].items():
         try:
             found = _digest(path / name)
         except OSError as e:
@@ -163,15 +165,15 @@ def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UserError(f"there is no checkpoint {path}. {_known(path.parent)}")
     verify(path)
     with ocp.PyTreeCheckpointer() as checkpointer:
-        saved = checkpointer.metadata(path.absolute() / "state").item_metadata.tree
+        saved = checkpointer.metadata(path.absolute() / "default").item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
-        state = checkpointer.restore(path.absolute() / "state", restore_args=as_numpy)
+        state = checkpointer.restore(path.absolute() / "default", restore_args=as_numpy)
     return state, read_meta(path)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
     """What was saved beside the state."""
-    return json.loads((path / "meta" / "metadata").read_text())
+    return json.loads((path / _MANIFEST).read_text())["meta"]
 
 
 def find(workdir: Path, which: str) -> Path:
@@ -210,6 +212,10 @@ def find(workdir: Path, which: str) -> Path:
 def _known(folder: Path) -> str:
     steps = ", ".join(map(str, all_steps(folder)))
     return f"{folder} has the steps {steps}." if steps else f"{folder} has no checkpoints."
+
+
+def _digest_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _files(path: Path) -> list[str]:

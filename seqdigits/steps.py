@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from seqdigits import boxes as bx
 from seqdigits import losses, metrics, optim, reading
 from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading, Variables
-from seqdigits.data.sources import Source
+from seqdigits.data.sources import Source, Spec
 from seqdigits.models.build import init_variables
 from seqdigits.streams import Stream, stream_key
 
@@ -79,15 +79,15 @@ class Steps:
     def train(self, state: TrainState, arrays: dict[str, Array], hosts: dict[str, Array], source: Source) -> TrainState:
         """`steps_per_call` updates: hosts i32 [S, B], or [B] where S = 1."""
         if self.config.train.steps_per_call == 1:
-            return self._one(state, arrays, hosts, source)
+            return self.train_one(state, arrays, hosts, source)
 
         def body(state: TrainState, host: dict[str, Array]) -> tuple[TrainState, None]:
-            return self._one(state, arrays, host, source), None
+            return self.train_one(state, arrays, host, source), None
 
         return jax.lax.scan(body, state, hosts)[0]
 
     def train_on(self, state: TrainState, batch: Batch) -> TrainState:
-        """One update on a batch that is already made (the benchmark times it)."""
+        """One update on a batch that is already made."""
         state, values = self._update_on(state, batch)
         return state.replace(sums=metrics.merge(state.sums, values))
 
@@ -102,10 +102,17 @@ class Steps:
     ) -> tuple[Batch, Outputs, Reading]:
         """Makes one batch and reads it."""
         batch = source.make(arrays, host, stream_key(self.config.seed, Stream.AUGMENT), train=False)
-        outputs = self.model.apply(variables, batch.image, train=False, mask=batch.mask)
-        return batch, outputs, reading.read(outputs, reading.limits(self.config, source.spec))
+        return batch, *self.read_batch(variables, batch, source.spec)
 
-    def _one(self, state: TrainState, arrays: dict[str, Array], host: dict[str, Array], source: Source) -> TrainState:
+    def read_batch(self, variables: Variables, batch: Batch, spec: Spec) -> tuple[Outputs, Reading]:
+        """Reads a batch that is already made."""
+        outputs = self.model.apply(variables, batch.image, train=False, mask=batch.mask)
+        return outputs, reading.read(outputs, reading.limits(self.config, spec))
+
+    def train_one(
+        self, state: TrainState, arrays: dict[str, Array], host: dict[str, Array], source: Source
+    ) -> TrainState:
+        """One update: host i32 [B]."""
         state, values = self._update(state, arrays, host, source)
         return state.replace(sums=metrics.merge(state.sums, values))
 
@@ -133,7 +140,7 @@ class Steps:
             return loss, (terms, updated.get("batch_stats", {}))
 
         (loss, (terms, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         updates, opt_state = optim.optimizer(self.config.optim).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         average = state.average

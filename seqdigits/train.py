@@ -67,7 +67,7 @@ class _Run:
         self.checkpoints = Checkpoints(self.workdir, self.config.train.keep_checkpoints)
         state = self._restore_or_init()
         step = int(state.step)
-        self.writers = Writers(self.workdir, step)
+        self.writers = Writers(self.workdir, step, again="validation" if self.evaluation_due else None)
         provenance.write(self.workdir)
         try:
             print(self._headline(state), flush=True)
@@ -86,6 +86,9 @@ class _Run:
         clock = _Clock(self.seconds, every.steps, every.batch_size)
         if self.evaluation_due:
             self._evaluate(state, step)
+            if self.evaluation_due:
+                raise Stopped
+            self.checkpoints.amend(step, self._meta(step, self.seconds))
         host = self._next(batches)
         saved = step
         while step < every.steps:
@@ -95,6 +98,7 @@ class _Run:
             step += per_call
             if clock.first is None:
                 clock.start(step)
+                print(f"first step after {clock.seconds() - self.seconds:.1f} s", flush=True)
             self.checkpoints.poll()
             if step % every.log_every == 0 or step == every.steps:
                 state = self._log(state, step, clock)
@@ -157,8 +161,10 @@ class _Run:
 
     def _save(self, state: TrainState, step: int, seconds: float) -> None:
         self._refuse_nonfinite(int(state.first_nonfinite))
-        meta = {"step": step, "best": self.best, "evaluation_due": self.evaluation_due, "seconds": seconds}
-        self.checkpoints.save(step, state, meta)
+        self.checkpoints.save(step, state, self._meta(step, seconds))
+
+    def _meta(self, step: int, seconds: float) -> dict[str, Any]:
+        return {"step": step, "best": self.best, "evaluation_due": self.evaluation_due, "seconds": seconds}
 
     def _refuse_nonfinite(self, first: int) -> None:
         if first >= 0:
@@ -236,7 +242,8 @@ class _Run:
             about = {"step": int(state.step), "checkpoint": "latest"}
             evaluate.write_report(self.workdir, split, figures, evaluator.sheet(variables), about)
             reports[split] = figures
-        print(f"\nstep {int(state.step):,}\n{evaluate.table(reports)}", flush=True)
+        if reports:
+            print(f"\nstep {int(state.step):,}\n{evaluate.table(reports)}", flush=True)
 
 
 class _Clock:

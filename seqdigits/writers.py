@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,19 @@ from seqdigits.pictures import png
 
 class Writers:
     """The logs of one run, opened at a step: everything behind it is cut off, so that a run that was stopped and goes on
-    leaves no curl in its curves."""
+    leaves no curl in its curves.
 
-    def __init__(self, workdir: Path, step: int):
+    `again`: a split whose lines of that very step are cut too, for they will be written again.
+    """
+
+    def __init__(self, workdir: Path, step: int, again: str | None = None):
+        def stays(of_step: int, split: str) -> bool:
+            return of_step < step or (of_step == step and split != again)
+
         self._lines = workdir / "metrics.jsonl"
-        _cut_lines(self._lines, step)
+        _cut_lines(self._lines, stays)
         events = workdir / "tensorboard"
-        _cut_events(events, step)
+        _cut_events(events, stays)
         self._events = EventFileWriter(str(events))
 
     def write(self, step: int, split: str, values: dict[str, Any]) -> None:
@@ -80,22 +87,23 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
-def _cut_lines(path: Path, step: int) -> None:
-    """Keeps the lines up to `step`. A last line that a crash cut short goes too."""
+def _cut_lines(path: Path, stays: Callable[[int, str], bool]) -> None:
+    """Keeps the lines that stay, by step and split. A last line that a crash cut short goes too."""
     if not path.exists():
         return
     kept = []
     for line in path.read_text().splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            values = json.loads(line)
+            if stays(values["step"], values["split"]):
                 kept.append(line + "\n")
         except ValueError:
             continue
     write_atomically(path, "".join(kept))
 
 
-def _cut_events(folder: Path, step: int) -> None:
-    """Rewrites all event files as one that ends at `step`."""
+def _cut_events(folder: Path, stays: Callable[[int, str], bool]) -> None:
+    """Rewrites all event files as one with the events that stay, by step and split."""
     files = sorted(folder.glob("events.out.tfevents.*"))
     if not files:
         return
@@ -105,7 +113,9 @@ def _cut_events(folder: Path, step: int) -> None:
         writer = RecordWriter(out)
         for path in files:
             for record in RawEventFileLoader(str(path)).Load():
-                if event_pb2.Event.FromString(record).step <= step:
+                event = event_pb2.Event.FromString(record)
+                split = event.summary.value[0].tag.split("/")[0] if event.summary.value else ""
+                if stays(event.step, split):
                     writer.write(record)
     os.replace(partial, first)
     for path in files[1:]:

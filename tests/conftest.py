@@ -1,0 +1,65 @@
+"""What several test files share: the device, compiled code kept between runs, MNIST's folder, and a small config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from seqdigits.config import base_config
+
+jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/test-compiled").expanduser()))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SMALL = {
+    "data.digits": "uci",
+    "data.composition": "canvas",
+    "data.height": 32,
+    "data.width": 96,
+    "data.min_length": 1,
+    "data.max_length": 3,
+    "data.train_examples": 200,
+    "data.validation_examples": 40,
+    "data.test_examples": 40,
+    "model.name": "reader",
+    "model.encoder": "conv 5x5x8 /2, norm, relu, conv 3x3x8 /2, norm, relu, conv 3x3x16 /2, relu",
+    "loss.cells": 1.0,
+    "loss.cell_boxes": 1.0,
+    "train.batch_size": 8,
+    "train.steps": 4,
+    "train.log_every": 2,
+    "train.checkpoint_every": 2,
+    "evaluate.every": 2,
+    "evaluate.batch_size": 16,
+    "evaluate.examples": 0,
+}
+
+
+@pytest.fixture(scope="session")
+def small_config() -> Callable[[dict[str, Any] | None], ConfigDict]:
+    """`small_config({"data.width": 64})`: the base config made small enough for tests, with overrides by dotted key."""
+
+    def make(overrides: dict[str, Any] | None = None) -> ConfigDict:
+        config = base_config()
+        config.update_from_flattened_dict(SMALL | (overrides or {}))
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """The data folder that has MNIST's files in its subfolder `mnist`; without them the test is skipped."""
+    folder = ROOT / Path(os.environ.get("SEQDIGITS_DATA") or "../shared/data").expanduser()
+    if not (folder / "mnist" / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip(f"no MNIST in {folder}/mnist; name its parent folder in SEQDIGITS_DATA")
+    return folder

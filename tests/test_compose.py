@@ -1,0 +1,423 @@
+"""Examples: their pixels held still by golden hashes, and checked by hand; no digit in two splits; augmentation."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqdigits.batch import NO_DIGIT, Batch
+from seqdigits.data import compose, digits, sources
+from seqdigits.data.compose import ONE, Augmentation, Canvas, Digit
+
+KEY = jax.random.key(7)
+
+
+@functools.cache
+def split_arrays(name: str, split: str, folder: str) -> dict[str, np.ndarray]:
+    images, labels = digits.load(name, split, validation=0, folder=folder, url="")
+    return {"images": images, "labels": labels}
+
+
+def make(source: sources.Source, arrays: dict, index, position=None, train: bool = False, key=KEY) -> Batch:
+    """A batch as numpy arrays, compiled."""
+    host = {"index": np.asarray(index, np.int32)}
+    host["position"] = np.asarray(index if position is None else position, np.int32)
+    return jax.device_get(compiled(source)(arrays, host, key, train))
+
+
+@functools.cache
+def compiled(source: sources.Source) -> Callable[..., Batch]:
+    return jax.jit(source.make, static_argnums=3)
+
+
+# Golden hashes
+
+
+def digest(batch: Batch) -> str:
+    """SHA-256 of each example's image u8, digits i32 and boxes f32 (little-endian), one example after the other."""
+    sha = hashlib.sha256()
+    for image, digits_, boxes in zip(batch.image, batch.digits, batch.boxes, strict=True):
+        assert (image.dtype, digits_.dtype, boxes.dtype) == (np.uint8, np.int32, np.float32)
+        sha.update(image.tobytes() + digits_.astype("<i4").tobytes() + boxes.astype("<f4").tobytes())
+    return sha.hexdigest()
+
+
+def layout(height: int, width: int, min_length: int, max_length: int) -> dict[str, int]:
+    return {
+        "data.height": height,
+        "data.width": width,
+        "data.min_length": min_length,
+        "data.max_length": max_length,
+        "data.train_examples": 100,
+        "data.validation_examples": 100,
+        "data.test_examples": 100,
+    }
+
+
+GOLDEN_CONFIGS = {
+    "digit": ("test", {"data.composition": "digit", "data.min_length": 1, "data.max_length": 1}),
+    "strip of 5": ("test", layout(28, 140, 5, 5)),
+    "canvas of 5": ("test", layout(128, 256, 5, 5)),
+    "canvas of 5, train": ("train", layout(128, 256, 5, 5)),
+    "canvas of 5, validation": ("validation", layout(128, 256, 5, 5)),
+    "canvas of 1 to 5": ("test", layout(128, 256, 1, 5)),
+    "small canvas of 1 to 3": ("test", layout(64, 128, 1, 3)),
+    "endless canvas of 5": ("train", layout(128, 256, 5, 5) | {"data.train_examples": 0}),
+}
+
+GOLDEN = {
+    ("uci", "digit"): "5b84ea4f97d5d9ed9a2e6ac6271386feb5227a51d9ebb94e78b11005499ebf53",
+    ("uci", "strip of 5"): "32c9b2ac6c98d96ff2a8833a19daa5b27c142db6172c6310a2becc73d33a4334",
+    ("uci", "canvas of 5"): "ea675a85d9a48992bae44c9a840f4c3aa131c73e5453364173275861e9ea7aef",
+    ("uci", "canvas of 5, train"): "b907058fac4797d8d30d06c551b056a4e94a9fbf9af2e128e09b9c133719927b",
+    ("uci", "canvas of 5, validation"): "f23a308336d75ec39939f6002373ffedbab2562f3ac8812aa113026b217321de",
+    ("uci", "canvas of 1 to 5"): "d7d090a7ce94341c5db21a20184620624e6b9746ae8ddc73f724abee600fe90e",
+    ("uci", "small canvas of 1 to 3"): "3230e965ac6e66559f3f88dcc7d17c5561bb58d65a648def84b9deb9f0a63723",
+    ("uci", "endless canvas of 5"): "8cc3b5c54ce5d279f75a8804f89529aac3076ac18e602659426d5200dde11d3a",
+    ("mnist", "digit"): "e20d8790226919eb483d19fd7b6fb5b770a76451a469c28f336802f6c9f829f3",
+    ("mnist", "strip of 5"): "497af40d53b5d4cfc7d70f33dbf63ba1a71313d7969972432cf10177aca8e6c7",
+    ("mnist", "canvas of 5"): "6f66160f3a3ddbd7ec9de63b71bca9166d768e0bab12ac936ceb390c6d9a98f3",
+    ("mnist", "canvas of 5, train"): "2fbda43632bd3f406c1ccab4e22ed5b308a25b3b231f06ba0788dfdc61051935",
+    ("mnist", "canvas of 5, validation"): "bb6075a47d4798e2910dc056d6768a6b2eaaec2dc8dcdf79df599134afaadf4d",
+    ("mnist", "canvas of 1 to 5"): "0f6ccc593a8475dfdb6697b8f97248898bc461b48f398a85e366597e87f4f1b8",
+    ("mnist", "small canvas of 1 to 3"): "8894414d9a38c7b6f53b93a37a35ba063905b1962c6e6d535d84c80a7b800624",
+    ("mnist", "endless canvas of 5"): "488f395c919051525504d827c1248bb0bd33c84ac42c099e47f37292d8b96ed5",
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN_CONFIGS)
+@pytest.mark.parametrize("digit_set", ["uci", "mnist"])
+def test_golden_examples_0_to_99(small_config, request, digit_set, name):
+    folder = str(request.getfixturevalue("mnist_folder")) if digit_set == "mnist" else ""
+    split, overrides = GOLDEN_CONFIGS[name]
+    config = small_config(overrides | {"data.digits": digit_set})
+    batch = make(sources.create(config, split), split_arrays(digit_set, split, folder), np.arange(100))
+    assert digest(batch) == GOLDEN[digit_set, name]
+
+
+GOLDEN_AUGMENTED = ""
+BENT = {"data.rotation": 15, "data.zoom": 10, "data.shift": 2}
+
+
+def test_golden_augmented_examples_0_to_99(small_config):
+    """Without shear; at positions 1,000..1,099."""
+    source = sources.create(small_config(layout(128, 256, 5, 5) | BENT | {"data.digits": "uci"}), "train")
+    arrays = split_arrays("uci", "train", "")
+    batch = make(source, arrays, np.arange(100), np.arange(1000, 1100), train=True)
+    assert digest(batch) == GOLDEN_AUGMENTED
+
+
+def test_golden_examples_of_digits_are_the_digits_themselves():
+    """The one composition whose hash needs no random numbers, hashed from the digits with numpy alone."""
+    arrays = split_arrays("uci", "test", "")
+    sha = hashlib.sha256()
+    for image, label in zip(arrays["images"][:100], arrays["labels"][:100], strict=True):
+        sha.update(image.tobytes() + np.int32(label).tobytes() + np.float32([14, 14, 28, 28]).tobytes())
+    assert sha.hexdigest() == GOLDEN["uci", "digit"]
+
+
+# Pixels, boxes and places
+
+
+def flat_digits() -> dict[str, np.ndarray]:
+    """Ten digits; the image of digit d is filled with d + 1."""
+    labels = np.arange(10, dtype=np.int32)
+    return {"images": np.broadcast_to((labels + 1).astype(np.uint8)[:, None, None], (10, 28, 28)), "labels": labels}
+
+
+def textured_digits() -> dict[str, np.ndarray]:
+    """Ten digits, no two pixels of which are black or, between digits, alike in place."""
+    images = 1 + (np.arange(28 * 28) + 25 * np.arange(10)[:, None]) % 255
+    return {"images": images.reshape(10, 28, 28).astype(np.uint8), "labels": np.arange(10, dtype=np.int32)}
+
+
+def draw(composition: Digit | Canvas, arrays: dict, count: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """`count` examples: images, digits, boxes, and top and left as `example` says."""
+
+    arrays = jax.device_put(arrays)
+
+    def one(index, key):
+        image, digits_, boxes = compose.compose(composition, arrays, index, key, None, Augmentation())
+        _, _, top, left = composition.example(arrays, index, key)
+        return image, digits_, boxes, top, left
+
+    keys = jax.random.split(jax.random.key(seed), count)
+    return jax.device_get(jax.jit(jax.vmap(one))(jnp.arange(count), keys))
+
+
+def draw_places(composition: Canvas, count: int) -> tuple[np.ndarray, ...]:
+    """`count` examples without their images: digits, top and left, read off the boxes."""
+
+    arrays = jax.device_put(flat_digits())
+
+    def one(key):
+        return compose.compose(composition, arrays, jnp.int32(0), key, None, Augmentation())[1:]
+
+    digits_, boxes = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), count)))
+    return digits_, boxes[:, 0, 1].astype(int) - 14, boxes[:, 0, 0].astype(int) - 14
+
+
+@pytest.mark.parametrize("arrays", [flat_digits(), textured_digits()], ids=["flat", "textured"])
+@pytest.mark.parametrize("composition", [Canvas(40, 100, 3, 1), Canvas(28, 84, 3, 1), Canvas(31, 60, 2, 2)], ids=str)
+def test_boxes_hold_the_digits_and_all_else_is_black(composition, arrays):
+    images, digits_, boxes, tops, lefts = draw(composition, arrays, 50)
+    for image, row, places, top, left in zip(images, digits_, boxes, tops, lefts, strict=True):
+        length = int((row != NO_DIGIT).sum())
+        assert composition.min_length <= length <= composition.max_length
+        assert (row[length:] == NO_DIGIT).all(), "no digit after the last one"
+        expected = np.zeros((composition.height, composition.width, 1), np.uint8)
+        for j in range(length):
+            assert places[j].tolist() == [left + 28 * j + 14, top + 14, 28, 28]
+            x, y = left + 28 * j, top
+            expected[y : y + 28, x : x + 28, 0] = arrays["images"][row[j]]
+        assert not places[length:].any()
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_digit_composition_is_digit_i_as_it_stands():
+    arrays = textured_digits() | {"labels": np.arange(9, -1, -1, dtype=np.int32)}
+    images, digits_, boxes, _, _ = draw(Digit(), arrays, 10)
+    np.testing.assert_array_equal(images[..., 0], arrays["images"])
+    assert digits_.tolist() == [[9 - i] for i in range(10)]
+    assert boxes.tolist() == [[[14, 14, 28, 28]]] * 10
+
+
+def test_lengths_digits_and_places_are_drawn_evenly_and_to_the_limits():
+    """On 32x96: top 0..3, left 0..67, 0..39 and 0..11 for 1, 2 and 3 digits; the last place is never used."""
+    digits_, top, left = draw_places(Canvas(32, 96, 3, 1), 3000)
+    lengths = (digits_ != NO_DIGIT).sum(1)
+    for length, last in ((1, 67), (2, 39), (3, 11)):
+        chosen = lengths == length
+        assert abs(chosen.sum() - 1000) < 100, "four deviations of 26"
+        assert set(left[chosen].tolist()) == set(range(last + 1))
+        assert np.bincount(top[chosen], minlength=4).min() > 180, "of about 250"
+        assert len(np.bincount(top[chosen])) == 4
+    counts = np.bincount(digits_[digits_ != NO_DIGIT], minlength=10)
+    assert len(counts) == 10
+    assert (abs(counts - digits_[digits_ != NO_DIGIT].size / 10) < 100).all(), "of about 600 each"
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tops", "lefts"),
+    [(28, 56, {0}, {0}), (29, 57, {0}, {0}), (30, 58, {0, 1}, {0, 1}), (28, 58, {0}, {0, 1}), (30, 56, {0, 1}, {0})],
+)
+def test_canvas_with_little_room(height, width, tops, lefts):
+    """Two digits are 28x56; that is a strip, and there is nowhere to go."""
+    _, top, left = draw_places(Canvas(height, width, 2, 2), 100)
+    assert (set(top.tolist()), set(left.tolist())) == (tops, lefts)
+
+
+def test_positions_of_a_strip_are_drawn_each_on_its_own():
+    digits_, _, _ = draw_places(Canvas(28, 56, 2, 2), 2000)
+    pairs = np.bincount(digits_[:, 0] * 10 + digits_[:, 1], minlength=100)
+    assert (pairs > 0).all(), "every pair occurs, about 20 times"
+    assert pairs.max() < 50
+
+
+# No digit in two splits
+
+
+@pytest.mark.parametrize("digit_set", ["uci", "mnist"])
+def test_no_digit_of_one_split_in_an_example_of_another(small_config, request, digit_set):
+    folder = str(request.getfixturevalue("mnist_folder")) if digit_set == "mnist" else ""
+    config = small_config({"data.digits": digit_set})
+    arrays = {split: split_arrays(digit_set, split, folder) for split in digits.SPLITS}
+    known = {split: {image.tobytes() for image in arrays[split]["images"]} for split in digits.SPLITS}
+    assert sum(map(len, known.values())) == len(set.union(*known.values())), "the splits' images differ in bytes"
+    for split in digits.SPLITS:
+        batch = make(sources.create(config, split), arrays[split], np.arange(200))
+        tiles = set()
+        for image, row, boxes in zip(batch.image, batch.digits, batch.boxes, strict=True):
+            for left, top in (boxes[row != NO_DIGIT, :2] - 14).astype(int).tolist():
+                tiles.add(image[top : top + 28, left : left + 28, 0].tobytes())
+        assert len(tiles) > 100
+        for other in digits.SPLITS:
+            assert len(tiles & known[other]) == (len(tiles) if other == split else 0)
+
+
+# warp
+
+
+def warped(tile, matrix, shift) -> list:
+    tile = np.asarray(tile, np.uint8)
+    result = jax.jit(compose.warp)(tile, jnp.array(matrix, jnp.int32), jnp.array(shift, jnp.int32))
+    assert result.dtype == jnp.uint8
+    return np.asarray(result)
+
+
+IDENTITY = ((ONE, 0), (0, ONE))
+NOISE = np.random.default_rng(0).integers(1, 256, (28, 28)).astype(np.uint8)
+
+
+def test_warp_by_nothing_gives_the_tile_back():
+    np.testing.assert_array_equal(warped(NOISE, IDENTITY, (0, 0)), NOISE)
+
+
+@pytest.mark.parametrize(("x", "y"), [(1, 0), (-1, 0), (0, 1), (0, -1), (3, -5), (27, 0), (28, 0), (-40, 2)])
+def test_warp_by_whole_pixels_reads_that_much_further_on_and_brings_in_black(x, y):
+    """result[r, c] = tile[r + y, c + x]: a shift of +1 in x moves the digit to the left by one."""
+    expected = np.zeros_like(NOISE)
+    for r in range(28):
+        for c in range(28):
+            if 0 <= r + y < 28 and 0 <= c + x < 28:
+                expected[r, c] = NOISE[r + y, c + x]
+    np.testing.assert_array_equal(warped(NOISE, IDENTITY, (x * ONE, y * ONE)), expected)
+
+
+def test_warp_by_right_angles():
+    np.testing.assert_array_equal(warped(NOISE, ((0, -ONE), (ONE, 0)), (0, 0)), np.rot90(NOISE))
+    np.testing.assert_array_equal(warped(NOISE, ((0, ONE), (-ONE, 0)), (0, 0)), np.rot90(NOISE, -1))
+    np.testing.assert_array_equal(warped(NOISE, ((-ONE, 0), (0, -ONE)), (0, 0)), np.rot90(NOISE, 2))
+
+
+def test_warp_by_parts_of_a_pixel_as_by_hand():
+    tile = [[0, 100], [200, 41]]
+    # Half a pixel to the right: the mean of neighbours, halves up; beyond the edge half of black.
+    assert warped(tile, IDENTITY, (ONE // 2, 0)).tolist() == [[50, 50], [121, 21]]  # 120.5, 20.5
+    assert warped(tile, IDENTITY, (0, ONE // 2)).tolist() == [[100, 71], [100, 21]]  # 70.5
+    # Both: of (0 + 100 + 200 + 41) / 4, (100 + 41) / 4, (200 + 41) / 4, 41 / 4.
+    assert warped(tile, IDENTITY, (ONE // 2, ONE // 2)).tolist() == [[85, 35], [60, 10]]
+    # A quarter: 3/4 of here and 1/4 of there.
+    assert warped(tile, IDENTITY, (ONE // 4, 0)).tolist() == [[25, 75], [160, 31]]  # 160.25, 30.75
+    assert warped(tile, IDENTITY, (-ONE // 4, 0)).tolist() == [[0, 75], [150, 81]]  # 80.75
+
+
+def test_warp_by_a_matrix_of_two_makes_the_tile_half_as_large():
+    """Pixel i of 4 is read at 2 (i - 1.5) + 1.5: at -1.5, 0.5, 2.5, 4.5. The mean of each quarter, in a black frame."""
+    tile = [[4, 8, 40, 80], [12, 16, 120, 160], [1, 2, 250, 254], [3, 6, 252, 248]]
+    expected = [[0, 0, 0, 0], [0, 10, 100, 0], [0, 3, 251, 0], [0, 0, 0, 0]]
+    assert warped(tile, ((2 * ONE, 0), (0, 2 * ONE)), (0, 0)).tolist() == expected
+
+
+def test_warp_rows_of_the_matrix_are_x_and_y():
+    """Shear in x: row y is read at x + y, y from -1.5 to 1.5; so the first row is read 1.5 to the left."""
+    tile = np.zeros((4, 4), np.uint8)
+    tile[:, 2] = 200
+    sheared = warped(tile, ((ONE, ONE), (0, ONE)), (0, 0))
+    assert sheared.tolist() == [[0, 0, 0, 100], [0, 0, 100, 100], [0, 100, 100, 0], [100, 100, 0, 0]]
+
+
+# Augmentation
+
+
+def centred(x: slice, y: slice) -> np.ndarray:
+    tile = np.zeros((28, 28), np.uint8)
+    tile[y, x] = 255
+    return tile
+
+
+def moments(tile: np.ndarray) -> tuple[float, float, float, float, float]:
+    """Means of x, y, x², xy, y² over the ink, from the middle of the tile."""
+    ink = tile / tile.sum()
+    y, x = np.mgrid[:28, :28] - 13.5
+    return tuple(float((ink * what).sum()) for what in (x, y, x * x, x * y, y * y))
+
+
+def angle(tile: np.ndarray) -> float:
+    """Degrees between the longest axis of the ink and the x axis."""
+    _, _, xx, xy, yy = moments(tile)
+    return float(np.rad2deg(np.arctan2(2 * xy, xx - yy)) / 2)
+
+
+def slope(tile: np.ndarray) -> float:
+    _, _, _, xy, yy = moments(tile)
+    return 100 * xy / yy
+
+
+def percent_read(tile: np.ndarray) -> float:
+    """By how many percent the source is read wider than it is, seen from the ink of a square of 10x10."""
+    return 100 / np.sqrt(tile.sum() / (255 * 100)) - 100
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "tile", "measure", "limit", "off"),
+    [
+        (Augmentation(rotation=20), centred(slice(4, 24), slice(13, 15)), angle, 20, 1),
+        (Augmentation(zoom=25), centred(slice(9, 19), slice(9, 19)), percent_read, 25, 1),
+        (Augmentation(shear=30), centred(slice(13, 15), slice(4, 24)), slope, 30, 1),
+        (Augmentation(shift=3), centred(slice(12, 16), slice(12, 16)), lambda t: moments(t)[0], 3, 0.05),
+        (Augmentation(shift=3), centred(slice(12, 16), slice(12, 16)), lambda t: moments(t)[1], 3, 0.05),
+    ],
+    ids=["rotation", "zoom", "shear", "shift in x", "shift in y"],
+)
+def test_bend_goes_to_its_limit_either_way_and_no_further(augmentation, tile, measure, limit, off):
+    bent = jax.jit(compose.bend, static_argnums=2)(np.stack([tile] * 400), KEY, augmentation)
+    amounts = np.array([measure(each) for each in np.asarray(bent)])
+    assert (abs(amounts) < limit + off).all()
+    assert amounts.min() < -0.93 * limit
+    assert amounts.max() > 0.93 * limit
+    assert abs(amounts.mean()) < 0.15 * limit, "five deviations of limit / sqrt(3 * 400)"
+    assert abs(amounts.std() / (limit / np.sqrt(3)) - 1) < 0.15, "spread evenly"
+
+
+def test_bend_treats_each_tile_on_its_own():
+    bent = np.asarray(compose.bend(np.stack([NOISE] * 4), KEY, Augmentation(rotation=20)))
+    assert len({each.tobytes() for each in bent}) == 4
+
+
+@pytest.fixture(scope="module")
+def augmented(small_config) -> tuple[sources.Source, dict[str, np.ndarray]]:
+    config = small_config(BENT | {"data.shear": 10})
+    return sources.create(config, "train"), split_arrays("uci", "train", "")
+
+
+def test_augmentation_is_off_unless_training(small_config, augmented):
+    source, arrays = augmented
+    plain = make(sources.create(small_config(), "train"), arrays, np.arange(8))
+    same = make(source, arrays, np.arange(8))
+    jax.tree.map(np.testing.assert_array_equal, same, plain)
+    bent = make(source, arrays, np.arange(8), train=True)
+    assert all((bent.image[i] != plain.image[i]).any() for i in range(8))
+
+
+def test_without_augmentation_training_changes_nothing(small_config):
+    source, arrays = sources.create(small_config(), "train"), split_arrays("uci", "train", "")
+    for train in (False, True):
+        batch = make(source, arrays, [3, 4], [100, 101], train=train)
+        jax.tree.map(np.testing.assert_array_equal, batch, make(source, arrays, [3, 4]))
+
+
+def test_augmentation_bends_pixels_within_the_boxes_and_nothing_else(augmented):
+    source, arrays = augmented
+    plain, bent = make(source, arrays, np.arange(8)), make(source, arrays, np.arange(8), train=True)
+    for part in ("digits", "boxes", "index"):
+        np.testing.assert_array_equal(getattr(bent, part), getattr(plain, part))
+    for image, boxes in zip(bent.image.copy(), bent.boxes, strict=True):
+        for x, y in boxes[boxes[:, 2] > 0, :2].astype(int):
+            assert image[y - 14 : y + 14, x - 14 : x + 14].any()
+            image[y - 14 : y + 14, x - 14 : x + 14] = 0
+        assert not image.any()
+
+
+def test_the_same_position_gives_the_same_pixels_whatever_the_batch_around_it(augmented):
+    source, arrays = augmented
+    batch = make(source, arrays, [5, 6, 7, 8], [100, 101, 102, 103], train=True)
+    alone = make(source, arrays, [6], [101], train=True)
+    elsewhere = make(source, arrays, [9, -1, 3, 6], [7, 8, 9, 101], train=True)
+    np.testing.assert_array_equal(alone.image[0], batch.image[1])
+    np.testing.assert_array_equal(elsewhere.image[3], batch.image[1])
+
+
+def test_another_position_or_another_key_bends_the_same_example_otherwise(augmented):
+    source, arrays = augmented
+    batch = make(source, arrays, [6, 6, 0, 1], [101, 301, 0, 1], train=True)
+    np.testing.assert_array_equal(batch.digits[0], batch.digits[1])
+    np.testing.assert_array_equal(batch.boxes[0], batch.boxes[1])
+    assert (batch.image[0] != batch.image[1]).any()
+    other = make(source, arrays, [6, 6, 0, 1], [101, 301, 0, 1], train=True, key=jax.random.key(8))
+    assert (other.image[0] != batch.image[0]).any()
+    assert (other.image[1] != batch.image[1]).any()
+
+
+def test_pixels_are_the_same_compiled_and_not(augmented):
+    source, arrays = augmented
+    host = {"index": np.arange(3, 7, dtype=np.int32), "position": np.arange(103, 107, dtype=np.int32)}
+    compiled = make(source, arrays, host["index"], host["position"], train=True)
+    eager = source.make(jax.device_put(arrays), host, KEY, True)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(eager), compiled)

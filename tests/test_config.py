@@ -1,0 +1,113 @@
+"""What a config may be is checked before any device work, and each refusal says how to mend it."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from seqdigits import config as cfg
+from seqdigits.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_valid_and_says_what_it_is(name):
+    cfg.validate(load(name))
+    text = (ROOT / "configs" / f"{name}.py").read_text()
+    assert f"--config configs/{name}.py --workdir runs/{name}" in text or name == "quickstart"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_also_runs_on_uci_digits(name):
+    config = load(name)
+    config.data.digits = "uci"
+    config.data.validation_digits = 0
+    cfg.validate(config)
+
+
+def test_an_unknown_key_is_refused():
+    with pytest.raises(AttributeError, match="learning_rat"):
+        cfg.base_config().optim.learning_rat = 1.0
+
+
+REFUSALS = [
+    ({"model.name": "readr"}, "model.name = 'readr'.*heads, gru, reader"),
+    ({"data.digits": "emnist"}, "data.digits.*uci, mnist"),
+    ({"data.composition": "page"}, "data.composition.*digit, canvas"),
+    ({"model.pixels": "float"}, "model.pixels.*unit, raw"),
+    ({"optim.name": "adamw"}, "optim.name.*adam, sgd"),
+    ({"optim.schedule": "linear"}, "optim.schedule.*constant, cosine"),
+    ({"train.best_metric": "loss"}, "train.best_metric.*sequence_accuracy"),
+    ({"train.batch_size": 0}, "train.batch_size = 0.*1 to"),
+    ({"data.rotation": 60}, "data.rotation = 60.*0 to 45"),
+    ({"read.min_score": 1.5}, "read.min_score = 1.5.*0 to 1"),
+    ({"data.min_length": 4, "data.max_length": 3}, "data.min_length = 4 is more than data.max_length = 3"),
+    ({"data.max_length": 10}, "do not fit into data.width = 96. At most 3"),
+    ({"data.test_examples": 0}, "data.test_examples = 0.*only the training set"),
+    ({"data.validation_digits": 1527}, "data.validation_digits = 1527.*0.*1,526"),
+    ({"data.composition": "digit"}, "data.min_length, data.max_length.*Set both to 1"),
+    ({"model.encoder": "conv 5x5, relu"}, "model.encoder: 'conv 5x5' is not a layer"),
+    ({"model.encoder": "conv 3x3x8 /2, dense 10"}, "model.encoder has a dense layer"),
+    ({"model.encoder": "conv 3x3x8 /5"}, "must be squares that fill"),
+    ({"model.name": "gru", "loss.cells": 0.0}, "model.gru_units = 0"),
+    ({"model.name": "heads"}, "loss.cells = 1.0: this model says nothing"),
+    ({"loss.box": 1.0}, "loss.box = 1.0: this model says nothing"),
+    ({"loss.cells": 0.0}, "loss.cells = 0: model.name = reader would not learn"),
+    ({"optim.schedule": "cosine"}, "optim.decay_steps = 0 is not beyond"),
+    ({"optim.moving_average": 1.0}, "would never move"),
+    ({"evaluate.splits": ("dev",)}, "evaluate.splits has 'dev'.*train, validation, test"),
+    ({"train.steps": 2**30, "data.train_examples": 0}, "Make train.steps smaller"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSALS, ids=lambda v: next(iter(v)) if isinstance(v, dict) else "")
+def test_what_cannot_run_is_refused_with_the_cure(small_config, changes, message):
+    config = small_config(changes)
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        cfg.validate(config)
+
+
+def test_steps_per_call_must_divide_every_interval_and_the_nearest_is_named(small_config):
+    config = small_config(
+        {"train.steps": 12, "train.log_every": 12, "train.checkpoint_every": 12, "evaluate.every": 12}
+    )
+    config.train.steps_per_call = 5
+    with pytest.raises(UserError, match=r"does not divide train.steps = 12. The nearest that does is 4\."):
+        cfg.validate(config)
+    config.train.steps_per_call = 6
+    cfg.validate(config)
+
+
+def test_only_identity_keys_make_another_run(small_config):
+    saved = json.loads(cfg.to_json(small_config({})))
+    same = small_config({"train.steps": 400, "data.folder": "elsewhere", "evaluate.every": 400})
+    assert cfg.identity_changes(same, saved) == []
+    other = small_config({"seed": 3, "train.batch_size": 4})
+    assert cfg.identity_changes(other, saved) == ["seed: 0 -> 3", "train.batch_size: 8 -> 4"]
+
+
+def test_free_keys_are_keys():
+    config = cfg.base_config()
+    for key in cfg.FREE_KEYS:
+        section, name = key.split(".")
+        assert name in config[section]
+
+
+def test_every_key_is_read_somewhere():
+    code = "".join(path.read_text() for path in (ROOT / "seqdigits").rglob("*.py") if path.name != "config.py")
+    code += (ROOT / "seqdigits" / "config.py").read_text().split("def validate")[1]
+    for section, keys in cfg.base_config().items():
+        for key in keys.keys() if section != "seed" else ():
+            assert f".{key}" in code or (section == "loss" and "config[name]" in code), f"{section}.{key}"

@@ -1,0 +1,198 @@
+"""The loop: a run that is stopped, even by kill -9, and goes on is the same run, bit for bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from seqdigits import checkpoint
+from seqdigits.errors import UserError
+from seqdigits.interrupt import Stop, Stopped
+from seqdigits.train import train_and_evaluate
+
+ROOT = Path(__file__).parent.parent
+
+
+class StopAfter(Stop):
+    """Says that the run should stop when it was looked at so many times."""
+
+    def __init__(self, looks):
+        super().__init__()
+        self.looks = looks
+
+    def is_set(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+def saved(workdir):
+    state, meta = checkpoint.load_raw(checkpoint.find(workdir, "latest"))
+    leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+    return leaves, {name: value for name, value in meta.items() if name != "seconds"}
+
+
+def lines(workdir):
+    found = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("images_per_second", "seconds")} for line in found]
+
+
+def assert_same_run(a, b):
+    (leaves_a, meta_a), (leaves_b, meta_b) = saved(a), saved(b)
+    assert leaves_a.keys() == leaves_b.keys()
+    assert any("opt_state" in name for name in leaves_a)
+    assert any("sums" in name for name in leaves_a)
+    for name, leaf in leaves_a.items():
+        assert leaf.tobytes() == leaves_b[name].tobytes(), name
+    assert meta_a == meta_b
+    assert lines(a) == lines(b)
+
+
+@pytest.fixture
+def run_config(small_config):
+    def make(changes):
+        return small_config(
+            {
+                "train.steps": 12,
+                "train.log_every": 5,
+                "train.checkpoint_every": 4,
+                "evaluate.every": 6,
+                "evaluate.splits": ("validation",),
+                "optim.moving_average": 0.9,
+                **changes,
+            }
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("train_examples", [20, 0], ids=["finite", "endless"])
+def test_a_run_stopped_at_any_step_goes_on_as_the_same_run(tmp_path, run_config, train_examples):
+    config = run_config({"data.train_examples": train_examples, "data.rotation": 10})
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_and_evaluate(config, whole)
+    # Stopped in the middle of the first evaluation (3 batches), at its end, between log lines, and in the last evaluation.
+    for looks in (7, 1, 4, 2, 6):
+        with pytest.raises(Stopped):
+            train_and_evaluate(config, parts, StopAfter(looks))
+    assert 12 in checkpoint.all_steps(parts / "checkpoints")
+    train_and_evaluate(config, parts)
+    assert_same_run(whole, parts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train_examples", [100, 0], ids=["finite", "endless"])
+def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, train_examples):
+    def command(workdir):
+        changes = {
+            "train.steps": 40,
+            "train.log_every": 7,
+            "train.checkpoint_every": 10,
+            "evaluate.every": 20,
+            "evaluate.examples": 100,
+            "evaluate.splits": "('validation',)",
+            "data.validation_examples": 100,
+            "data.train_examples": train_examples,
+            "optim.moving_average": 0.99,
+        }
+        flags = [f"--config.{key}={value}" for key, value in changes.items()]
+        config = ["--config", str(ROOT / "configs" / "quickstart.py")]
+        return [sys.executable, "-m", "seqdigits.main", *config, "--workdir", str(workdir), *flags]
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole), check=True, cwd=ROOT, capture_output=True)
+    process = subprocess.Popen(command(killed), cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not (killed / "checkpoints" / "20" / "manifest.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 40 not in checkpoint.all_steps(killed / "checkpoints")
+    again = subprocess.run(command(killed), check=True, cwd=ROOT, capture_output=True, text=True)
+    assert "going on from step" in again.stdout
+    assert_same_run(whole, killed)
+
+
+def test_a_finished_run_is_not_trained_again_but_can_be_made_longer(tmp_path, run_config, capsys):
+    config = run_config({"train.steps": 6})
+    train_and_evaluate(config, tmp_path)
+    before = lines(tmp_path)
+    train_and_evaluate(config, tmp_path)
+    assert lines(tmp_path) == before
+    config.train.steps = 8
+    state = train_and_evaluate(config, tmp_path)
+    assert int(state.step) == 8
+    assert "going on from step 6" in capsys.readouterr().out
+
+
+def test_identity_may_not_change(tmp_path, run_config):
+    config = run_config({"train.steps": 5})
+    train_and_evaluate(config, tmp_path)
+    config.optim.learning_rate = 0.5
+    with pytest.raises(UserError, match=r"(?s)optim.learning_rate: 0.001 -> 0.5.*another --workdir"):
+        train_and_evaluate(config, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path, run_config):
+    config = run_config({"train.steps": 8, "train.checkpoint_every": 2, "train.log_every": 2, "evaluate.every": 8})
+    train_and_evaluate(config, tmp_path)
+    path = checkpoint.find(tmp_path, "latest")
+    bad = run_config({"train.steps": 40, "optim.name": "sgd", "optim.learning_rate": 1e30, "evaluate.every": 40})
+    with pytest.raises(UserError, match=r"not finite at step \d+.*optim.learning_rate"):
+        train_and_evaluate(bad, tmp_path / "bad")
+    for step in checkpoint.all_steps(tmp_path / "bad" / "checkpoints"):
+        state, _ = checkpoint.load_raw(tmp_path / "bad" / "checkpoints" / str(step))
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state["params"]))
+    assert path.name == "8"
+
+
+def test_the_best_checkpoint_is_kept_and_found(tmp_path, run_config):
+    config = run_config({"train.keep_checkpoints": 1, "evaluate.every": 4})
+    train_and_evaluate(config, tmp_path)
+    figures = {line["step"]: line["sequence_accuracy"] for line in lines(tmp_path) if line["split"] == "validation"}
+    best = max(figures, key=lambda step: (figures[step], -step))
+    assert checkpoint.find(tmp_path, "best").name == str(best)
+    assert set(checkpoint.all_steps(tmp_path / "checkpoints")) == {best, 12}
+
+
+def test_the_workdir_says_where_its_figures_come_from(tmp_path, run_config):
+    config = run_config({"train.steps": 5})
+    train_and_evaluate(config, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["train"]["steps"] == 5
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["versions"]["jax"] == jax.__version__
+    report = json.loads((tmp_path / "evaluation" / "validation.json").read_text())
+    assert (report["step"], report["examples"], report["split"]) == (5, 40, "validation")
+    assert (tmp_path / "evaluation" / "validation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_workdir_that_cannot_be_written_is_refused(tmp_path, run_config):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be used.*Name a folder that can be written"):
+        train_and_evaluate(run_config({}), tmp_path / "file" / "workdir")
+    if os.geteuid() != 0:
+        (tmp_path / "closed").mkdir(mode=0o500)
+        with pytest.raises(UserError, match="cannot be used.*Permission denied"):
+            train_and_evaluate(run_config({}), tmp_path / "closed" / "workdir")
+
+
+def test_mean_box_is_that_of_the_training_set(tmp_path, run_config):
+    from seqdigits.data import sources
+
+    config = run_config({"train.steps": 1, "data.train_examples": 30, "evaluate.splits": ()})
+    state = train_and_evaluate(config, tmp_path)
+    source = sources.create(config, "train")
+    (host,) = source.all(30)
+    batch = source.make(jax.device_put(source.arrays), host, jax.random.key(0), train=False)
+    boxes = [
+        [b for b, d in zip(bs, ds, strict=True) if d != 10] for bs, ds in zip(batch.boxes, batch.digits, strict=True)
+    ]
+    x = np.mean([np.mean([min(b[0] - 14 for b in bs), max(b[0] + 14 for b in bs)]) for bs in boxes])
+    width = np.mean([28 * len(bs) for bs in boxes])
+    np.testing.assert_allclose(state.input_stats["mean_box"][[0, 2, 3]], [x, width, 28], rtol=1e-5)
