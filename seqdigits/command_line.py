@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 from absl import flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from seqdigits.errors import Help, UserError
 
@@ -39,18 +39,20 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
         raise Help(f"usage: {usage}\n\n{values.get_help()}\n\nConfigs: {known_configs()}")
     try:
         rest = values(argv)[1:]
-    except FileNotFoundError as e:
-        raise UserError(f"there is no config {e.filename or e}. Known are {known_configs()}.") from e
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
         reason = str(e.args[0] if e.args else e).strip()
         raise UserError(f"{reason}\nThe keys stand in seqdigits/config.py. usage: {usage}") from e
-    except OSError as e:
-        raise UserError(f"the config cannot be read: {e}. Known are {known_configs()}.") from e
     if rest:
         raise UserError(f"{' '.join(rest)!r} is not understood. usage: {usage}")
     for name in needed:
         if values[name].value is None:
             raise UserError(f"--{name} is missing. usage: {usage}")
+    config = values["config"].value
+    if not isinstance(config, ConfigDict):  # what ml_collections leaves where a file could not be read
+        path = config_file(argv)
+        if Path(path.partition(":")[0]).exists():
+            raise UserError(f"the config {path} gives no ConfigDict from get_config().")
+        raise UserError(f"there is no config {path}. Known are {known_configs()}.")
     return values
 
 
