@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config.data.composition = "digit"
     config.data.min_length = 1
     config.data.max_length = 1
-    config.data.validation_digits = 6_000
+    config.data.validation_percent = 10
     config.model.name = "heads"
     config.model.pixels = "raw"
     config.model.encoder = "conv 3x3x32 valid, relu, pool 2 valid, conv 3x3x64 valid, relu, pool 2 valid, dropout 0.5"

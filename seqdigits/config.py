@@ -48,7 +48,9 @@ def base_config() -> ConfigDict:
         ""  # where data files lie (MNIST's in its subfolder mnist); "" = $SEQDIGITS_DATA, or ~/.cache/seqdigits
     )
     data.url = "https://storage.googleapis.com/cvdf-datasets/mnist"  # where missing MNIST files come from
-    data.validation_digits = 0  # digits held out of training for validation; 0 = the set's own (mnist 5,000, uci 270)
+    data.validation_percent = (
+        0  # of the digits to train on, held out for validation; 0 = the set's own (mnist 5,000, uci 270)
+    )
     data.composition = "canvas"  # digit: each digit of the split as it stands | canvas: several on a black ground
     data.height = 128  # of a canvas, pixels
     data.width = 256
@@ -139,6 +141,7 @@ _MANY = 2**31 - 1
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("seed", 0, 2**32 - 1),
     ("data.seed", 0, 2**32 - 1),
+    ("data.validation_percent", 0, 99),
     ("data.height", digits.SIZE, 8192),
     ("data.width", digits.SIZE, 8192),
     ("data.min_length", 1, 100),
@@ -173,12 +176,6 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 
 def _validate_data(config: ConfigDict) -> None:
     data = config.data
-    pool = digits.DIGITS[data.digits].pool
-    if not 0 <= data.validation_digits < pool:
-        raise UserError(
-            f"data.validation_digits = {data.validation_digits}: {data.digits} has {pool:,} digits to train and "
-            f"validate on. Allowed are 0 (the set's own number) to {pool - 1:,}."
-        )
     if data.composition == "digit":
         if (data.min_length, data.max_length) != (1, 1):
             raise UserError(

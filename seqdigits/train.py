@@ -223,10 +223,13 @@ class _Run:
         spec, steps, size = self.source.spec, self.config.train.steps, self.config.train.batch_size
         examples = "endless" if spec.num_examples is None else f"{spec.num_examples:,}"
         step = int(state.step)
+        lengths = (
+            f"{spec.min_length} to {spec.max_length}" if spec.min_length < spec.max_length else f"{spec.max_length}"
+        )
         start = f"going on from step {step:,}" if step else "starting"
         return (
             f"{self.config.model.name}, {count_params(state.params):,} parameters; {examples} images of "
-            f"{spec.image[0]}x{spec.image[1]} with {spec.min_length} to {spec.max_length} {self.config.data.digits} digits\n"
+            f"{spec.image[0]}x{spec.image[1]} with {lengths} {self.config.data.digits} digit(s)\n"
             f"{start}, {steps:,} steps of {size} on {self.devices.count} {jax.default_backend()} device(s); "
             f"compiling the first step"
         )

@@ -33,7 +33,6 @@ def test_every_experiment_is_valid_and_says_what_it_is(name):
 def test_every_experiment_also_runs_on_uci_digits(name):
     config = load(name)
     config.data.digits = "uci"
-    config.data.validation_digits = 0
     cfg.validate(config)
 
 
@@ -56,7 +55,7 @@ REFUSALS = [
     ({"data.min_length": 4, "data.max_length": 3}, "data.min_length = 4 is more than data.max_length = 3"),
     ({"data.max_length": 10}, "do not fit into data.width = 96. At most 3"),
     ({"data.test_examples": 0}, "data.test_examples = 0.*only the training set"),
-    ({"data.validation_digits": 1527}, "data.validation_digits = 1527.*0.*1,526"),
+    ({"data.validation_percent": 100}, "data.validation_percent = 100.*0 to 99"),
     ({"data.composition": "digit"}, "data.min_length, data.max_length.*Set both to 1"),
     ({"model.encoder": "conv 5x5, relu"}, "model.encoder: 'conv 5x5' is not a layer"),
     ({"model.encoder": "conv 3x3x8 /2, dense 10"}, "model.encoder has a dense layer"),

@@ -104,8 +104,10 @@ class VirtualSource:
                 index = position
             else:
                 epochs, places = np.divmod(position, self.spec.num_examples)
-                order = {e: order[e] if e in order else self._permutation(e) for e in np.unique(epochs).tolist()}
-                index = np.array([order[e][p] for e, p in zip(epochs.tolist(), places.tolist(), strict=True)])
+                order = {
+                    e: order[e] if e in order else self._permutation(e) for e in np.unique(epochs).tolist()
+                }  # sorted
+                index = np.concatenate([order[e][places[epochs == e]] for e in order])
             yield {"index": index.astype(np.int32), "position": position.astype(np.int32)}
 
     def all(self, batch_size: int, limit: int | None = None) -> Iterator[Host]:
@@ -165,7 +167,7 @@ def create(config: ConfigDict, split: str) -> Source:
         augmentation=compose.Augmentation(rotation=data.rotation, zoom=data.zoom, shear=data.shear, shift=data.shift),
         digit_set=data.digits,
         split=split,
-        validation=data.validation_digits,
+        validation=digits.DIGITS[data.digits].pool * data.validation_percent // 100,
         folder=data.folder,
         url=data.url,
         num_examples=None if endless else num_examples[split],
