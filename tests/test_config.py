@@ -4,10 +4,14 @@ import importlib.util
 import json
 from pathlib import Path
 
+import jax
 import pytest
 
 from seqdigits import config as cfg
+from seqdigits.data import sources
 from seqdigits.errors import UserError
+from seqdigits.models.build import build
+from seqdigits.steps import Steps
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,6 +38,22 @@ def test_every_experiment_also_runs_on_uci_digits(name):
     config = load(name)
     config.data.digits = "uci"
     cfg.validate(config)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_whole_step_of_every_experiment_can_be_traced_without_opening_a_file(name):
+    config = load(name)
+    config.data.folder = "/nowhere"
+    source = sources.create(config, "train")
+    steps = Steps(config, build(config, source.spec))
+    state = jax.eval_shape(lambda: steps.init(source))
+    host = {key: jax.ShapeDtypeStruct((config.train.batch_size,), "int32") for key in ("index", "position")}
+    after = jax.eval_shape(lambda s, a, h: steps.train(s, a, h, source), state, source.spec.arrays, host)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    counted = jax.eval_shape(
+        lambda v, a, h: steps.evaluate(v, a, h, source), state.variables(), source.spec.arrays, host
+    )
+    assert counted.right_at.shape == (config.data.max_length,)
 
 
 def test_an_unknown_key_is_refused():

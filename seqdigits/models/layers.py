@@ -206,8 +206,9 @@ class MaskedBatchNorm(nn.Module):
             return (x - mean.value) * (scale * jax.lax.rsqrt(var.value + self.epsilon)) + shift
         axes = tuple(range(x.ndim - 1))
         rows = mask.reshape((-1,) + (1,) * (x.ndim - 1))
+        x = jnp.where(rows, x, 0)  # here already, or what stands in a padded row would reach the gradient
         count = jnp.maximum(jnp.sum(mask), 1) * (x.size // x.shape[0] // features)
-        batch_mean = jnp.sum(jnp.where(rows, x, 0), axes) / count
+        batch_mean = jnp.sum(x, axes) / count
         batch_var = jnp.sum(jnp.where(rows, jnp.square(x - batch_mean), 0), axes) / count
         if not self.is_initializing():
             mean.value = self.decay * mean.value + (1 - self.decay) * batch_mean

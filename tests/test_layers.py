@@ -1,0 +1,120 @@
+"""Layers written as text, and the masked batch norm."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqdigits.errors import UserError
+from seqdigits.models.layers import Layer, MaskedBatchNorm, Stack, max_pool, output_size, parse
+
+
+def test_every_form_is_understood():
+    text = "conv 5x5x32, conv 3x3x8 /2, conv 2x2x4 valid, relu, norm, dropout 0.25, pool 2, pool 3 valid, dense 10"
+    assert parse(text, "model.encoder") == (
+        Layer("conv", size=5, features=32),
+        Layer("conv", size=3, features=8, stride=2),
+        Layer("conv", size=2, features=4, padding="VALID"),
+        Layer("relu", size=1, features=1),
+        Layer("norm", size=1, features=1),
+        Layer("dropout", size=1, features=1, rate=0.25),
+        Layer("pool", size=2, features=1, stride=2),
+        Layer("pool", size=3, features=1, stride=3, padding="VALID"),
+        Layer("dense", size=1, features=10),
+    )
+    assert parse("", "model.head") == ()
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["conv 5x3x8", "conv 5", "relu6", "dropout 2", "dropout", "pool", "dense", "dense x", "norm 3", "konv 3x3x8"],
+)
+def test_what_is_not_understood_is_named(word):
+    with pytest.raises(UserError, match=f"model.encoder: '{word}' is not a layer. Allowed are"):
+        parse(f"relu, {word}", "model.encoder")
+
+
+def test_zeros_are_refused():
+    for word in ("conv 0x0x8", "conv 3x3x0", "conv 3x3x8 /0", "pool 0", "dense 0"):
+        with pytest.raises(UserError, match="has a zero"):
+            parse(word, "model.encoder")
+
+
+def test_output_size():
+    layers = parse("conv 5x5x4, pool 2, conv 3x3x4 /2, pool 2, conv 2x2x4 valid", "e")
+    assert output_size(layers, 28, 140, "e") == (3, 17)  # 28 -> 14 -> 7 -> 4 -> 3
+    with pytest.raises(UserError, match="of size 9 without padding meets 8x8"):
+        output_size(parse("conv 9x9x1 valid", "e"), 8, 8, "e")
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (5, 7), (7, 4)])
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_max_pool_is_flax_max_pool(shape, size, padding):
+    x = jax.random.normal(jax.random.key(0), (2, *shape, 3)) - 5  # below zero, so that padding with 0 would show
+    expected = nn.max_pool(x, (size, size), (size, size), padding)
+    np.testing.assert_array_equal(max_pool(x, size, padding), expected)
+
+
+def test_a_layer_right_before_a_norm_has_no_bias():
+    stack = Stack(layers=parse("conv 3x3x4, norm, relu, conv 3x3x4, relu, norm", "e"))
+    params = stack.init(jax.random.key(0), jnp.ones((1, 8, 8, 1)), train=False, mask=jnp.ones(1, bool))["params"]
+    assert set(params["Conv_0"]) == {"kernel"}
+    assert set(params["Conv_1"]) == {"kernel", "bias"}
+
+
+def normalise(x, mask, train=True, stats=None):
+    norm = MaskedBatchNorm()
+    variables = norm.init(jax.random.key(0), x, train=False, mask=mask)
+    if stats:
+        variables = {**variables, "batch_stats": stats}
+    return norm.apply(variables, x, train=train, mask=mask, mutable=["batch_stats"])
+
+
+def test_without_padding_the_norm_is_flax_batch_norm():
+    x = jax.random.normal(jax.random.key(1), (6, 5, 4, 3)) * 3 + 2
+    ours, updated = normalise(x, jnp.ones(6, bool))
+    theirs = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-3)
+    variables = theirs.init(jax.random.key(0), x)
+    expected, expected_updated = theirs.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    for name in ("mean", "var"):
+        np.testing.assert_allclose(updated["batch_stats"][name], expected_updated["batch_stats"][name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("garbage", [1e6, jnp.nan])
+def test_padded_rows_change_neither_the_others_nor_statistics_nor_gradients(garbage):
+    x = jax.random.normal(jax.random.key(1), (4, 5, 3))
+    padded = jnp.concatenate([x, jnp.full((2, 5, 3), garbage)])
+    mask = jnp.arange(6) < 4
+    alone, stats = normalise(x, jnp.ones(4, bool))
+    among, padded_stats = normalise(padded, mask)
+    np.testing.assert_allclose(among[:4], alone, atol=1e-6)
+    np.testing.assert_allclose(padded_stats["batch_stats"]["mean"], stats["batch_stats"]["mean"], atol=1e-6)
+    np.testing.assert_allclose(padded_stats["batch_stats"]["var"], stats["batch_stats"]["var"], atol=1e-6)
+
+    def loss(x, mask):
+        out = normalise(x, mask)[0]
+        return jnp.sum(jnp.where(mask[:, None, None], jnp.square(out) * jnp.arange(3), 0))
+
+    grads = jax.grad(loss)(padded, mask)[:4]
+    np.testing.assert_allclose(grads, jax.grad(loss)(x, jnp.ones(4, bool)), atol=1e-5)
+
+
+def test_evaluation_uses_the_running_statistics():
+    stats = {"mean": jnp.array([1.0, 2.0]), "var": jnp.array([4.0, 1.0]) - 1e-3}
+    x = jnp.array([[3.0, 2.0], [1.0, 5.0]])
+    out, updated = normalise(x, jnp.ones(2, bool), train=False, stats=stats)
+    np.testing.assert_allclose(out, [[1, 0], [0, 3]], atol=1e-6)
+    np.testing.assert_array_equal(updated["batch_stats"]["mean"], stats["mean"])
+
+
+def test_dropout_drops_in_training_alone():
+    stack = Stack(layers=parse("dropout 0.5", "e"))
+    x = jnp.ones((4, 1000))
+    kwargs = {"mask": jnp.ones(4, bool), "rngs": {"dropout": jax.random.key(0)}}
+    np.testing.assert_array_equal(stack.apply({}, x, train=False, **kwargs), x)
+    dropped = stack.apply({}, x, train=True, **kwargs)
+    assert 0.45 < jnp.mean(dropped == 0) < 0.55
+    assert set(np.unique(dropped)) == {0, 2}

@@ -1,0 +1,95 @@
+"""Losses by hand; padding changes nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from seqdigits import losses
+from seqdigits.batch import NO_DIGIT, Batch, Outputs
+
+N = NO_DIGIT
+
+
+def batch(digits, boxes, height=16, width=32):
+    digits, boxes = jnp.array(digits), jnp.array(boxes, jnp.float32)
+    image = jnp.zeros((len(digits), height, width, 1), jnp.uint8)
+    return Batch(image=image, digits=digits, boxes=boxes, index=jnp.arange(len(digits)))
+
+
+def test_digit_cross_entropy_is_the_mean_over_positions():
+    logits = jnp.log(jnp.array([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]]))
+    expected = -(np.log(0.25) + np.log(0.8)) / 2
+    np.testing.assert_allclose(losses.digit_cross_entropy(logits, jnp.array([[1, 1]])), [expected], rtol=1e-6)
+
+
+def test_box_squared_error_is_the_mean_of_the_four_numbers():
+    error = losses.box_squared_error(jnp.array([[1.0, 2, 3, 4]]), jnp.array([[0.0, 0, 0, 0]]))
+    np.testing.assert_allclose(error, [(1 + 4 + 9 + 16) / 4])
+
+
+def test_cell_targets():
+    truth = batch([[7, 3, N]], [[[4, 4, 8, 8], [31.9, 15.9, 8, 8], [0, 0, 0, 0]]])
+    digits, boxes = losses.cell_targets(truth, (2, 4))  # cells of 8 x 8
+    expected = np.full((2, 4), N)
+    expected[0, 0], expected[1, 3] = 7, 3
+    np.testing.assert_array_equal(digits[0], expected)
+    np.testing.assert_allclose(boxes[0, 1, 3], [31.9, 15.9, 8, 8])
+    assert boxes[0].sum() == pytest.approx(24 + 31.9 + 15.9 + 16)
+
+
+def test_of_two_digits_in_one_cell_the_first_counts():
+    truth = batch([[7, 3]], [[[1, 1, 8, 8], [2, 2, 8, 8]]])
+    digits, boxes = losses.cell_targets(truth, (2, 4))
+    assert digits[0, 0, 0] == 7
+    np.testing.assert_allclose(boxes[0, 0, 0], [1, 1, 8, 8])
+
+
+def test_a_centre_outside_belongs_to_the_nearest_cell():
+    truth = batch([[7, 3]], [[[-5, 20, 8, 8], [40, -1, 8, 8]]])
+    digits, _ = losses.cell_targets(truth, (2, 4))
+    assert digits[0, 1, 0] == 7
+    assert digits[0, 0, 3] == 3
+
+
+def test_cell_losses_by_hand():
+    truth = batch([[7, 3, N]], [[[4, 4, 8, 8], [12, 4, 8, 16], [0, 0, 0, 0]]])
+    outputs = Outputs(
+        cell_logits=jnp.zeros((1, 2, 4, 11)),
+        cell_boxes=jnp.broadcast_to(jnp.array([8.0, 4, 8, 8]), (1, 2, 4, 4)),
+    )
+    entropy, boxes = losses.cell_losses(outputs, truth, background=0.5)
+    np.testing.assert_allclose(entropy, [np.log(11) * (2 + 6 * 0.5) / 2], rtol=1e-6)
+    # centres are half a cell off in x, one height is half of the truth
+    np.testing.assert_allclose(boxes, [(0.5 + 0.5 + np.log(2)) / 2], rtol=1e-6)
+
+
+def test_total_weighs_and_averages_over_what_counts():
+    terms = {"digits": jnp.array([1.0, 3.0, 100.0]), "box": jnp.array([10.0, 20.0, 100.0])}
+    config = ConfigDict({"digits": 2.0, "box": 0.1})
+    mask = jnp.array([True, True, False])
+    assert losses.total(terms, mask, config) == pytest.approx((2 + 1 + 6 + 2) / 2)
+
+
+@pytest.mark.parametrize("garbage", [1e30, jnp.nan, jnp.inf])
+def test_a_padded_row_changes_nothing_not_even_the_gradient(garbage):
+    config = ConfigDict({"digits": 1.0})
+    digits = jnp.array([[1, 2], [0, 1], [2, 2]])
+    logits = jax.random.normal(jax.random.key(0), (3, 2, 3))
+    mask = jnp.array([True, True, False])
+
+    def loss(logits, digits, mask):
+        return losses.total({"digits": losses.digit_cross_entropy(logits, digits)}, mask, config)
+
+    value, grads = jax.value_and_grad(loss)(logits.at[2].set(garbage), digits, mask)
+    expected, expected_grads = jax.value_and_grad(loss)(logits[:2], digits[:2], mask[:2])
+    assert value == expected
+    np.testing.assert_array_equal(grads[:2], expected_grads)
+
+
+def test_only_terms_with_a_weight_are_there():
+    config = ConfigDict({"digits": 1.0, "box": 0.0, "cells": 0.0, "cell_boxes": 0.0, "background": 0.2})
+    truth = batch([[1]], [[[4, 4, 8, 8]]])
+    outputs = Outputs(digit_logits=jnp.zeros((1, 1, 10)))
+    assert set(losses.per_example(outputs, truth, jnp.zeros((1, 4)), config)) == {"digits"}

@@ -1,0 +1,91 @@
+"""Every figure of an evaluation, counted by hand."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqdigits import metrics
+from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading
+
+N = NO_DIGIT
+
+
+def example():
+    """Four images and a padded row: right; one digit wrong; one too short; right but for a fourth digit found."""
+    truth = jnp.array([[1, 2, N], [3, 4, 5], [6, 7, N], [8, 9, 0], [1, 1, 1]])
+    read = jnp.array([[1, 2, N], [3, 4, 6], [6, N, N], [8, 9, 0], [2, 2, 2]])
+    length = jnp.array([2, 3, 1, 4, 3])
+    x = jnp.array([4.0, 12, 20])
+    boxes = jnp.stack([x, x * 0 + 4, x * 0 + 8, x * 0 + 8], -1)  # [L, 4]
+    boxes = jnp.where((truth != N)[..., None], boxes, 0.0)
+    batch = Batch(
+        image=jnp.zeros((5, 8, 24, 1), jnp.uint8), digits=truth, boxes=boxes, index=jnp.array([0, 1, 2, 3, -1])
+    )
+    hulls = jnp.array([[8.0, 4, 16, 8], [12, 4, 24, 8], [8, 4, 16, 8], [12, 4, 24, 8], [0, 0, 0, 0]])
+    off = jnp.array([[0.0, 0, 0, 0], [3, 4, 0, 0], [-4, 0, -8, 0], [0, 0, 0, 0], [900, 900, 900, 900]])
+    reading = Reading(
+        length=length[:, None],
+        digits=read[:, None],
+        digit_confidence=jnp.ones((5, 1, 3)),
+        confidence=jnp.ones((5, 1)),
+        box=(hulls + off)[:, None],
+    )
+    return batch, Outputs(digit_logits=jnp.zeros((5, 3, 11))), reading
+
+
+def figures(tally, localizes=True, has_logits=True):
+    return metrics.summarize(jax.device_get(tally), localizes=localizes, has_logits=has_logits)
+
+
+def test_every_figure_by_hand():
+    found = figures(metrics.tally(*example()))
+    assert found["examples"] == 4
+    assert found["sequence_accuracy"] == 1 / 4
+    assert found["character_accuracy"] == 10 / 12
+    assert found["digit_accuracy"] == 8 / 10
+    assert found["length_accuracy"] == 2 / 4
+    assert found["accuracy_by_position"] == [1.0, 3 / 4, 3 / 4]
+    assert found["accuracy_by_length"] == {"2": 1 / 2, "3": 0.0}
+    assert found["examples_by_length"] == {"2": 2, "3": 2}
+    assert found["wrong_digits_per_missed_number"] == [1, 2, 0, 0]  # at 0: the one with a digit too many
+    confusion = np.zeros((11, 11), int)
+    for t, r in [(1, 1), (2, 2), (N, N), (3, 3), (4, 4), (5, 6), (6, 6), (7, N), (N, N), (8, 8), (9, 9), (0, 0)]:
+        confusion[t, r] += 1
+    assert found["confusion"] == confusion.tolist()
+    assert found["localization_error"] == pytest.approx(((9 + 16) / 4 + (16 + 64) / 4) / 4)
+    assert found["centre_error"] == pytest.approx((5 + 4) / 4)
+    shifted = (24 - 3) * (8 - 4) / (2 * 24 * 8 - (24 - 3) * (8 - 4))
+    assert found["iou"] == pytest.approx((1 + shifted + 1 / 2 + 1) / 4)
+    assert found["cross_entropy"] == pytest.approx(np.log(11))
+    json.dumps(found)
+
+
+def test_two_halves_merged_are_the_whole():
+    batch, outputs, reading = example()
+
+    def part(rows):
+        return metrics.tally(*jax.tree.map(lambda x: x[rows], (batch, outputs, reading)))
+
+    merged = part(slice(0, 2)).merge(part(slice(2, 5)))
+    whole = metrics.tally(batch, outputs, reading)
+    assert jax.tree.all(jax.tree.map(np.allclose, merged, whole))
+
+
+def test_what_a_model_does_not_say_is_null():
+    found = figures(metrics.tally(*example()), localizes=False, has_logits=False)
+    assert [found[n] for n in ("localization_error", "centre_error", "iou", "cross_entropy")] == [None] * 4
+    batch, _, reading = example()
+    counted = metrics.tally(batch, Outputs(), reading.replace(box=None))
+    assert figures(counted, localizes=False, has_logits=False)["sequence_accuracy"] == 1 / 4
+
+
+def test_training_averages_leave_padding_out():
+    values = {"loss": jnp.float32(2.0), "loss/digits": jnp.array([1.0, 3.0, jnp.nan])}
+    mask = jnp.array([True, True, False])
+    once = metrics.averages(values, mask)
+    assert metrics.compute(metrics.merge(once, once)) == {"loss": 2.0, "loss/digits": 2.0}
+    nothing = metrics.zeros_like(once)
+    assert metrics.compute(metrics.merge(nothing, once)) == metrics.compute(once)

@@ -1,0 +1,192 @@
+"""Models: sizes, first losses, gradients, learning by heart."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqdigits import boxes as bx
+from seqdigits import losses
+from seqdigits.batch import NO_DIGIT
+from seqdigits.config import base_config
+from seqdigits.data import sources
+from seqdigits.models.build import build, count_params, init_variables
+from seqdigits.models.pixels import Pixels
+from seqdigits.models.reader import DenseReader
+from seqdigits.models.sequence import Gru
+from seqdigits.reading import limits, read
+from seqdigits.steps import Steps
+
+ROOT = Path(__file__).parent.parent
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "published"),
+    [
+        ("mnist_linear", {}, 7_850),
+        ("mnist_cnn_dropout", {}, 34_826),
+        ("strip5_gru", {}, 2_027_210),
+        ("canvas_weighted", {}, 4_155_192),
+        ("canvas_weighted", {"data.min_length": 1}, 4_158_077),  # an eleventh class, "no digit"
+    ],
+)
+def test_parameter_counts_are_the_published_ones(name, changes, published):
+    config = load(name)
+    config.update_from_flattened_dict(changes)
+    spec = sources.create(config, "train").spec
+    variables = jax.eval_shape(lambda: init_variables(build(config, spec), spec, 0))
+    assert count_params(variables["params"]) == published
+
+
+ENCODER = "conv 5x5x8 /2, relu, conv 3x3x16 /2, relu, conv 3x3x16 /2, relu"
+
+
+def small(name, **changes):
+    config = base_config()
+    config.data.digits, config.data.height, config.data.width = "uci", 32, 64
+    config.data.min_length, config.data.max_length = 1, 2
+    config.model.name, config.model.encoder, config.model.gru_units = name, ENCODER, 24
+    if name == "reader":
+        config.loss.cells = config.loss.cell_boxes = 1.0
+    else:
+        config.loss.digits = 1.0
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+BOX = {"model.localize": True, "model.box_head": "dense 32, relu", "loss.box": 0.001}
+
+
+def four_examples(config):
+    source = sources.create(config, "train")
+    host = {"index": np.arange(4, dtype=np.int32), "position": np.arange(4, dtype=np.int32)}
+    return source, source.make(jax.device_put(source.arrays), host, jax.random.key(0), train=False)
+
+
+@pytest.mark.parametrize("name", ["heads", "gru"])
+def test_the_first_loss_is_near_that_of_guessing(name):
+    config = small(name)
+    source, batch = four_examples(config)
+    steps = Steps(config, build(config, source.spec))
+    outputs, _ = steps.read_batch(steps.init(source).variables(), batch, source.spec)
+    loss = jnp.mean(losses.digit_cross_entropy(outputs.digit_logits, batch.digits))
+    assert abs(loss - np.log(11)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("heads", BOX),
+        ("gru", BOX | {"model.head": "dense 16, relu"}),
+        ("reader", {}),
+        ("reader", {"model.encoder": ENCODER.replace("relu", "norm, relu")}),
+    ],
+    ids=["heads", "gru", "reader", "reader-norm"],
+)
+def test_the_gradient_reaches_every_parameter(name, changes):
+    config = small(name, **changes)
+    source, batch = four_examples(config)
+    model = build(config, source.spec)
+    variables = init_variables(model, source.spec, 0)
+
+    def loss(params):
+        outputs, _ = model.apply(
+            {**variables, "params": params}, batch.image, train=True, mask=batch.mask, mutable=["batch_stats"]
+        )
+        box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
+        return losses.total(losses.per_example(outputs, batch, box, config.loss), batch.mask, config.loss)
+
+    for path, grad in jax.tree_util.tree_leaves_with_path(jax.grad(loss)(variables["params"])):
+        assert jnp.any(grad != 0), jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize(("name", "changes"), [("gru", BOX), ("reader", {})], ids=["gru", "reader"])
+def test_four_examples_are_learned_by_heart(name, changes):
+    config = small(name, **changes, **{"optim.learning_rate": 3e-3})
+    source, batch = four_examples(config)
+    steps = Steps(config, build(config, source.spec))
+    train = jax.jit(steps.train_on)
+    state = steps.init(source)
+    for _ in range(300):
+        state = train(state, batch)
+    outputs, reading = steps.read_batch(state.variables(), batch, source.spec)
+    np.testing.assert_array_equal(reading.digits[:, 0], batch.digits)
+    error = losses.box_squared_error(reading.box[:, 0], bx.hull(batch.boxes, batch.digits != NO_DIGIT))
+    assert jnp.max(error) < 4.0
+    assert outputs.box.shape == (4, 4)
+
+
+def test_the_gru_is_that_of_cho_et_al():
+    units, steps, features = 3, 4, 5
+    x = jax.random.normal(jax.random.key(1), (2, features))
+    gru = Gru(units=units, steps=steps)
+    variables = gru.init(jax.random.key(0), x)
+    p = jax.tree.map(np.asarray, variables["params"])
+    assert sum(leaf.size for leaf in jax.tree.leaves(p)) == 3 * units * (features + units + 1)
+
+    def sigmoid(v):
+        return 1 / (1 + np.exp(-v))
+
+    w, b = p["input"]["kernel"], p["input"]["bias"]
+    np.testing.assert_array_equal(b, [1] * 6 + [0] * 3)
+    u_gates, u_candidate = p["recurrent"]["gates"]["kernel"], p["recurrent"]["candidate"]["kernel"]
+    h, states = np.zeros((2, units)), []
+    for _ in range(steps):
+        given = np.asarray(x) @ w + b
+        gates = sigmoid(given[:, :6] + h @ u_gates)
+        reset, update = gates[:, :3], gates[:, 3:]
+        candidate = np.tanh(given[:, 6:] + (reset * h) @ u_candidate)
+        h = update * h + (1 - update) * candidate
+        states.append(h)
+    np.testing.assert_allclose(gru.apply(variables, x), np.stack(states, 1), atol=1e-5)
+
+
+def test_pixels_by_hand():
+    image = jnp.array([[[[0], [255]], [[51], [102]]]], jnp.uint8)  # [1, 2, 2, 1]
+
+    def of(kind, variables=None):
+        return Pixels(kind).apply(variables or {}, image)[0, ..., 0]
+
+    np.testing.assert_allclose(of("raw"), [[0, 255], [51, 102]])
+    np.testing.assert_allclose(of("unit"), [[0, 1], [0.2, 0.4]], rtol=1e-6)
+    np.testing.assert_allclose(of("image_mean"), [[-0.4, 0.6], [-0.2, 0.0]], atol=1e-6)
+    stats = {"mean": jnp.full((2, 2, 1), 51.0), "deviation": jnp.array([[[0.0], [51.0]], [[17.0], [51.0]]])}
+    np.testing.assert_allclose(of("per_pixel", {"input_stats": stats}), [[-51, 4], [0, 1]], rtol=1e-6)
+
+
+def test_the_reader_reads_images_of_any_size():
+    config = small("reader")
+    source, _ = four_examples(config)
+    model = build(config, source.spec)
+    variables = init_variables(model, source.spec, 0)
+    image = jnp.zeros((2, 64, 96, 1), jnp.uint8)
+    outputs = model.apply(variables, image, train=False, mask=jnp.ones(2, bool))
+    assert outputs.cell_logits.shape == (2, 8, 12, 11)
+    assert read(outputs, limits(config, source.spec)).digits.shape == (2, 1, 2)
+
+
+def test_a_place_of_zeros_is_the_cell_itself():
+    reader = DenseReader(encoder=build(small("reader"), four_examples(small("reader"))[0].spec).encoder)
+    image = jnp.zeros((1, 16, 32, 1), jnp.uint8)
+    variables = reader.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
+    zeroed = {**variables, "params": jax.tree.map(jnp.zeros_like, variables["params"])}
+    boxes = reader.apply(zeroed, image, train=False, mask=jnp.ones(1, bool)).cell_boxes
+    np.testing.assert_allclose(boxes[0, 1, 2], [20, 12, 8, 8])
+
+
+def test_at_first_the_reader_finds_next_to_nothing():
+    config = small("reader")
+    source, batch = four_examples(config)
+    model = build(config, source.spec)
+    outputs = model.apply(init_variables(model, source.spec, 0), batch.image, train=False, mask=batch.mask)
+    assert jnp.mean(jax.nn.softmax(outputs.cell_logits)[..., NO_DIGIT]) > 0.9

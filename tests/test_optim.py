@@ -1,0 +1,64 @@
+"""Optimiser, schedule, moving average, by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqdigits import optim
+from seqdigits.config import base_config
+
+
+def section(**changes):
+    config = base_config().optim
+    config.update(changes)
+    return config
+
+
+PARAMS = {"conv": {"kernel": jnp.array([[2.0, -4.0]]), "bias": jnp.array([3.0])}, "norm": {"scale": jnp.array([1.0])}}
+
+
+def test_with_zero_gradients_weight_decay_shrinks_kernels_alone():
+    optimizer = optim.optimizer(section(learning_rate=0.1, weight_decay=0.5))
+    zeros = {"conv": {"kernel": jnp.zeros((1, 2)), "bias": jnp.zeros(1)}, "norm": {"scale": jnp.zeros(1)}}
+    updates, _ = optimizer.update(zeros, optimizer.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(updates["conv"]["kernel"], [[-0.1, 0.2]], rtol=1e-6)  # lr * decay * weight
+    np.testing.assert_array_equal(updates["conv"]["bias"], [0])
+    np.testing.assert_array_equal(updates["norm"]["scale"], [0])
+
+
+def test_clipping_bounds_the_norm_of_all_gradients_together():
+    optimizer = optim.optimizer(section(name="sgd", learning_rate=1.0, clip_norm=1.0))
+    grads = {"conv": {"kernel": jnp.array([[3.0, 0.0]]), "bias": jnp.array([4.0])}, "norm": {"scale": jnp.array([0.0])}}
+    updates, _ = optimizer.update(grads, optimizer.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(updates["conv"]["kernel"], [[-0.6, 0]], rtol=1e-6)
+    np.testing.assert_allclose(updates["conv"]["bias"], [-0.8], rtol=1e-6)
+
+
+def test_the_first_step_of_adam_is_the_learning_rate():
+    optimizer = optim.optimizer(section(learning_rate=0.01))
+    grads = {
+        "conv": {"kernel": jnp.array([[5.0, -0.2]]), "bias": jnp.array([1.0])},
+        "norm": {"scale": jnp.array([9.0])},
+    }
+    updates, _ = optimizer.update(grads, optimizer.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(updates["conv"]["kernel"], [[-0.01, 0.01]], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 0), (5, 0.5), (10, 1), (60, 0.5), (110, 0), (10_000, 0)])
+def test_cosine_with_warm_up(step, expected):
+    rate = optim.schedule(section(schedule="cosine", learning_rate=1.0, warmup_steps=10, decay_steps=110))
+    assert rate(step) == pytest.approx(expected, abs=1e-6)
+
+
+def test_constant_with_and_without_warm_up():
+    assert optim.schedule(section(learning_rate=0.3))(7) == pytest.approx(0.3)
+    rate = optim.schedule(section(learning_rate=0.3, warmup_steps=3))
+    assert [float(rate(t)) for t in (0, 1, 3, 900)] == pytest.approx([0, 0.1, 0.3, 0.3])
+
+
+def test_the_moving_average_forgets_the_first_weights_soon():
+    average, current = {"w": jnp.array(0.0)}, {"w": jnp.array(1.0)}
+    first = optim.move_average(average, current, 0.99, jnp.array(0))
+    np.testing.assert_allclose(first["w"], 0.9, rtol=1e-6)  # decay (1 + 0) / (10 + 0)
+    late = optim.move_average(average, current, 0.99, jnp.array(100_000))
+    np.testing.assert_allclose(late["w"], 0.01, rtol=1e-4)
