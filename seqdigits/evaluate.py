@@ -16,6 +16,7 @@ from PIL import Image
 
 from seqdigits import checkpoint, metrics, pictures
 from seqdigits.batch import Batch, Reading, Variables
+from seqdigits.clock import duration
 from seqdigits.config import validate
 from seqdigits.data import sources
 from seqdigits.data.digits import SPLITS
@@ -24,7 +25,7 @@ from seqdigits.interrupt import Stop, Stopped
 from seqdigits.models.build import build, init_variables
 from seqdigits.parallel import Devices
 from seqdigits.steps import Steps
-from seqdigits.writers import duration, write_atomically
+from seqdigits.writers import write_atomically
 
 TRAIN_LIMIT = 10_000
 """The training figure is of training examples 0..9,999."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits import boxes as bx
-from seqdigits import evaluate, metrics, provenance
-from seqdigits.batch import NO_DIGIT
+from seqdigits import evaluate, input_stats, metrics, provenance
 from seqdigits.checkpoint import Checkpoints, folder
+from seqdigits.clock import Clock
 from seqdigits.config import identity_changes, to_json, validate
 from seqdigits.data import sources
 from seqdigits.errors import UserError
@@ -23,8 +21,7 @@ from seqdigits.interrupt import Stop, Stopped
 from seqdigits.models.build import build, count_params
 from seqdigits.parallel import Devices
 from seqdigits.steps import Steps, TrainState
-from seqdigits.streams import Stream, stream_key
-from seqdigits.writers import Writers, duration, write_atomically
+from seqdigits.writers import Writers, write_atomically
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | None = None) -> TrainState:
@@ -83,7 +80,7 @@ class _Run:
     def _train(self, state: TrainState, step: int) -> TrainState:
         every, per_call = self.config.train, self.config.train.steps_per_call
         batches = self.source.batches(step, every.batch_size)
-        clock = _Clock(self.seconds, every.steps, every.batch_size)
+        clock = Clock(self.seconds, every.steps, every.batch_size)
         if self.evaluation_due:
             self._evaluate(state, step)
             if self.evaluation_due:
@@ -123,7 +120,7 @@ class _Run:
         stacked = {name: np.stack([host[name] for host in hosts]) for name in hosts[0]}
         return self.devices.split(stacked, stacked=True)
 
-    def _log(self, state: TrainState, step: int, clock: _Clock) -> TrainState:
+    def _log(self, state: TrainState, step: int, clock: Clock) -> TrainState:
         sums, first = jax.device_get((state.sums, state.first_nonfinite))
         self._refuse_nonfinite(int(first))
         values = metrics.compute(sums)
@@ -182,42 +179,14 @@ class _Run:
         )
         restored = self.checkpoints.restore(template)
         if restored is None:
-            return self._fill_input_stats(self.devices.jit(init)())
+            state = self.devices.jit(init)()
+            if not state.input_stats:
+                return state
+            stats = input_stats.measure(self.config, self.source, self.arrays, self.devices, state.input_stats)
+            return state.replace(input_stats=stats)
         state, meta = restored
         self.best, self.evaluation_due, self.seconds = meta["best"], meta["evaluation_due"], meta["seconds"]
         return state
-
-    def _fill_input_stats(self, state: TrainState) -> TrainState:
-        """Statistics of the training images, over the first 10,000, once before step 0."""
-        stats = state.input_stats
-        if not stats:
-            return state
-        make = partial(self.source.make, key=stream_key(self.config.seed, Stream.AUGMENT), train=False)
-        wants_pixels = "pixels" in stats
-
-        def measure(arrays: Any, host: Any) -> Any:
-            batch = make(arrays, host)
-            box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
-            return batch.mask, box, batch.image if wants_pixels else None
-
-        measure = self.devices.jit(measure)
-        count, boxes, pixels, squares = 0, np.zeros(4), np.zeros(()), np.zeros(())
-        limit = evaluate.limit_of(self.source, "train")
-        for host in self.source.all(self.config.evaluate.batch_size, limit):
-            mask, box, image = jax.device_get(measure(self.arrays, self.devices.split(host)))
-            count += mask.sum()
-            boxes = boxes + box[mask].astype(np.float64).sum(0)
-            if wants_pixels:
-                image = image[mask].astype(np.float64)
-                pixels, squares = pixels + image.sum(0), squares + np.square(image).sum(0)
-        filled = dict(stats)
-        if "mean_box" in stats:
-            filled["mean_box"] = (boxes / count).astype(np.float32)
-        if wants_pixels:
-            mean = pixels / count
-            deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-            filled["pixels"] = {"mean": mean.astype(np.float32), "deviation": deviation.astype(np.float32)}
-        return state.replace(input_stats=self.devices.replicate(filled))
 
     def _headline(self, state: TrainState) -> str:
         spec, steps, size = self.source.spec, self.config.train.steps, self.config.train.batch_size
@@ -226,12 +195,13 @@ class _Run:
         lengths = (
             f"{spec.min_length} to {spec.max_length}" if spec.min_length < spec.max_length else f"{spec.max_length}"
         )
+        todo = f"{steps:,} steps of {size} on {self.devices.count} {jax.default_backend()} device(s)"
         start = f"going on from step {step:,}" if step else "starting"
+        plan = f"all {step:,} steps are done" if step >= steps else f"{start}, {todo}; compiling the first step"
         return (
             f"{self.config.model.name}, {count_params(state.params):,} parameters; {examples} images of "
             f"{spec.image[0]}x{spec.image[1]} with {lengths} {self.config.data.digits} digit(s)\n"
-            f"{start}, {steps:,} steps of {size} on {self.devices.count} {jax.default_backend()} device(s); "
-            f"compiling the first step"
+            f"{plan}"
         )
 
     def _final_evaluation(self, state: TrainState) -> None:
@@ -247,43 +217,6 @@ class _Run:
             reports[split] = figures
         if reports:
             print(f"\nstep {int(state.step):,}\n{evaluate.table(reports)}", flush=True)
-
-
-class _Clock:
-    """Images per second since the last line, time spent, and time left. Rates leave out the first call, which compiles."""
-
-    def __init__(self, before: float, last: int, batch_size: int):
-        """`before`: seconds spent by earlier parts of the run."""
-        self._began = time.monotonic() - before
-        self._last, self._batch_size = last, batch_size
-        self.first: tuple[int, float] | None = None
-        self._mark = (0, 0.0)
-
-    def start(self, step: int) -> None:
-        """The first call is done."""
-        self.first = self._mark = (step, time.monotonic())
-
-    def seconds(self) -> float:
-        """Spent on the run so far, earlier parts included."""
-        return round(time.monotonic() - self._began, 3)
-
-    def rate(self, step: int) -> float | None:
-        """Images per second since the last call of this."""
-        before, self._mark = self._mark, (step, time.monotonic())
-        if step == before[0]:
-            return None
-        return (step - before[0]) * self._batch_size / (self._mark[1] - before[1])
-
-    def line(self, step: int, values: dict[str, float]) -> str:
-        """What a person watching sees."""
-        parts = [f"step {step:>7,}/{self._last:,}", f"loss {values['loss']:.4f}"]
-        terms = [name for name in values if name.startswith("loss/")]
-        if len(terms) > 1:
-            parts += [f"{name[5:]} {values[name]:.4f}" for name in terms]
-        if "images_per_second" in values and self.first is not None:
-            left = (time.monotonic() - self.first[1]) / (step - self.first[0]) * (self._last - step)
-            parts += [f"{values['images_per_second']:,.0f} images/s", f"{duration(left)} left"]
-        return "  ".join(parts)
 
 
 def _claim(config: ConfigDict, workdir: Path) -> None:

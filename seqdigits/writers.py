@@ -73,20 +73,6 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def duration(seconds: float) -> str:
-    """How long, for a person.
-
-    >>> duration(42), duration(192), duration(7_500)
-    ('42 s', '3 min 12 s', '2 h 05 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
 def _cut_lines(path: Path, stays: Callable[[int, str], bool]) -> None:
     """Keeps the lines that stay, by step and split. A last line that a crash cut short goes too."""
     if not path.exists():

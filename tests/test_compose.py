@@ -101,7 +101,7 @@ def test_golden_examples_0_to_99(small_config, request, digit_set, name):
     assert digest(batch) == GOLDEN[digit_set, name]
 
 
-GOLDEN_AUGMENTED = ""
+GOLDEN_AUGMENTED = "ec38d14768d0a1b08bfc472044b110a7cfb3436853efb808a19f515daac35bdf"
 BENT = {"data.rotation": 15, "data.zoom": 10, "data.shift": 2}
 
 
@@ -132,51 +132,56 @@ def flat_digits() -> dict[str, np.ndarray]:
 
 
 def textured_digits() -> dict[str, np.ndarray]:
-    """Ten digits, no two pixels of which are black or, between digits, alike in place."""
+    """Ten digits, none of whose pixels is black, and no two of which agree in any pixel."""
     images = 1 + (np.arange(28 * 28) + 25 * np.arange(10)[:, None]) % 255
     return {"images": images.reshape(10, 28, 28).astype(np.uint8), "labels": np.arange(10, dtype=np.int32)}
 
 
-def draw(composition: Digit | Canvas, arrays: dict, count: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """`count` examples: images, digits, boxes, and top and left as `example` says."""
-
-    arrays = jax.device_put(arrays)
+@functools.partial(jax.jit, static_argnums=0)
+def examples(composition: Digit | Canvas, arrays: dict, keys: jax.Array) -> tuple[jax.Array, ...]:
+    """Example i of key i: images, digits, boxes, and top and left as `example` says."""
 
     def one(index, key):
         image, digits_, boxes = compose.compose(composition, arrays, index, key, None, Augmentation())
         _, _, top, left = composition.example(arrays, index, key)
         return image, digits_, boxes, top, left
 
-    keys = jax.random.split(jax.random.key(seed), count)
-    return jax.device_get(jax.jit(jax.vmap(one))(jnp.arange(count), keys))
+    return jax.vmap(one)(jnp.arange(len(keys)), keys)
+
+
+def draw(composition: Digit | Canvas, arrays: dict, count: int) -> tuple[np.ndarray, ...]:
+    return jax.device_get(examples(composition, arrays, jax.random.split(jax.random.key(0), count)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def places(composition: Canvas, arrays: dict, keys: jax.Array) -> tuple[jax.Array, ...]:
+    """Of each key digits, top and left, read off the boxes; without the images, so that there may be many."""
+
+    def one(key):
+        _, digits_, boxes = compose.compose(composition, arrays, jnp.int32(0), key, None, Augmentation())
+        return digits_, boxes[0, 1].astype(int) - 14, boxes[0, 0].astype(int) - 14
+
+    return jax.vmap(one)(keys)
 
 
 def draw_places(composition: Canvas, count: int) -> tuple[np.ndarray, ...]:
-    """`count` examples without their images: digits, top and left, read off the boxes."""
-
-    arrays = jax.device_put(flat_digits())
-
-    def one(key):
-        return compose.compose(composition, arrays, jnp.int32(0), key, None, Augmentation())[1:]
-
-    digits_, boxes = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), count)))
-    return digits_, boxes[:, 0, 1].astype(int) - 14, boxes[:, 0, 0].astype(int) - 14
+    return jax.device_get(places(composition, flat_digits(), jax.random.split(jax.random.key(1), count)))
 
 
 @pytest.mark.parametrize("arrays", [flat_digits(), textured_digits()], ids=["flat", "textured"])
 @pytest.mark.parametrize("composition", [Canvas(40, 100, 3, 1), Canvas(28, 84, 3, 1), Canvas(31, 60, 2, 2)], ids=str)
 def test_boxes_hold_the_digits_and_all_else_is_black(composition, arrays):
     images, digits_, boxes, tops, lefts = draw(composition, arrays, 50)
-    for image, row, places, top, left in zip(images, digits_, boxes, tops, lefts, strict=True):
+    for image, row, box, top, left in zip(images, digits_, boxes, tops, lefts, strict=True):
         length = int((row != NO_DIGIT).sum())
         assert composition.min_length <= length <= composition.max_length
         assert (row[length:] == NO_DIGIT).all(), "no digit after the last one"
         expected = np.zeros((composition.height, composition.width, 1), np.uint8)
         for j in range(length):
-            assert places[j].tolist() == [left + 28 * j + 14, top + 14, 28, 28]
+            assert box[j].tolist() == [left + 28 * j + 14, top + 14, 28, 28]
             x, y = left + 28 * j, top
             expected[y : y + 28, x : x + 28, 0] = arrays["images"][row[j]]
-        assert not places[length:].any()
+        assert not box[length:].any()
         np.testing.assert_array_equal(image, expected)
 
 
@@ -357,8 +362,8 @@ def test_bend_goes_to_its_limit_either_way_and_no_further(augmentation, tile, me
 
 
 def test_bend_treats_each_tile_on_its_own():
-    bent = np.asarray(compose.bend(np.stack([NOISE] * 4), KEY, Augmentation(rotation=20)))
-    assert len({each.tobytes() for each in bent}) == 4
+    bent = jax.jit(compose.bend, static_argnums=2)(np.stack([NOISE] * 4), KEY, Augmentation(rotation=20))
+    assert len({each.tobytes() for each in np.asarray(bent)}) == 4
 
 
 @pytest.fixture(scope="module")

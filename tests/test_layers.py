@@ -118,3 +118,21 @@ def test_dropout_drops_in_training_alone():
     dropped = stack.apply({}, x, train=True, **kwargs)
     assert 0.45 < jnp.mean(dropped == 0) < 0.55
     assert set(np.unique(dropped)) == {0, 2}
+
+
+@pytest.mark.parametrize("garbage", [1e30, jnp.inf, jnp.nan])
+def test_padded_rows_do_not_reach_the_gradient_of_scale_and_shift(garbage):
+    x = jax.random.normal(jax.random.key(1), (4, 3))
+    params = {"scale": jnp.array([0.5, 1.0, 2.0]), "bias": jnp.array([1.0, 0.0, -1.0])}
+    stats = {"mean": jnp.zeros(3), "var": jnp.ones(3)}
+
+    def loss(params, x, mask):
+        variables = {"params": params, "batch_stats": stats}
+        out, _ = MaskedBatchNorm().apply(variables, x, train=True, mask=mask, mutable=["batch_stats"])
+        return jnp.sum(jnp.where(mask[:, None], jnp.square(out), 0))
+
+    padded = jnp.concatenate([jnp.full((2, 3), garbage), x])
+    found = jax.grad(loss)(params, padded, jnp.arange(6) >= 2)
+    expected = jax.grad(loss)(params, x, jnp.ones(4, bool))
+    for name in ("scale", "bias"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)

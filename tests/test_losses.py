@@ -93,3 +93,26 @@ def test_only_terms_with_a_weight_are_there():
     truth = batch([[1]], [[[4, 4, 8, 8]]])
     outputs = Outputs(digit_logits=jnp.zeros((1, 1, 10)))
     assert set(losses.per_example(outputs, truth, jnp.zeros((1, 4)), config)) == {"digits"}
+
+
+@pytest.mark.parametrize("garbage", [1e30, jnp.nan, jnp.inf])
+def test_a_padded_row_changes_nothing_in_the_cells_either(garbage):
+    config = ConfigDict({"cells": 1.0, "cell_boxes": 1.0})
+    truth = batch(
+        [[7, 3], [5, N], [1, 2]], [[[4, 4, 8, 8], [12, 4, 8, 8]], [[20, 4, 8, 8], [0] * 4], [[4, 4, 8, 8]] * 2]
+    )
+    logits = jax.random.normal(jax.random.key(0), (3, 2, 4, 11))
+    boxes = 1 + jax.random.uniform(jax.random.key(1), (3, 2, 4, 4))
+
+    def loss(logits, boxes, truth):
+        outputs = Outputs(cell_logits=logits, cell_boxes=boxes)
+        entropy, error = losses.cell_losses(outputs, truth, background=0.5)
+        return losses.total({"cells": entropy, "cell_boxes": error}, truth.mask, config)
+
+    padded = truth.replace(index=jnp.array([0, 1, -1]))
+    value, grads = jax.value_and_grad(loss, (0, 1))(logits.at[2].set(garbage), boxes.at[2].set(garbage), padded)
+    alone = jax.tree.map(lambda x: x[:2], (logits, boxes, truth))
+    expected, expected_grads = jax.value_and_grad(loss, (0, 1))(*alone)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    for found, of_alone in zip(grads, expected_grads, strict=True):
+        np.testing.assert_allclose(found[:2], of_alone, rtol=1e-6)

@@ -70,7 +70,8 @@ BOX = {"model.localize": True, "model.box_head": "dense 32, relu", "loss.box": 0
 def four_examples(config):
     source = sources.create(config, "train")
     host = {"index": np.arange(4, dtype=np.int32), "position": np.arange(4, dtype=np.int32)}
-    return source, source.make(jax.device_put(source.arrays), host, jax.random.key(0), train=False)
+    make = jax.jit(lambda arrays, host: source.make(arrays, host, jax.random.key(0), train=False))
+    return source, make(source.arrays, host)
 
 
 @pytest.mark.parametrize("name", ["heads", "gru"])
