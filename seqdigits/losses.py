@@ -93,12 +93,13 @@ def per_example(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) 
         assert outputs.box is not None, "config.validate refuses this"
         terms["box"] = box_squared_error(outputs.box, box)
     if config.cells or config.cell_boxes:
-        terms["cells"], terms["cell_boxes"] = cell_losses(outputs, batch, config.background)
+        both = dict(zip(("cells", "cell_boxes"), cell_losses(outputs, batch, config.background), strict=True))
+        terms |= {name: term for name, term in both.items() if config[name]}
     return terms
 
 
 def total(terms: dict[str, Array], mask: Array, config: ConfigDict) -> Array:
-    """The weighted sum of the terms, averaged over the rows that count: f32 []. Padding changes nothing, not even the
-    gradient, whatever it holds."""
+    """The weighted sum of the terms, averaged over the rows that count: f32 []. The terms of padding change neither it nor
+    the gradient of the others."""
     weighted = sum((config[name] * term for name, term in terms.items()), jnp.zeros(mask.shape))
     return jnp.sum(jnp.where(mask, weighted, 0)) / jnp.maximum(jnp.sum(mask), 1)

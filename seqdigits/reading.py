@@ -69,10 +69,12 @@ def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
 def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits) -> Reading:
     """One image: logits f32 [h, w, 11], cell_boxes f32 [h, w, 4] -> Reading without B."""
     probability = jax.nn.softmax(logits).reshape(-1, NO_DIGIT + 1)  # [h*w, 11]
-    some = 1.0 - probability[:, NO_DIGIT]
+    missing = max(limits.max_length - probability.shape[0], 0)  # a grid smaller than L is filled with empty cells
+    some = jnp.pad(1.0 - probability[:, NO_DIGIT], (0, missing))
+    probability = jnp.pad(probability, ((0, missing), (0, 0)))
     candidates = min(8 * limits.max_length, some.shape[0])  # room for doubles
     score, cell = jax.lax.top_k(some, candidates)  # best first
-    box = cell_boxes.reshape(-1, 4)[cell]
+    box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))[cell]
     kept = _without_doubles(box, score >= limits.min_score, limits.max_overlap)
     # The best L in reading order; `length` says if there were more.
     rank = jnp.where(kept & (jnp.cumsum(kept) <= limits.max_length), box[:, 0], jnp.inf)

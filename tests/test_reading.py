@@ -1,5 +1,6 @@
 """From outputs to readings, by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -80,3 +81,10 @@ def test_where_nothing_is_found_the_mean_box_counts():
 def test_min_score(min_score, length):
     reading = read(cells((0, 1, 5, 0.6, [12, 4, 8, 8])), LIMITS._replace(min_score=min_score))
     assert reading.length.tolist() == [[length]]
+
+
+def test_a_grid_with_fewer_cells_than_positions():
+    one = jax.tree.map(lambda x: x[:, :1, :1] if x.ndim == 4 else x, cells((0, 0, 5, 0.8, [4, 4, 8, 8])))
+    reading = read(one, LIMITS)
+    assert reading.digits.tolist() == [[[5, N, N]]]
+    assert reading.length.tolist() == [[1]]

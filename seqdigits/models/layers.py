@@ -14,6 +14,7 @@ A convolution or dense layer has no bias where a `norm` follows at once, for the
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,6 +104,15 @@ def output_size(layers: tuple[Layer, ...], height: int, width: int, key: str) ->
             cut = layer.size - 1 if layer.padding == "VALID" else 0
             height, width = (-(-(n - cut) // layer.stride) for n in (height, width))
     return height, width
+
+
+def total_stride(layers: tuple[Layer, ...]) -> int:
+    """Pixels of the image that one step on the feature map is.
+
+    >>> total_stride(parse("conv 5x5x16 /2, relu, pool 2", "model.encoder"))
+    4
+    """
+    return math.prod(layer.stride for layer in layers if layer.kind in ("conv", "pool"))
 
 
 class Init(nn.Module):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.batch import NO_DIGIT, Outputs
-from seqdigits.models.layers import Init, Layer, Stack
+from seqdigits.models.layers import Init, Layer, Stack, total_stride
 from seqdigits.models.pixels import Pixels
 
 
@@ -34,7 +34,7 @@ class DenseReader(Init):
         return Outputs(
             box=jnp.broadcast_to(mean_box.value, (image.shape[0], 4)),
             cell_logits=logits,
-            cell_boxes=_boxes(place, image.shape[1] // x.shape[1]),
+            cell_boxes=_boxes(place, total_stride(self.encoder)),
         )
 
 
