@@ -77,8 +77,8 @@ def base_config() -> ConfigDict:
     model.bias_init = 0.0
 
     config.read = read = ConfigDict()
-    read.min_score = 0.5  # reader: a cell holds a digit if it says so with at least this
-    read.max_overlap = 0.4  # reader: of two digits that overlap by more (IoU) the less certain is a double
+    read.min_score = 0.4  # reader: there is a digit if the cells that point at it say so with at least this together
+    read.max_overlap = 0.4  # reader: cells whose boxes overlap by more (IoU) point at the same digit
 
     config.loss = loss = ConfigDict()  # weights; 0 = not there
     loss.digits = 0.0  # heads, gru: mean cross entropy of positions

@@ -20,8 +20,8 @@ class Limits(NamedTuple):
 
     Attributes:
       max_length: L, positions of a reading.
-      min_score: a cell of the dense reader holds a digit if it says so with at least this, 0..1.
-      max_overlap: of two digits whose boxes overlap by more (IoU), the less certain is a double.
+      min_score: there is a digit if the cells that point at it say so with at least this together.
+      max_overlap: cells whose boxes overlap by more (IoU) point at the same digit.
     """
 
     max_length: int
@@ -67,43 +67,55 @@ def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
 
 
 def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits) -> Reading:
-    """One image: logits f32 [h, w, 11], cell_boxes f32 [h, w, 4] -> Reading without B."""
-    probability = jax.nn.softmax(logits).reshape(-1, NO_DIGIT + 1)  # [h*w, 11]
+    """One image: logits f32 [h, w, 11], cell_boxes f32 [h, w, 4] -> Reading without B.
+
+    A digit whose centre lies near the border of cells is half believed by each of them, and each points at the same box. Its
+    centre lies in one of them only, so what cells with overlapping boxes say adds up.
+    """
+    probability = jax.nn.softmax(logits).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT]  # [h*w, 10]
     missing = max(limits.max_length - probability.shape[0], 0)  # a grid smaller than L is filled with empty cells
-    some = jnp.pad(1.0 - probability[:, NO_DIGIT], (0, missing))
     probability = jnp.pad(probability, ((0, missing), (0, 0)))
-    candidates = min(8 * limits.max_length, some.shape[0])  # room for doubles
-    score, cell = jax.lax.top_k(some, candidates)  # best first
-    box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))[cell]
-    kept = _without_doubles(box, score >= limits.min_score, limits.max_overlap)
+    candidates = min(8 * limits.max_length, probability.shape[0])  # room for all cells of each digit
+    score, cell = jax.lax.top_k(jnp.sum(probability, axis=-1), candidates)  # [M], best first
+    box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))[cell]  # [M, 4]
+    same = _overlap(box, limits.max_overlap)
+    weight = jnp.where(same, score, 0.0)  # [M, M]
+    together = jnp.sum(weight, axis=-1)
+    of_digit = jnp.where(same, 1.0, 0.0) @ probability[cell]  # [M, 10]
+    of_digit /= jnp.maximum(together, 1.0)[:, None]
+    box = weight @ box / jnp.maximum(together, 1e-6)[:, None]
+    kept = _without_doubles(_overlap(box, limits.max_overlap), together >= limits.min_score)
     # The best L in reading order; `length` says if there were more.
     rank = jnp.where(kept & (jnp.cumsum(kept) <= limits.max_length), box[:, 0], jnp.inf)
     order = jnp.argsort(rank)[: limits.max_length]
     there = jnp.isfinite(rank[order])
-    of_digit = probability[cell[order], :NO_DIGIT]  # [L, 10]
-    digits = jnp.where(there, jnp.argmax(of_digit, axis=-1), NO_DIGIT).astype(jnp.int32)
+    digits = jnp.where(there, jnp.argmax(of_digit[order], axis=-1), NO_DIGIT).astype(jnp.int32)
     digit_boxes = jnp.where(there[:, None], box[order], 0.0)
-    # The ending: no cell that was left out, but for doubles, holds a digit after all.
-    left_out = jnp.max(jnp.where(score < limits.min_score, score, 0.0))
-    certain = jnp.where(there, jnp.max(of_digit, axis=-1), 1.0 - left_out)
-    confidence = jnp.prod(jnp.where(there, certain, 1.0)) * (1.0 - left_out)
+    # The ending: nothing that was left out, but for doubles, is a digit after all.
+    left_out = jnp.where((together < limits.min_score) | (kept & ~jnp.isfinite(rank)), together, 0.0)
+    left_out = jnp.minimum(jnp.max(left_out), 1.0)
+    certain = jnp.where(there, jnp.max(of_digit[order], axis=-1), 1.0 - left_out)
     reading = Reading(
         length=jnp.sum(kept),
         digits=digits,
         digit_confidence=certain,
         digit_boxes=digit_boxes,
-        confidence=confidence,
+        confidence=jnp.prod(jnp.where(there, certain, 1.0)) * (1.0 - left_out),
         box=jnp.where(jnp.any(there), bx.hull(digit_boxes, there), mean_box),
     )
     return jax.tree.map(lambda x: x[None], reading)  # N = 1
 
 
-def _without_doubles(box: Array, candidate: Array, max_overlap: float) -> Array:
-    """Greedy suppression, best first: f32 [M, 4], bool [M] -> bool [M], the ones kept."""
-    overlap = bx.iou(box[:, None], box[None]) > max_overlap  # [M, M]
+def _overlap(box: Array, limit: float) -> Array:
+    """f32 [M, 4] -> bool [M, M], which overlap by more than `limit` (IoU); each itself, even where its box is empty."""
+    return (bx.iou(box[:, None], box[None]) > limit) | jnp.eye(box.shape[0], dtype=bool)
+
+
+def _without_doubles(same: Array, candidate: Array) -> Array:
+    """Greedy suppression, best first: bool [M, M] which overlap, bool [M] -> bool [M], the ones kept."""
 
     def consider(i: int, kept: Array) -> Array:
-        earlier = jnp.arange(box.shape[0]) < i
-        return kept.at[i].set(candidate[i] & ~jnp.any(kept & overlap[i] & earlier))
+        earlier = jnp.arange(candidate.shape[0]) < i
+        return kept.at[i].set(candidate[i] & ~jnp.any(kept & same[i] & earlier))
 
-    return jax.lax.fori_loop(0, box.shape[0], consider, jnp.zeros_like(candidate))
+    return jax.lax.fori_loop(0, candidate.shape[0], consider, jnp.zeros_like(candidate))

@@ -57,9 +57,15 @@ def test_of_two_that_overlap_the_more_certain_stays():
     assert apart.digits.tolist() == [[[5, 6, N]]]
 
 
-def test_a_dropped_double_does_not_drop_a_third():
-    found = [(0, c, c, 0.9 - 0.1 * c, [12 + 3 * c, 4, 8, 8]) for c in range(3)]  # 0 overlaps 1, 1 overlaps 2, 0 not 2
-    assert read(cells(*found), LIMITS).digits.tolist() == [[[0, 2, N]]]
+def test_cells_that_point_at_one_digit_add_up():
+    half_each = cells((0, 1, 5, 0.3, [15, 4, 8, 8]), (0, 2, 5, 0.25, [16, 4, 8, 8]))
+    reading = read(half_each, LIMITS)
+    assert reading.digits.tolist() == [[[5, N, N]]]
+    np.testing.assert_allclose(reading.digit_confidence[0, 0, 0], 0.55, rtol=0.05)
+    x = float(reading.digit_boxes[0, 0, 0, 0])
+    assert 15.4 < x < 15.6  # in between, nearer to the surer one
+    alone = read(cells((0, 1, 5, 0.3, [15, 4, 8, 8])), LIMITS)
+    assert alone.length.tolist() == [[0]]
 
 
 def test_more_digits_than_positions_are_counted_not_cut():
@@ -67,6 +73,7 @@ def test_more_digits_than_positions_are_counted_not_cut():
     reading = read(cells(*found), LIMITS)
     assert reading.length.tolist() == [[4]]
     assert reading.digits.tolist() == [[[0, 1, 2]]]  # the most certain
+    assert reading.confidence < 0.4  # there is one more, with 0.65
 
 
 def test_where_nothing_is_found_the_mean_box_counts():

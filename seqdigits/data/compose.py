@@ -140,7 +140,7 @@ def bend(tiles: Array, key: Array, augmentation: Augmentation) -> Array:
     shear = _between(bits[:, 2], augmentation.shear * ONE // 100)
     matrix = jnp.stack(
         [
-            jnp.stack([zoom * cos // ONE, (zoom * sin + shear * cos) // ONE], -1),
+            jnp.stack([(zoom * cos - shear * sin) // ONE, (zoom * sin + shear * cos) // ONE], -1),
             jnp.stack([-zoom * sin // ONE, zoom * cos // ONE], -1),
         ],
         -2,
