@@ -1,10 +1,13 @@
-"""The contract between the rooms: Batch, Outputs, Reading.
+"""The contract between the rooms: Spec, Batch, Outputs, Reading.
 
 Letters used in all shapes: B batch, H W C image, L positions, K classes, N numbers in one image, h w cells of a grid.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import jax
 import numpy as np
 from flax import struct
 from jax import Array
@@ -14,6 +17,30 @@ NO_DIGIT = 10
 
 Variables = dict
 """Flax variable collections: params, batch_stats, input_stats."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a source gives, known without opening a file, so that a whole step can be traced.
+
+    Attributes:
+      image: H, W, C.
+      max_length: L.
+      min_length: fewest digits in an image.
+      num_examples: None = endless.
+      arrays: shapes and dtypes of `arrays`.
+    """
+
+    image: tuple[int, int, int]
+    max_length: int
+    min_length: int
+    num_examples: int | None
+    arrays: dict[str, jax.ShapeDtypeStruct]
+
+    @property
+    def num_classes(self) -> int:
+        """K: 11 where a position may be empty, else 10."""
+        return 11 if self.min_length < self.max_length else 10
 
 
 class Batch(struct.PyTreeNode):
@@ -73,22 +100,6 @@ class Reading(struct.PyTreeNode):
     confidence: Array
     digit_boxes: Array | None = None
     box: Array | None = None
-
-
-def encode(text: str, length: int) -> np.ndarray:
-    """The digits of a string as i32 [length], NO_DIGIT after the last one.
-
-    >>> encode("407", 5).tolist()
-    [4, 0, 7, 10, 10]
-
-    Raises:
-      ValueError: `text` holds something else than digits, or more than `length` of them.
-    """
-    if not (text == "" or (text.isascii() and text.isdigit())) or len(text) > length:
-        raise ValueError(f"{text!r} is not a string of at most {length} digits")
-    digits = np.full(length, NO_DIGIT, np.int32)
-    digits[: len(text)] = [int(c) for c in text]
-    return digits
 
 
 def decode(digits: np.ndarray | Array) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits import interrupt
+from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop
 
 USAGE = "python -m seqdigits.benchmark configs/X.py [--config.key=value ...] [--json FILE] [--rounds N]"
@@ -23,6 +24,7 @@ def _main(stop: Stop) -> None:
     from absl import flags
 
     from seqdigits import command_line
+    from seqdigits.config import validate
 
     values = command_line.experiment_flags()
     flags.DEFINE_string("json", None, "also writes the figures to this file", flag_values=values)
@@ -32,6 +34,7 @@ def _main(stop: Stop) -> None:
     argv = [sys.argv[0], *(f"--config={a}" if a.endswith(".py") and "=" not in a else a for a in sys.argv[1:])]
     command_line.parse(values, argv, USAGE, needed=("config",))
     command_line.prepare_jax()
+    validate(values["config"].value)
     figures = starts([a for a in argv[1:] if a.startswith("--config")], stop)
     figures |= measure(values["config"].value, values["rounds"].value, stop)
     print(table(figures))
@@ -46,6 +49,7 @@ def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
     cache of compiled programs and with a filled one; each in a process of its own.
 
     Raises:
+      UserError: it does not run.
       Stopped: `stop` was set.
     """
     code = "import time; t = time.perf_counter(); import seqdigits; print(time.perf_counter() - t)"
@@ -65,7 +69,7 @@ def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
                     figures[f"first_step_seconds_{name}"] = time.monotonic() - began
                     break
             else:
-                raise RuntimeError("".join(lines))
+                raise UserError("the first step was not reached:\n" + "".join(lines).replace("error: ", ""))
             process.kill()
             process.wait()
             if stop.is_set():
@@ -85,14 +89,12 @@ def measure(config: Any, rounds: int, stop: Stop) -> dict[str, Any]:
     import jax
 
     from seqdigits import provenance
-    from seqdigits.config import validate
     from seqdigits.data import sources
     from seqdigits.models.build import build
     from seqdigits.parallel import Devices
     from seqdigits.steps import Steps
     from seqdigits.streams import Stream, stream_key
 
-    validate(config)
     devices, source = Devices(), sources.create(config, "train")
     steps = Steps(config, build(config, source.spec))
     arrays = devices.replicate(source.arrays)
@@ -107,9 +109,11 @@ def measure(config: Any, rounds: int, stop: Stop) -> dict[str, Any]:
     key = stream_key(config.seed, Stream.AUGMENT)
     batch = jax.jit(partial(source.make, train=True))(arrays, host, key)
 
+    jax.config.update("jax_enable_compilation_cache", False)
     began = time.monotonic()
     jax.jit(partial(steps.train_one, source=source)).lower(state, arrays, host).compile()
     compile_seconds = time.monotonic() - began
+    jax.config.update("jax_enable_compilation_cache", True)
 
     def timed(function: Callable[[], Any]) -> float:
         if stop.is_set():

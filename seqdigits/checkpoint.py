@@ -28,6 +28,10 @@ class DamagedCheckpoint(UserError):
     """A checkpoint that does not verify; says which file and why."""
 
 
+class UnfinishedCheckpoint(DamagedCheckpoint):
+    """A checkpoint without a manifest: the run ended while it was being written."""
+
+
 class Checkpoints:
     """The checkpoints of one run, to write and to restore from."""
 
@@ -62,9 +66,11 @@ class Checkpoints:
         if self._unsealed and jax.process_index() == 0:
             step, meta = self._unsealed
             seal(self._folder / str(step), meta)
-            for old in all_steps(self._folder)[: -self._keep]:
-                if meta["best"] is None or old != meta["best"]["step"]:
-                    shutil.rmtree(self._folder / str(old))
+            newest = all_steps(self._folder)[-self._keep :]
+            bests = [read_meta(self._folder / str(step))["best"] for step in newest]
+            kept = {*newest, *(best["step"] for best in bests if best)}
+            for old in set(all_steps(self._folder)) - kept:
+                shutil.rmtree(self._folder / str(old))
         self._unsealed = None
 
     def amend(self, step: int, meta: dict[str, Any]) -> None:
@@ -92,21 +98,22 @@ class Checkpoints:
     def _set_aside_damaged(self) -> None:
         """Moves away what is newer than the newest step that verifies: else orbax would take it for the latest."""
         aside = self._folder.with_name("checkpoints-damaged")
-        damaged = []
+        bad: dict[int, DamagedCheckpoint] = {}
         for step in reversed(all_steps(self._folder)):
             try:
                 verify(self._folder / str(step))
                 break
             except DamagedCheckpoint as e:
-                damaged.append((step, str(e)))
+                bad[step] = e
         else:
+            damaged = [e for e in bad.values() if not isinstance(e, UnfinishedCheckpoint)]
             if damaged:
                 raise UserError(
-                    f"{damaged[0][1]}\nNo checkpoint in {self._folder} verifies, so there is nothing to go on from. "
+                    f"{damaged[0]}\nNo checkpoint in {self._folder} verifies, so there is nothing to go on from. "
                     "To start over, delete the folder or name another --workdir."
                 )
-        for step, why in damaged:
-            print(f"{why}\n-> falling back to an older checkpoint; this one is moved to {aside}", flush=True)
+        for step, why in bad.items():
+            print(f"{why}\n-> it is moved to {aside}, and the run goes on from the one before", flush=True)
             aside.mkdir(exist_ok=True)
             shutil.rmtree(aside / str(step), ignore_errors=True)
             (self._folder / str(step)).rename(aside / str(step))
@@ -139,7 +146,9 @@ def verify(path: Path) -> None:
         content = {name: manifest[name] for name in ("meta", "files")}
         whole = manifest["sha256"] == _digest_of(content)
     except FileNotFoundError:
-        raise DamagedCheckpoint(f"checkpoint {path} has no {_MANIFEST}: it was stopped while being written") from None
+        raise UnfinishedCheckpoint(
+            f"checkpoint {path} has no {_MANIFEST}: it was stopped while being written"
+        ) from None
     except (OSError, ValueError, TypeError, KeyError) as e:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: {_MANIFEST} cannot be read ({e})") from e
     if not whole:

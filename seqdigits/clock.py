@@ -19,6 +19,10 @@ class Clock:
         """The first call is done."""
         self.first = self._mark = (step, time.monotonic())
 
+    def restart(self, step: int) -> None:
+        """What was done since is not training: it does not count in the rate."""
+        self._mark = (step, time.monotonic())
+
     def seconds(self) -> float:
         """Spent on the run so far, earlier parts included."""
         return round(time.monotonic() - self._began, 3)

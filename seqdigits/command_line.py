@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from pathlib import Path
 
 import jax
@@ -71,17 +73,20 @@ def prepare_jax() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def what_next(config_file: str, workdir: Path) -> str:
-    """What a person may want to do after a run."""
-    command = f"python -m seqdigits.main --config {config_file} --workdir {workdir}"
+def what_next(argv: list[str], workdir: Path, cosine: bool) -> str:
+    """What a person may want to do after a run; `argv` is its command line, `cosine` whether its schedule has an end."""
+    inside = sys.executable.startswith(f"{Path.cwd()}/")
+    python = os.path.relpath(sys.executable) if inside else sys.executable
+    command = shlex.join([python, "-m", "seqdigits.main", *argv[1:]])
+    longer = "a longer run: --config.train.steps=N --config.optim.decay_steps=N and a new --workdir"
     return "\n".join(
         [
             "",
             "What to look at, and to try next:",
-            f"  {workdir / 'evaluation'}/*.png   examples read right and wrong: true boxes green, predicted ones red",
-            f"  tensorboard --logdir {workdir}",
+            f"  {workdir / 'evaluation'}/*.png: examples read right and wrong; true boxes green, predicted ones red",
+            f"  {python} -m tensorboard.main --logdir {workdir}",
             f"  {command} --mode evaluate --checkpoint best",
-            f"  {command} --config.train.steps=N   goes on, if N is more",
+            f"  {longer}" if cosine else f"  {command} --config.train.steps=N: goes on, if N is more",
         ]
     )
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,16 +53,16 @@ def base_config() -> ConfigDict:
         0  # of the digits to train on, held out for validation; 0 = the set's own (mnist 5,000, uci 270)
     )
     data.composition = "canvas"  # digit: each digit of the split as it stands | canvas: several on a black ground
-    data.height = 128  # of a canvas, pixels
+    data.height = 128  # canvas: pixels
     data.width = 256
-    data.min_length = 5  # digits on a canvas
+    data.min_length = 5  # digits in an image
     data.max_length = 5
-    data.train_examples = 165_000  # canvases; 0 = endless
+    data.train_examples = 165_000  # canvas: how many; 0 = endless
     data.validation_examples = 15_000
     data.test_examples = 30_000
     data.seed = 0  # of the canvases of finite sets, and of all validation and test canvases
     data.rotation = 0  # augmentation of each digit in training: at most this, either way; degrees
-    data.zoom = 0  # percent
+    data.zoom = 0  # percent; larger or smaller by 1 / (1 +- this)
     data.shear = 0  # percent
     data.shift = 0  # pixels
 
@@ -130,7 +131,7 @@ def validate(config: ConfigDict) -> None:
     _one_of(config, "train.best_metric", METRICS)
     for key, least, most in _RANGES:
         value = _get(config, key)
-        if not least <= value <= most:
+        if not (least <= value <= most and math.isfinite(value)):
             raise UserError(f"{key} = {value} is out of range: {least} to {most if most < 2**31 - 1 else '...'}.")
     _validate_data(config)
     _validate_model(config)
@@ -193,47 +194,46 @@ def _validate_data(config: ConfigDict) -> None:
         for key in ("validation_examples", "test_examples"):
             if data[key] == 0:
                 raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
-    if data.train_examples == 0 and config.train.steps * config.train.batch_size > _MANY:
-        raise UserError(
-            f"train.steps x train.batch_size = {config.train.steps * config.train.batch_size:,} endless examples; at most "
-            f"{_MANY:,} can be counted. Make train.steps smaller."
-        )
 
 
 def _validate_model(config: ConfigDict) -> None:
-    model, loss = config.model, config.loss
+    model = config.model
     encoder = layers.parse(model.encoder, "model.encoder")
-    layers.parse(model.head, "model.head")
-    layers.parse(model.box_head, "model.box_head")
-    height, width = (28, 28) if config.data.composition == "digit" else (config.data.height, config.data.width)
+    layers.parse(model.head, "model.head", flat=True)
+    layers.parse(model.box_head, "model.box_head", flat=True)
+    data = config.data
+    height, width = (digits.SIZE, digits.SIZE) if data.composition == "digit" else (data.height, data.width)
     h, w = layers.output_size(encoder, height, width, "model.encoder")
     reader = model.name == "reader"
     if model.name == "gru" and model.gru_units < 1:
         raise UserError(f"model.gru_units = {model.gru_units}: model.name = gru needs at least 1, for example 576.")
     if reader and any(layer.kind == "dense" for layer in encoder):
         raise UserError("model.encoder has a dense layer, which leaves no grid for model.name = reader. Remove it.")
-    if reader and (height % h or width % w or height // h != width // w):
+    stride = layers.total_stride(encoder)
+    if reader and (h * stride, w * stride) != (height, width):
         raise UserError(
-            f"model.encoder turns {height}x{width} into {h}x{w}: the cells of a reader must be squares that fill the "
-            "image. Change its strides or pools, or data.height and data.width."
+            f"model.encoder turns {height}x{width} into {h}x{w} with a stride of {stride}: the cells of a reader must be "
+            "squares that fill the image. Change its strides or pools, or data.height and data.width."
         )
-    wrong = {
-        "loss.digits": loss.digits and reader,
-        "loss.box": loss.box and (reader or not model.localize),
-        "loss.cells": loss.cells and not reader,
-        "loss.cell_boxes": loss.cell_boxes and not reader,
+    unread = {
+        "model.gru_units": model.name != "gru",
+        "model.head": reader,
+        "model.localize": reader,
+        "model.box_head": reader or not model.localize,
+        "loss.digits": reader,
+        "loss.box": not model.localize,
+        "loss.cells": not reader,
+        "loss.cell_boxes": not reader,
     }
-    for key, is_wrong in wrong.items():
-        if is_wrong:
+    for key, is_unread in unread.items():
+        if is_unread and _get(config, key):
             raise UserError(
-                f"{key} = {_get(config, key)}: this model says nothing that it could be taken of (model.name = {model.name}, "
-                f"model.localize = {model.localize}). Set it to 0, or change the model."
+                f"{key} = {_get(config, key)!r} means nothing with model.name = {model.name} and model.localize = "
+                f"{model.localize}. Take it out, or change the model."
             )
-    main = "cells" if reader else "digits"
-    if not loss[main]:
-        raise UserError(
-            f"loss.{main} = 0: model.name = {model.name} would not learn to read. Set it to 1, for example."
-        )
+    for key in ("loss.cells", "loss.cell_boxes") if reader else ("loss.digits",):
+        if not _get(config, key):
+            raise UserError(f"{key} = 0: model.name = {model.name} would not learn to read. Set it to 1, for example.")
 
 
 def _validate_training(config: ConfigDict) -> None:
@@ -243,16 +243,28 @@ def _validate_training(config: ConfigDict) -> None:
             f"optim.decay_steps = {optim.decay_steps} is not beyond optim.warmup_steps = {optim.warmup_steps}. "
             f"optim.schedule = cosine reaches 0 there: set it to train.steps = {train.steps}, for example."
         )
+    if optim.schedule == "constant" and optim.decay_steps:
+        raise UserError(
+            f"optim.decay_steps = {optim.decay_steps} means nothing with optim.schedule = constant. Set it to 0, or "
+            "optim.schedule to cosine."
+        )
     if optim.moving_average == 1:
         raise UserError("optim.moving_average = 1 would never move. Allowed are 0 (off) to below 1, for example 0.999.")
-    per_call = train.steps_per_call
-    for key in ("train.steps", "train.log_every", "train.checkpoint_every", "evaluate.every"):
-        value = _get(config, key)
-        if value % per_call:
-            near = min((n for n in range(1, value + 1) if value % n == 0), key=lambda n: (abs(n - per_call), n))
-            raise UserError(
-                f"train.steps_per_call = {per_call} does not divide {key} = {value}. The nearest that does is {near}."
-            )
+    if train.steps * train.batch_size > _MANY:
+        raise UserError(
+            f"train.steps x train.batch_size = {train.steps * train.batch_size:,} examples; at most {_MANY:,} can be "
+            "counted. Make train.steps smaller."
+        )
+    intervals = ("train.steps", "train.log_every", "train.checkpoint_every", "evaluate.every")
+    common = math.gcd(*(_get(config, key) for key in intervals))
+    if common % train.steps_per_call:
+        small = (n for n in range(1, math.isqrt(common) + 1) if common % n == 0)
+        near = min((d for n in small for d in (n, common // n)), key=lambda d: (abs(d - train.steps_per_call), d))
+        raise UserError(
+            f"train.steps_per_call = {train.steps_per_call} does not divide all of "
+            + ", ".join(f"{key} = {_get(config, key)}" for key in intervals)
+            + f". The nearest that does is {near}."
+        )
     for split in config.evaluate.splits:
         if split not in digits.SPLITS:
             raise UserError(f"evaluate.splits has {split!r}. Allowed are {', '.join(digits.SPLITS)}.")
@@ -274,13 +286,17 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2)
 
 
-def identity_changes(config: ConfigDict, saved: dict[str, Any]) -> list[str]:
-    """What makes a run another run: "key: SAVED -> NEW" of each identity key in which a saved config differs."""
-    now, then = _flat(json.loads(to_json(config))), _flat(saved)
+def changes(config: ConfigDict, saved: dict[str, Any], sections: tuple[str, ...] = ()) -> list[str]:
+    """Where a config differs from a saved one: "key: SAVED -> NEW". A key that was not there yet counts as its default.
+
+    `sections`: only keys of these; () = all that make a run another run (FREE_KEYS are left out).
+    """
+    now = _flat(json.loads(to_json(config)))
+    then = {**_flat(json.loads(to_json(base_config()))), **_flat(saved)}
     return [
         f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
         for key in sorted(now.keys() | then.keys())
-        if key not in FREE_KEYS and now.get(key) != then.get(key)
+        if now.get(key) != then.get(key) and (key.split(".")[0] in sections if sections else key not in FREE_KEYS)
     ]
 
 

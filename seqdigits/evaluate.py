@@ -17,18 +17,16 @@ from PIL import Image
 from seqdigits import checkpoint, metrics, pictures
 from seqdigits.batch import Batch, Reading, Variables
 from seqdigits.clock import duration
-from seqdigits.config import validate
+from seqdigits.config import changes, validate
 from seqdigits.data import sources
 from seqdigits.data.digits import SPLITS
+from seqdigits.data.sources import limit_of
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.models.build import build, init_variables
 from seqdigits.parallel import Devices
 from seqdigits.steps import Steps
-from seqdigits.writers import write_atomically
-
-TRAIN_LIMIT = 10_000
-"""The training figure is of training examples 0..9,999."""
+from seqdigits.writers import make_folder, write_atomically
 
 
 class Evaluator:
@@ -88,6 +86,32 @@ class Evaluator:
         batch, reading = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
         return pictures.sheet(batch, reading)
 
+    def report(
+        self, workdir: Path, split: str, variables: Variables, about: dict[str, Any], stop: Stop | None = None
+    ) -> dict[str, Any]:
+        """Evaluates a whole split (of train the first 10,000) and writes `W/evaluation/SPLIT.json` and `SPLIT.png`.
+
+        Args:
+          workdir: where to.
+          split: the source's.
+          variables: what to evaluate.
+          about: what else the report says.
+          stop: see figures.
+
+        Returns:
+          The figures.
+
+        Raises:
+          UserError: the workdir cannot be written.
+          Stopped: see figures.
+        """
+        where = workdir / "evaluation"
+        make_folder(where)
+        figures = self.figures(variables, limit_of(self._source, split), split, stop)
+        write_atomically(where / f"{split}.json", json.dumps({"split": split, **about, **figures}, indent=1))
+        write_atomically(where / f"{split}.png", pictures.png(self.sheet(variables)))
+        return figures
+
     @property
     def _batch_size(self) -> int:
         return self._steps.config.evaluate.batch_size
@@ -107,19 +131,6 @@ class Evaluator:
         steps: Steps, source: sources.Source, counted: metrics.Tally, variables: Variables, arrays: Any, host: Any
     ) -> metrics.Tally:
         return counted.merge(steps.evaluate(variables, arrays, host, source))
-
-
-def limit_of(source: sources.Source, split: str) -> int | None:
-    """How many examples of a split a whole evaluation counts: of train the first 10,000, else all."""
-    return min(TRAIN_LIMIT, source.spec.num_examples or TRAIN_LIMIT) if split == "train" else None
-
-
-def write_report(workdir: Path, split: str, figures: dict[str, Any], sheet: Image.Image, about: dict[str, Any]) -> None:
-    """Writes `W/evaluation/SPLIT.json` and `SPLIT.png`."""
-    where = workdir / "evaluation"
-    where.mkdir(parents=True, exist_ok=True)
-    write_atomically(where / f"{split}.json", json.dumps({"split": split, **about, **figures}, indent=1))
-    (where / f"{split}.png").write_bytes(pictures.png(sheet))
 
 
 def table(reports: dict[str, dict[str, Any]]) -> str:
@@ -156,7 +167,7 @@ def evaluate_checkpoint(
     """Restores a checkpoint, evaluates whole splits, prints a table and writes the reports.
 
     Args:
-      config: of the run; its data may be others than the run was trained on.
+      config: with the model of the run; its data may be others than it was trained on, which is said.
       workdir: of the run.
       which: latest, best, a step, or a path W/checkpoints/STEP.
       splits: which to evaluate; () = those of the config.
@@ -175,19 +186,23 @@ def evaluate_checkpoint(
             raise UserError(f"--split {split}: allowed are {', '.join(SPLITS)}.")
     path = checkpoint.find(workdir, which)
     state, meta = checkpoint.load_raw(path)
+    other_model = changes(config, meta["config"], ("model",))
+    if other_model:
+        raise UserError(f"{path} is of another model:\n  " + "\n  ".join(other_model) + "\nTake those back.")
+    different = changes(config, meta["config"], ("data", "read"))
     spec = sources.create(config, "test").spec
     model = build(config, spec)
     variables = _variables(state, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
     devices = Devices()
     placed = devices.replicate(variables)
     print(f"evaluating {path}, step {meta['step']:,}", flush=True)
+    if different:
+        print("otherwise than in training:\n  " + "\n  ".join(different), flush=True)
+    about = {"step": meta["step"], "checkpoint": which, "otherwise_than_in_training": different}
     reports = {}
     for split in splits:
-        source = sources.create(config, split)
-        evaluator = Evaluator(Steps(config, model), source, devices)
-        figures = evaluator.figures(placed, limit_of(source, split), split, stop)
-        write_report(workdir, split, figures, evaluator.sheet(placed), {"step": meta["step"], "checkpoint": which})
-        reports[split] = figures
+        evaluator = Evaluator(Steps(config, model), sources.create(config, split), devices)
+        reports[split] = evaluator.report(workdir, split, placed, about, stop)
     print(table(reports))
     return reports
 

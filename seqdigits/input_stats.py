@@ -11,8 +11,7 @@ from ml_collections import ConfigDict
 
 from seqdigits import boxes as bx
 from seqdigits.batch import NO_DIGIT, Variables
-from seqdigits.data.sources import Source
-from seqdigits.evaluate import limit_of
+from seqdigits.data.sources import Source, limit_of
 from seqdigits.parallel import Devices
 from seqdigits.streams import Stream, stream_key
 

@@ -33,7 +33,7 @@ def _main(stop: interrupt.Stop) -> None:
     config, workdir = values["config"].value, Path(values["workdir"].value)
     if values["mode"].value == "train":
         train_and_evaluate(config, workdir, stop)
-        print(command_line.what_next(command_line.config_file(sys.argv), workdir))
+        print(command_line.what_next(sys.argv, workdir, config.optim.schedule == "cosine"))
     else:
         splits = tuple(values["split"].value)
         evaluate_checkpoint(config, workdir, which=values["checkpoint"].value, splits=splits, stop=stop)

@@ -30,9 +30,11 @@ def describe() -> dict[str, Any]:
     }
 
 
-def write(workdir: Path) -> None:
-    """Writes `W/provenance.json`."""
-    write_atomically(workdir / "provenance.json", json.dumps(describe(), indent=2))
+def record(workdir: Path, step: int) -> None:
+    """Adds an entry to the list in `W/provenance.json`: from which step on a run was trained by what."""
+    path = workdir / "provenance.json"
+    earlier = [entry for entry in json.loads(path.read_text()) if entry["step"] < step] if path.exists() else []
+    write_atomically(path, json.dumps([*earlier, {"step": step, **describe()}], indent=2))
 
 
 def commit() -> str | None:

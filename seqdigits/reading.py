@@ -11,8 +11,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits import boxes as bx
-from seqdigits.batch import NO_DIGIT, Outputs, Reading
-from seqdigits.data.sources import Spec
+from seqdigits.batch import NO_DIGIT, Outputs, Reading, Spec
 
 
 class Limits(NamedTuple):

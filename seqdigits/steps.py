@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 
 from seqdigits import boxes as bx
 from seqdigits import losses, metrics, optim, reading
-from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading, Variables
-from seqdigits.data.sources import Source, Spec
+from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading, Spec, Variables
+from seqdigits.data.sources import Source
 from seqdigits.models.build import init_variables
 from seqdigits.streams import Stream, stream_key
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,16 +15,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits import evaluate, input_stats, metrics, provenance
-from seqdigits.checkpoint import Checkpoints, folder
+from seqdigits.checkpoint import Checkpoints, all_steps, folder
 from seqdigits.clock import Clock
-from seqdigits.config import identity_changes, to_json, validate
+from seqdigits.config import changes, to_json, validate
 from seqdigits.data import sources
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.models.build import build, count_params
 from seqdigits.parallel import Devices
 from seqdigits.steps import Steps, TrainState
-from seqdigits.writers import Writers, write_atomically
+from seqdigits.writers import Writers, make_folder, write_atomically
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | None = None) -> TrainState:
@@ -41,8 +44,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | Non
     """
     validate(config)
     workdir = Path(workdir)
-    _claim(config, workdir)
-    return _Run(config, workdir, stop or Stop()).go()
+    with _claim(config, workdir):
+        return _Run(config, workdir, stop or Stop()).go()
 
 
 class _Run:
@@ -54,7 +57,7 @@ class _Run:
         self.source = sources.create(config, "train")
         self.steps = Steps(config, build(config, self.source.spec))
         self.arrays = self.devices.replicate(self.source.arrays)
-        self.validation = evaluate.Evaluator(self.steps, sources.create(config, "validation"), self.devices)
+        self.validation = self._evaluator("validation")
         self.train_call = self.devices.jit(partial(self.steps.train, source=self.source), donate=0)
         self.best: dict[str, Any] | None = None
         self.evaluation_due = False
@@ -65,7 +68,8 @@ class _Run:
         state = self._restore_or_init()
         step = int(state.step)
         self.writers = Writers(self.workdir, step, again="validation" if self.evaluation_due else None)
-        provenance.write(self.workdir)
+        if step < self.config.train.steps:
+            provenance.record(self.workdir, step)
         try:
             print(self._headline(state), flush=True)
             state = self._train(state, step)
@@ -102,6 +106,7 @@ class _Run:
             best = self.best
             if step % self.config.evaluate.every == 0 or step == every.steps:
                 self._evaluate(state, step)
+                clock.restart(step)
             stopping = self.stop.is_set()
             if step % every.checkpoint_every == 0 or step == every.steps or stopping or self.best != best:
                 self._save(state, step, clock.seconds())
@@ -161,7 +166,13 @@ class _Run:
         self.checkpoints.save(step, state, self._meta(step, seconds))
 
     def _meta(self, step: int, seconds: float) -> dict[str, Any]:
-        return {"step": step, "best": self.best, "evaluation_due": self.evaluation_due, "seconds": seconds}
+        return {
+            "step": step,
+            "best": self.best,
+            "evaluation_due": self.evaluation_due,
+            "seconds": seconds,
+            "config": json.loads(to_json(self.config)),
+        }
 
     def _refuse_nonfinite(self, first: int) -> None:
         if first >= 0:
@@ -204,42 +215,45 @@ class _Run:
             f"{plan}"
         )
 
+    def _evaluator(self, split: str) -> evaluate.Evaluator:
+        source = self.source if split == "train" else sources.create(self.config, split)
+        return evaluate.Evaluator(self.steps, source, self.devices, self.arrays if split == "train" else None)
+
     def _final_evaluation(self, state: TrainState) -> None:
         reports = {}
         for split in self.config.evaluate.splits:
-            source = sources.create(self.config, split)
-            arrays = self.arrays if split == "train" else None
-            evaluator = evaluate.Evaluator(self.steps, source, self.devices, arrays)
-            variables = state.variables()
-            figures = evaluator.figures(variables, evaluate.limit_of(source, split), split, self.stop)
+            evaluator = self.validation if split == "validation" else self._evaluator(split)
             about = {"step": int(state.step), "checkpoint": "latest"}
-            evaluate.write_report(self.workdir, split, figures, evaluator.sheet(variables), about)
-            reports[split] = figures
+            reports[split] = evaluator.report(self.workdir, split, state.variables(), about, self.stop)
         if reports:
             print(f"\nstep {int(state.step):,}\n{evaluate.table(reports)}", flush=True)
 
 
-def _claim(config: ConfigDict, workdir: Path) -> None:
-    """Makes the workdir, or checks that what lies there is this run; writes config.json.
+@contextlib.contextmanager
+def _claim(config: ConfigDict, workdir: Path) -> Iterator[None]:
+    """Makes the workdir this run's, and nobody else's meanwhile; checks that what lies there may go on.
 
     Raises:
-      UserError: it cannot be written, or belongs to a run with another identity.
+      UserError: it cannot be written, is in use, or belongs to a run with another identity.
     """
-    path = workdir / "config.json"
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            changes = identity_changes(config, json.loads(path.read_text()))
-            if changes:
+    make_folder(workdir)
+    with (workdir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"--workdir {workdir} is in use by another run. Wait for it, or name another.") from None
+        path = workdir / "config.json"
+        if path.exists() and all_steps(folder(workdir)):
+            try:
+                saved = json.loads(path.read_text())
+                different = changes(config, saved)
+            except (ValueError, AttributeError) as e:
+                raise UserError(f"{path} is damaged ({e}). Delete it to go on from the checkpoints beside it.") from e
+            if different:
                 raise UserError(
                     f"{workdir} holds a run that differs in what may not change when it goes on:\n  "
-                    + "\n  ".join(changes)
+                    + "\n  ".join(different)
                     + "\nTake those back, or start a new run with another --workdir."
                 )
         write_atomically(path, to_json(config))
-    except OSError as e:
-        raise UserError(
-            f"--workdir {workdir} cannot be used: {e.strerror} ({e.filename}). Name a folder that can be written."
-        ) from e
-    except ValueError as e:
-        raise UserError(f"{path} is damaged ({e}). Delete it if the checkpoints beside it are worth keeping.") from e
+        yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from seqdigits.errors import UserError
 from seqdigits.pictures import png
 
 
@@ -66,11 +68,25 @@ class Writers:
         self._events.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a whole file or nothing: a reader, or a crash, never meets half of it."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(partial, path)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder of the workdir, and sees that it can be written to.
+
+    Raises:
+      UserError: it cannot.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as e:
+        raise UserError(f"--workdir: {path} cannot be used: {e.strerror}. Name a folder that can be written.") from e
 
 
 def _cut_lines(path: Path, stays: Callable[[int, str], bool]) -> None:
@@ -83,26 +99,20 @@ def _cut_lines(path: Path, stays: Callable[[int, str], bool]) -> None:
             values = json.loads(line)
             if stays(values["step"], values["split"]):
                 kept.append(line + "\n")
-        except ValueError:
+        except (ValueError, KeyError, TypeError):
             continue
     write_atomically(path, "".join(kept))
 
 
 def _cut_events(folder: Path, stays: Callable[[int, str], bool]) -> None:
-    """Rewrites all event files as one with the events that stay, by step and split."""
-    files = sorted(folder.glob("events.out.tfevents.*"))
-    if not files:
-        return
-    first = files[0]
-    partial = first.with_name(first.name.replace("events.out", "partial"))  # a name that TensorBoard does not read
-    with partial.open("wb") as out:
-        writer = RecordWriter(out)
-        for path in files:
+    """Keeps the events that stay, by step and split, in each event file."""
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        partial = path.with_name(path.name.replace("events.out", "partial"))  # a name that TensorBoard does not read
+        with partial.open("wb") as out:
+            writer = RecordWriter(out)
             for record in RawEventFileLoader(str(path)).Load():
                 event = event_pb2.Event.FromString(record)
                 split = event.summary.value[0].tag.split("/")[0] if event.summary.value else ""
                 if stays(event.step, split):
                     writer.write(record)
-    os.replace(partial, first)
-    for path in files[1:]:
-        path.unlink()
+        os.replace(partial, path)

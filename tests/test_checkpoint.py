@@ -85,7 +85,7 @@ def test_one_flipped_bit_is_found_and_the_older_step_restored(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "checkpoints/20 is damaged" in said
     assert file.name in said
-    assert "falling back" in said
+    assert "goes on from the one before" in said
     assert (tmp_path / "checkpoints-damaged" / "20").is_dir()
 
 
@@ -190,3 +190,22 @@ def test_meta_can_be_amended(tmp_path):
     checkpoints.amend(10, {"step": 10, "best": {"step": 10, "value": 1.0}})
     checkpoints.close()
     assert restore(tmp_path)[1]["best"] == {"step": 10, "value": 1.0}
+
+
+def test_a_run_stopped_while_writing_its_only_checkpoint_starts_over(tmp_path, capsys):
+    save(tmp_path, 10)
+    (tmp_path / "checkpoints" / "10" / "manifest.json").unlink()
+    assert restore(tmp_path) is None
+    assert "stopped while being written" in capsys.readouterr().out
+    save(tmp_path, 10)
+    assert restore(tmp_path)[1]["step"] == 10
+
+
+def test_the_best_is_still_there_after_falling_back(tmp_path):
+    save(tmp_path, 10, 20, 30, 40, best=10)
+    checkpoints = Checkpoints(tmp_path, 2)
+    checkpoints.save(50, state(50), {"step": 50, "best": {"step": 50, "value": 0.6}})
+    checkpoints.close()
+    flip_a_bit(largest_file(tmp_path / "checkpoints" / "50"))
+    assert checkpoint.find(tmp_path, "best").name == "10"
+    checkpoint.load_raw(checkpoint.find(tmp_path, "best"))

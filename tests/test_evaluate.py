@@ -29,7 +29,7 @@ def test_a_training_run_ends_with_the_same_figures_as_evaluation_alone(trained):
     after_training = {split: report(workdir, split) for split in ("train", "validation", "test")}
     evaluate_checkpoint(config, workdir, which="latest", splits=())
     for split, expected in after_training.items():
-        assert report(workdir, split) == expected
+        assert report(workdir, split) == {**expected, "otherwise_than_in_training": []}
     assert [after_training[s]["examples"] for s in after_training] == [200, 40, 40]
 
 
@@ -58,14 +58,13 @@ def test_a_step_a_path_and_other_data_can_be_evaluated(trained, tmp_path):
     other.data.test_examples = 17
     evaluate_checkpoint(other, tmp_path, which=str(path), splits=("test",))
     assert report(tmp_path, "test")["examples"] == 17
+    assert report(tmp_path, "test")["otherwise_than_in_training"] == ["data.test_examples: 40 -> 17"]
 
 
 def test_a_checkpoint_of_another_model_is_refused(trained, small_config):
     _, workdir = trained
-    other = small_config(
-        {"model.encoder": "conv 5x5x8 /2, norm, relu, conv 3x3x8 /2, norm, relu, conv 3x3x24 /2, relu"}
-    )
-    with pytest.raises(UserError, match="of another model.*Use the config that it was trained with"):
+    other = small_config({"model.pixels": "raw"})  # of the same shapes
+    with pytest.raises(UserError, match=r"(?s)of another model:.*model.pixels: 'unit' -> 'raw'"):
         evaluate_checkpoint(other, workdir, which="latest", splits=("test",))
 
 
@@ -73,6 +72,14 @@ def test_an_unknown_split_is_refused(trained):
     config, workdir = trained
     with pytest.raises(UserError, match="--split dev: allowed are train, validation, test"):
         evaluate_checkpoint(config, workdir, which="latest", splits=("dev",))
+
+
+def test_a_workdir_that_cannot_be_written_is_refused_before_the_work(trained, tmp_path):
+    config, workdir = trained
+    (tmp_path / "file").write_text("")
+    path = str(checkpoint.find(workdir, "latest"))
+    with pytest.raises(UserError, match="cannot be used"):
+        evaluate_checkpoint(config, tmp_path / "file" / "w", which=path, splits=("test",))
 
 
 def test_evaluation_can_be_stopped(trained):

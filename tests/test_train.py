@@ -1,5 +1,6 @@
 """The loop: a run that is stopped, even by kill -9, and goes on is the same run, bit for bit."""
 
+import fcntl
 import json
 import os
 import signal
@@ -140,16 +141,14 @@ def test_identity_may_not_change(tmp_path, run_config):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path, run_config):
-    config = run_config({"train.steps": 8, "train.checkpoint_every": 2, "train.log_every": 2, "evaluate.every": 8})
-    train_and_evaluate(config, tmp_path)
-    path = checkpoint.find(tmp_path, "latest")
-    bad = run_config({"train.steps": 40, "optim.name": "sgd", "optim.learning_rate": 1e30, "evaluate.every": 40})
-    with pytest.raises(UserError, match=r"not finite at step \d+.*optim.learning_rate"):
-        train_and_evaluate(bad, tmp_path / "bad")
-    for step in checkpoint.all_steps(tmp_path / "bad" / "checkpoints"):
-        state, _ = checkpoint.load_raw(tmp_path / "bad" / "checkpoints" / str(step))
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state["params"]))
-    assert path.name == "8"
+    config = run_config(
+        {"train.steps": 8, "train.checkpoint_every": 1, "optim.name": "sgd", "optim.learning_rate": 1e30}
+    )
+    with pytest.raises(UserError, match=r"not finite at step 1\. .*optim.learning_rate"):
+        train_and_evaluate(config, tmp_path)
+    assert checkpoint.all_steps(tmp_path / "checkpoints") == [1]
+    state, _ = checkpoint.load_raw(tmp_path / "checkpoints" / "1")
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state["params"]))
 
 
 def test_the_best_checkpoint_is_kept_and_found(tmp_path, run_config):
@@ -164,12 +163,31 @@ def test_the_best_checkpoint_is_kept_and_found(tmp_path, run_config):
 def test_the_workdir_says_where_its_figures_come_from(tmp_path, run_config):
     config = run_config({"train.steps": 5})
     train_and_evaluate(config, tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["train"]["steps"] == 5
+    train_and_evaluate(config, tmp_path)  # finished: nothing is trained, so nothing is added
+    config.train.steps = 6
+    train_and_evaluate(config, tmp_path)
     provenance = json.loads((tmp_path / "provenance.json").read_text())
-    assert provenance["versions"]["jax"] == jax.__version__
+    assert [entry["step"] for entry in provenance] == [0, 5]
+    assert provenance[0]["versions"]["jax"] == jax.__version__
     report = json.loads((tmp_path / "evaluation" / "validation.json").read_text())
-    assert (report["step"], report["examples"], report["split"]) == (5, 40, "validation")
+    assert (report["step"], report["examples"], report["split"]) == (6, 40, "validation")
     assert (tmp_path / "evaluation" / "validation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_that_never_began_does_not_block_another(tmp_path, run_config):
+    nowhere = run_config(
+        {"data.digits": "mnist", "data.folder": str(tmp_path / "none"), "data.url": "http://127.0.0.1:9"}
+    )
+    with pytest.raises(UserError, match="could not be downloaded"):
+        train_and_evaluate(nowhere, tmp_path / "run")
+    train_and_evaluate(run_config({"train.steps": 1}), tmp_path / "run")
+
+
+def test_two_runs_cannot_share_a_workdir(tmp_path, run_config):
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="is in use by another run"):
+            train_and_evaluate(run_config({}), tmp_path)
 
 
 def test_a_workdir_that_cannot_be_written_is_refused(tmp_path, run_config):

@@ -6,6 +6,7 @@ with another split's.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import os
@@ -127,6 +128,7 @@ def enlarge(small: np.ndarray) -> np.ndarray:
     return np.pad(pixels, ((0, 0), (4, 4), (4, 4))).astype(np.uint8)
 
 
+@functools.cache
 def _mnist(folder: Path, url: str) -> tuple[np.ndarray, np.ndarray]:
     parts = []
     for kind, magic, header in (("images-idx3", 2051, 16), ("labels-idx1", 2049, 8)):
@@ -160,13 +162,12 @@ def _fetch(folder: Path, name: str, url: str) -> bytes:
 
 def _download(path: Path, url: str, sha256: str) -> None:
     import pooch
-    import requests
 
     print(f"{path} is missing; downloading {url}", flush=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(url, known_hash=f"sha256:{sha256}", fname=path.name, path=path.parent, progressbar=True)
-    except (OSError, ValueError, requests.exceptions.RequestException) as e:
+    except (OSError, ValueError) as e:
         raise UserError(
             f"{path} is missing and could not be downloaded from {url}: {str(e)[:300]}\n"
             f"Put MNIST's four files ({', '.join(MNIST_FILES)}) into {path.parent}, or name another place: the "

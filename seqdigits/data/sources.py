@@ -6,7 +6,6 @@ A source has `spec`, `arrays`, `batches(start)`, `all(batch_size)` and `make(arr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import jax
@@ -15,36 +14,12 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from seqdigits.batch import Batch, pad_rows
+from seqdigits.batch import Batch, Spec, pad_rows
 from seqdigits.data import compose, digits
 from seqdigits.streams import Stream, stream_key
 
 Host = dict[str, np.ndarray]
 """What the host gives a step: index i32 [B] and position i32 [B]."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a source gives, known without opening a file, so that a whole step can be traced.
-
-    Attributes:
-      image: H, W, C.
-      max_length: L.
-      min_length: fewest digits in an image.
-      num_examples: None = endless.
-      arrays: shapes and dtypes of `arrays`.
-    """
-
-    image: tuple[int, int, int]
-    max_length: int
-    min_length: int
-    num_examples: int | None
-    arrays: dict[str, jax.ShapeDtypeStruct]
-
-    @property
-    def num_classes(self) -> int:
-        """K: 11 where a position may be empty, else 10."""
-        return 11 if self.min_length < self.max_length else 10
 
 
 class VirtualSource:
@@ -155,6 +130,14 @@ class VirtualSource:
 
 
 Source = VirtualSource
+
+TRAIN_LIMIT = 10_000
+"""The training figure, and statistics of training images, are of training examples 0..9,999."""
+
+
+def limit_of(source: Source, split: str) -> int | None:
+    """How many examples of a split a whole evaluation counts: of train the first 10,000, else all."""
+    return min(TRAIN_LIMIT, source.spec.num_examples or TRAIN_LIMIT) if split == "train" else None
 
 
 def create(config: ConfigDict, split: str) -> Source:

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from seqdigits.batch import Variables
-from seqdigits.data.sources import Spec
+from seqdigits.batch import Spec, Variables
 from seqdigits.models.layers import parse
 from seqdigits.models.reader import DenseReader
 from seqdigits.models.sequence import SequenceModel
@@ -32,8 +31,8 @@ def build(config: ConfigDict, spec: Spec) -> nn.Module:
     return SequenceModel(
         **common,
         gru_units=model.gru_units if model.name == "gru" else 0,
-        head=parse(model.head, "model.head"),
-        box_head=parse(model.box_head, "model.box_head") if model.localize else None,
+        head=parse(model.head, "model.head", flat=True),
+        box_head=parse(model.box_head, "model.box_head", flat=True) if model.localize else None,
         positions=spec.max_length,
         num_classes=spec.num_classes,
     )

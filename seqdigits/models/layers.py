@@ -57,16 +57,25 @@ _FORMS = {
 _EXAMPLES = "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, dropout 0.5, pool 2, dense 128"
 
 
-def parse(text: str, key: str) -> tuple[Layer, ...]:
-    """The layers of a stack; "" has none.
+def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
+    """The layers of a stack; "" has none. `flat`: it gets features [B, F], not a feature map.
 
     >>> parse("conv 5x5x32 /2, relu", "model.encoder")[0]
     Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0)
 
     Raises:
-      UserError: naming `key`, the word that is not understood, and what is allowed.
+      UserError: naming `key`, the word that is not understood or that needs a feature map where there is none any more.
     """
-    return tuple(_parse_layer(" ".join(word.split()), key) for word in text.split(",") if word.strip())
+    layers = []
+    for word in (" ".join(word.split()) for word in text.split(",") if word.strip()):
+        layer = _parse_layer(word, key)
+        flat = flat or layer.kind == "dense"
+        if flat and layer.kind in ("conv", "pool"):
+            raise UserError(
+                f"{key}: {word!r} needs a feature map, and here are flat features. Put it before what is dense."
+            )
+        layers.append(layer)
+    return tuple(layers)
 
 
 def _parse_layer(word: str, key: str) -> Layer:
