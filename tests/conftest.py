@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,21 @@ def small_config() -> Callable[[dict[str, Any] | None], ConfigDict]:
         return config
 
     return make
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Callable[[str], ConfigDict]:
+    """`experiment("quickstart")`: the config of a file in configs/."""
+
+    def load(name: str) -> ConfigDict:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.get_config()
+
+    return load
 
 
 @pytest.fixture(scope="session")

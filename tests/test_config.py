@@ -1,6 +1,5 @@
 """What a config may be is checked before any device work, and each refusal says how to mend it."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -16,33 +15,26 @@ from seqdigits.steps import Steps
 ROOT = Path(__file__).parent.parent
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
-
-
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_is_valid_and_says_what_it_is(name):
-    cfg.validate(load(name))
+def test_every_experiment_is_valid_and_says_what_it_is(experiment, name):
+    cfg.validate(experiment(name))
     text = (ROOT / "configs" / f"{name}.py").read_text()
     assert f"--config configs/{name}.py --workdir runs/{name}" in text or name == "quickstart"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_also_runs_on_uci_digits(name):
-    config = load(name)
+def test_every_experiment_also_runs_on_uci_digits(experiment, name):
+    config = experiment(name)
     config.data.digits = "uci"
     cfg.validate(config)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_whole_step_of_every_experiment_can_be_traced_without_opening_a_file(name):
-    config = load(name)
+def test_the_whole_step_of_every_experiment_can_be_traced_without_opening_a_file(experiment, name):
+    config = experiment(name)
     config.data.folder = "/nowhere"
     source = sources.create(config, "train")
     steps = Steps(config, build(config, source.spec))

@@ -1,8 +1,5 @@
 """Models: sizes, first losses, gradients, learning by heart."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,15 +17,6 @@ from seqdigits.models.sequence import Gru
 from seqdigits.reading import limits, read
 from seqdigits.steps import Steps
 
-ROOT = Path(__file__).parent.parent
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
-
 
 @pytest.mark.parametrize(
     ("name", "changes", "published"),
@@ -40,8 +28,8 @@ def load(name):
         ("canvas_weighted", {"data.min_length": 1}, 4_158_077),  # an eleventh class, "no digit"
     ],
 )
-def test_parameter_counts_are_the_published_ones(name, changes, published):
-    config = load(name)
+def test_parameter_counts_are_the_published_ones(experiment, name, changes, published):
+    config = experiment(name)
     config.update_from_flattened_dict(changes)
     spec = sources.create(config, "train").spec
     variables = jax.eval_shape(lambda: init_variables(build(config, spec), spec, 0))
