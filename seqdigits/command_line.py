@@ -41,8 +41,10 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
         raise Help(f"usage: {usage}\n\n{values.get_help()}\n\nConfigs: {known_configs()}")
     try:
         rest = values(argv)[1:]
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
-        reason = str(e.args[0] if e.args else e).strip()
+    except (KeyError, AttributeError) as e:
+        raise UserError(f"there is no such key: {_reason(e)}\nThe keys stand in seqdigits/config.py.") from e
+    except (flags.Error, TypeError, ValueError) as e:
+        reason = _reason(e)
         raise UserError(f"{reason}\nThe keys stand in seqdigits/config.py. usage: {usage}") from e
     if rest:
         raise UserError(f"{' '.join(rest)!r} is not understood. usage: {usage}")
@@ -56,6 +58,12 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
             raise UserError(f"the config {path} gives no ConfigDict from get_config().")
         raise UserError(f"there is no config {path}. Known are {known_configs()}.")
     return values
+
+
+def _reason(e: BaseException) -> str:
+    """What an exception says, without the quotes that a KeyError puts around it."""
+    inner = e.args[0] if e.args else e
+    return _reason(inner) if isinstance(inner, BaseException) and inner is not e else str(inner).strip()
 
 
 def known_configs() -> str:
