@@ -148,7 +148,7 @@ class _Run:
             return
         self.evaluation_due = False
         self.writers.write(step, "validation", figures)
-        self.writers.picture(step, "validation/examples", self.validation.sheet(state.variables()))
+        self.writers.picture(step, "validation/pictures", self.validation.sheet(state.variables()))
         self.writers.flush()
         name = self.config.train.best_metric
         is_best = self.best is None or figures[name] > self.best["value"]
