@@ -73,7 +73,8 @@ class Steps:
             first_nonfinite=jnp.full((), -1, jnp.int32),
         )
         host = {name: jax.ShapeDtypeStruct((1,), jnp.int32) for name in ("index", "position")}
-        after = jax.eval_shape(lambda s, a, h: self._update(s, a, h, source)[1], state, source.spec.arrays, host)
+        batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, host)
+        after = jax.eval_shape(lambda s, b: self._update(s, b)[1], state, batch)
         return state.replace(sums=metrics.zeros_like(after))
 
     def train(self, state: TrainState, arrays: dict[str, Array], hosts: dict[str, Array], source: Source) -> TrainState:
@@ -88,7 +89,7 @@ class Steps:
 
     def train_on(self, state: TrainState, batch: Batch) -> TrainState:
         """One update on a batch that is already made."""
-        state, values = self._update_on(state, batch)
+        state, values = self._update(state, batch)
         return state.replace(sums=metrics.merge(state.sums, values))
 
     def evaluate(
@@ -113,16 +114,12 @@ class Steps:
         self, state: TrainState, arrays: dict[str, Array], host: dict[str, Array], source: Source
     ) -> TrainState:
         """One update: host i32 [B]."""
-        state, values = self._update(state, arrays, host, source)
-        return state.replace(sums=metrics.merge(state.sums, values))
+        return self.train_on(state, self._make(arrays, host, source))
 
-    def _update(
-        self, state: TrainState, arrays: dict[str, Array], host: dict[str, Array], source: Source
-    ) -> tuple[TrainState, metrics.Averages]:
-        batch = source.make(arrays, host, stream_key(self.config.seed, Stream.AUGMENT), train=True)
-        return self._update_on(state, batch)
+    def _make(self, arrays: dict[str, Array], host: dict[str, Array], source: Source) -> Batch:
+        return source.make(arrays, host, stream_key(self.config.seed, Stream.AUGMENT), train=True)
 
-    def _update_on(self, state: TrainState, batch: Batch) -> tuple[TrainState, metrics.Averages]:
+    def _update(self, state: TrainState, batch: Batch) -> tuple[TrainState, metrics.Averages]:
         dropout = jax.random.fold_in(stream_key(self.config.seed, Stream.DROPOUT), state.step)
         box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
 
