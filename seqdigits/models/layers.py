@@ -4,7 +4,7 @@
 |---|---|
 | `conv KxKxF` | convolution to F features, SAME; `/S` = stride S, `valid` = no padding |
 | `relu` | ReLU |
-| `norm` | batch norm over the rows that are not padding, with scale and shift |
+| `norm` | batch norm over the rows that are not padding, with scale and shift; `norm shift` = without scale |
 | `dropout R` | drops each number with probability R in training (a published "keep p" is R = 1 - p) |
 | `pool P` | P x P max pool of stride P, SAME; `valid` = an odd last row or column is dropped |
 | `dense F` | fully connected to F features; a feature map is flattened before |
@@ -44,12 +44,13 @@ class Layer:
     stride: int = 1
     padding: str = "SAME"
     rate: float = 0.0
+    scale: bool = True  # whether a norm has one
 
 
 _FORMS = {
     "conv": re.compile(r"conv (?P<size>\d+)x(?P=size)x(?P<features>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
     "relu": re.compile(r"relu"),
-    "norm": re.compile(r"norm"),
+    "norm": re.compile(r"norm(?P<shift> shift)?"),
     "dropout": re.compile(r"dropout (?P<rate>0?\.\d+)"),
     "pool": re.compile(r"pool (?P<size>\d+)(?P<valid> valid)?"),
     "dense": re.compile(r"dense (?P<features>\d+)"),
@@ -61,7 +62,7 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
     """The layers of a stack; "" has none. `flat`: it gets features [B, F], not a feature map.
 
     >>> parse("conv 5x5x32 /2, relu", "model.encoder")[0]
-    Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0)
+    Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0, scale=True)
 
     Raises:
       UserError: naming `key`, the word that is not understood or that needs a feature map where there is none any more.
@@ -94,6 +95,7 @@ def _parse_layer(word: str, key: str) -> Layer:
         stride=size if kind == "pool" else stride,
         padding="VALID" if found.get("valid") else "SAME",
         rate=float(found.get("rate") or 0),
+        scale=not found.get("shift"),
     )
 
 
@@ -168,7 +170,7 @@ class Stack(Init):
             elif layer.kind == "relu":
                 x = nn.relu(x)
             elif layer.kind == "norm":
-                x = MaskedBatchNorm()(x, train=train, mask=mask)
+                x = MaskedBatchNorm(layer.scale)(x, train=train, mask=mask)
             elif layer.kind == "dropout":
                 x = nn.Dropout(layer.rate)(x, deterministic=not train)
             elif layer.kind == "pool":
@@ -206,10 +208,12 @@ class MaskedBatchNorm(nn.Module):
     padded count.
 
     Attributes:
+      use_scale: whether the normalised numbers are multiplied by a trained scale before the trained shift is added.
       decay: of the running mean and variance.
       epsilon: added to the variance.
     """
 
+    use_scale: bool = True
     decay: float = 0.9
     epsilon: float = 1e-3
 
@@ -217,7 +221,7 @@ class MaskedBatchNorm(nn.Module):
     def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
         """x f32 [B, ..., F], mask bool [B] -> f32 [B, ..., F]."""
         features = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (features,))
+        scale = self.param("scale", nn.initializers.ones, (features,)) if self.use_scale else 1.0
         shift = self.param("bias", nn.initializers.zeros, (features,))
         mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
         var = self.variable("batch_stats", "var", jnp.ones, (features,))
