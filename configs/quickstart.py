@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     )
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
+    config.optim.name = "adamw"
     config.optim.learning_rate = 4e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 50

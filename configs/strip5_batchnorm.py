@@ -16,8 +16,8 @@ def get_config() -> ConfigDict:
     config.data.width = 140
     config.model.name = "gru"
     config.model.encoder = (
-        "conv 10x10x8, relu, norm shift, dropout 0.2, pool 2, conv 5x5x16, relu, norm shift, dropout 0.2, pool 2, "
-        "conv 2x2x32, relu, norm shift, dropout 0.2, pool 2"
+        "conv 10x10x8, relu, norm shift, dropout 0.2, pool 2, conv 5x5x16, relu, norm shift, dropout 0.2, "
+        "pool 2, conv 2x2x32, relu, norm shift, dropout 0.2, pool 2"
     )
     config.model.gru_units = 576
     config.model.kernel_init = "truncated_normal"

@@ -95,15 +95,15 @@ def measure(config: Any, rounds: int, stop: Stop) -> dict[str, Any]:
     from seqdigits.steps import Steps
     from seqdigits.streams import Stream, stream_key
 
-    devices, source = Devices(), sources.create(config, "train")
-    steps = Steps(config, build(config, source.spec))
+    devices, source = Devices(config.parallel), sources.create(config, "train")
+    steps = Steps(config, build(config, source.spec, devices.axis), devices.axis)
     arrays = devices.replicate(source.arrays)
     state = devices.jit(partial(steps.init, source))()
     size = config.train.batch_size
     batches = source.batches(0, size)
 
-    train = devices.jit(partial(steps.train_one, source=source))
-    train_on = devices.jit(steps.train_on)
+    train = devices.step(partial(steps.train_one, source=source))
+    train_on = devices.step(steps.train_on)
     read = devices.jit(lambda variables, batch: steps.read_batch(variables, batch, source.spec))
     host = devices.split(next(batches))
     key = stream_key(config.seed, Stream.AUGMENT)

@@ -12,16 +12,21 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqdigits.data import compose, digits
+from seqdigits import params
+from seqdigits.data import compose, digits, svhn
+from seqdigits.data.sources import PHOTOGRAPHIC, image_size
 from seqdigits.errors import UserError
+from seqdigits.losses import DIGIT_LOSSES, POSITIONS
 from seqdigits.models import layers, pixels
 from seqdigits.models.build import MODELS
-from seqdigits.optim import OPTIMIZERS, SCHEDULES
+from seqdigits.optim import DECAYED, OPTIMIZERS, SCHEDULES, parse_plan
+from seqdigits.parallel import PARALLEL
 
 METRICS = ("sequence_accuracy", "character_accuracy", "digit_accuracy", "length_accuracy")
 """What the best checkpoint may be chosen by; more is better."""
 
 FREE_KEYS = (
+    "parallel",
     "data.folder",
     "data.url",
     "read.min_score",
@@ -42,22 +47,33 @@ def base_config() -> ConfigDict:
     """Every key with its default; locked, so that a misspelled key is refused."""
     config = ConfigDict()
     config.seed = 0  # of initial weights, order, dropout, augmentation and endless training examples
+    config.parallel = (
+        "jit"  # how steps run on several devices: jit: the compiler splits them | pmap: each runs its part
+    )
 
     config.data = data = ConfigDict()
     data.digits = "mnist"  # uci | mnist
     data.folder = (
-        ""  # where data files lie (MNIST's in its subfolder mnist); "" = $SEQDIGITS_DATA, or ~/.cache/seqdigits
+        ""  # where data files lie (subfolders mnist, svhn_numbers); "" = $SEQDIGITS_DATA, or ~/.cache/seqdigits
     )
     data.url = "https://storage.googleapis.com/cvdf-datasets/mnist"  # where missing MNIST files come from
     data.validation_percent = (
         0  # of the digits to train on, held out for validation; 0 = the set's own (mnist 5,000, uci 270)
     )
-    data.composition = "canvas"  # digit: each digit of the split as it stands | canvas: several on a black ground
-    data.height = 128  # canvas: pixels
+    data.photographs = "svhn"  # photographs: svhn: all | svhn_2000: the first 2,000 of train and 500 of test
+    data.parts = ("train",)  # photographs: the parts of the set to train on and validate with: train, extra
+    # digit: each digit as it stands | canvas: several side by side somewhere on black | centred: of 12 pixels, in the
+    # middle | turned: each turned by up to 45 degrees and shifted | photographs of house numbers: photograph: whole |
+    # crop: cut out by the true box, 15% wider and higher on each side | cropped_digit: single digits cut out
+    data.composition = "canvas"
+    data.height = 128  # pixels that digits are put on, or photographs squeezed to; a composition of digits has 28
     data.width = 256
+    data.stacked = False  # turned: from top to bottom
+    data.grey = False  # photographs
+    data.cutout = 0  # photographs: side of a square cut out, at random in training, else in the middle; 0 = all of it
     data.min_length = 5  # digits in an image
     data.max_length = 5
-    data.train_examples = 165_000  # canvas: how many; 0 = endless
+    data.train_examples = 165_000  # of what is put together from digits: how many; 0 = endless
     data.validation_examples = 15_000
     data.test_examples = 30_000
     data.seed = 0  # of the canvases of finite sets, and of all validation and test canvases
@@ -67,12 +83,15 @@ def base_config() -> ConfigDict:
     data.shift = 0  # pixels
 
     config.model = model = ConfigDict()
-    model.name = "reader"  # heads: a dense head a position | gru: a GRU unrolls the positions | reader: dense reader
+    model.name = (
+        "reader"  # heads: a dense head a position | gru: a GRU unrolls them | row_gru: it reads the rows | reader
+    )
     model.pixels = "unit"  # unit: 0..1 | raw: 0..255 | image_mean | per_pixel; see models/pixels.py
     model.encoder = ""  # layers from the image on, as text; see models/layers.py
-    model.head = ""  # heads, gru: layers of each position's head before its last dense layer
-    model.gru_units = 0  # gru
-    model.localize = False  # heads, gru: whether there is a head for the box of the whole sequence
+    model.head = ""  # all but reader: layers of each position's head before its last dense layer
+    model.shared_head = False  # gru, row_gru: whether all positions share one head
+    model.gru_units = 0  # gru, row_gru
+    model.localize = False  # all but reader: whether there is a head for the box of the whole sequence
     model.box_head = ""  # its layers before the last dense layer
     model.kernel_init = "lecun_normal"  # lecun_normal | glorot_uniform | truncated_normal (deviation 0.1)
     model.bias_init = 0.0
@@ -81,20 +100,37 @@ def base_config() -> ConfigDict:
     read.min_score = 0.4  # reader: there is a digit if the cells that point at it say so with at least this together
     read.max_overlap = 0.4  # reader: cells whose boxes overlap by more (IoU) point at the same digit
 
+    config.init = init = ConfigDict()  # transfer: where parameters begin, if not at random
+    init.path = (
+        ""  # a workdir (its best checkpoint), a checkpoint W/checkpoints/STEP, or a file of weights; "" = nowhere
+    )
+    init.params = ".*"  # those whose name fits are taken; a regular expression such as encoder/.*
+
     config.loss = loss = ConfigDict()  # weights; 0 = not there
-    loss.digits = 0.0  # heads, gru: mean cross entropy of positions
+    loss.digits = 0.0  # all but reader: loss of the positions
+    loss.digit_loss = "cross_entropy"  # cross_entropy | one_hot_cross_entropy (the same) | binary_cross_entropy
+    loss.positions = "mean"  # mean | sum of the losses of the positions
+    loss.no_digit = 1.0  # weight of a position without a digit, within `digits`
     loss.box = 0.0  # with model.localize: mean squared error of the box, px²
     loss.cells = 0.0  # reader: cross entropy of cells
     loss.cell_boxes = 0.0  # reader: L1 of the digits' boxes, in cells
     loss.background = 0.2  # reader: weight of a cell without a digit, within `cells`
+    loss.l2 = 0.0  # half the sum of squares of the parameters named by l2_params
+    loss.l2_params = ""  # a regular expression such as encoder/.*/kernel
 
     config.optim = optim = ConfigDict()
-    optim.name = "adam"  # adam | sgd
+    optim.name = "adam"  # adam | adamw | adagrad | rmsprop | sgd
     optim.learning_rate = 1e-3
-    optim.schedule = "constant"  # constant | cosine, from learning_rate to 0
+    optim.momentum = 0.0  # sgd
+    optim.schedule = "constant"  # constant | cosine | exponential | staircase | inverse_time | plan; see optim.schedule
     optim.warmup_steps = 0  # linear from 0, before the schedule
-    optim.decay_steps = 0  # cosine: the step at which 0 is reached, warm-up included
-    optim.weight_decay = 0.0  # decoupled, of kernels only
+    optim.decay_steps = 0  # cosine: the step at which 0 is reached, warm-up included; the next three: the unit of time
+    optim.decay_rate = (
+        0.0  # exponential, staircase: the factor in decay_steps | inverse_time: the growth of the divisor
+    )
+    optim.plan = ""  # plan: learning rates from steps on, such as "20000: 5e-5, 40000: 1e-5"
+    optim.weight_decay = 0.0  # adamw, sgd: decoupled, of kernels only
+    optim.freeze = ""  # parameters whose name fits are not trained; a regular expression such as encoder/.*
     optim.clip_norm = 0.0  # largest norm of the gradient; 0 = no clipping
     optim.moving_average = 0.0  # decay of the average of weights that is evaluated; 0 = the weights themselves
 
@@ -122,7 +158,11 @@ def validate(config: ConfigDict) -> None:
       UserError: naming the key, its value, what is allowed, and the cure.
     """
     _one_of(config, "data.digits", digits.DIGITS)
-    _one_of(config, "data.composition", compose.COMPOSITIONS)
+    _one_of(config, "parallel", PARALLEL)
+    _one_of(config, "data.photographs", svhn.PHOTOGRAPHS)
+    _one_of(config, "data.composition", (*compose.COMPOSITIONS, *PHOTOGRAPHIC))
+    _one_of(config, "loss.digit_loss", DIGIT_LOSSES)
+    _one_of(config, "loss.positions", POSITIONS)
     _one_of(config, "model.name", MODELS)
     _one_of(config, "model.pixels", pixels.PIXELS)
     _one_of(config, "model.kernel_init", layers.KERNEL_INITS)
@@ -139,12 +179,14 @@ def validate(config: ConfigDict) -> None:
 
 
 _MANY = 2**31 - 1
+_WEIGHTS = ("digits", "no_digit", "box", "cells", "cell_boxes", "background", "l2")
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("seed", 0, 2**32 - 1),
     ("data.seed", 0, 2**32 - 1),
     ("data.validation_percent", 0, 99),
     ("data.height", digits.SIZE, 8192),
     ("data.width", digits.SIZE, 8192),
+    ("data.cutout", 0, 8192),
     ("data.min_length", 1, 100),
     ("data.max_length", 1, 100),
     ("data.train_examples", 0, _MANY),
@@ -156,8 +198,10 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("data.shift", 0, digits.SIZE),
     ("read.min_score", 0, 1),
     ("read.max_overlap", 0, 1),
-    *((f"loss.{name}", 0, float("inf")) for name in ("digits", "box", "cells", "cell_boxes", "background")),
+    *((f"loss.{name}", 0, float("inf")) for name in _WEIGHTS),
     ("optim.learning_rate", 0, float("inf")),
+    ("optim.momentum", 0, 1),
+    ("optim.decay_rate", 0, float("inf")),
     ("optim.warmup_steps", 0, _MANY),
     ("optim.decay_steps", 0, _MANY),
     ("optim.weight_decay", 0, float("inf")),
@@ -176,24 +220,70 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 
 
 def _validate_data(config: ConfigDict) -> None:
-    data = config.data
-    if data.composition == "digit":
+    data, kind = config.data, config.data.composition
+    photographic = kind in PHOTOGRAPHIC
+    if kind in ("digit", "cropped_digit"):
         if (data.min_length, data.max_length) != (1, 1):
             raise UserError(
-                f"data.min_length, data.max_length = {data.min_length}, {data.max_length}: data.composition = digit has "
-                "one digit an image. Set both to 1, or data.composition to canvas."
+                f"data.min_length, data.max_length = {data.min_length}, {data.max_length}: data.composition = {kind} has "
+                "one digit an image. Set both to 1, or choose another data.composition."
             )
-    else:
-        if data.min_length > data.max_length:
-            raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
-        if data.max_length * digits.SIZE > data.width:
-            raise UserError(
-                f"data.max_length = {data.max_length} digits of {digits.SIZE} pixels do not fit into data.width = "
-                f"{data.width}. At most {data.width // digits.SIZE} do."
-            )
+    elif data.min_length > data.max_length:
+        raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
+    if photographic:
+        _validate_photographs(config)
+    elif kind != "digit":
+        _validate_room(config)
         for key in ("validation_examples", "test_examples"):
             if data[key] == 0:
                 raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
+    unread = {
+        "data.stacked": kind != "turned",
+        "data.grey": not photographic,
+        "data.cutout": not photographic,
+        "data.validation_percent": photographic,
+        **{f"data.{name}": photographic for name in ("rotation", "zoom", "shear", "shift")},
+    }
+    _refuse_unread(config, unread, f"data.composition = {kind}")
+
+
+def _validate_photographs(config: ConfigDict) -> None:
+    data = config.data
+    longest = len(svhn.PHOTOGRAPHS[data.photographs].lengths["train"])
+    if data.composition != "cropped_digit" and data.min_length != 1:
+        raise UserError(f"data.min_length = {data.min_length}: house numbers have 1 to {longest} digits. Set it to 1.")
+    if data.max_length > longest:
+        raise UserError(f"data.max_length = {data.max_length}: house numbers have at most {longest} digits.")
+    allowed = [part for part, lengths in svhn.PHOTOGRAPHS[data.photographs].lengths.items() if sum(lengths)]
+    allowed.remove("test")
+    if not data.parts or len(set(data.parts)) < len(data.parts) or not set(data.parts) <= set(allowed):
+        raise UserError(
+            f"data.parts = {tuple(data.parts)}: of data.photographs = {data.photographs}, allowed are {', '.join(allowed)}, "
+            "each once."
+        )
+    if data.cutout > min(data.height, data.width):
+        raise UserError(
+            f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} that it is cut out of."
+        )
+
+
+def _validate_room(config: ConfigDict) -> None:
+    """Refuses an image that the digits do not fit into."""
+    data = config.data
+    side, gap = {"centred": (compose.Centred.side, 0), "turned": (compose.FRAME, 1)}.get(
+        data.composition, (digits.SIZE, 0)
+    )
+    run, rise = ("height", "width") if data.stacked else ("width", "height")
+    fit = (data[run] + gap) // (side + gap)
+    if data.max_length > fit:
+        raise UserError(
+            f"data.max_length = {data.max_length} digits of {side} pixels do not fit into data.{run} = {data[run]}. "
+            f"At most {fit} do."
+        )
+    if data[rise] < side:
+        raise UserError(
+            f"data.{rise} = {data[rise]}: digits of data.composition = {data.composition} need {side} pixels."
+        )
 
 
 def _validate_model(config: ConfigDict) -> None:
@@ -201,22 +291,33 @@ def _validate_model(config: ConfigDict) -> None:
     encoder = layers.parse(model.encoder, "model.encoder")
     layers.parse(model.head, "model.head", flat=True)
     layers.parse(model.box_head, "model.box_head", flat=True)
-    data = config.data
-    height, width = (digits.SIZE, digits.SIZE) if data.composition == "digit" else (data.height, data.width)
+    height, width = image_size(config.data)
     h, w = layers.output_size(encoder, height, width, "model.encoder")
-    reader = model.name == "reader"
-    if model.name == "gru" and model.gru_units < 1:
-        raise UserError(f"model.gru_units = {model.gru_units}: model.name = gru needs at least 1, for example 576.")
-    if reader and any(layer.kind == "dense" for layer in encoder):
-        raise UserError("model.encoder has a dense layer, which leaves no grid for model.name = reader. Remove it.")
+    reader, unrolled = model.name == "reader", model.name in ("gru", "row_gru")
+    if unrolled and model.gru_units < 1:
+        raise UserError(
+            f"model.gru_units = {model.gru_units}: model.name = {model.name} needs at least 1, for example 576."
+        )
+    if model.name == "row_gru" and model.gru_units % config.data.max_length:
+        raise UserError(
+            f"model.gru_units = {model.gru_units} is cut into data.max_length = {config.data.max_length} equal parts with "
+            "model.name = row_gru. Make it a multiple."
+        )
+    if (reader or model.name == "row_gru") and any(layer.kind == "dense" for layer in encoder):
+        raise UserError(
+            f"model.encoder has a dense layer, which leaves no grid for model.name = {model.name}. Remove it."
+        )
     stride = layers.total_stride(encoder)
     if reader and (h * stride, w * stride) != (height, width):
         raise UserError(
             f"model.encoder turns {height}x{width} into {h}x{w} with a stride of {stride}: the cells of a reader must be "
             "squares that fill the image. Change its strides or pools, or data.height and data.width."
         )
+    if reader and config.data.stacked:
+        raise UserError("data.stacked = True: model.name = reader reads from left to right. Choose another model.name.")
     unread = {
-        "model.gru_units": model.name != "gru",
+        "model.gru_units": not unrolled,
+        "model.shared_head": not unrolled,
         "model.head": reader,
         "model.localize": reader,
         "model.box_head": reader or not model.localize,
@@ -225,31 +326,24 @@ def _validate_model(config: ConfigDict) -> None:
         "loss.cells": not reader,
         "loss.cell_boxes": not reader,
     }
-    for key, is_unread in unread.items():
-        if is_unread and _get(config, key):
-            raise UserError(
-                f"{key} = {_get(config, key)!r} means nothing with model.name = {model.name} and model.localize = "
-                f"{model.localize}. Take it out, or change the model."
-            )
-    for key in ("loss.cells", "loss.cell_boxes") if reader else ("loss.digits",):
-        if not _get(config, key):
+    _refuse_unread(config, unread, f"model.name = {model.name} and model.localize = {model.localize}")
+    learns = ("loss.cells", "loss.cell_boxes") if reader else ("loss.digits",)
+    only_box = config.loss.box and config.init.path  # digits were learned before
+    for key in learns:
+        if not _get(config, key) and not only_box:
             raise UserError(f"{key} = 0: model.name = {model.name} would not learn to read. Set it to 1, for example.")
 
 
 def _validate_training(config: ConfigDict) -> None:
-    optim, train = config.optim, config.train
-    if optim.schedule == "cosine" and optim.decay_steps <= optim.warmup_steps:
+    train = config.train
+    _validate_optimizer(config)
+    for key in ("init.params", "loss.l2_params", "optim.freeze"):
+        params.check_syntax(_get(config, key), key)
+    if bool(config.loss.l2) != bool(config.loss.l2_params):
         raise UserError(
-            f"optim.decay_steps = {optim.decay_steps} is not beyond optim.warmup_steps = {optim.warmup_steps}. "
-            f"optim.schedule = cosine reaches 0 there: set it to train.steps = {train.steps}, for example."
+            f"loss.l2 = {config.loss.l2}, loss.l2_params = {config.loss.l2_params!r}: give both, a weight and a pattern such as "
+            "'encoder/.*/kernel', or neither."
         )
-    if optim.schedule == "constant" and optim.decay_steps:
-        raise UserError(
-            f"optim.decay_steps = {optim.decay_steps} means nothing with optim.schedule = constant. Set it to 0, or "
-            "optim.schedule to cosine."
-        )
-    if optim.moving_average == 1:
-        raise UserError("optim.moving_average = 1 would never move. Allowed are 0 (off) to below 1, for example 0.999.")
     if train.steps * train.batch_size > _MANY:
         raise UserError(
             f"train.steps x train.batch_size = {train.steps * train.batch_size:,} examples; at most {_MANY:,} can be "
@@ -268,6 +362,44 @@ def _validate_training(config: ConfigDict) -> None:
     for split in config.evaluate.splits:
         if split not in digits.SPLITS:
             raise UserError(f"evaluate.splits has {split!r}. Allowed are {', '.join(digits.SPLITS)}.")
+
+
+def _validate_optimizer(config: ConfigDict) -> None:
+    optim = config.optim
+    by_rate = optim.schedule in ("exponential", "staircase", "inverse_time")
+    if optim.schedule == "cosine" and optim.decay_steps <= optim.warmup_steps:
+        raise UserError(
+            f"optim.decay_steps = {optim.decay_steps} is not beyond optim.warmup_steps = {optim.warmup_steps}. "
+            f"optim.schedule = cosine reaches 0 there: set it to train.steps = {config.train.steps}, for example."
+        )
+    if by_rate and not (optim.decay_steps and optim.decay_rate):
+        raise UserError(
+            f"optim.decay_steps = {optim.decay_steps}, optim.decay_rate = {optim.decay_rate}: optim.schedule = "
+            f"{optim.schedule} needs both, for example 10000 and 0.96."
+        )
+    if optim.schedule == "plan":
+        first = parse_plan(optim.plan)[0][0]
+        if first < optim.warmup_steps:
+            raise UserError(f"optim.plan = {optim.plan!r} begins within optim.warmup_steps = {optim.warmup_steps}.")
+    unread = {
+        "optim.decay_steps": optim.schedule in ("constant", "plan"),
+        "optim.decay_rate": not by_rate,
+        "optim.plan": optim.schedule != "plan",
+    }
+    _refuse_unread(config, unread, f"optim.schedule = {optim.schedule}")
+    unread = {"optim.momentum": optim.name != "sgd", "optim.weight_decay": optim.name not in DECAYED}
+    _refuse_unread(config, unread, f"optim.name = {optim.name}")
+    if optim.moving_average == 1:
+        raise UserError("optim.moving_average = 1 would never move. Allowed are 0 (off) to below 1, for example 0.999.")
+
+
+def _refuse_unread(config: ConfigDict, unread: dict[str, bool], beside: str) -> None:
+    """Refuses a key that is set though nothing reads it."""
+    for key, is_unread in unread.items():
+        if is_unread and _get(config, key):
+            raise UserError(
+                f"{key} = {_get(config, key)!r} means nothing with {beside}. Take it out, or change the other."
+            )
 
 
 def _get(config: ConfigDict, key: str) -> Any:

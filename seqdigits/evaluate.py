@@ -40,7 +40,7 @@ class Evaluator:
         self._source = source
         self._devices = devices
         self._arrays = devices.replicate(source.arrays) if arrays is None else arrays
-        self._count = devices.jit(partial(self._add, steps, source))
+        self._count = devices.step(partial(self._add, steps, source))
         self._read = devices.jit(partial(steps.read, source=source))
         self._shapes: Any = None
 
@@ -193,7 +193,7 @@ def evaluate_checkpoint(
     spec = sources.create(config, "test").spec
     model = build(config, spec)
     variables = _variables(state, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
-    devices = Devices()
+    devices = Devices(config.parallel)
     placed = devices.replicate(variables)
     print(f"evaluating {path}, step {meta['step']:,}", flush=True)
     if different:
@@ -201,7 +201,7 @@ def evaluate_checkpoint(
     about = {"step": meta["step"], "checkpoint": which, "otherwise_than_in_training": different}
     reports = {}
     for split in splits:
-        evaluator = Evaluator(Steps(config, model), sources.create(config, split), devices)
+        evaluator = Evaluator(Steps(config, model, devices.axis), sources.create(config, split), devices)
         reports[split] = evaluator.report(workdir, split, placed, about, stop)
     print(table(reports))
     return reports

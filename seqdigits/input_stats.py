@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from seqdigits import boxes as bx
 from seqdigits.batch import NO_DIGIT, Variables
-from seqdigits.data.sources import Source, limit_of
+from seqdigits.data.sources import Source
 from seqdigits.parallel import Devices
 from seqdigits.streams import Stream, stream_key
 
@@ -19,7 +19,7 @@ from seqdigits.streams import Stream, stream_key
 def measure(
     config: ConfigDict, source: Source, arrays: dict[str, jax.Array], devices: Devices, empty: Variables
 ) -> Any:
-    """Fills the collection `input_stats` of a model, over training examples 0..9,999.
+    """Fills the collection `input_stats` of a model, over training examples 0..9,999, or all where they are photographs.
 
     Args:
       config: the whole config.
@@ -40,7 +40,7 @@ def measure(
         return batch.mask, box, batch.image if wants_pixels else None
 
     count, boxes, pixels, squares = 0, np.zeros(4), np.zeros(()), np.zeros(())
-    for host in source.all(config.evaluate.batch_size, limit_of(source, "train")):
+    for host in source.all(config.evaluate.batch_size, source.statistics_limit):
         mask, box, image = jax.device_get(look(arrays, devices.split(host)))
         count += mask.sum()
         boxes = boxes + box[mask].astype(np.float64).sum(0)

@@ -57,6 +57,7 @@ class Tally(clu_metrics.Metric):
       box_error, centre_error, overlap: f32 [], sums over images of the squared error (mean of the four numbers, px²), of
         the distance of the centres (px), and of IoU.
       entropy: f32 [], sum over images of the mean cross entropy of positions.
+      ranks: i32 [11], positions by how many classes the model holds for likelier than the true one.
     """
 
     right_at: Array
@@ -69,6 +70,7 @@ class Tally(clu_metrics.Metric):
     centre_error: Array
     overlap: Array
     entropy: Array
+    ranks: Array
 
     def merge(self, other: "Tally") -> "Tally":
         return jax.tree.map(jnp.add, self, other)
@@ -96,6 +98,7 @@ class Tally(clu_metrics.Metric):
             "centre_error": _share(count.centre_error, examples),
             "iou": _share(count.overlap, examples),
             "cross_entropy": _share(count.entropy, examples),
+            "top_k_accuracy": [_share(right, characters) for right in np.cumsum(count.ranks)],
             "wrong_digits_per_missed_number": count.wrong_in_missed.tolist(),
             "confusion": count.confusion.tolist(),
         }
@@ -127,13 +130,17 @@ def tally(batch: Batch, outputs: Outputs, reading: Reading) -> Tally:
     counted = jnp.broadcast_to(row[:, None], cell.shape).astype(jnp.int32)
     zero = jnp.zeros((), jnp.float32)
     box_error = centre_error = overlap = entropy = zero
+    ranks = jnp.zeros(classes, jnp.int32)
     if reading.box is not None:
         truth, box = bx.hull(batch.boxes, batch.digits != NO_DIGIT), reading.box[:, 0]
         box_error = total(box_squared_error(box, truth))
         centre_error = total(jnp.linalg.norm(box[:, :2] - truth[:, :2], axis=-1))
         overlap = total(bx.iou(box, truth))
     if outputs.digit_logits is not None:
-        entropy = total(digit_cross_entropy(outputs.digit_logits, batch.digits))
+        entropy = total(jnp.mean(digit_cross_entropy(outputs.digit_logits, batch.digits), axis=-1))
+        truth = jnp.take_along_axis(outputs.digit_logits, batch.digits[..., None], axis=-1)
+        rank = jnp.sum(outputs.digit_logits > truth, axis=-1)  # [B, L]
+        ranks = ranks.at[rank].add(jnp.broadcast_to(row[:, None], rank.shape).astype(jnp.int32))
     return Tally(
         right_at=jnp.sum(right & row[:, None], axis=0),
         lengths=histogram(true_length, row),
@@ -145,6 +152,7 @@ def tally(batch: Batch, outputs: Outputs, reading: Reading) -> Tally:
         centre_error=centre_error,
         overlap=overlap,
         entropy=entropy,
+        ranks=ranks,
     )
 
 
@@ -154,5 +162,5 @@ def summarize(counted: Tally, *, localizes: bool, has_logits: bool) -> dict[str,
     for name in ("localization_error", "centre_error", "iou"):
         summary[name] = summary[name] if localizes else None
     if not has_logits:
-        summary["cross_entropy"] = None
+        summary["cross_entropy"] = summary["top_k_accuracy"] = None
     return summary

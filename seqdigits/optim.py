@@ -1,6 +1,8 @@
-"""The optimiser, its schedule, and the moving average of weights."""
+"""The optimiser, its schedule, frozen parameters, and the moving average of weights."""
 
 from __future__ import annotations
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,27 +11,91 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits.batch import Variables
+from seqdigits.errors import UserError
+from seqdigits.params import matching
 
-OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity}
-SCHEDULES = ("constant", "cosine")
+OPTIMIZERS = {
+    "adam": lambda config: optax.scale_by_adam(),
+    "adamw": lambda config: optax.scale_by_adam(),  # and weight_decay
+    "adagrad": lambda config: optax.scale_by_rss(initial_accumulator_value=0.1),  # as TensorFlow 1 begins
+    "rmsprop": lambda config: optax.scale_by_rms(decay=0.9, eps=1e-8),
+    "sgd": lambda config: optax.trace(config.momentum) if config.momentum else optax.identity(),
+}
+DECAYED = ("adamw", "sgd")
+"""The methods that weight decay goes with."""
+
+SCHEDULES = ("constant", "cosine", "exponential", "staircase", "inverse_time", "plan")
 
 
 def schedule(config: ConfigDict) -> optax.Schedule:
     """The learning rate by step, from the config's section `optim`: its horizon is `decay_steps`, not the length of the
-    run, so that a run may be made longer without changing its past.
+    run, so that a run may be made longer without changing its past. After a warm-up of w steps, with t steps done:
+
+    - constant: learning_rate
+    - cosine: falls to 0 at t = decay_steps
+    - exponential: learning_rate x decay_rate^((t - w) / decay_steps), smoothly; staircase: the exponent rounded down
+    - inverse_time: learning_rate / (1 + decay_rate x (t - w) / decay_steps)
+    - plan: learning_rate, and from the steps named in `plan` on the rates named there
 
     >>> config = ConfigDict({"schedule": "cosine", "learning_rate": 1.0, "warmup_steps": 10, "decay_steps": 110})
     >>> [round(float(schedule(config)(t)), 3) for t in (0, 5, 10, 60, 110, 500)]
     [0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    >>> config = ConfigDict({"learning_rate": 8.0, "warmup_steps": 0, "decay_steps": 10, "decay_rate": 0.25})
+    >>> for name in ("exponential", "staircase", "inverse_time"):
+    ...     config.schedule = name
+    ...     print([round(float(schedule(config)(t)), 3) for t in (0, 5, 9, 10, 20)])
+    [8.0, 4.0, 2.297, 2.0, 0.5]
+    [8.0, 8.0, 8.0, 2.0, 0.5]
+    [8.0, 7.111, 6.531, 6.4, 5.333]
+    >>> config = ConfigDict({"schedule": "plan", "learning_rate": 1.0, "warmup_steps": 0, "plan": "10: 0.5, 20: 0.125"})
+    >>> [float(schedule(config)(t)) for t in (0, 9, 10, 19, 20, 99)]
+    [1.0, 1.0, 0.5, 0.5, 0.125, 0.125]
     """
-    if config.schedule == "constant":
-        after = optax.constant_schedule(config.learning_rate)
-    else:
-        after = optax.cosine_decay_schedule(config.learning_rate, config.decay_steps - config.warmup_steps)
+    after = _after_warmup(config)
     if not config.warmup_steps:
         return after
     warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
     return optax.join_schedules([warmup, after], [config.warmup_steps])
+
+
+def _after_warmup(config: ConfigDict) -> optax.Schedule:
+    rate = config.learning_rate
+    if config.schedule == "constant":
+        return optax.constant_schedule(rate)
+    if config.schedule == "cosine":
+        return optax.cosine_decay_schedule(rate, config.decay_steps - config.warmup_steps)
+    if config.schedule == "inverse_time":
+        return lambda t: rate / (1 + config.decay_rate * t / config.decay_steps)
+    if config.schedule == "plan":
+        steps, rates = zip(*parse_plan(config.plan), strict=True)
+        from_step = jnp.array(steps) - config.warmup_steps
+        return lambda t: jnp.array([rate, *rates])[jnp.searchsorted(from_step, t, side="right")]
+    return optax.exponential_decay(
+        rate, config.decay_steps, config.decay_rate, staircase=config.schedule == "staircase"
+    )
+
+
+def parse_plan(plan: str) -> list[tuple[int, float]]:
+    """Steps and learning rates of a plan, in order.
+
+    >>> parse_plan("20000: 5e-5, 40000: 1e-5")
+    [(20000, 5e-05), (40000, 1e-05)]
+
+    Raises:
+      UserError: it is not understood, or its steps do not rise.
+    """
+    try:
+        parts = [part.split(":") for part in plan.split(",")]
+        found = [(int(step), float(rate)) for step, rate in parts]
+    except ValueError:
+        found = []
+    steps, rates = [step for step, _ in found], [rate for _, rate in found]
+    if not found or steps != sorted(set(steps)) or steps[0] < 1 or not all(0 <= rate < math.inf for rate in rates):
+        raise UserError(
+            f"optim.plan = {plan!r} is not a plan: it needs rising steps from 1 on, each with a learning rate, for example "
+            "'20000: 5e-5, 40000: 1e-5'."
+        )
+    return found
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
@@ -38,7 +104,7 @@ def optimizer(config: ConfigDict) -> optax.GradientTransformation:
     parts = []
     if config.clip_norm:
         parts.append(optax.clip_by_global_norm(config.clip_norm))
-    parts.append(OPTIMIZERS[config.name]())
+    parts.append(OPTIMIZERS[config.name](config))
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(config.weight_decay, mask=kernels))
     parts.append(optax.scale_by_learning_rate(schedule(config)))
@@ -47,11 +113,23 @@ def optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
 def kernels(params: Variables) -> Variables:
     """A tree of bool: True at the parameters that weight decay shrinks."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+    return matching(params, ".*/kernel")
+
+
+def still(tree: Variables, frozen: str) -> Variables:
+    """Parameters with those that fit the pattern cut off from the gradient."""
+    return jax.tree.map(lambda x, is_frozen: jax.lax.stop_gradient(x) if is_frozen else x, tree, matching(tree, frozen))
+
+
+def keep_frozen(old: Variables, new: Variables, frozen: str) -> Variables:
+    """The new tree with the leaves that fit the pattern as they were, to the bit."""
+    return jax.tree.map(lambda o, n, is_frozen: o if is_frozen else n, old, new, matching(old, frozen))
 
 
 def move_average(average: Variables, current: Variables, decay: float, step: Array) -> Variables:
     """The moving average after `step` updates: decay is min(decay, (1 + step) / (10 + step)), so that the first weights
     are soon forgotten."""
     weight = jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(lambda a, c: weight * a + (1 - weight) * c, average, current)
+    return jax.tree.map(
+        lambda a, c: a + (1 - weight) * (c - a), average, current
+    )  # what never changes stays to the bit

@@ -1,4 +1,8 @@
-"""Devices: a mesh of all of them, the batch split over it, everything else on each. The only room that knows D."""
+"""Devices: a mesh of all of them, the batch split over it, everything else on each. The only room that knows D.
+
+The same pure step runs in two ways. `jit`: it sees the whole batch, and the compiler splits the work. `pmap`: each device runs
+it on its own part of the batch, and the step itself adds up over the axis `data`.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,23 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
+PARALLEL = ("jit", "pmap")
+_AXIS = "data"
+
+
 class Devices:
     """All devices of all processes in a row.
 
     Attributes:
       count: D.
+      axis: name of the axis that steps add up over under pmap; None under jit.
     """
 
-    def __init__(self) -> None:
-        self._mesh = Mesh(np.array(jax.devices()), ("data",))
+    def __init__(self, parallel: str = "jit") -> None:
+        """`parallel`: one of PARALLEL."""
+        self._mesh = Mesh(np.array(jax.devices()), (_AXIS,))
         self.count = jax.device_count()
+        self.axis = _AXIS if parallel == "pmap" else None
 
     @property
     def replicated(self) -> NamedSharding:
@@ -34,7 +45,7 @@ class Devices:
         """Splits a batch [B, ...] (or [S, B, ...] where `stacked`) over the devices. A batch that they do not divide is
         padded with index -1."""
         axis = 1 if stacked else 0
-        sharding = NamedSharding(self._mesh, PartitionSpec(*[None] * axis, "data"))
+        sharding = NamedSharding(self._mesh, PartitionSpec(*[None] * axis, _AXIS))
         missing = -host["index"].shape[axis] % self.count
         if missing:
             host = {
@@ -50,6 +61,31 @@ class Devices:
     def jit(self, function: Callable, *, donate: int | None = None) -> Callable:
         """Compiles a function whose result is whole on every device; argument `donate` is given up to it."""
         return jax.jit(function, out_shardings=self.replicated, donate_argnums=() if donate is None else (donate,))
+
+    def step(self, function: Callable, *, donate: int | None = None, stacked: bool = False) -> Callable:
+        """Compiles a step, by jit or pmap.
+
+        Args:
+          function: its last argument is a batch from `split`, the others and its result are whole on every device.
+          donate: 0 = the first argument is given up to it.
+          stacked: of the batch, see split.
+        """
+        if self.axis is None:
+            return self.jit(function, donate=donate)
+        at = 1 if stacked else 0
+
+        def on_one(given: tuple, whole: tuple, batch: Any) -> Any:
+            return function(*given, *whole, batch)
+
+        mapped = jax.pmap(on_one, self.axis, in_axes=(None, None, at), out_axes=None, donate_argnums=0)
+        given_up = 0 if donate is None else 1
+
+        def call(*args: Any) -> Any:
+            *whole, batch = args
+            parts = jax.tree.map(lambda x: x.reshape(*x.shape[:at], self.count, -1, *x.shape[at + 1 :]), batch)
+            return mapped(tuple(whole[:given_up]), tuple(whole[given_up:]), parts)
+
+        return call
 
     def _put(self, value: np.ndarray, sharding: NamedSharding) -> jax.Array:
         # Every process holds the whole value, and gives its own devices their part.

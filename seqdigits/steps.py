@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +15,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits import boxes as bx
-from seqdigits import losses, metrics, optim, reading
+from seqdigits import losses, metrics, optim, params, reading
 from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading, Spec, Variables
 from seqdigits.data.sources import Source
 from seqdigits.models.build import init_variables
@@ -54,15 +55,24 @@ class Steps:
 
     Attributes:
       config: the whole config.
-      model: from models.build.
+      model: from models.build, with the same axis.
+      axis: name of the axis that the batch is split over where each device runs these steps on its own part of it (pmap);
+        None where they see the whole batch.
     """
 
     config: ConfigDict
     model: nn.Module
+    axis: str | None = None
 
     def init(self, source: Source) -> TrainState:
-        """The state before step 0; input_stats still to be filled. Traceable."""
+        """The state before step 0; input_stats still to be filled. Traceable.
+
+        Raises:
+          UserError: a pattern of the config fits no parameter.
+        """
         variables = init_variables(self.model, source.spec, self.config.seed)
+        params.check(variables["params"], self.config.loss.l2_params, "loss.l2_params")
+        params.check(variables["params"], self.config.optim.freeze, "optim.freeze")
         trained = {name: variables[name] for name in ("params", "batch_stats")}
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -74,7 +84,8 @@ class Steps:
         )
         host = {name: jax.ShapeDtypeStruct((1,), jnp.int32) for name in ("index", "position")}
         batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, host)
-        after = jax.eval_shape(lambda s, b: self._update(s, b)[1], state, batch)
+        alone = Steps(self.config, self.model.clone(axis=None))  # no devices to add up over
+        after = jax.eval_shape(lambda s, b: alone._update(s, b)[1], state, batch)
         return state.replace(sums=metrics.zeros_like(after))
 
     def train(self, state: TrainState, arrays: dict[str, Array], hosts: dict[str, Array], source: Source) -> TrainState:
@@ -96,7 +107,7 @@ class Steps:
         self, variables: Variables, arrays: dict[str, Array], host: dict[str, Array], source: Source
     ) -> metrics.Tally:
         """Counts one batch."""
-        return metrics.tally(*self.read(variables, arrays, host, source))
+        return self._over_devices(metrics.tally(*self.read(variables, arrays, host, source)))
 
     def read(
         self, variables: Variables, arrays: dict[str, Array], host: dict[str, Array], source: Source
@@ -119,39 +130,67 @@ class Steps:
     def _make(self, arrays: dict[str, Array], host: dict[str, Array], source: Source) -> Batch:
         return source.make(arrays, host, stream_key(self.config.seed, Stream.AUGMENT), train=True)
 
-    def _update(self, state: TrainState, batch: Batch) -> tuple[TrainState, metrics.Averages]:
-        dropout = jax.random.fold_in(stream_key(self.config.seed, Stream.DROPOUT), state.step)
-        box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
+    def _over_devices(self, tree: Any) -> Any:
+        """The sum over all parts of the batch."""
+        return jax.lax.psum(tree, self.axis) if self.axis else tree
 
-        def loss_fn(params: Variables) -> tuple[Array, Any]:
+    def _update(self, state: TrainState, batch: Batch) -> tuple[TrainState, metrics.Averages]:
+        loss, terms, batch_stats, grads = self._gradient(state, batch)
+        norm = optax.tree.norm(grads)
+        updates, opt_state = optim.optimizer(self.config.optim).update(grads, state.opt_state, state.params)
+        frozen = self.config.optim.freeze
+        new_params = optim.keep_frozen(state.params, optax.apply_updates(state.params, updates), frozen)
+        batch_stats = optim.keep_frozen(state.batch_stats, batch_stats, frozen)
+        average = state.average
+        if self.config.optim.moving_average:
+            current = {"params": new_params, "batch_stats": batch_stats}
+            average = optim.move_average(average, current, self.config.optim.moving_average, state.step)
+        bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & (state.first_nonfinite < 0)
+        state = state.replace(
+            step=state.step + 1,
+            params=new_params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            average=average,
+            first_nonfinite=jnp.where(bad, state.step, state.first_nonfinite),
+        )
+        each = {f"loss/{name}": term for name, term in terms.items() if term.ndim}
+        whole = {f"loss/{name}": term for name, term in terms.items() if not term.ndim}
+        values = self._over_devices(metrics.averages(each, batch.mask))
+        return state, values | metrics.averages({"loss": loss, **whole, "gradient_norm": norm}, batch.mask)
+
+    def _gradient(self, state: TrainState, batch: Batch) -> tuple[Array, dict[str, Array], Variables, Variables]:
+        """Loss f32 [], its terms unweighted (f32 [B], of the parameters themselves f32 []), the new batch_stats, and the
+        gradient, over all devices."""
+        config = self.config.loss
+        dropout = jax.random.fold_in(stream_key(self.config.seed, Stream.DROPOUT), state.step)
+        if self.axis:
+            dropout = jax.random.fold_in(dropout, jax.lax.axis_index(self.axis))
+        box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
+        count = jnp.maximum(self._over_devices(jnp.sum(batch.mask)), 1)
+
+        def loss_fn(trained: Variables) -> tuple[Array, Any]:
             outputs, updated = self.model.apply(
-                {"params": params, "batch_stats": state.batch_stats, "input_stats": state.input_stats},
+                {
+                    "params": optim.still(trained, self.config.optim.freeze),
+                    "batch_stats": state.batch_stats,
+                    "input_stats": state.input_stats,
+                },
                 batch.image,
                 train=True,
                 mask=batch.mask,
                 rngs={"dropout": dropout},
                 mutable=["batch_stats"],
             )
-            terms = losses.per_example(outputs, batch, box, self.config.loss)
-            loss = losses.total(terms, batch.mask, self.config.loss)
-            return loss, (terms, updated.get("batch_stats", {}))
+            terms = losses.per_example(outputs, batch, box, config)
+            return losses.total(terms, batch.mask, count, config), (terms, updated.get("batch_stats", {}))
 
+        # Each device differentiates its own part of the sum; a sum over devices within would count it D times.
         (loss, (terms, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        norm = optax.tree.norm(grads)
-        updates, opt_state = optim.optimizer(self.config.optim).update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        average = state.average
-        if self.config.optim.moving_average:
-            current = {"params": params, "batch_stats": batch_stats}
-            average = optim.move_average(average, current, self.config.optim.moving_average, state.step)
-        bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & (state.first_nonfinite < 0)
-        state = state.replace(
-            step=state.step + 1,
-            params=params,
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-            average=average,
-            first_nonfinite=jnp.where(bad, state.step, state.first_nonfinite),
-        )
-        values = {f"loss/{name}": term for name, term in terms.items()}
-        return state, metrics.averages({"loss": loss, **values, "gradient_norm": norm}, batch.mask)
+        loss, grads = self._over_devices((loss, grads))
+        if config.l2:
+            trained = partial(optim.still, frozen=self.config.optim.freeze)
+            l2, l2_grads = jax.value_and_grad(lambda p: losses.l2(trained(p), config.l2_params))(state.params)
+            loss, terms = loss + config.l2 * l2, terms | {"l2": l2}
+            grads = jax.tree.map(lambda g, of_l2: g + config.l2 * of_l2, grads, l2_grads)
+        return loss, terms, batch_stats, grads

@@ -14,14 +14,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits import evaluate, input_stats, metrics, provenance
+from seqdigits import evaluate, input_stats, metrics, params, provenance
 from seqdigits.checkpoint import Checkpoints, all_steps, folder
 from seqdigits.clock import Clock
 from seqdigits.config import changes, to_json, validate
 from seqdigits.data import sources
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
-from seqdigits.models.build import build, count_params
+from seqdigits.models.build import build
 from seqdigits.parallel import Devices
 from seqdigits.steps import Steps, TrainState
 from seqdigits.writers import Writers, make_folder, write_atomically
@@ -53,12 +53,15 @@ class _Run:
 
     def __init__(self, config: ConfigDict, workdir: Path, stop: Stop):
         self.config, self.workdir, self.stop = config, workdir, stop
-        self.devices = Devices()
+        self.devices = Devices(config.parallel)
         self.source = sources.create(config, "train")
-        self.steps = Steps(config, build(config, self.source.spec))
+        axis = self.devices.axis
+        self.steps = Steps(config, build(config, self.source.spec, axis), axis)
         self.arrays = self.devices.replicate(self.source.arrays)
         self.validation = self._evaluator("validation")
-        self.train_call = self.devices.jit(partial(self.steps.train, source=self.source), donate=0)
+        self.train_call = self.devices.step(
+            partial(self.steps.train, source=self.source), donate=0, stacked=config.train.steps_per_call > 1
+        )
         self.best: dict[str, Any] | None = None
         self.evaluation_due = False
         self.seconds = 0.0
@@ -210,7 +213,7 @@ class _Run:
         start = f"going on from step {step:,}" if step else "starting"
         plan = f"all {step:,} steps are done" if step >= steps else f"{start}, {todo}; compiling the first step"
         return (
-            f"{self.config.model.name}, {count_params(state.params):,} parameters; {examples} images of "
+            f"{self.config.model.name}, {params.count(state.params):,} parameters; {examples} images of "
             f"{spec.image[0]}x{spec.image[1]} with {lengths} {self.config.data.digits} digit(s)\n"
             f"{plan}"
         )

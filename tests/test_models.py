@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from seqdigits import boxes as bx
-from seqdigits import losses
+from seqdigits import losses, params
 from seqdigits.batch import NO_DIGIT
 from seqdigits.config import base_config
 from seqdigits.data import sources
-from seqdigits.models.build import build, count_params, init_variables
+from seqdigits.models.build import build, init_variables
 from seqdigits.models.pixels import Pixels
 from seqdigits.models.reader import DenseReader
 from seqdigits.models.sequence import Gru
@@ -33,7 +33,7 @@ def test_parameter_counts_are_the_published_ones(experiment, name, changes, publ
     config.update_from_flattened_dict(changes)
     spec = sources.create(config, "train").spec
     variables = jax.eval_shape(lambda: init_variables(build(config, spec), spec, 0))
-    assert count_params(variables["params"]) == published
+    assert params.count(variables["params"]) == published
 
 
 ENCODER = "conv 5x5x8 /2, relu, conv 3x3x16 /2, relu, conv 3x3x16 /2, relu"

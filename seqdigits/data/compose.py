@@ -7,6 +7,7 @@ example must have the same pixels everywhere. Golden hashes in tests/test_compos
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,12 @@ ONE = 4096
 _DEGREES = np.arange(-45, 46)
 _COS = np.round(np.cos(np.deg2rad(_DEGREES)) * ONE).astype(np.int32)
 _SIN = np.round(np.sin(np.deg2rad(_DEGREES)) * ONE).astype(np.int32)
+_EXTENT = SIZE * (np.abs(_COS) + np.abs(_SIN))
+"""Side of the square around a turned tile, fixed point, by degrees + 45."""
+_SIDE = 2 * -(-_EXTENT // (2 * ONE))
+"""The same in whole pixels, even, so that the middle stays where it is: 28..40."""
+FRAME = 40
+"""A square of pixels that holds a tile however it is turned."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,28 @@ class Augmentation:
         return any((self.rotation, self.zoom, self.shear, self.shift))
 
 
+class Layout(NamedTuple):
+    """Which digits an example is made of and where each goes; i32 and bool [L], pixels.
+
+    Attributes:
+      chosen: number of the digit in the split.
+      there: False on the positions after the last digit.
+      left, top: of the digit's square on the image.
+      degrees: how far it is turned, within -45..45.
+    """
+
+    chosen: Array
+    there: Array
+    left: Array
+    top: Array
+    degrees: Array
+
+
 @dataclass(frozen=True)
 class Digit:
     """Example i is digit i of the split as it stands: 28x28, one position. Nothing is drawn.
 
-    Every composition has these attributes and `example`.
+    Every composition has these attributes, `layout` and `render`.
     """
 
     height: int = SIZE
@@ -57,20 +81,21 @@ class Digit:
     max_length: int = 1
     min_length: int = 1
 
-    def example(self, arrays: dict[str, Array], index: Array, key: Array) -> tuple[Array, Array, Array, Array]:
-        """The tiles of one example and where they go.
+    def layout(self, available: int, index: Array, key: Array) -> Layout:
+        """Where what goes.
 
         Args:
-          arrays: `images` u8 [N, 28, 28] and `labels` i32 [N].
+          available: how many digits the split has.
           index: i32 [], the example's number.
           key: the example's own key.
-
-        Returns:
-          tiles u8 [L, 28, 28]; digits i32 [L] with NO_DIGIT after the last; top and left i32 [], pixels.
         """
-        del key
-        zero = jnp.zeros((), jnp.int32)
-        return arrays["images"][index][None], arrays["labels"][index][None], zero, zero
+        del available, key
+        zero = jnp.zeros(1, jnp.int32)
+        return Layout(index[None], jnp.ones(1, bool), zero, zero, zero)
+
+    def render(self, tiles: Array, layout: Layout) -> tuple[Array, Array]:
+        """tiles u8 [L, 28, 28] -> image u8 [H, W], and boxes f32 [L, 4] cxcywh, of any value where no digit is."""
+        return tiles[0], _squares(layout, SIZE)
 
 
 @dataclass(frozen=True)
@@ -87,47 +112,166 @@ class Canvas:
     max_length: int
     min_length: int
 
-    def example(self, arrays: dict[str, Array], index: Array, key: Array) -> tuple[Array, Array, Array, Array]:
-        """See Digit.example."""
+    def layout(self, available: int, index: Array, key: Array) -> Layout:
+        """See Digit.layout."""
         del index
         bits = jax.random.bits(key, (3 + self.max_length,), jnp.uint32)
         length = self.min_length + _below(bits[0], self.max_length - self.min_length + 1)
         top = _below(bits[1], self.height - SIZE)
         left = _below(bits[2], self.width - SIZE * length)
-        chosen = _below(bits[3:], arrays["labels"].shape[0])
-        there = jnp.arange(self.max_length) < length
-        tiles = jnp.where(there[:, None, None], arrays["images"][chosen], jnp.uint8(0))
-        return tiles, jnp.where(there, arrays["labels"][chosen], NO_DIGIT), top, left
+        place = jnp.arange(self.max_length)
+        zero = jnp.zeros_like(place)
+        return Layout(_below(bits[3:], available), place < length, left + SIZE * place, zero + top, zero)
+
+    def render(self, tiles: Array, layout: Layout) -> tuple[Array, Array]:
+        """See Digit.render."""
+        return _paste_row(tiles, layout, self.height, self.width), _squares(layout, SIZE)
 
 
-COMPOSITIONS = ("digit", "canvas")
+@dataclass(frozen=True)
+class Centred:
+    """min_length..max_length digits of 12x12 pixels side by side in the middle of height x width; each length as frequent
+    as the others. The 28 pixels are averaged, area by area, to 12."""
+
+    height: int
+    width: int
+    max_length: int
+    min_length: int
+    side = 12
+
+    def layout(self, available: int, index: Array, key: Array) -> Layout:
+        """See Digit.layout."""
+        del index
+        bits = jax.random.bits(key, (1 + self.max_length,), jnp.uint32)
+        length = self.min_length + _below(bits[0], self.max_length - self.min_length + 1)
+        place = jnp.arange(self.max_length)
+        zero = jnp.zeros_like(place)
+        left = (self.width - self.side * length) // 2 + self.side * place
+        return Layout(_below(bits[1:], available), place < length, left, zero + (self.height - self.side) // 2, zero)
+
+    def render(self, tiles: Array, layout: Layout) -> tuple[Array, Array]:
+        """See Digit.render."""
+        small = shrink(tiles, self.side)
+        return _paste_row(small, layout, self.height, self.width), _squares(layout, self.side)
+
+
+@dataclass(frozen=True)
+class Turned:
+    """min_length..max_length digits in a row, each turned by -45..45 degrees and shifted on its own, never touching: at
+    least one pixel lies between the extents of neighbouring turned tiles. Each length is as frequent as the others.
+
+    The box of a digit is the extent of its turned tile, a square of 28 (|cos| + |sin|) pixels. The room that is left along
+    the row is shared out at random, and across the row each digit stands anywhere.
+
+    Attributes:
+      stacked: whether the row runs from top to bottom.
+    """
+
+    height: int
+    width: int
+    max_length: int
+    min_length: int
+    stacked: bool = False
+    frame = FRAME
+
+    def layout(self, available: int, index: Array, key: Array) -> Layout:
+        """See Digit.layout."""
+        del index
+        bits = jax.random.bits(key, (1 + 4 * self.max_length,), jnp.uint32)
+        length = self.min_length + _below(bits[0], self.max_length - self.min_length + 1)
+        place = jnp.arange(self.max_length)
+        there = place < length
+        chosen, turn, along, across = bits[1:].reshape(4, self.max_length)
+        degrees = _between(turn, 45)
+        side = jnp.where(there, jnp.asarray(_SIDE)[degrees + 45], 0)  # [L], whole pixels that the turned tile is within
+        ends = jnp.cumsum(side + there)  # with the pixel between
+        run, rise = (self.height, self.width) if self.stacked else (self.width, self.height)
+        free = jnp.where(there, _below(along, run - ends[-1] + 2), run)
+        start = jnp.sort(free) + ends - side - there
+        other = _below(across, rise - side + 1)
+        left, top = (other, start) if self.stacked else (start, other)
+        return Layout(_below(chosen, available), there, left, top, degrees)
+
+    def render(self, tiles: Array, layout: Layout) -> tuple[Array, Array]:
+        """See Digit.render."""
+        side = jnp.asarray(_SIDE)[layout.degrees + 45]
+        turned = jax.vmap(self._turn)(tiles, layout.degrees, side)  # [L, 40, 40], the digit in the middle
+        margin = self.frame
+        image = jnp.zeros((self.height + 2 * margin, self.width + 2 * margin), jnp.uint8)
+        for i in range(self.max_length):
+            at = (
+                layout.top[i] + (side[i] - self.frame) // 2 + margin,
+                layout.left[i] + (side[i] - self.frame) // 2 + margin,
+            )
+            below = jax.lax.dynamic_slice(image, at, (self.frame, self.frame))
+            image = jax.lax.dynamic_update_slice(image, jnp.maximum(below, turned[i]), at)
+        extent = jnp.asarray(_EXTENT)[layout.degrees + 45].astype(jnp.float32) / ONE
+        centre = jnp.stack([layout.left + side // 2, layout.top + side // 2], axis=-1).astype(jnp.float32)
+        boxes = jnp.concatenate([centre, jnp.stack([extent, extent], axis=-1)], axis=-1)
+        return image[margin:-margin, margin:-margin], boxes
+
+    def _turn(self, tile: Array, degrees: Array, side: Array) -> Array:
+        """u8 [28, 28] -> u8 [40, 40], nothing outside the middle `side` pixels."""
+        cos, sin = jnp.asarray(_COS)[degrees + 45], jnp.asarray(_SIN)[degrees + 45]
+        matrix = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
+        turned = warp(jnp.pad(tile, (self.frame - SIZE) // 2), matrix, jnp.zeros(2, jnp.int32))
+        inside = jnp.abs(2 * jnp.arange(self.frame) - (self.frame - 1)) < side
+        return jnp.where(inside[:, None] & inside[None, :], turned, jnp.uint8(0))
+
+
+Composition = Digit | Canvas | Centred | Turned
+COMPOSITIONS = ("digit", "canvas", "centred", "turned")
 
 
 def compose(
-    composition: Digit | Canvas,
+    composition: Composition,
     arrays: dict[str, Array],
     index: Array,
     key: Array,
     augment_key: Array | None,
     augmentation: Augmentation,
 ) -> tuple[Array, Array, Array]:
-    """One example: image u8 [H, W, 1], digits i32 [L], boxes f32 [L, 4] cxcywh of the 28-pixel tiles, zeros where none.
+    """One example: image u8 [H, W, 1], digits i32 [L], boxes f32 [L, 4] cxcywh of the tiles, zeros where none.
 
-    `augment_key` None means no augmentation.
+    Args:
+      composition: how digits stand together.
+      arrays: `images` u8 [N, 28, 28] and `labels` i32 [N].
+      index: i32 [], the example's number.
+      key: the example's own key.
+      augment_key: key of augmentation; None = none.
+      augmentation: how far digits are bent.
     """
-    tiles, digits, top, left = composition.example(arrays, index, key)
-    there = digits != NO_DIGIT
+    layout = composition.layout(arrays["labels"].shape[0], index, key)
+    tiles = jnp.where(layout.there[:, None, None], arrays["images"][layout.chosen], jnp.uint8(0))
+    digits = jnp.where(layout.there, arrays["labels"][layout.chosen], NO_DIGIT)
     if augment_key is not None and augmentation.on:
         tiles = bend(tiles, augment_key, augmentation)
+    image, boxes = composition.render(tiles, layout)
+    return image[..., None], digits, jnp.where(layout.there[:, None], boxes, 0.0)
+
+
+def _squares(layout: Layout, side: int) -> Array:
+    """Boxes f32 [L, 4] of upright digits."""
+    size = jnp.full_like(layout.left, side)
+    return jnp.stack([layout.left + side // 2, layout.top + side // 2, size, size], axis=-1).astype(jnp.float32)
+
+
+def _paste_row(tiles: Array, layout: Layout, height: int, width: int) -> Array:
+    """u8 [L, S, S] side by side, from the first one's place on: u8 [height, width]."""
     # The strip may reach over the right edge with its empty tiles: there is room for it, cut off afterwards.
-    strip = jnp.swapaxes(tiles, 0, 1).reshape(SIZE, -1)  # [28, 28*L]
-    roomy = jnp.zeros((composition.height, composition.width + strip.shape[1]), jnp.uint8)
-    image = jax.lax.dynamic_update_slice(roomy, strip, (top, left))[:, : composition.width]
-    x = left + SIZE * jnp.arange(composition.max_length) + SIZE // 2
-    y = jnp.full_like(x, top + SIZE // 2)
-    size = jnp.full_like(x, SIZE)
-    boxes = jnp.where(there[:, None], jnp.stack([x, y, size, size], axis=-1), 0)
-    return image[..., None], digits, boxes.astype(jnp.float32)
+    strip = jnp.swapaxes(tiles, 0, 1).reshape(tiles.shape[1], -1)  # [S, S*L]
+    roomy = jnp.zeros((height, width + strip.shape[1]), jnp.uint8)
+    return jax.lax.dynamic_update_slice(roomy, strip, (layout.top[0], layout.left[0]))[:, :width]
+
+
+def shrink(tiles: Array, side: int) -> Array:
+    """u8 [..., S, S] -> u8 [..., side, side]: each new pixel is the mean of the area that it covers, rounded."""
+    size = tiles.shape[-1]
+    # In units of 1 / side of a source pixel, so that all weights are whole: new pixel i covers i*size..(i+1)*size.
+    new, old = np.arange(side)[:, None] * size, np.arange(size)[None, :] * side
+    weight = np.maximum(np.minimum(new + size, old + side) - np.maximum(new, old), 0).astype(np.int32)  # [side, S]
+    total = jnp.einsum("is,...st,jt->...ij", weight, tiles.astype(jnp.int32), weight)
+    return ((total + size * size // 2) // (size * size)).astype(jnp.uint8)
 
 
 def bend(tiles: Array, key: Array, augmentation: Augmentation) -> Array:

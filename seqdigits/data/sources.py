@@ -1,12 +1,13 @@
 """Where batches come from: `create(config, split)` gives a source. A data set is a pure function of the index.
 
-A source has `spec`, `arrays`, `batches(start)`, `all(batch_size)` and `make(arrays, host, key, train)`; see VirtualSource.
+A source has `spec`, `arrays`, `batches(start)`, `all(batch_size)` and `make(arrays, host, key, train)`; see Source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
+import abc
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -14,60 +15,51 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from seqdigits.batch import Batch, Spec, pad_rows
-from seqdigits.data import compose, digits
+from seqdigits.batch import NO_DIGIT, Batch, Spec, pad_rows
+from seqdigits.data import compose, digits, svhn
 from seqdigits.streams import Stream, stream_key
 
 Host = dict[str, np.ndarray]
 """What the host gives a step: index i32 [B] and position i32 [B]."""
 
 
-class VirtualSource:
-    """Examples composed on the accelerator inside the step. Nothing on disk.
+PHOTOGRAPHIC = ("photograph", "crop", "cropped_digit")
+"""Compositions that are photographs of house numbers: whole, cropped by the true box, or single digits cut out."""
+
+TRAIN_LIMIT = 10_000
+"""The training figure, and statistics of images that are computed, are of training examples 0..9,999."""
+
+
+class Source(abc.ABC):
+    """Examples 0..N-1, each a pure function of its index.
 
     Attributes:
       spec: see Spec.
+      statistics_limit: over how many training examples statistics of the images are taken; None = all.
     """
 
-    def __init__(
-        self,
-        *,
-        composition: compose.Digit | compose.Canvas,
-        augmentation: compose.Augmentation,
-        digit_set: str,
-        split: str,
-        validation: int,
-        folder: str,
-        url: str,
-        num_examples: int | None,
-        examples: tuple[int, Stream],
-        order_seed: int,
-    ):
-        """`examples`: seed and stream of the examples themselves; `order_seed`: of their order in an epoch."""
-        self._composition = composition
-        self._augmentation = augmentation
-        self._load = lambda: digits.load(digit_set, split, validation=validation, folder=folder, url=url)
-        self._examples = examples
-        self._order_seed = order_seed
-        available = digits.num_digits(digit_set, split, validation)
-        if isinstance(composition, compose.Digit):
-            num_examples = available
-        self.spec = Spec(
-            image=(composition.height, composition.width, 1),
-            max_length=composition.max_length,
-            min_length=composition.min_length,
-            num_examples=num_examples,
-            arrays={
-                "images": jax.ShapeDtypeStruct((available, digits.SIZE, digits.SIZE), jnp.uint8),
-                "labels": jax.ShapeDtypeStruct((available,), jnp.int32),
-            },
-        )
+    statistics_limit: int | None
 
-    @cached_property
+    def __init__(self, spec: Spec, order_seed: int):
+        """`order_seed`: of the order of the examples in an epoch."""
+        self.spec = spec
+        self._order_seed = order_seed
+
+    @property
+    @abc.abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
         """What `make` needs: an ARGUMENT of the compiled step, placed on the devices once."""
-        images, labels = self._load()
-        return {"images": images, "labels": labels}
+
+    @abc.abstractmethod
+    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+        """The batch, pure and traceable.
+
+        Args:
+          arrays: `self.arrays`, on the device.
+          host: index i32 [B], -1 = padding; position i32 [B].
+          key: of augmentation, folded with each position: the same on any number of devices, new each epoch.
+          train: whether to augment.
+        """
 
     def batches(self, start: int, batch_size: int) -> Iterator[Host]:
         """Training batches from step `start` on, without end. Position = step * B + j; a finite set has a fresh order each
@@ -103,15 +95,57 @@ class VirtualSource:
             raise ValueError("an endless set has no last example: give a limit")
         return min(sizes)
 
-    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
-        """The batch, pure and traceable.
+    def _permutation(self, epoch: int) -> np.ndarray:
+        # On the host: a permutation of 165,000 inside the compiled step costs 94 ms a step.
+        generator = np.random.Generator(np.random.Philox(key=np.array([self._order_seed, epoch], np.uint64)))
+        return generator.permutation(self.count())
 
-        Args:
-          arrays: `self.arrays`, on the device.
-          host: index i32 [B], -1 = padding; position i32 [B].
-          key: of augmentation, folded with each position: the same on any number of devices, new each epoch.
-          train: whether to augment.
-        """
+
+class VirtualSource(Source):
+    """Examples composed of single digits on the accelerator, inside the step. Nothing on disk."""
+
+    statistics_limit = TRAIN_LIMIT
+
+    def __init__(
+        self,
+        *,
+        composition: compose.Composition,
+        augmentation: compose.Augmentation,
+        digit_set: str,
+        split: str,
+        validation: int,
+        folder: str,
+        url: str,
+        num_examples: int | None,
+        examples: tuple[int, Stream],
+        order_seed: int,
+    ):
+        """`examples`: seed and stream of the examples themselves; `order_seed`: of their order in an epoch."""
+        self._composition = composition
+        self._augmentation = augmentation
+        self._load = lambda: digits.load(digit_set, split, validation=validation, folder=folder, url=url)
+        self._examples = examples
+        available = digits.num_digits(digit_set, split, validation)
+        spec = Spec(
+            image=(composition.height, composition.width, 1),
+            max_length=composition.max_length,
+            min_length=composition.min_length,
+            num_examples=available if isinstance(composition, compose.Digit) else num_examples,
+            arrays={
+                "images": jax.ShapeDtypeStruct((available, digits.SIZE, digits.SIZE), jnp.uint8),
+                "labels": jax.ShapeDtypeStruct((available,), jnp.int32),
+            },
+        )
+        super().__init__(spec, order_seed)
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """images u8 [N, 28, 28] and labels i32 [N] of the single digits."""
+        images, labels = self._load()
+        return {"images": images, "labels": labels}
+
+    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+        """See Source.make."""
         index = jnp.maximum(host["index"], 0)  # a padded row is example 0, computed as usual
         seed, stream = self._examples
         keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
@@ -123,16 +157,72 @@ class VirtualSource:
         image, digits_, boxes = jax.vmap(one)(index, keys, augment_keys)
         return Batch(image=image, digits=digits_, boxes=boxes, index=host["index"])
 
-    def _permutation(self, epoch: int) -> np.ndarray:
-        # On the host: a permutation of 165,000 inside the compiled step costs 94 ms a step.
-        generator = np.random.Generator(np.random.Philox(key=np.array([self._order_seed, epoch], np.uint64)))
-        return generator.permutation(self.count())
 
+class ResidentSource(Source):
+    """Photographs, decoded once to one array that lies on the device whole."""
 
-Source = VirtualSource
+    statistics_limit = None
 
-TRAIN_LIMIT = 10_000
-"""The training figure, and statistics of training images, are of training examples 0..9,999."""
+    def __init__(
+        self,
+        *,
+        load: Callable[[], dict[str, np.ndarray]],
+        num_examples: int,
+        image: tuple[int, int, int],
+        lengths: tuple[int, int],
+        cutout: int,
+        order_seed: int,
+    ):
+        """What lies on the device, and what becomes of it.
+
+        Args:
+          load: gives images u8 [N, H, W, C], digits i32 [N, L] and boxes f32 [N, L, 4], as Batch has them.
+          num_examples: N.
+          image: H, W, C.
+          lengths: fewest digits in an image, and L.
+          cutout: side of the square that is cut out of each image, at a random place in training and from the middle
+            otherwise; 0 = the whole image.
+          order_seed: of the order of the examples in an epoch.
+        """
+        self._load = load
+        self._cutout = cutout
+        spec = Spec(
+            image=(cutout, cutout, image[2]) if cutout else image,
+            min_length=lengths[0],
+            max_length=lengths[1],
+            num_examples=num_examples,
+            arrays={
+                "images": jax.ShapeDtypeStruct((num_examples, *image), jnp.uint8),
+                "digits": jax.ShapeDtypeStruct((num_examples, lengths[1]), jnp.int32),
+                "boxes": jax.ShapeDtypeStruct((num_examples, lengths[1], 4), jnp.float32),
+            },
+        )
+        super().__init__(spec, order_seed)
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """images u8 [N, H, W, C], digits i32 [N, L], boxes f32 [N, L, 4] of all photographs of the split."""
+        return self._load()
+
+    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+        """See Source.make."""
+        index = jnp.maximum(host["index"], 0)
+        image, digits_, boxes = (arrays[name][index] for name in ("images", "digits", "boxes"))
+        if self._cutout:
+            height, width = image.shape[1] - self._cutout, image.shape[2] - self._cutout
+            if train:
+                keys = jax.vmap(jax.random.fold_in, (None, 0))(key, host["position"])
+                bits = jax.vmap(lambda k: jax.random.bits(k, (2,), jnp.uint32))(keys)
+                corner = (bits % jnp.array([height + 1, width + 1], jnp.uint32)).astype(jnp.int32)
+            else:
+                corner = jnp.broadcast_to(jnp.array([height // 2, width // 2], jnp.int32), (len(index), 2))
+            image = jax.vmap(self._cut)(image, corner)
+            moved = boxes.at[..., :2].add(-corner[:, None, ::-1].astype(jnp.float32))
+            boxes = jnp.where((digits_ != NO_DIGIT)[..., None], moved, 0.0)
+        return Batch(image=image, digits=digits_, boxes=boxes, index=host["index"])
+
+    def _cut(self, image: Array, corner: Array) -> Array:
+        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (self._cutout, self._cutout, image.shape[2]))
 
 
 def limit_of(source: Source, split: str) -> int | None:
@@ -140,8 +230,19 @@ def limit_of(source: Source, split: str) -> int | None:
     return min(TRAIN_LIMIT, source.spec.num_examples or TRAIN_LIMIT) if split == "train" else None
 
 
+def image_size(data: ConfigDict) -> tuple[int, int]:
+    """Height and width of the images, in pixels, from the config's section `data`."""
+    if data.composition == "digit":
+        return digits.SIZE, digits.SIZE
+    if data.composition in PHOTOGRAPHIC and data.cutout:
+        return data.cutout, data.cutout
+    return data.height, data.width
+
+
 def create(config: ConfigDict, split: str) -> Source:
     """The source of one split ("train", "validation", "test") as a whole config describes it."""
+    if config.data.composition in PHOTOGRAPHIC:
+        return _photographs(config, split)
     data = config.data
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}
     endless = data.composition != "digit" and num_examples[split] == 0
@@ -159,7 +260,24 @@ def create(config: ConfigDict, split: str) -> Source:
     )
 
 
-def _composition(data: ConfigDict) -> compose.Digit | compose.Canvas:
+def _composition(data: ConfigDict) -> compose.Composition:
     if data.composition == "digit":
         return compose.Digit()
-    return compose.Canvas(data.height, data.width, data.max_length, data.min_length)
+    if data.composition == "turned":
+        return compose.Turned(data.height, data.width, data.max_length, data.min_length, data.stacked)
+    kind = compose.Centred if data.composition == "centred" else compose.Canvas
+    return kind(data.height, data.width, data.max_length, data.min_length)
+
+
+def _photographs(config: ConfigDict, split: str) -> ResidentSource:
+    data = config.data
+    which = {"name": data.photographs, "parts": tuple(data.parts), "split": split, "max_length": data.max_length}
+    layout = {"kind": data.composition, "height": data.height, "width": data.width, "grey": data.grey}
+    return ResidentSource(
+        load=partial(svhn.load, **which, **layout, folder=data.folder),
+        num_examples=svhn.count(**which, single=data.composition == "cropped_digit"),
+        image=(data.height, data.width, 1 if data.grey else 3),
+        lengths=(data.min_length, data.max_length),
+        cutout=data.cutout,
+        order_seed=config.seed,
+    )

@@ -13,16 +13,17 @@ from seqdigits.models.reader import DenseReader
 from seqdigits.models.sequence import SequenceModel
 from seqdigits.streams import Stream, stream_key
 
-MODELS = ("heads", "gru", "reader")
+MODELS = ("heads", "gru", "row_gru", "reader")
 
 
-def build(config: ConfigDict, spec: Spec) -> nn.Module:
+def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
     """The model of a validated config for a source's shapes. It is called as
-    `(image u8 [B,H,W,C], *, train, mask bool [B]) -> Outputs`."""
+    `(image u8 [B,H,W,C], *, train, mask bool [B]) -> Outputs`. `axis`: see layers.Base."""
     model = config.model
     common = {
         "kernel_init": model.kernel_init,
         "bias_init": model.bias_init,
+        "axis": axis,
         "pixels": model.pixels,
         "encoder": parse(model.encoder, "model.encoder"),
     }
@@ -30,8 +31,10 @@ def build(config: ConfigDict, spec: Spec) -> nn.Module:
         return DenseReader(**common)
     return SequenceModel(
         **common,
-        gru_units=model.gru_units if model.name == "gru" else 0,
+        steps=model.name,
+        gru_units=model.gru_units,
         head=parse(model.head, "model.head", flat=True),
+        shared_head=model.shared_head,
         box_head=parse(model.box_head, "model.box_head", flat=True) if model.localize else None,
         positions=spec.max_length,
         num_classes=spec.num_classes,
@@ -49,8 +52,3 @@ def init_variables(model: nn.Module, spec: Spec, seed: int) -> Variables:
         )
     )
     return {name: variables.get(name, {}) for name in ("params", "batch_stats", "input_stats")}
-
-
-def count_params(params: Variables) -> int:
-    """How many numbers are trained."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))

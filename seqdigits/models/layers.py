@@ -6,7 +6,7 @@
 | `relu` | ReLU |
 | `norm` | batch norm over the rows that are not padding, with scale and shift; `norm shift` = without scale |
 | `dropout R` | drops each number with probability R in training (a published "keep p" is R = 1 - p) |
-| `pool P` | P x P max pool of stride P, SAME; `valid` = an odd last row or column is dropped |
+| `pool P` | P x P max pool of stride P, SAME; `/S` = stride S; `valid` = what is left of the last window is dropped |
 | `dense F` | fully connected to F features; a feature map is flattened before |
 
 A convolution or dense layer has no bias where a `norm` follows at once, for the norm's shift does the same.
@@ -18,6 +18,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -52,10 +53,12 @@ _FORMS = {
     "relu": re.compile(r"relu"),
     "norm": re.compile(r"norm(?P<shift> shift)?"),
     "dropout": re.compile(r"dropout (?P<rate>0?\.\d+)"),
-    "pool": re.compile(r"pool (?P<size>\d+)(?P<valid> valid)?"),
+    "pool": re.compile(r"pool (?P<size>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
     "dense": re.compile(r"dense (?P<features>\d+)"),
 }
-_EXAMPLES = "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, dropout 0.5, pool 2, dense 128"
+_EXAMPLES = (
+    "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, norm shift, dropout 0.5, pool 2, pool 3 /2, dense 128"
+)
 
 
 def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
@@ -85,21 +88,19 @@ def _parse_layer(word: str, key: str) -> Layer:
     if match is None:
         raise UserError(f"{key}: {word!r} is not a layer. Allowed are, for example: {_EXAMPLES}.")
     found = match.groupdict()
-    size, features, stride = (int(found.get(name) or default) for name, default in _NUMBERS)
+    size, features = (int(found.get(name) or 1) for name in ("size", "features"))
+    stride = int(found.get("stride") or (size if kind == "pool" else 1))
     if 0 in (size, features, stride) and kind in ("conv", "pool", "dense"):
         raise UserError(f"{key}: {word!r} has a zero; sizes, features and strides are at least 1.")
     return Layer(
         kind=kind,
         size=size,
         features=features,
-        stride=size if kind == "pool" else stride,
+        stride=stride,
         padding="VALID" if found.get("valid") else "SAME",
         rate=float(found.get("rate") or 0),
         scale=not found.get("shift"),
     )
-
-
-_NUMBERS = (("size", 1), ("features", 1), ("stride", 1))
 
 
 def output_size(layers: tuple[Layer, ...], height: int, width: int, key: str) -> tuple[int, int]:
@@ -126,16 +127,23 @@ def total_stride(layers: tuple[Layer, ...]) -> int:
     return math.prod(layer.stride for layer in layers if layer.kind in ("conv", "pool"))
 
 
-class Init(nn.Module):
-    """Base of every module with weights: how they begin.
+class Base(nn.Module):
+    """Base of every module with weights: how they begin, and what they are trained over.
 
     Attributes:
       kernel_init: a key of KERNEL_INITS.
       bias_init: the constant that biases begin with.
+      axis: name of the axis that the batch is split over under pmap; None where the compiler splits it.
     """
 
     kernel_init: str = "lecun_normal"
     bias_init: float = 0.0
+    axis: str | None = None
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """These attributes, for a module within."""
+        return {"kernel_init": self.kernel_init, "bias_init": self.bias_init, "axis": self.axis}
 
     def kernels(self) -> Callable:
         return KERNEL_INITS[self.kernel_init]
@@ -144,7 +152,7 @@ class Init(nn.Module):
         return nn.initializers.constant(self.bias_init)
 
 
-class Stack(Init):
+class Stack(Base):
     """The layers one after another: [B, ...] -> [B, ...].
 
     Attributes:
@@ -170,11 +178,11 @@ class Stack(Init):
             elif layer.kind == "relu":
                 x = nn.relu(x)
             elif layer.kind == "norm":
-                x = MaskedBatchNorm(layer.scale)(x, train=train, mask=mask)
+                x = MaskedBatchNorm(layer.scale, self.axis)(x, train=train, mask=mask)
             elif layer.kind == "dropout":
                 x = nn.Dropout(layer.rate)(x, deterministic=not train)
             elif layer.kind == "pool":
-                x = max_pool(x, layer.size, layer.padding)
+                x = max_pool(x, layer.size, layer.stride, layer.padding)
             else:
                 x = nn.Dense(layer.features, use_bias=not normed, **inits)(flatten(x))
         return x
@@ -185,11 +193,14 @@ def flatten(x: Array) -> Array:
     return x.reshape(x.shape[0], -1)
 
 
-def max_pool(x: Array, size: int, padding: str) -> Array:
-    """size x size max pool with the same stride: f32 [B, H, W, F] -> [B, h, w, F].
+def max_pool(x: Array, size: int, stride: int, padding: str) -> Array:
+    """size x size max pool: f32 [B, H, W, F] -> [B, h, w, F].
 
-    As reshape and max, which is faster on the CPU than a window reduction, and which every exporter knows.
+    Where windows do not overlap, as reshape and max, which is faster on the CPU than a window reduction, and which every
+    exporter knows.
     """
+    if stride != size:
+        return nn.max_pool(x, (size, size), (stride, stride), padding)
     batch, height, width, features = x.shape
     if padding == "SAME":
         down, right = -height % size, -width % size
@@ -209,11 +220,13 @@ class MaskedBatchNorm(nn.Module):
 
     Attributes:
       use_scale: whether the normalised numbers are multiplied by a trained scale before the trained shift is added.
+      axis: see Base.
       decay: of the running mean and variance.
       epsilon: added to the variance.
     """
 
     use_scale: bool = True
+    axis: str | None = None
     decay: float = 0.9
     epsilon: float = 1e-3
 
@@ -230,10 +243,14 @@ class MaskedBatchNorm(nn.Module):
         axes = tuple(range(x.ndim - 1))
         rows = mask.reshape((-1,) + (1,) * (x.ndim - 1))
         x = jnp.where(rows, x, 0)  # here already, or what stands in a padded row would reach the gradient
-        count = jnp.maximum(jnp.sum(mask), 1) * (x.size // x.shape[0] // features)
-        batch_mean = jnp.sum(x, axes) / count
-        batch_var = jnp.sum(jnp.where(rows, jnp.square(x - batch_mean), 0), axes) / count
+        each = x.size // x.shape[0] // features
+        count = jnp.maximum(self._over_devices(jnp.sum(mask)), 1) * each
+        batch_mean = self._over_devices(jnp.sum(x, axes)) / count
+        batch_var = self._over_devices(jnp.sum(jnp.where(rows, jnp.square(x - batch_mean), 0), axes)) / count
         if not self.is_initializing():
             mean.value = self.decay * mean.value + (1 - self.decay) * batch_mean
             var.value = self.decay * var.value + (1 - self.decay) * batch_var
         return (x - batch_mean) * (scale * jax.lax.rsqrt(batch_var + self.epsilon)) + shift
+
+    def _over_devices(self, total: Array) -> Array:
+        return jax.lax.psum(total, self.axis) if self.axis else total

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.batch import NO_DIGIT, Outputs
-from seqdigits.models.layers import Init, Layer, Stack, total_stride
+from seqdigits.models.layers import Base, Layer, Stack, total_stride
 from seqdigits.models.pixels import Pixels
 
 
-class DenseReader(Init):
+class DenseReader(Base):
     """A fully convolutional network: any image size, any number of digits.
 
     Attributes:
@@ -26,8 +26,7 @@ class DenseReader(Init):
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
         """image u8 [B, H, W, C], mask bool [B] -> Outputs with cell_logits and cell_boxes, and the mean box as box."""
         x = Pixels(self.pixels, name="pixels")(image)
-        inits = {"kernel_init": self.kernel_init, "bias_init": self.bias_init}
-        x = Stack(**inits, layers=self.encoder, name="encoder")(x, train=train, mask=mask)  # [B, h, w, F]
+        x = Stack(**self.common, layers=self.encoder, name="encoder")(x, train=train, mask=mask)  # [B, h, w, F]
         logits = nn.Dense(NO_DIGIT + 1, kernel_init=self.kernels(), bias_init=_mostly_none, name="digits")(x)
         place = nn.Dense(4, kernel_init=self.kernels(), name="place")(x)
         mean_box = self.variable("input_stats", "mean_box", jnp.zeros, (4,))

@@ -1,4 +1,4 @@
-"""Models that say a fixed number of positions: one vector for the whole image, then a head a position."""
+"""Models that say a fixed number of positions: features of the whole image, then a head a position."""
 
 from __future__ import annotations
 
@@ -7,27 +7,34 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.batch import Outputs
-from seqdigits.models.layers import Init, Layer, Stack, flatten
+from seqdigits.models.layers import Base, Layer, Stack, flatten
 from seqdigits.models.pixels import Pixels
 
 
-class SequenceModel(Init):
-    """Pixels, convolutions, then either one head a position on the same features, or a GRU that unrolls the positions.
+class SequenceModel(Base):
+    """Pixels, convolutions, then one vector a position by one of three ways, then a dense head each.
 
     Attributes:
       pixels: kind of the first layer.
-      encoder: layers from the image to the features; a feature map is flattened.
-      gru_units: 0 = none.
-      head: layers of each position's head before its last dense layer to K; weights per position.
-      box_head: layers of the localization head before its last dense layer to 4; None = no localization.
+      encoder: layers from the image to the features.
+      steps: how the features become a vector a position: `heads` = the same flat features for each; `gru` = a GRU reads the
+        flat features L times; `row_gru` = a GRU reads the rows of the feature map from top to bottom, and its last state is
+        cut into L parts.
+      gru_units: of both GRUs.
+      head: layers of each position's head before its last dense layer to K.
+      shared_head: whether the positions share one head.
+      box_head: layers of the localization head before its last dense layer to 4; None = no localization. It sees the flat
+        features.
       positions: L.
       num_classes: K.
     """
 
     pixels: str = "unit"
     encoder: tuple[Layer, ...] = ()
+    steps: str = "heads"
     gru_units: int = 0
     head: tuple[Layer, ...] = ()
+    shared_head: bool = False
     box_head: tuple[Layer, ...] | None = None
     positions: int = 1
     num_classes: int = 10
@@ -35,41 +42,51 @@ class SequenceModel(Init):
     @nn.compact
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
         """image u8 [B, H, W, C], mask bool [B] -> Outputs with digit_logits, and box if there is a box head."""
-        inits = {"kernel_init": self.kernel_init, "bias_init": self.bias_init}
         x = Pixels(self.pixels, name="pixels")(image)
-        x = flatten(Stack(**inits, layers=self.encoder, name="encoder")(x, train=train, mask=mask))  # [B, F]
-        if self.gru_units:
-            steps = Gru(units=self.gru_units, steps=self.positions, name="gru")(x)  # [B, L, units]
-        else:
-            steps = jnp.broadcast_to(x[:, None], (x.shape[0], self.positions, x.shape[1]))
+        x = Stack(**self.common, layers=self.encoder, name="encoder")(x, train=train, mask=mask)
+        vectors = self._vectors(x)  # [B, L, F]
         head = (*self.head, Layer("dense", features=self.num_classes))
-        positions = [
-            Stack(**inits, layers=head, name=f"head_{i}")(steps[:, i], train=train, mask=mask)
-            for i in range(self.positions)
-        ]
-        logits = jnp.stack(positions, axis=1)  # [B, L, K]
+        if self.shared_head:
+            shared = Stack(**self.common, layers=head, name="head")
+            rows = vectors.reshape(-1, vectors.shape[-1])  # [B*L, F]
+            logits = shared(rows, train=train, mask=jnp.repeat(mask, self.positions))
+            logits = logits.reshape(-1, self.positions, self.num_classes)
+        else:
+            heads = [Stack(**self.common, layers=head, name=f"head_{i}") for i in range(self.positions)]
+            logits = jnp.stack([h(vectors[:, i], train=train, mask=mask) for i, h in enumerate(heads)], axis=1)
         box = None
         if self.box_head is not None:
             to_box = (*self.box_head, Layer("dense", features=4))
-            box = Stack(**inits, layers=to_box, name="box_head")(x, train=train, mask=mask)
+            box = Stack(**self.common, layers=to_box, name="box_head")(flatten(x), train=train, mask=mask)
         return Outputs(digit_logits=logits, box=box)
+
+    def _vectors(self, x: Array) -> Array:
+        if self.steps == "row_gru":
+            rows = x.reshape(x.shape[0], x.shape[1], -1)  # [B, h, w*F]
+            last = Gru(units=self.gru_units, name="gru")(rows)[:, -1]
+            return last.reshape(x.shape[0], self.positions, -1)
+        x = flatten(x)  # [B, F]
+        if self.steps == "gru":
+            return Gru(units=self.gru_units, repeats=self.positions, name="gru")(x)  # [B, L, units]
+        return jnp.broadcast_to(x[:, None], (x.shape[0], self.positions, x.shape[1]))
 
 
 class Gru(nn.Module):
-    """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078, equations 5 to 8) that reads the same features at every
-    step: f32 [B, F] -> f32 [B, steps, units], from a state of zeros.
+    """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078, equations 5 to 8) that starts from a state of zeros, and
+    gives its state after every step.
 
     The reset gate acts before the recurrent product, as in the original and in TensorFlow 1, which makes 3u(F+u+1)
-    parameters, and weights and biases begin as TensorFlow 1 has them. What the features give is the same at every step,
-    so it is computed once.
+    parameters, and weights and biases begin as TensorFlow 1 has them. What the inputs give to the gates hangs on no state,
+    so it is computed for all steps at once, and only once where the same input is read at every step.
 
     Attributes:
       units: u.
-      steps: how often the features are read.
+      repeats: how often one input f32 [B, F] is read -> f32 [B, repeats, u]. 0: the input has steps of its own,
+        f32 [B, T, F] -> f32 [B, T, u].
     """
 
     units: int
-    steps: int
+    repeats: int = 0
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -80,9 +97,9 @@ class Gru(nn.Module):
             _GruStep,
             variable_broadcast="params",
             split_rngs={"params": False},
-            in_axes=nn.broadcast,
+            in_axes=nn.broadcast if self.repeats else 1,
             out_axes=1,
-            length=self.steps,
+            length=self.repeats or x.shape[1],
         )
         start = jnp.zeros((x.shape[0], self.units), x.dtype)
         _, states = cell(units=self.units, name="recurrent")(start, given)

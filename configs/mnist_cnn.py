@@ -1,0 +1,27 @@
+"""One digit by three convolutions and three dense layers with no activation between, 16,642 parameters.
+
+    python -m seqdigits.main --config configs/mnist_cnn.py --workdir runs/mnist_cnn
+
+Published: test accuracy 0.97, cross entropy 0.06, after 10,000 steps of 50, Adam 1e-3.
+"""
+
+from ml_collections import ConfigDict
+
+from seqdigits.config import base_config
+
+
+def get_config() -> ConfigDict:
+    config = base_config()
+    config.data.composition = "digit"
+    config.data.min_length = 1
+    config.data.max_length = 1
+    config.model.name = "heads"
+    config.model.encoder = "conv 5x5x32, relu, pool 2, conv 3x3x16, relu, pool 2, conv 2x2x8, relu, pool 2"
+    config.model.head = "dense 64, dense 32"
+    config.loss.digits = 1.0
+    config.optim.learning_rate = 1e-3
+    config.train.steps = 10_000
+    config.train.log_every = 500
+    config.evaluate.every = 2_000
+    config.evaluate.examples = 0
+    return config
