@@ -11,6 +11,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from seqdigits import experiments
 from seqdigits.errors import Help, UserError
 
 
@@ -68,8 +69,7 @@ def _reason(e: BaseException) -> str:
 
 def known_configs() -> str:
     """The experiments that there are, for messages."""
-    names = sorted(path.stem for path in (Path(__file__).parent.parent / "configs").glob("*.py"))
-    return ", ".join(f"configs/{name}.py" for name in names)
+    return ", ".join(f"configs/{name}.py" for name in experiments.names())
 
 
 def prepare_jax() -> None:

@@ -230,13 +230,6 @@ def _validate_data(config: ConfigDict) -> None:
             )
     elif data.min_length > data.max_length:
         raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
-    if photographic:
-        _validate_photographs(config)
-    elif kind != "digit":
-        _validate_room(config)
-        for key in ("validation_examples", "test_examples"):
-            if data[key] == 0:
-                raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
     unread = {
         "data.stacked": kind != "turned",
         "data.grey": not photographic,
@@ -245,6 +238,13 @@ def _validate_data(config: ConfigDict) -> None:
         **{f"data.{name}": photographic for name in ("rotation", "zoom", "shear", "shift")},
     }
     _refuse_unread(config, unread, f"data.composition = {kind}")
+    if photographic:
+        _validate_photographs(config)
+    elif kind != "digit":
+        _validate_room(config)
+        for key in ("validation_examples", "test_examples"):
+            if data[key] == 0:
+                raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
 
 
 def _validate_photographs(config: ConfigDict) -> None:
@@ -270,11 +270,9 @@ def _validate_photographs(config: ConfigDict) -> None:
 def _validate_room(config: ConfigDict) -> None:
     """Refuses an image that the digits do not fit into."""
     data = config.data
-    side, gap = {"centred": (compose.Centred.side, 0), "turned": (compose.FRAME, 1)}.get(
-        data.composition, (digits.SIZE, 0)
-    )
+    side = {"centred": compose.Centred.side, "turned": compose.FRAME + 1}.get(data.composition, digits.SIZE)
     run, rise = ("height", "width") if data.stacked else ("width", "height")
-    fit = (data[run] + gap) // (side + gap)
+    fit = data[run] // side
     if data.max_length > fit:
         raise UserError(
             f"data.max_length = {data.max_length} digits of {side} pixels do not fit into data.{run} = {data[run]}. "

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-
 PARALLEL = ("jit", "pmap")
 _AXIS = "data"
 

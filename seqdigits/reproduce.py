@@ -1,9 +1,9 @@
 """Runs experiments one after another and writes down each figure beside the published one:
 `python -m seqdigits.reproduce [FAMILIES | NAMES ...]`.
 
-Each run lies in `WORKDIRS/NAME` and goes on where it stopped; `OUT/NAME.json` is written at its end, and says that it is
-done. Exit status: 0 done, or the budget is used up; 1 an experiment failed; 2 a mistake on the command line; 130 or 143
-stopped by a signal.
+Each run lies in `WORKDIRS/NAME` and goes on where it stopped; `OUT/NAME.json` is written at its end, and says that it
+is done. Exit status: 0 done, or the budget is used up; 1 an experiment failed; 2 a mistake on the command line; 130 or
+143 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import sys
 import threading
@@ -21,14 +20,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from seqdigits import interrupt
+from seqdigits import experiments, interrupt
 from seqdigits.errors import Help, UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.published import FAMILIES, PUBLISHED, Published, beaten, ours
 
 USAGE = """python -m seqdigits.reproduce [FAMILIES | NAMES ...] [--budget-minutes M] [--out DIR] [--workdirs DIR]
        [--fraction F] [--set KEY=VALUE ...]"""
-CONFIGS = Path(__file__).parent.parent / "configs"
 CURVE_POINTS = 100
 
 
@@ -98,13 +96,13 @@ def chosen(arguments: Sequence[str]) -> list[str]:
     """The experiments that are meant, each once.
 
     Args:
-      arguments: letters of families, and names of files in configs/, with or without the folder and .py; none = all that
-        are published.
+      arguments: letters of families, and names of files in configs/, with or without the folder and .py; none = all
+        that are published.
 
     Raises:
       UserError: an argument is unknown, or its file is missing.
     """
-    there = {path.stem for path in CONFIGS.glob("*.py")}
+    there = experiments.names()
     names: list[str] = []
     for argument in arguments or FAMILIES:
         name = argument.removeprefix("configs/").removesuffix(".py")
@@ -117,31 +115,14 @@ def chosen(arguments: Sequence[str]) -> list[str]:
     missing = [name for name in names if name not in there]
     if missing:
         raise UserError(
-            f"there is no file in {CONFIGS} for {', '.join(missing)}. Name the experiments to run. {_known()}"
+            f"there is no file in {experiments.CONFIGS} for {', '.join(missing)}. Name the experiments to run. {_known()}"
         )
     return list(dict.fromkeys(names))
 
 
 def _known() -> str:
     families = ", ".join(f"{letter} ({what})" for letter, what in FAMILIES.items())
-    names = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.py")))
-    return f"Families are {families}. Names are {names}."
-
-
-def load(name: str) -> Any:
-    """The ConfigDict of a file in configs/.
-
-    Raises:
-      UserError: the file gives none.
-    """
-    spec = importlib.util.spec_from_file_location(name, CONFIGS / f"{name}.py")
-    assert spec is not None, "it is a .py file"
-    assert spec.loader is not None, "it is a .py file"
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"the config {CONFIGS / name}.py has no get_config().")
-    return module.get_config()
+    return f"Families are {families}. Names are {', '.join(experiments.names())}."
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -283,7 +264,7 @@ def reproduce(
 
 def _prepare(run: Run, fraction: float) -> None:
     """Loads the config and an earlier result, where that is enough."""
-    config = load(run.base)
+    config = experiments.load(run.base)
     config.update_from_flattened_dict(run.settings)
     run.config, run.steps = config, steps_of(config, fraction)
     run.result = _earlier(run)
@@ -431,8 +412,8 @@ def _beside(run: Run, reports: dict[str, dict[str, Any]], comparable: bool) -> d
 
 
 def curve(path: Path, most: int = CURVE_POINTS) -> list[dict[str, Any]]:
-    """The course of a run from its `metrics.jsonl`: loss and seconds of training, the figures of validation; null where a
-    step has none. At most so many points: those of validation first, the others evenly."""
+    """The course of a run from its `metrics.jsonl`: loss and seconds of training, the figures of validation; null where
+    a step has none. At most so many points: those of validation first, the others evenly."""
     points: dict[int, dict[str, Any]] = {}
     lines = path.read_text().splitlines() if path.exists() else []  # not there before the first is logged
     for line in lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
+from seqdigits import experiments
 from seqdigits.config import base_config
 
 jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/test-compiled").expanduser()))
@@ -60,16 +60,7 @@ def small_config() -> Callable[[dict[str, Any] | None], ConfigDict]:
 @pytest.fixture(scope="session")
 def experiment() -> Callable[[str], ConfigDict]:
     """`experiment("quickstart")`: the config of a file in configs/."""
-
-    def load(name: str) -> ConfigDict:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.get_config()
-
-    return load
+    return experiments.load
 
 
 @pytest.fixture(scope="session")

@@ -139,12 +139,12 @@ def textured_digits() -> dict[str, np.ndarray]:
 
 @functools.partial(jax.jit, static_argnums=0)
 def examples(composition: Digit | Canvas, arrays: dict, keys: jax.Array) -> tuple[jax.Array, ...]:
-    """Example i of key i: images, digits, boxes, and top and left as `example` says."""
+    """Example i of key i: images, digits, boxes, and top and left of the first as `layout` says."""
 
     def one(index, key):
         image, digits_, boxes = compose.compose(composition, arrays, index, key, None, Augmentation())
-        _, _, top, left = composition.example(arrays, index, key)
-        return image, digits_, boxes, top, left
+        placed = composition.layout(10, index, key)
+        return image, digits_, boxes, placed.top[0], placed.left[0]
 
     return jax.vmap(one)(jnp.arange(len(keys)), keys)
 

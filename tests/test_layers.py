@@ -11,16 +11,21 @@ from seqdigits.models.layers import Layer, MaskedBatchNorm, Stack, max_pool, out
 
 
 def test_every_form_is_understood():
-    text = "conv 5x5x32, conv 3x3x8 /2, conv 2x2x4 valid, relu, norm, dropout 0.25, pool 2, pool 3 valid, dense 10"
+    text = (
+        "conv 5x5x32, conv 3x3x8 /2, conv 2x2x4 valid, relu, norm, norm shift, dropout 0.25, pool 2, pool 3 valid, "
+        "pool 5 /4, dense 10"
+    )
     assert parse(text, "model.encoder") == (
         Layer("conv", size=5, features=32),
         Layer("conv", size=3, features=8, stride=2),
         Layer("conv", size=2, features=4, padding="VALID"),
         Layer("relu", size=1, features=1),
         Layer("norm", size=1, features=1),
+        Layer("norm", size=1, features=1, scale=False),
         Layer("dropout", size=1, features=1, rate=0.25),
         Layer("pool", size=2, features=1, stride=2),
         Layer("pool", size=3, features=1, stride=3, padding="VALID"),
+        Layer("pool", size=5, features=1, stride=4),
         Layer("dense", size=1, features=10),
     )
     assert parse("", "model.head") == ()
@@ -49,12 +54,38 @@ def test_output_size():
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (5, 7), (7, 4)])
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 3), (3, 2), (2, 1)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-def test_max_pool_is_flax_max_pool(shape, size, padding):
+def test_max_pool_is_flax_max_pool(shape, size, stride, padding):
     x = jax.random.normal(jax.random.key(0), (2, *shape, 3)) - 5  # below zero, so that padding with 0 would show
-    expected = nn.max_pool(x, (size, size), (size, size), padding)
-    np.testing.assert_array_equal(max_pool(x, size, padding), expected)
+    expected = nn.max_pool(x, (size, size), (stride, stride), padding)
+    found = max_pool(x, size, stride, padding)
+    np.testing.assert_array_equal(found, expected)
+    word = f"pool {size} /{stride}{' valid' if padding == 'VALID' else ''}"
+    assert found.shape[1:3] == output_size(parse(word, "e"), *shape, "e")
+
+
+def test_overlapping_pools_by_hand():
+    """SAME as TensorFlow and XLA have it: 14 -> 4 by 5 / 4, one pixel before and two behind."""
+    x = jnp.arange(14.0).reshape(1, 14, 1, 1)
+    assert max_pool(x, 5, 4, "SAME")[0, :, 0, 0].tolist() == [3, 7, 11, 13]
+
+
+def test_a_norm_without_scale_has_a_shift_alone():
+    x = jax.random.normal(jax.random.key(0), (6, 3))
+    mask = jnp.ones(6, bool)
+    norm = MaskedBatchNorm(use_scale=False)
+    variables = norm.init(jax.random.key(0), x, train=False, mask=mask)
+    assert set(variables["params"]) == {"bias"}
+    found, _ = norm.apply(variables, x, train=True, mask=mask, mutable=["batch_stats"])
+    expected, _ = MaskedBatchNorm().apply(
+        {**variables, "params": {"bias": jnp.zeros(3), "scale": jnp.ones(3)}},
+        x,
+        train=True,
+        mask=mask,
+        mutable=["batch_stats"],
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_layer_right_before_a_norm_has_no_bias():

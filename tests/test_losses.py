@@ -8,8 +8,10 @@ from ml_collections import ConfigDict
 
 from seqdigits import losses
 from seqdigits.batch import NO_DIGIT, Batch, Outputs
+from seqdigits.config import base_config
 
 N = NO_DIGIT
+SECTION = base_config().loss
 
 
 def batch(digits, boxes, height=16, width=32):
@@ -18,10 +20,12 @@ def batch(digits, boxes, height=16, width=32):
     return Batch(image=image, digits=digits, boxes=boxes, index=jnp.arange(len(digits)))
 
 
-def test_digit_cross_entropy_is_the_mean_over_positions():
+def test_the_loss_of_digits_is_the_mean_or_the_sum_over_positions():
     logits = jnp.log(jnp.array([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]]))
     expected = -(np.log(0.25) + np.log(0.8)) / 2
-    np.testing.assert_allclose(losses.digit_cross_entropy(logits, jnp.array([[1, 1]])), [expected], rtol=1e-6)
+    np.testing.assert_allclose(losses.digit_loss(logits, jnp.array([[1, 1]]), SECTION), [expected], rtol=1e-6)
+    of_sum = ConfigDict({**SECTION, "positions": "sum"})
+    np.testing.assert_allclose(losses.digit_loss(logits, jnp.array([[1, 1]]), of_sum), [2 * expected], rtol=1e-6)
 
 
 def test_box_squared_error_is_the_mean_of_the_four_numbers():
@@ -69,7 +73,8 @@ def test_total_weighs_and_averages_over_what_counts():
     terms = {"digits": jnp.array([1.0, 3.0, 100.0]), "box": jnp.array([10.0, 20.0, 100.0])}
     config = ConfigDict({"digits": 2.0, "box": 0.1})
     mask = jnp.array([True, True, False])
-    assert losses.total(terms, mask, config) == pytest.approx((2 + 1 + 6 + 2) / 2)
+    assert losses.total(terms, mask, 2, config) == pytest.approx((2 + 1 + 6 + 2) / 2)
+    assert losses.total(terms, mask, 5, config) == pytest.approx((2 + 1 + 6 + 2) / 5)  # a part of a batch of five
 
 
 @pytest.mark.parametrize("garbage", [1e30, jnp.nan, jnp.inf])
@@ -80,7 +85,7 @@ def test_a_padded_row_changes_nothing_not_even_the_gradient(garbage):
     mask = jnp.array([True, True, False])
 
     def loss(logits, digits, mask):
-        return losses.total({"digits": losses.digit_cross_entropy(logits, digits)}, mask, config)
+        return losses.total({"digits": losses.digit_loss(logits, digits, SECTION)}, mask, jnp.sum(mask), config)
 
     value, grads = jax.value_and_grad(loss)(logits.at[2].set(garbage), digits, mask)
     expected, expected_grads = jax.value_and_grad(loss)(logits[:2], digits[:2], mask[:2])
@@ -89,7 +94,8 @@ def test_a_padded_row_changes_nothing_not_even_the_gradient(garbage):
 
 
 def test_only_terms_with_a_weight_are_there():
-    config = ConfigDict({"digits": 1.0, "box": 0.0, "cells": 0.0, "cell_boxes": 0.0, "background": 0.2})
+    config = base_config().loss
+    config.digits = 1.0
     truth = batch([[1]], [[[4, 4, 8, 8]]])
     outputs = Outputs(digit_logits=jnp.zeros((1, 1, 10)))
     assert set(losses.per_example(outputs, truth, jnp.zeros((1, 4)), config)) == {"digits"}
@@ -107,7 +113,7 @@ def test_a_padded_row_changes_nothing_in_the_cells_either(garbage):
     def loss(logits, boxes, truth):
         outputs = Outputs(cell_logits=logits, cell_boxes=boxes)
         entropy, error = losses.cell_losses(outputs, truth, background=0.5)
-        return losses.total({"cells": entropy, "cell_boxes": error}, truth.mask, config)
+        return losses.total({"cells": entropy, "cell_boxes": error}, truth.mask, jnp.sum(truth.mask), config)
 
     padded = truth.replace(index=jnp.array([0, 1, -1]))
     measure = jax.jit(jax.value_and_grad(loss, (0, 1)))
@@ -117,3 +123,29 @@ def test_a_padded_row_changes_nothing_in_the_cells_either(garbage):
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     for found, of_alone in zip(grads, expected_grads, strict=True):
         np.testing.assert_allclose(found[:2], of_alone, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", losses.DIGIT_LOSSES)
+def test_a_position_without_a_digit_weighs_what_the_config_says(name):
+    logits = jax.random.normal(jax.random.key(0), (1, 3, 11))
+    digits = jnp.array([[4, N, N]])
+    config = ConfigDict({"digit_loss": name, "positions": "sum", "no_digit": 0.25})
+    each = losses.DIGIT_LOSSES[name](logits, digits)[0]
+    expected = each[0] + 0.25 * (each[1] + each[2])
+    np.testing.assert_allclose(losses.digit_loss(logits, digits, config)[0], expected, rtol=1e-6)
+
+
+def test_binary_cross_entropy_by_hand():
+    logits = jnp.array([[[2.0, -1.0, 0.0]]])
+    expected = np.mean([np.log1p(np.exp(-2.0)), np.log1p(np.exp(-1.0)), np.log(2)])
+    np.testing.assert_allclose(losses.binary_cross_entropy(logits, jnp.array([[0]]))[0, 0], expected, rtol=1e-6)
+
+
+def test_l2_counts_only_what_the_pattern_names():
+    tree = {
+        "encoder": {"Conv_0": {"kernel": jnp.array([3.0]), "bias": jnp.array([7.0])}},
+        "head": {"kernel": jnp.array([4.0])},
+    }
+    assert losses.l2(tree, "encoder/.*/kernel") == 4.5
+    assert losses.l2(tree, ".*kernel") == 12.5
+    assert losses.l2(tree, "kernel") == 0  # the whole name must fit

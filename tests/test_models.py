@@ -14,26 +14,17 @@ from seqdigits.models.build import build, init_variables
 from seqdigits.models.pixels import Pixels
 from seqdigits.models.reader import DenseReader
 from seqdigits.models.sequence import Gru
+from seqdigits.published import PUBLISHED
 from seqdigits.reading import limits, read
 from seqdigits.steps import Steps
 
 
-@pytest.mark.parametrize(
-    ("name", "changes", "published"),
-    [
-        ("mnist_linear", {}, 7_850),
-        ("mnist_cnn_dropout", {}, 34_826),
-        ("strip5_gru", {}, 2_027_210),
-        ("canvas_weighted", {}, 4_155_192),
-        ("canvas_weighted", {"data.min_length": 1}, 4_158_077),  # an eleventh class, "no digit"
-    ],
-)
-def test_parameter_counts_are_the_published_ones(experiment, name, changes, published):
+@pytest.mark.parametrize("name", [name for name, row in PUBLISHED.items() if row.params])
+def test_parameter_counts_are_the_published_ones(experiment, name):
     config = experiment(name)
-    config.update_from_flattened_dict(changes)
     spec = sources.create(config, "train").spec
     variables = jax.eval_shape(lambda: init_variables(build(config, spec), spec, 0))
-    assert params.count(variables["params"]) == published
+    assert params.count(variables["params"]) == PUBLISHED[name].params
 
 
 ENCODER = "conv 5x5x8 /2, relu, conv 3x3x16 /2, relu, conv 3x3x16 /2, relu"
@@ -93,7 +84,7 @@ def test_the_gradient_reaches_every_parameter(name, changes):
             {**variables, "params": params}, batch.image, train=True, mask=batch.mask, mutable=["batch_stats"]
         )
         box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
-        return losses.total(losses.per_example(outputs, batch, box, config.loss), batch.mask, config.loss)
+        return losses.total(losses.per_example(outputs, batch, box, config.loss), batch.mask, 4, config.loss)
 
     for path, grad in jax.tree_util.tree_leaves_with_path(jax.grad(loss)(variables["params"])):
         assert jnp.any(grad != 0), jax.tree_util.keystr(path)
@@ -118,7 +109,7 @@ def test_four_examples_are_learned_by_heart(name, changes):
 def test_the_gru_is_that_of_cho_et_al():
     units, steps, features = 3, 4, 5
     x = jax.random.normal(jax.random.key(1), (2, features))
-    gru = Gru(units=units, steps=steps)
+    gru = Gru(units=units, repeats=steps)
     variables = gru.init(jax.random.key(0), x)
     p = jax.tree.map(np.asarray, variables["params"])
     assert sum(leaf.size for leaf in jax.tree.leaves(p)) == 3 * units * (features + units + 1)
@@ -138,6 +129,8 @@ def test_the_gru_is_that_of_cho_et_al():
         h = update * h + (1 - update) * candidate
         states.append(h)
     np.testing.assert_allclose(gru.apply(variables, x), np.stack(states, 1), atol=1e-5)
+    every_step = jnp.repeat(x[:, None], steps, axis=1)  # the same, as steps of its own
+    np.testing.assert_allclose(Gru(units=units).apply(variables, every_step), np.stack(states, 1), atol=1e-5)
 
 
 def test_pixels_by_hand():

@@ -6,6 +6,7 @@ import pytest
 
 from seqdigits import optim
 from seqdigits.config import base_config
+from seqdigits.errors import UserError
 
 
 def section(**changes):
@@ -18,7 +19,7 @@ PARAMS = {"conv": {"kernel": jnp.array([[2.0, -4.0]]), "bias": jnp.array([3.0])}
 
 
 def test_with_zero_gradients_weight_decay_shrinks_kernels_alone():
-    optimizer = optim.optimizer(section(learning_rate=0.1, weight_decay=0.5))
+    optimizer = optim.optimizer(section(name="adamw", learning_rate=0.1, weight_decay=0.5))
     zeros = {"conv": {"kernel": jnp.zeros((1, 2)), "bias": jnp.zeros(1)}, "norm": {"scale": jnp.zeros(1)}}
     updates, _ = optimizer.update(zeros, optimizer.init(PARAMS), PARAMS)
     np.testing.assert_allclose(updates["conv"]["kernel"], [[-0.1, 0.2]], rtol=1e-6)  # lr * decay * weight
@@ -62,3 +63,58 @@ def test_the_moving_average_forgets_the_first_weights_soon():
     np.testing.assert_allclose(first["w"], 0.9, rtol=1e-6)  # decay (1 + 0) / (10 + 0)
     late = optim.move_average(average, current, 0.99, jnp.array(100_000))
     np.testing.assert_allclose(late["w"], 0.01, rtol=1e-4)
+
+
+GRADS = {"conv": {"kernel": jnp.array([[3.0, -0.5]]), "bias": jnp.array([4.0])}, "norm": {"scale": jnp.array([0.0])}}
+
+
+def two_steps(**changes):
+    """The first kernel weight's two updates under the same gradient of 3."""
+    optimizer = optim.optimizer(section(learning_rate=0.1, **changes))
+    state, found = optimizer.init(PARAMS), []
+    for _ in range(2):
+        updates, state = optimizer.update(GRADS, state, PARAMS)
+        found.append(float(updates["conv"]["kernel"][0, 0]))
+    return found
+
+
+def test_adagrad_divides_by_the_root_of_all_squares_so_far_and_begins_at_a_tenth():
+    assert two_steps(name="adagrad") == pytest.approx([-0.3 / np.sqrt(9.1), -0.3 / np.sqrt(18.1)], rel=1e-5)
+
+
+def test_rmsprop_divides_by_the_root_of_a_moving_mean_of_squares():
+    assert two_steps(name="rmsprop") == pytest.approx([-0.3 / np.sqrt(0.9), -0.3 / np.sqrt(0.81 + 0.9)], rel=1e-5)
+
+
+def test_sgd_with_and_without_momentum():
+    assert two_steps(name="sgd") == pytest.approx([-0.3, -0.3])
+    assert two_steps(name="sgd", momentum=0.5) == pytest.approx([-0.3, -0.45])
+
+
+def test_adamw_is_adam_and_decay():
+    plain, decayed = two_steps(name="adam"), two_steps(name="adamw", weight_decay=0.5)
+    assert decayed == pytest.approx([update - 0.1 * 0.5 * 2.0 for update in plain])
+
+
+@pytest.mark.parametrize("name", ["exponential", "staircase", "inverse_time", "plan"])
+def test_a_warm_up_comes_before_every_schedule(name):
+    changes = {"plan": "5: 0.5, 20: 0.25"} if name == "plan" else {"decay_steps": 10, "decay_rate": 0.5}
+    rate = optim.schedule(section(schedule=name, learning_rate=1.0, warmup_steps=4, **changes))
+    assert [float(rate(t)) for t in (0, 1, 4)] == pytest.approx([0, 0.25, 1.0])
+    expected = {"exponential": 0.5, "staircase": 0.5, "inverse_time": 1 / 1.5, "plan": 0.5}
+    assert rate(14) == pytest.approx(expected[name])
+
+
+@pytest.mark.parametrize("plan", ["", "5", "5: x", "5: 0.1, 5: 0.2", "9: 0.1, 5: 0.2", "0: 0.1", "5: -1", "5: inf"])
+def test_what_is_no_plan_is_refused(plan):
+    with pytest.raises(UserError, match="is not a plan"):
+        optim.parse_plan(plan)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])
+def test_the_average_of_what_never_changes_is_the_same_to_the_bit(decay):
+    weights = {"w": jnp.array([0.1, 1 / 3, 1e-7])}
+    average = weights
+    for step in range(20):
+        average = optim.move_average(average, weights, decay, jnp.array(step))
+    np.testing.assert_array_equal(average["w"], weights["w"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from seqdigits import reproduce, train
+from seqdigits import experiments, reproduce, train
 from seqdigits.errors import Help, UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.published import FAMILIES, METRICS, PUBLISHED, Figure, Published, beaten, ours
@@ -39,7 +39,7 @@ def folders(tmp_path, monkeypatch):
     configs.mkdir()
     for name in ("a", "b"):
         (configs / f"{name}.py").write_text(CONFIG.format(values=SMALL))
-    monkeypatch.setattr(reproduce, "CONFIGS", configs)
+    monkeypatch.setattr(experiments, "CONFIGS", configs)
     monkeypatch.setattr(reproduce, "PUBLISHED", FOUND)
     return {"out": tmp_path / "results", "workdirs": tmp_path / "runs"}
 
@@ -129,8 +129,8 @@ def check_result(result, workdir):
 
 
 def test_what_fails_is_said_and_the_next_one_runs(folders, monkeypatch, capsys):
-    (reproduce.CONFIGS / "broken.py").write_text("def get_config():\n    raise KeyError('at the wrong moment')\n")
-    (reproduce.CONFIGS / "wrong.py").write_text(CONFIG.format(values=SMALL | {"model.name": "readr"}))
+    (experiments.CONFIGS / "broken.py").write_text("def get_config():\n    raise KeyError('at the wrong moment')\n")
+    (experiments.CONFIGS / "wrong.py").write_text(CONFIG.format(values=SMALL | {"model.name": "readr"}))
     status = main(monkeypatch, folders, "broken", "wrong", "b", "--fraction", "0.25")
     said = capsys.readouterr().out
     assert status == 1
@@ -236,7 +236,7 @@ def test_help(folders, monkeypatch):
 
 
 def test_chosen(folders, monkeypatch):
-    (reproduce.CONFIGS / "ours.py").touch()
+    (experiments.CONFIGS / "ours.py").touch()
     assert reproduce.chosen([]) == ["a", "b"]
     assert reproduce.chosen(["B", "a.py", "configs/ours.py", "b"]) == ["b", "a", "ours"]
     monkeypatch.setitem(FOUND, "planned", Published("D", None))

@@ -1,4 +1,4 @@
-"""House numbers: which photographs are in which split, what is cut out of them, and what happens to damaged archives."""
+"""House numbers: which photographs are in which split, what is cut out of them, what happens to damaged archives."""
 
 from __future__ import annotations
 
@@ -423,8 +423,16 @@ def test_read_annotations(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "box", [(0, 1, 1, 4, 8), (11, 1, 1, 4, 8), (1.5, 1, 1, 4, 8), (np.nan, 1, 1, 4, 8), (1, np.nan, 1, 4, 8), (1, 1, 1, 1e9, 8)]
-)  # fmt: skip
+    "box",
+    [
+        (0, 1, 1, 4, 8),
+        (11, 1, 1, 4, 8),
+        (1.5, 1, 1, 4, 8),
+        (np.nan, 1, 1, 4, 8),
+        (1, np.nan, 1, 4, 8),
+        (1, 1, 1, 1e9, 8),
+    ],
+)
 def test_impossible_values(tmp_path, box):
     write_mat(tmp_path / "a.mat", {"1.png": [(1, 1, 1, 4, 8)], "7.png": [(1, 1, 1, 4, 8), box]})
     with pytest.raises(UserError, match=r"a\.mat is damaged: entry 2 \(7\.png\): (labels|boxes)"):

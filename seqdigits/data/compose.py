@@ -157,11 +157,12 @@ class Centred:
 
 @dataclass(frozen=True)
 class Turned:
-    """min_length..max_length digits in a row, each turned by -45..45 degrees and shifted on its own, never touching: at
-    least one pixel lies between the extents of neighbouring turned tiles. Each length is as frequent as the others.
+    """min_length..max_length digits in a row, each turned by -45..45 degrees and shifted on its own, never touching. Each
+    length is as frequent as the others.
 
-    The box of a digit is the extent of its turned tile, a square of 28 (|cos| + |sin|) pixels. The room that is left along
-    the row is shared out at random, and across the row each digit stands anywhere.
+    The row has max_length cells of one size. A digit stands anywhere in its cell, but that a pixel is left free behind it
+    along the row: so the extents of two turned tiles never meet, and all the less their ink. The box of a digit is that
+    extent, a square of 28 (|cos| + |sin|) pixels.
 
     Attributes:
       stacked: whether the row runs from top to bottom.
@@ -180,17 +181,15 @@ class Turned:
         bits = jax.random.bits(key, (1 + 4 * self.max_length,), jnp.uint32)
         length = self.min_length + _below(bits[0], self.max_length - self.min_length + 1)
         place = jnp.arange(self.max_length)
-        there = place < length
         chosen, turn, along, across = bits[1:].reshape(4, self.max_length)
         degrees = _between(turn, 45)
-        side = jnp.where(there, jnp.asarray(_SIDE)[degrees + 45], 0)  # [L], whole pixels that the turned tile is within
-        ends = jnp.cumsum(side + there)  # with the pixel between
+        side = jnp.asarray(_SIDE)[degrees + 45]  # [L], whole pixels that the turned tile is within
         run, rise = (self.height, self.width) if self.stacked else (self.width, self.height)
-        free = jnp.where(there, _below(along, run - ends[-1] + 2), run)
-        start = jnp.sort(free) + ends - side - there
+        cell = run // self.max_length
+        start = cell * place + _below(along, cell - side)
         other = _below(across, rise - side + 1)
         left, top = (other, start) if self.stacked else (start, other)
-        return Layout(_below(chosen, available), there, left, top, degrees)
+        return Layout(_below(chosen, available), place < length, left, top, degrees)
 
     def render(self, tiles: Array, layout: Layout) -> tuple[Array, Array]:
         """See Digit.render."""

@@ -84,12 +84,12 @@ PHOTOGRAPHS = {
 class Annotation(NamedTuple):
     """What stands in one photograph.
 
-    The digits are in the order in which the file lists them, which is the number that published figures are judged by. It
-    is by left edge, but for 8 of the 46,470 photographs of train and test. To order them by the x of their centres would
-    change 43 (28 of train, 15 of test) and read them no better: 30 of the 43 are columns, to be read downwards, where
-    neither order means anything (48 of all 89 columns are not listed downwards); in 9 one box lies on another, as in
-    262.png of train, which shows 24 and is listed 2 4 1, by x 1 2 4; in 4, by their boxes, x may be right. Where a number
-    climbs steeply (57.png of train, 288.png of test), both orders are what one reads.
+    The digits are in the order in which the file lists them. It is by left edge, but for 8 of the 46,470 photographs of
+    train and test. To order them by the x of their centres would change 43 (28 of train, 15 of test) and read them no
+    better: 30 of the 43 are columns, to be read downwards, where neither order means anything (48 of all 89 columns are
+    not listed downwards); in 9 one box lies on another, as in 262.png of train, which shows 24 and is listed 2 4 1, by
+    x 1 2 4; in 4, by their boxes, x may be right. Where a number climbs steeply (57.png of train, 288.png of test),
+    both orders are what one reads.
 
     Attributes:
       name: N.png.
@@ -293,7 +293,7 @@ def read_annotations(
     Raises:
       UserError: the file is damaged, or not of this kind.
     """
-    import h5py  # type: ignore[import-untyped]  # only who reads photographs needs it
+    import h5py  # only who reads photographs needs it
 
     described = described or str(mat)
     try:
@@ -485,8 +485,8 @@ def _decode(data: bytes, grey: bool, described: str) -> Image.Image:
 
 def _too_few(place: Path, part: str, found: int, wanted: int, first: str = "") -> UserError:
     return UserError(
-        f"{place} holds {found:,} of {wanted:,} photographs{first}. {_again(place, part)} With the first 2,000 of train "
-        "and the first 500 of test alone, --config.data.photographs=svhn_2000 is the set."
+        f"{place} holds {found:,} of {wanted:,} photographs{first}. {_again(place, part)} With the first 2,000 of "
+        "train and the first 500 of test alone, --config.data.photographs=svhn_2000 is the set."
     )
 
 
@@ -559,7 +559,7 @@ def _square(box: list[float]) -> Window:
 
 
 def _with_edges(photo: Image.Image, window: Window) -> tuple[Image.Image, Window]:
-    """The photograph, made larger by repeating its edge pixels where the window reaches beyond, and the window in it."""
+    """The photograph made larger by repeating its edge pixels where the window reaches beyond; the window in it."""
     left, top, right, bottom = window
     x, y = min(math.floor(left), 0), min(math.floor(top), 0)
     columns = np.arange(x, max(math.ceil(right), photo.width))
