@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from seqdigits.batch import Variables
 from seqdigits.errors import UserError
 from seqdigits.writers import write_atomically
 
@@ -180,6 +181,12 @@ def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return state, read_meta(path)
 
 
+def variables(state: dict[str, Any]) -> Variables:
+    """The collections to evaluate with, out of a raw state: the moving average where there is one."""
+    raw = {name: state.get(name) or {} for name in ("params", "batch_stats", "input_stats")}
+    return {**raw, **{name: value or {} for name, value in (state.get("average") or {}).items()}}
+
+
 def read_meta(path: Path) -> dict[str, Any]:
     """What was saved beside the state."""
     return json.loads((path / _MANIFEST).read_text())["meta"]
@@ -214,7 +221,10 @@ def find(workdir: Path, which: str) -> Path:
             raise UserError(f"--checkpoint {which}: {_known(here)}")
         return here / which
     if not Path(which).name.isdecimal():
-        raise UserError(f"--checkpoint {which}: allowed are latest, best, a step, or the path W/checkpoints/STEP.")
+        raise UserError(
+            f"--checkpoint {which}: allowed are latest, best, a step, the path W/checkpoints/STEP, or a file "
+            "of weights (.npz)."
+        )
     return Path(which)
 
 

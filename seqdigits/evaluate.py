@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from seqdigits import checkpoint, metrics, pictures
+from seqdigits import checkpoint, metrics, params, pictures, transfer
 from seqdigits.batch import Batch, Reading, Variables
 from seqdigits.clock import duration
 from seqdigits.config import changes, validate
@@ -169,7 +169,7 @@ def evaluate_checkpoint(
     Args:
       config: with the model of the run; its data may be others than it was trained on, which is said.
       workdir: of the run.
-      which: latest, best, a step, or a path W/checkpoints/STEP.
+      which: latest, best, a step, a path W/checkpoints/STEP, or a file of weights (.npz).
       splits: which to evaluate; () = those of the config.
       stop: ends it early.
 
@@ -184,17 +184,17 @@ def evaluate_checkpoint(
     for split in splits:
         if split not in SPLITS:
             raise UserError(f"--split {split}: allowed are {', '.join(SPLITS)}.")
-    path = checkpoint.find(workdir, which)
-    state, meta = checkpoint.load_raw(path)
+    path = Path(which) if which.endswith(".npz") else checkpoint.find(workdir, which)
+    found, meta = transfer.load(path)
     other_model = changes(config, meta["config"], ("model",))
     if other_model:
         raise UserError(f"{path} is of another model:\n  " + "\n  ".join(other_model) + "\nTake those back.")
     different = changes(config, meta["config"], ("data", "read"))
     spec = sources.create(config, "test").spec
     model = build(config, spec)
-    variables = _variables(state, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
+    _check(found, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
     devices = Devices(config.parallel)
-    placed = devices.replicate(variables)
+    placed = devices.replicate(found)
     print(f"evaluating {path}, step {meta['step']:,}", flush=True)
     if different:
         print("otherwise than in training:\n  " + "\n  ".join(different), flush=True)
@@ -207,10 +207,8 @@ def evaluate_checkpoint(
     return reports
 
 
-def _variables(state: dict[str, Any], template: Variables, path: Path) -> Variables:
-    """The collections that are evaluated, out of a raw state, checked against the model's shapes."""
-    found = {**{name: state.get(name) or {} for name in ("params", "batch_stats", "input_stats")}}
-    found.update({name: value or {} for name, value in (state.get("average") or {}).items()})
+def _check(found: Variables, template: Variables, path: Path) -> None:
+    """Refuses variables that are not of the model's shapes."""
     expected, has = _shapes(template), _shapes(found)
     for name in sorted(expected.keys() | has.keys()):
         if expected.get(name) != has.get(name):
@@ -218,8 +216,7 @@ def _variables(state: dict[str, Any], template: Variables, path: Path) -> Variab
                 f"{path} is of another model: {name} is {has.get(name, 'missing')} there and "
                 f"{expected.get(name, 'not there')} in this config. Use the config that it was trained with."
             )
-    return found
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {name: leaf.shape for name, leaf in zip(params.names(tree), jax.tree.leaves(tree), strict=True)}

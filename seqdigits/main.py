@@ -11,7 +11,7 @@ from pathlib import Path
 from seqdigits import interrupt
 
 USAGE = """python -m seqdigits.main --config configs/X.py --workdir W [--config.key=value ...]
-       the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH]"""
+       the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH|FILE.npz]"""
 
 
 def _main(stop: interrupt.Stop) -> None:
@@ -23,7 +23,9 @@ def _main(stop: interrupt.Stop) -> None:
     flags.DEFINE_string("workdir", None, "the run's folder; the same one goes on where it stopped", flag_values=values)
     flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do", flag_values=values)
     flags.DEFINE_list("split", [], "evaluate: splits; default: evaluate.splits of the config", flag_values=values)
-    flags.DEFINE_string("checkpoint", "latest", "evaluate: latest, best, a step, or a path", flag_values=values)
+    flags.DEFINE_string(
+        "checkpoint", "latest", "evaluate: latest, best, a step, a path, or weights (.npz)", flag_values=values
+    )
     command_line.parse(values, sys.argv, USAGE, needed=("config", "workdir"))
     command_line.prepare_jax()
 

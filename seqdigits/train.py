@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits import evaluate, input_stats, metrics, params, provenance
+from seqdigits import evaluate, input_stats, metrics, params, provenance, transfer
 from seqdigits.checkpoint import Checkpoints, all_steps, folder
 from seqdigits.clock import Clock
 from seqdigits.config import changes, to_json, validate
@@ -193,14 +193,26 @@ class _Run:
         )
         restored = self.checkpoints.restore(template)
         if restored is None:
-            state = self.devices.jit(init)()
-            if not state.input_stats:
-                return state
-            stats = input_stats.measure(self.config, self.source, self.arrays, self.devices, state.input_stats)
-            return state.replace(input_stats=stats)
+            return self._begin(self.devices.jit(init)())
         state, meta = restored
         self.best, self.evaluation_due, self.seconds = meta["best"], meta["evaluation_due"], meta["seconds"]
         return state
+
+    def _begin(self, state: TrainState) -> TrainState:
+        """The state before step 0, whole: with what another run learned, and with the statistics of the images."""
+        stats = {}
+        if self.config.init.path:
+            mine = {name: getattr(state, name) for name in ("params", "batch_stats", "input_stats")}
+            begun = transfer.begin(mine, self.config.init)
+            stats = begun.pop("input_stats")
+            average = self.devices.replicate(begun) if state.average else {}
+            state = state.replace(**self.devices.replicate(begun), average=average)
+        if not state.input_stats:
+            return state
+        if stats:
+            return state.replace(input_stats=self.devices.replicate(stats))
+        measured = input_stats.measure(self.config, self.source, self.arrays, self.devices, state.input_stats)
+        return state.replace(input_stats=measured)
 
     def _headline(self, state: TrainState) -> str:
         spec, steps, size = self.source.spec, self.config.train.steps, self.config.train.batch_size

@@ -1,10 +1,6 @@
 """What happens to one batch: updates, padding, several steps a call, several devices, and what evaluation counts."""
 
-import os
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +11,7 @@ from seqdigits import metrics
 from seqdigits.config import base_config
 from seqdigits.data import sources
 from seqdigits.models.build import build
-from seqdigits.parallel import Devices
 from seqdigits.steps import Steps
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def tiny(**changes):
@@ -223,67 +216,3 @@ def test_evaluation_does_not_augment(run, last):
     plain = sources.create(tiny(**{"data.rotation": 0}), "train")
     unbent = jax.jit(partial(plain.make, key=jax.random.key(0), train=True))(run.arrays, host)
     np.testing.assert_array_equal(batch.image, unbent.image)
-
-
-def train_over_devices(count, target):
-    """Three steps on all devices there are, written to a file; run in a process of its own."""
-    run, devices = Run(), Devices()
-    steps, source = run.steps, run.source
-    assert devices.count == count
-    train = devices.jit(partial(steps.train, source=source), donate=0)
-    state = devices.jit(partial(steps.init, source))()
-    arrays = devices.replicate(source.arrays)
-    for host in hosts(source, 3):
-        split = devices.split(host)
-        assert split["index"].shape == (-(-6 // count) * count,)
-        assert len({str(shard.index) for shard in split["index"].addressable_shards}) == count
-        state = train(state, arrays, split)
-    assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
-    values = {**learned(state), "sums": metrics.compute(state.sums), "first": state.first_nonfinite}
-    leaves = jax.tree_util.tree_leaves_with_path(values)
-    np.savez(target, **{jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves})
-
-
-@pytest.fixture(scope="module")
-def over_devices(tmp_path_factory):
-    """What three steps give on one device and on four, which do not divide the batch of six."""
-    folder = tmp_path_factory.mktemp("devices")
-    found = {}
-    for count in (1, 4):
-        target = folder / f"{count}.npz"
-        flags = f"--xla_force_host_platform_device_count={count}"
-        env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-        if jax.config.jax_compilation_cache_dir:
-            env["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
-            env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-        code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import test_steps as t; t.train_over_devices({count}, {str(target)!r})"
-        done = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        with np.load(target) as values:
-            found[count] = dict(values)
-    return found
-
-
-def test_four_devices_that_do_not_divide_the_batch_learn_what_one_learns(over_devices):
-    one, four = over_devices[1], over_devices[4]
-    assert one.keys() == four.keys()
-    assert one["['first']"] == -1
-    for name in one:
-        if name.startswith(("['params']", "['batch_stats']")):
-            np.testing.assert_allclose(four[name], one[name], rtol=0, atol=1e-5, err_msg=name)
-        else:
-            np.testing.assert_allclose(four[name], one[name], rtol=1e-4, err_msg=name)
-
-
-def test_one_device_through_a_mesh_is_one_device_without(over_devices, last):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(learned(last)):
-        np.testing.assert_allclose(over_devices[1][jax.tree_util.keystr(path)], leaf, rtol=0, atol=1e-6)
-
-
-def test_split_pads_each_step_of_a_stack_alike():
-    devices = Devices()
-    devices.count = 4  # as if there were four; the one device holds all of it
-    host = {"index": np.arange(12, dtype=np.int32).reshape(2, 6), "position": np.full((2, 6), 5, np.int32)}
-    split = devices.split(host, stacked=True)
-    np.testing.assert_array_equal(split["index"], [[0, 1, 2, 3, 4, 5, -1, -1], [6, 7, 8, 9, 10, 11, -1, -1]])
-    np.testing.assert_array_equal(split["position"], [[5, 5, 5, 5, 5, 5, 0, 0]] * 2)

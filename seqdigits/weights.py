@@ -1,0 +1,61 @@
+"""Weights in one small file: an .npz of plain arrays, which cannot execute code, with what they belong to."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from seqdigits import params
+from seqdigits.batch import Variables
+from seqdigits.errors import UserError
+from seqdigits.writers import write_atomically
+
+_ABOUT = "about.json"
+
+
+def save(path: Path, variables: Variables, about: dict[str, Any], *, half: bool = False) -> None:
+    """Writes variables to a file.
+
+    Args:
+      path: of the file, NAME.npz.
+      variables: collections by name, nested dicts of arrays.
+      about: JSON that goes with them.
+      half: whether params are written as float16. Statistics stay as they are: a variance may be beyond its range.
+    """
+    arrays = {}
+    for name, leaf in zip(params.names(variables), jax.tree.leaves(jax.device_get(variables)), strict=True):
+        arrays[name] = leaf.astype(np.float16) if half and name.startswith("params/") else leaf
+    arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: Path) -> tuple[Variables, dict[str, Any]]:
+    """Reads what `save` wrote: the variables, f32 again, and what goes with them.
+
+    Raises:
+      UserError: there is no such file, or it is damaged or another's.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(file[_ABOUT].tobytes())
+            arrays = {name: file[name] for name in file.files if name != _ABOUT}
+    except FileNotFoundError:
+        raise UserError(f"there is no file of weights {path}.") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, AttributeError) as e:
+        raise UserError(f"{path} is not a file of weights, or damaged: {e}.") from e
+    variables: Variables = {}
+    for name, value in arrays.items():
+        *above, last = name.split("/")
+        inside = variables
+        for part in above:
+            inside = inside.setdefault(part, {})
+        inside[last] = value.astype(np.float32) if value.dtype == np.float16 else value
+    return {name: variables.get(name, {}) for name in ("params", "batch_stats", "input_stats")}, about
