@@ -13,7 +13,7 @@ import pytest
 
 from seqdigits.batch import NO_DIGIT, Batch
 from seqdigits.data import compose, digits, sources
-from seqdigits.data.compose import ONE, Augmentation, Canvas, Digit
+from seqdigits.data.compose import ONE, Augmentation, Canvas, Centred, Digit, Turned
 
 KEY = jax.random.key(7)
 
@@ -69,6 +69,9 @@ GOLDEN_CONFIGS = {
     "canvas of 1 to 5": ("test", layout(128, 256, 1, 5)),
     "small canvas of 1 to 3": ("test", layout(64, 128, 1, 3)),
     "endless canvas of 5": ("train", layout(128, 256, 5, 5) | {"data.train_examples": 0}),
+    "turned 4": ("test", layout(64, 208, 4, 4) | {"data.composition": "turned"}),
+    "turned 1 to 4, stacked": ("train", layout(208, 64, 1, 4) | {"data.composition": "turned", "data.stacked": True}),
+    "centred 1 to 5": ("test", layout(64, 64, 1, 5) | {"data.composition": "centred"}),
 }
 
 GOLDEN = {
@@ -88,6 +91,12 @@ GOLDEN = {
     ("mnist", "canvas of 1 to 5"): "0f6ccc593a8475dfdb6697b8f97248898bc461b48f398a85e366597e87f4f1b8",
     ("mnist", "small canvas of 1 to 3"): "8894414d9a38c7b6f53b93a37a35ba063905b1962c6e6d535d84c80a7b800624",
     ("mnist", "endless canvas of 5"): "488f395c919051525504d827c1248bb0bd33c84ac42c099e47f37292d8b96ed5",
+    ("uci", "turned 4"): "6c00424fc30e9ab45c580157e0c2a9d17edef5cd57455fde0aae32c51f0cd4ec",
+    ("uci", "turned 1 to 4, stacked"): "d545fbf959b301690f375f8077ea637ee3778a512905191065fc8d9cc907332c",
+    ("uci", "centred 1 to 5"): "bfba68e9c7de1d1915dd2e3ef38e8283e90d9d6a2bac07347333c5cfc3a39fa4",
+    ("mnist", "turned 4"): "20f1d3c92fac77b08a46feffe4ed0636bfc8817cb2f14bba0c70527b78ffd966",
+    ("mnist", "turned 1 to 4, stacked"): "57343a12b915fadd97ac584c4718d66ec62b8c53fa112ead1c6a5cf133493e55",
+    ("mnist", "centred 1 to 5"): "6866f5bb5637e058c55001abb5d52009511df58ca660455934d4038f0f86376a",
 }
 
 
@@ -138,7 +147,7 @@ def textured_digits() -> dict[str, np.ndarray]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def examples(composition: Digit | Canvas, arrays: dict, keys: jax.Array) -> tuple[jax.Array, ...]:
+def examples(composition: compose.Composition, arrays: dict, keys: jax.Array) -> tuple[jax.Array, ...]:
     """Example i of key i: images, digits, boxes, and top and left of the first as `layout` says."""
 
     def one(index, key):
@@ -149,7 +158,7 @@ def examples(composition: Digit | Canvas, arrays: dict, keys: jax.Array) -> tupl
     return jax.vmap(one)(jnp.arange(len(keys)), keys)
 
 
-def draw(composition: Digit | Canvas, arrays: dict, count: int) -> tuple[np.ndarray, ...]:
+def draw(composition: compose.Composition, arrays: dict, count: int) -> tuple[np.ndarray, ...]:
     return jax.device_get(examples(composition, arrays, jax.random.split(jax.random.key(0), count)))
 
 
@@ -223,6 +232,120 @@ def test_positions_of_a_strip_are_drawn_each_on_its_own():
     pairs = np.bincount(digits_[:, 0] * 10 + digits_[:, 1], minlength=100)
     assert (pairs > 0).all(), "every pair occurs, about 20 times"
     assert pairs.max() < 50
+
+
+# Turned digits
+
+
+TURNED = [Turned(64, 208, 4, 4), Turned(41, 130, 3, 1), Turned(208, 64, 4, 4, stacked=True)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def each_alone(composition: Turned, arrays: dict, keys: jax.Array) -> tuple[jax.Array, ...]:
+    """Of each key the image, and an image of each digit without the others; the boxes; where there is a digit; degrees."""
+
+    def one(key):
+        placed = composition.layout(10, jnp.int32(0), key)
+        tiles = jnp.where(placed.there[:, None, None], arrays["images"][placed.chosen], 0).astype(jnp.uint8)
+        image, boxes = composition.render(tiles, placed)
+        only = jnp.eye(len(tiles), dtype=bool)[..., None, None]  # [L, L, 1, 1]
+        alone = [
+            composition.render(jnp.where(only[i], tiles, 0).astype(jnp.uint8), placed)[0] for i in range(len(tiles))
+        ]
+        return image, jnp.stack(alone), boxes, placed.there, placed.degrees
+
+    return jax.vmap(one)(keys)
+
+
+@functools.cache
+def turned(composition: Turned) -> tuple[np.ndarray, ...]:
+    white = {"images": np.full((10, 28, 28), 255, np.uint8)}
+    return jax.device_get(each_alone(composition, white, jax.random.split(jax.random.key(3), 200)))
+
+
+@pytest.mark.parametrize("composition", TURNED, ids=str)
+def test_turned_digits_never_touch_though_all_of_the_tile_is_ink(composition):
+    """No ink of one digit is on or beside (in any of eight directions) ink of another."""
+    image, alone, *_ = turned(composition)
+    ink = alone > 0  # [N, L, H, W]
+    near = np.pad(ink, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    height, width = ink.shape[2:]
+    near = np.stack([near[:, :, y : y + height, x : x + width] for y in range(3) for x in range(3)]).any(0)
+    for i in range(ink.shape[1]):
+        for j in range(ink.shape[1]):
+            assert i == j or not (near[:, i] & ink[:, j]).any()
+    np.testing.assert_array_equal(image, alone.max(1))
+
+
+@pytest.mark.parametrize("composition", TURNED, ids=str)
+def test_the_box_of_a_turned_digit_is_the_extent_of_its_tile(composition):
+    _, alone, boxes, there, degrees = turned(composition)
+    angle = np.deg2rad(np.abs(degrees))
+    np.testing.assert_allclose(boxes[..., 2], 28 * (np.cos(angle) + np.sin(angle)), atol=0.01)
+    np.testing.assert_array_equal(boxes[..., 2], boxes[..., 3])
+    assert there.any()
+    for ink, box in zip(alone[there] > 100, boxes[there], strict=True):
+        rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+        for found, centre, size in ((columns, box[0], box[2]), (rows, box[1], box[3])):
+            assert abs(found[0] - (centre - size / 2)) < 1.5
+            assert abs(found[-1] + 1 - (centre + size / 2)) < 1.5
+        assert box[0] - box[2] / 2 >= 0
+        assert box[1] - box[3] / 2 >= 0
+        assert box[0] + box[2] / 2 <= ink.shape[1]
+        assert box[1] + box[3] / 2 <= ink.shape[0]
+    assert not alone[~there].any()
+
+
+def test_every_angle_and_place_is_drawn_to_its_limits():
+    placed = jax.jit(jax.vmap(lambda key: Turned(64, 208, 4, 4).layout(10, jnp.int32(0), key)))(
+        jax.random.split(jax.random.key(4), 3000)
+    )
+    assert set(np.unique(placed.degrees).tolist()) == set(range(-45, 46))
+    upright = np.asarray(placed.degrees) == 0
+    for i in range(4):
+        left, top = np.asarray(placed.left)[upright[:, i], i], np.asarray(placed.top)[upright[:, i], i]
+        assert left.min() >= 52 * i
+        assert left.max() <= 52 * i + 52 - 28 - 1  # a pixel stays free
+        assert (top.min(), top.max()) >= (0, 30)
+        assert top.max() <= 64 - 28
+    widest = np.asarray(placed.left)[np.abs(placed.degrees) == 45] % 52
+    assert (widest.min(), widest.max()) == (0, 52 - 40 - 1)
+
+
+def test_a_digit_turned_by_nothing_is_the_tile_itself():
+    composition, tile = Turned(41, 41, 1, 1), NOISE[None]
+    placed = compose.Layout(*(jnp.array([v]) for v in (0, True, 5, 7, 0)))
+    image, boxes = composition.render(jnp.asarray(tile), placed)
+    expected = np.zeros((41, 41), np.uint8)
+    expected[7:35, 5:33] = NOISE
+    np.testing.assert_array_equal(image, expected)
+    assert boxes.tolist() == [[19, 21, 28, 28]]
+
+
+# Digits of 12 pixels
+
+
+def test_shrink_is_the_mean_of_the_area_rounded():
+    tile = np.array([[0, 4, 10, 20], [8, 12, 30, 43], [1, 1, 255, 255], [1, 0, 255, 255]], np.uint8)
+    assert compose.shrink(tile, 2).tolist() == [[6, 26], [1, 255]]  # 25.75, 0.75
+    # 3 -> 2: each new pixel covers one and a half of the old ones.
+    assert compose.shrink(np.array([[90, 30, 60]] * 3, np.uint8), 2).tolist() == [[70, 50]] * 2
+    assert (np.asarray(compose.shrink(np.full((28, 28), 201, np.uint8), 12)) == 201).all()
+
+
+def test_centred_digits_stand_side_by_side_in_the_middle():
+    arrays = flat_digits()
+    images, digits_, boxes, _, _ = draw(Centred(64, 64, 5, 1), arrays, 60)
+    lengths = (digits_ != NO_DIGIT).sum(1)
+    assert set(lengths.tolist()) == {1, 2, 3, 4, 5}
+    for image, row, box, length in zip(images[..., 0], digits_, boxes, lengths, strict=True):
+        expected = np.zeros((64, 64), np.uint8)
+        for j in range(length):
+            left = 32 - 6 * length + 12 * j
+            expected[26:38, left : left + 12] = row[j] + 1
+            assert box[j].tolist() == [left + 6, 32, 12, 12]
+        np.testing.assert_array_equal(image, expected)
+        assert not box[length:].any()
 
 
 # No digit in two splits

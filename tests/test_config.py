@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -47,6 +48,34 @@ def test_the_whole_step_of_every_experiment_can_be_traced_without_opening_a_file
         lambda v, a, h: steps.evaluate(v, a, h, source), state.variables(), source.spec.arrays, host
     )
     assert counted.right_at.shape == (config.data.max_length,)
+
+
+@pytest.mark.parametrize(
+    "name", ["svhn_cropped_cnn", "strip4_row_gru", "strip5_overlap", "canvas_variable_deeper", "svhn_transfer_l2"]
+)
+def test_one_real_step_of_each_family(experiment, name):
+    """Two examples: what is learned is finite, and all that has a gradient moved."""
+    config = experiment(name)
+    config.data.digits, config.train.batch_size = "uci", 2
+    source = sources.create(config, "train")
+    steps = Steps(config, build(config, source.spec))
+    if name.startswith("svhn"):  # noise for photographs, which are not at hand everywhere
+        noise = np.random.default_rng(0)
+        arrays = {
+            "images": noise.integers(0, 256, (2, *source.spec.image)).astype(np.uint8),
+            "digits": np.array([[3] + [10] * (config.data.max_length - 1)] * 2, np.int32),
+            "boxes": np.full((2, config.data.max_length, 4), 20, np.float32),
+        }
+    else:
+        arrays = source.arrays
+    host = {"index": np.arange(2, dtype=np.int32), "position": np.arange(2, dtype=np.int32)}
+    state = jax.jit(lambda: steps.init(source))()
+    after = jax.jit(lambda s, a, h: steps.train(s, a, h, source))(state, arrays, host)
+    assert (int(after.step), int(after.first_nonfinite)) == (1, -1)
+    moved = [
+        bool((old != new).any()) for old, new in zip(*map(jax.tree.leaves, (state.params, after.params)), strict=True)
+    ]
+    assert all(moved)
 
 
 def test_an_unknown_key_is_refused():

@@ -286,3 +286,75 @@ def test_a_padded_row_is_example_0_and_masked(small_config, overrides):
         np.testing.assert_array_equal(part[3], part[2])
     assert (batch.image[0] != batch.image[2]).any()
     assert batch.digits[1, 0] < 10, "valid digits and all"
+
+
+# Photographs
+
+
+def resident(cutout: int, order_seed: int = 0) -> sources.ResidentSource:
+    """Four pictures of 8x10 whose pixels say where they are: channel 0 the row, 1 the column, 2 the picture."""
+    rows, columns = np.meshgrid(np.arange(8), np.arange(10), indexing="ij")
+    pictures = [np.stack([rows, columns, np.full((8, 10), i)], -1) for i in range(4)]
+    loaded = {
+        "images": np.stack(pictures).astype(np.uint8),
+        "digits": np.array([[i, 10] for i in range(4)], np.int32),
+        "boxes": np.array([[[5, 4, 2, 3], [0, 0, 0, 0]]] * 4, np.float32),
+    }
+    return sources.ResidentSource(
+        load=lambda: loaded, num_examples=4, image=(8, 10, 3), lengths=(1, 2), cutout=cutout, order_seed=order_seed
+    )
+
+
+def make_resident(source: sources.ResidentSource, index, position, train: bool) -> Batch:
+    host = {"index": np.asarray(index, np.int32), "position": np.asarray(position, np.int32)}
+    return jax.device_get(compiled(source)(source.arrays, host, jax.random.key(5), train))
+
+
+def test_a_resident_source_gives_what_was_loaded():
+    source = resident(0)
+    assert (source.spec.image, source.spec.num_classes, source.spec.num_examples) == ((8, 10, 3), 11, 4)
+    assert {k: (v.shape, v.dtype) for k, v in source.spec.arrays.items()} == {
+        k: (v.shape, v.dtype) for k, v in source.arrays.items()
+    }
+    batch = make_resident(source, [2, 0, -1], [0, 1, 0], train=True)
+    assert batch.image[:, 0, 0, 2].tolist() == [2, 0, 0]  # a padded row is example 0
+    assert batch.digits.tolist() == [[2, 10], [0, 10], [0, 10]]
+    assert batch.boxes[0].tolist() == [[5, 4, 2, 3], [0, 0, 0, 0]]
+    assert batch.mask.tolist() == [True, True, False]
+    assert sorted(indices(source, 2, 2).tolist()) == [0, 1, 2, 3]
+
+
+def test_cut_outs_are_from_the_middle_and_in_training_anywhere():
+    source = resident(6)
+    assert source.spec.image == (6, 6, 3)
+    middle = make_resident(source, [1, 3], [0, 1], train=False)
+    assert middle.image[:, 0, 0].tolist() == [[1, 2, 1], [1, 2, 3]]  # rows 1..6, columns 2..7
+    assert middle.boxes[0].tolist() == [[3, 3, 2, 3], [0, 0, 0, 0]]
+    batch = make_resident(source, [1] * 300, np.arange(300), train=True)
+    corners = batch.image[:, 0, 0, :2].astype(int)
+    assert set(map(tuple, corners.tolist())) == {(y, x) for y in range(3) for x in range(5)}
+    np.testing.assert_array_equal(
+        batch.image[:, :, :, 0] - batch.image[:, :1, :1, 0], np.arange(6)[None, :, None] + np.zeros((300, 1, 6))
+    )
+    np.testing.assert_array_equal(batch.boxes[:, 0, :2], [5, 4] - corners[:, ::-1])
+    assert not batch.boxes[:, 1].any()
+
+
+def test_a_cut_out_hangs_on_the_position_alone():
+    source = resident(6)
+    first = make_resident(source, [1] * 50, np.arange(50), train=True)
+    again = make_resident(source, [1] * 50, np.arange(49, -1, -1), train=True)
+    np.testing.assert_array_equal(first.image, again.image[::-1])
+
+
+@pytest.mark.parametrize("name", ["svhn_paper_heads", "svhn_crop32", "svhn_cropped_norm"])
+def test_photographs_are_described_without_opening_a_file(experiment, name):
+    config = experiment(name)
+    config.data.folder = "/nowhere"
+    spec = sources.create(config, "train").spec
+    expected = {
+        "svhn_paper_heads": ((128, 256, 3), 29_402, 11),
+        "svhn_crop32": ((32, 32, 1), 229_754, 11),
+        "svhn_cropped_norm": ((28, 28, 3), 4_034, 10),
+    }
+    assert (spec.image, spec.num_examples, spec.num_classes) == expected[name]

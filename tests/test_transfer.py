@@ -114,7 +114,7 @@ def test_what_cannot_be_taken_is_refused(small_config, first, tmp_path, changes,
 
 @pytest.fixture
 def weights_file(small_config, first, tmp_path):
-    workdir, state = first
+    _, state = first
     about = {"step": 4, "config": json.loads(to_json(small_config(HEADS)))}
     path = tmp_path / "heads.npz"
     weights.save(path, state.variables(), about, half=True)
