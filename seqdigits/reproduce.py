@@ -26,7 +26,7 @@ from seqdigits.interrupt import Stop, Stopped
 from seqdigits.published import FAMILIES, PUBLISHED, Published, beaten, ours
 
 USAGE = """python -m seqdigits.reproduce [FAMILIES | NAMES ...] [--budget-minutes M] [--out DIR] [--workdirs DIR]
-       [--fraction F] [--set KEY=VALUE ...]"""
+       [--fraction F] [--weights] [--set KEY=VALUE ...]"""
 CURVE_POINTS = 100
 
 
@@ -39,6 +39,7 @@ def _main(stop: Stop) -> None:
     flags.DEFINE_string("out", "results", "the folder of the results, NAME.json each", flag_values=values)
     flags.DEFINE_string("workdirs", "runs", "the folder of the runs' folders", flag_values=values)
     flags.DEFINE_float("fraction", 1.0, "runs only this first part of each schedule", flag_values=values)
+    flags.DEFINE_boolean("weights", False, "also OUT/NAME.npz: the weights in half precision", flag_values=values)
     flags.DEFINE_multi_string("set", [], "KEY=VALUE: changes a key of each config; repeatable", flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
     if {"--help", "-h", "--helpfull"} & set(sys.argv):
@@ -61,6 +62,7 @@ def _main(stop: Stop) -> None:
             settings=parse_settings(values["set"].value),
             out=Path(values["out"].value),
             workdirs=Path(values["workdirs"].value),
+            keep_weights=values["weights"].value,
             stop=stop,
         )
     unfinished = any(run.state in ("stopped", "waiting") for run in runs)
@@ -219,6 +221,7 @@ def reproduce(
     settings: dict[str, Any] | None = None,
     out: Path = Path("results"),
     workdirs: Path = Path("runs"),
+    keep_weights: bool = False,
     stop: Stop | None = None,
 ) -> list[Run]:
     """Runs experiments one after another, with a table after each; what fails is noted and the next one runs.
@@ -229,6 +232,7 @@ def reproduce(
       settings: keys of the configs to change, with values of their types.
       out: where the results are written.
       workdirs: where the runs' folders are.
+      keep_weights: whether the weights are written beside the results, OUT/NAME.npz, in half precision.
       stop: when it is set, the run saves, and what follows waits.
 
     Returns:
@@ -257,7 +261,7 @@ def reproduce(
             break
         print(f"\n--- {run.name} ({number} of {len(waiting)})", flush=True)
         with _noted(run):
-            _train(run, program, stop)
+            _train(run, program, keep_weights, stop)
         print("\n".join(["", table(runs), *_time_left(runs), ""]), flush=True)
     return runs
 
@@ -290,9 +294,9 @@ def _earlier(run: Run) -> dict[str, Any] | None:
     return result if enough else None
 
 
-def _train(run: Run, program: dict[str, Any], stop: Stop) -> None:
+def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) -> None:
     """Trains and evaluates one, and writes its result."""
-    from seqdigits import params
+    from seqdigits import params, weights
     from seqdigits.train import train_and_evaluate
     from seqdigits.writers import write_atomically
 
@@ -300,6 +304,9 @@ def _train(run: Run, program: dict[str, Any], stop: Stop) -> None:
     config.train.steps = run.steps
     state = train_and_evaluate(config, run.workdir, stop)
     run.result = _result(run, program, params.count(state.params))
+    if keep_weights:
+        about = {"step": run.result["steps"], "config": run.result["config"], "commit": program["commit"]}
+        weights.save(run.path.with_name(f"{run.name}.npz"), state.variables(), about, half=True)
     write_atomically(run.path, json.dumps(run.result, indent=1))
     run.state = "partial" if run.result["partial"] else "done"
 

@@ -1,0 +1,150 @@
+"""The results of `seqdigits.reproduce` as one page: `python -m seqdigits.report [RESULTS [PAGE]]`, results/ and RESULTS.md."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from seqdigits import interrupt
+from seqdigits.errors import Help, UserError
+from seqdigits.interrupt import Stop
+from seqdigits.published import FAMILIES, LESS_IS_BETTER, PUBLISHED
+
+USAGE = "python -m seqdigits.report [RESULTS [PAGE]]"
+SPLITS = ("train", "validation", "test")
+
+
+def _main(stop: Stop) -> None:
+    del stop  # it takes no time
+    if {"--help", "-h"} & set(sys.argv):
+        raise Help(f"usage: {USAGE}\n\nReads RESULTS/*.json (default results) and writes PAGE (default RESULTS.md).")
+    if len(sys.argv) > 3 or any(a.startswith("-") for a in sys.argv[1:]):
+        raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
+    folder, page = (Path(a) for a in (*sys.argv[1:], *("results", "RESULTS.md")[len(sys.argv) - 1 :]))
+    results = read(folder)
+
+    from seqdigits.writers import write_atomically
+
+    try:
+        write_atomically(page, text(results))
+    except OSError as e:
+        raise UserError(f"{page} cannot be written: {e.strerror}. Name another page.") from e
+    print(f"{page}: {len(results)} results of {folder}")
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The results in a folder, in the order of the published table, our own behind.
+
+    Raises:
+      UserError: there are none, or one is no result.
+    """
+    results = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            result = json.loads(path.read_text())
+            result["name"], result["reports"], result["steps"], result["partial"]
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise UserError(f"{path} is no result of seqdigits.reproduce: {e!r}. Move it away.") from e
+        results.append(result)
+    if not results:
+        raise UserError(f"{folder} has no results. python -m seqdigits.reproduce writes them.")
+    order = {name: i for i, name in enumerate(PUBLISHED)}
+    return sorted(results, key=lambda r: (order.get(_base(r), len(order)), r["name"]))
+
+
+def text(results: list[dict[str, Any]]) -> str:
+    """The page, Markdown."""
+    lines = [
+        "# Results",
+        "",
+        "Written by `python -m seqdigits.report` from `results/`; nothing here is typed by hand. Three figures are training (its first",
+        "10,000 examples, for photographs too) / validation / test; behind ± half of the 95% interval of ours (Wilson), by the",
+        "number of test examples, else of validation. *partial*: only the start of the schedule was run, so nothing is said of beaten or not.",
+        "Minutes are of training with its evaluations, on a machine that did other things besides.",
+    ]
+    for letter, what in (*FAMILIES.items(), ("", "Ours alone, and what differs from the published data")):
+        rows = [row for result in results if _family(result) == letter for row in _rows(result)]
+        if rows:
+            lines += ["", f"## {f'{letter}. ' if letter else ''}{what[0].upper()}{what[1:]}", "", *_HEAD, *rows]
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = (
+    "| config | steps | figure | published | ours | beaten | minutes | commit, seed, device |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+
+def _base(result: dict[str, Any]) -> str:
+    return result["name"].split("+")[0]
+
+
+def _family(result: dict[str, Any]) -> str:
+    comparable = result["published"] and not any(key.startswith("data.") for key in result["settings"])
+    return result["published"]["family"] if comparable else ""
+
+
+def _rows(result: dict[str, Any]) -> list[str]:
+    steps = f"{result['steps']:,}" + (f" of {result['steps_planned']:,}, *partial*" if result["partial"] else "")
+    device = result["devices"][0] + (f" x {len(result['devices'])}" if len(result["devices"]) > 1 else "")
+    commit = (result["trained"][-1]["commit"] or "?")[:7]
+    origin = f"`{commit}`, {result['seed']}, {device}"
+    name = f"`{_base(result)}`" + "".join(f"<br>{key}={value}" for key, value in result["settings"].items())
+    rows: list[str] = []
+    for metric, published, ours, verdict in _figures(result):
+        head = (name, steps) if not rows else ("", "")
+        tail = (f"{result['minutes']:.1f}", origin) if not rows else ("", "")
+        rows.append(f"| {' | '.join((*head, metric, published, ours, verdict, *tail))} |")
+    return rows
+
+
+def _figures(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Metric, published, ours, verdict: one row a metric."""
+    published: dict[str, dict[str, dict[str, Any]]] = {}
+    for figure in (result["published"] or {"figures": []})["figures"]:
+        published.setdefault(figure["metric"], {})[figure["split"]] = figure
+    for metric in ("sequence_accuracy", "localization_error"):
+        if any(report.get(metric) is not None for report in result["reports"].values()):
+            published.setdefault(metric, {})
+    rows = []
+    for metric, by_split in published.items():
+        verdicts = {split: figure["beaten"] for split, figure in by_split.items() if split != "train"}
+        verdict = "-" if not verdicts or None in verdicts.values() else "yes" if all(verdicts.values()) else "no"
+        if verdict == "no" and any(verdicts.values()):
+            verdict = ", ".join(f"{split} {'yes' if won else 'no'}" for split, won in verdicts.items())
+        theirs = " / ".join(f"{by_split[s]['value']:g}" for s in SPLITS if s in by_split) or "-"
+        if by_split and len(by_split) < 3:
+            theirs += f" ({', '.join(s for s in SPLITS if s in by_split)})"
+        rows.append((metric.replace("_", " "), theirs, _ours(result["reports"], metric), verdict))
+    return rows
+
+
+def _ours(reports: dict[str, dict[str, Any]], metric: str) -> str:
+    name, _, position = metric.partition("/")
+    form = "{:.2f}" if name in LESS_IS_BETTER and name != "cross_entropy" else "{:.4f}"
+    values = {split: report.get(name) for split, report in reports.items()}
+    if position:
+        values = {split: value[int(position) - 1] for split, value in values.items() if value}
+    shown = " / ".join("-" if values.get(s) is None else form.format(values[s]) for s in SPLITS)
+    record = "test" if values.get("test") is not None else "validation"
+    share = values.get(record)
+    if name != "sequence_accuracy" or share is None:
+        return shown
+    return f"{shown} ± {half_interval(share, reports[record]['examples']):.4f}"
+
+
+def half_interval(share: float, count: int) -> float:
+    """Half the width of the 95% interval of a share that was counted in `count` examples (Wilson 1927).
+
+    >>> round(half_interval(0.9, 500), 4), round(half_interval(1.0, 500), 4)
+    (0.0264, 0.0038)
+    """
+    z = 1.96
+    return z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+
+
+if __name__ == "__main__":
+    interrupt.run(_main)
