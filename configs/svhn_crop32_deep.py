@@ -4,7 +4,7 @@
 
 Published: sequence accuracy 0.9176 (0.8970 on 6,000 validation photographs), digit accuracy 0.944, after 110,000 steps of 128, RMSProp 1e-3
 halved every 15,000, on 229,754 photographs. On the first 2,000 photographs alone:
---config.data.photographs=svhn_2000 --config.data.parts="('train',)"
+--config.data.photographs=svhn_2000
 """
 
 from ml_collections import ConfigDict

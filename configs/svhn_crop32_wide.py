@@ -3,7 +3,7 @@
     python -m seqdigits.main --config configs/svhn_crop32_wide.py --workdir runs/svhn_crop32_wide
 
 Published: as svhn_crop32, whose figures it made. On the first 2,000 photographs alone:
---config.data.photographs=svhn_2000 --config.data.parts="('train',)"
+--config.data.photographs=svhn_2000
 """
 
 from ml_collections import ConfigDict

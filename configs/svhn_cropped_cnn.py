@@ -5,7 +5,6 @@ two convolutions and dropout, 1,103,498 parameters.
 
 Published: test accuracy 0.9180 after 5,000 steps of 64, 0.9584 after 55,000 (2 h 22), on 598,388 digits of train and extra; Adagrad
 0.05 x 0.96 every 10,000 steps. On the first 2,000 photographs alone: --config.data.photographs=svhn_2000
---config.data.parts="('train',)"
 """
 
 from ml_collections import ConfigDict

@@ -60,8 +60,8 @@ def base_config() -> ConfigDict:
     data.validation_percent = (
         0  # of the digits to train on, held out for validation; 0 = the set's own (mnist 5,000, uci 270)
     )
-    data.photographs = "svhn"  # photographs: svhn: all | svhn_2000: the first 2,000 of train and 500 of test
-    data.parts = ("train",)  # photographs: the parts of the set to train on and validate with: train, extra
+    data.photographs = "svhn"  # photographs: svhn: all | svhn_2000: the first 2,000 of train, 500 of test
+    data.parts = ("train",)  # photographs: the parts to train and validate on: train, extra (svhn_2000 has none of it)
     # digit: each digit as it stands | canvas: several side by side somewhere on black | centred: of 12 pixels, in the
     # middle | turned: each turned by up to 45 degrees and shifted | photographs of house numbers: photograph: whole |
     # crop: cut out by the true box, 15% wider and higher on each side | cropped_digit: single digits cut out
@@ -254,13 +254,11 @@ def _validate_photographs(config: ConfigDict) -> None:
         raise UserError(f"data.min_length = {data.min_length}: house numbers have 1 to {longest} digits. Set it to 1.")
     if data.max_length > longest:
         raise UserError(f"data.max_length = {data.max_length}: house numbers have at most {longest} digits.")
-    allowed = [part for part, lengths in svhn.PHOTOGRAPHS[data.photographs].lengths.items() if sum(lengths)]
-    allowed.remove("test")
-    if not data.parts or len(set(data.parts)) < len(data.parts) or not set(data.parts) <= set(allowed):
-        raise UserError(
-            f"data.parts = {tuple(data.parts)}: of data.photographs = {data.photographs}, allowed are {', '.join(allowed)}, "
-            "each once."
-        )
+    parts = tuple(data.parts)
+    if not set(parts) or not set(parts) <= {"train", "extra"} or len(set(parts)) < len(parts):
+        raise UserError(f"data.parts = {parts}: allowed are train, extra, or both.")
+    if not any(sum(svhn.PHOTOGRAPHS[data.photographs].lengths[part]) for part in parts):
+        raise UserError(f"data.parts = {parts}: data.photographs = {data.photographs} has none of extra. Name train.")
     if data.cutout > min(data.height, data.width):
         raise UserError(
             f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} that it is cut out of."
