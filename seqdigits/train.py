@@ -19,6 +19,7 @@ from seqdigits.checkpoint import Checkpoints, all_steps, folder
 from seqdigits.clock import Clock
 from seqdigits.config import changes, to_json, validate
 from seqdigits.data import sources
+from seqdigits.data.sources import PHOTOGRAPHIC
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.models.build import build
@@ -221,12 +222,14 @@ class _Run:
         lengths = (
             f"{spec.min_length} to {spec.max_length}" if spec.min_length < spec.max_length else f"{spec.max_length}"
         )
+        data = self.config.data
+        what = f"digit(s) of {data.photographs}" if data.composition in PHOTOGRAPHIC else f"{data.digits} digit(s)"
         todo = f"{steps:,} steps of {size} on {self.devices.count} {jax.default_backend()} device(s)"
         start = f"going on from step {step:,}" if step else "starting"
         plan = f"all {step:,} steps are done" if step >= steps else f"{start}, {todo}; compiling the first step"
         return (
             f"{self.config.model.name}, {params.count(state.params):,} parameters; {examples} images of "
-            f"{spec.image[0]}x{spec.image[1]} with {lengths} {self.config.data.digits} digit(s)\n"
+            f"{spec.image[0]}x{spec.image[1]} with {lengths} {what}\n"
             f"{plan}"
         )
 
