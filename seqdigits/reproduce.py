@@ -270,6 +270,9 @@ def _prepare(run: Run, fraction: float) -> None:
     """Loads the config and an earlier result, where that is enough."""
     config = experiments.load(run.base)
     config.update_from_flattened_dict(run.settings)
+    first_stage = Path(config.init.path).name
+    if first_stage in experiments.names() and "init.path" not in run.settings:
+        config.init.path = str(run.workdir.with_name(name_of(first_stage, run.settings)))  # that of this series
     run.config, run.steps = config, steps_of(config, fraction)
     run.result = _earlier(run)
     if run.result is not None:

@@ -187,6 +187,16 @@ def test_settings_change_the_run_and_its_name(folders):
     assert (result["partial"], result["published"]["figures"][0]["beaten"]) == (False, True)
 
 
+def test_a_second_stage_begins_with_the_first_of_the_same_series(folders):
+    """Its config names runs/a; here the runs lie elsewhere, and are of other settings."""
+    (experiments.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
+    settings = {"train.steps": 2, "evaluate.every": 2}
+    first, second = reproduce.reproduce(["a", "b"], settings=settings, **folders)
+    assert (first.state, second.state) == ("done", "done")
+    assert second.config.init.path == str(first.workdir)
+    assert second.workdir != first.workdir
+
+
 def test_figures_of_other_images_are_not_compared():
     assert reproduce._other_data({"data.photographs": "svhn_2000"})
     assert not reproduce._other_data({"data.folder": "/data", "seed": 1})
