@@ -2,8 +2,8 @@
 
     python -m seqdigits.main --config configs/canvas_classify.py --workdir runs/canvas_classify
 
-Published: sequence accuracy 0.91 / 0.75 / 0.74, character accuracy 0.98 / 0.94 / 0.94 (training / validation / test) after 30,000
-steps of 50, Adam 1e-4.
+Published: sequence accuracy 0.91 / 0.75 / 0.74, character accuracy 0.98 / 0.94 / 0.94 (training / validation / test)
+after 30,000 steps of 50, Adam 1e-4.
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,10 @@
-"""Five digits anywhere on 128x256, read and localized from two dense layers that both tasks share, 38,016,072 parameters.
+"""Five digits anywhere on 128x256, read and localized from two dense layers that both tasks share, 38,016,072
+parameters.
 
     python -m seqdigits.main --config configs/canvas_localize_baseline.py --workdir runs/canvas_localize_baseline
 
-Published: localization error 312.7 / 313.4 / 312.6 px², sequence accuracy 0 / 0 / 0, character accuracy 0.13 / 0.13 / 0.13
-(training / validation / test) after 30,000 steps of 50, Adam 1e-4.
+Published: localization error 312.7 / 313.4 / 312.6 px², sequence accuracy 0 / 0 / 0, character accuracy 0.13 / 0.13 /
+0.13 (training / validation / test) after 30,000 steps of 50, Adam 1e-4.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,5 @@
-"""Five digits anywhere on 128x256, read by a GRU and localized by a box head of two layers, both from five convolutions,
-2,955,992 parameters; cross entropy + squared error.
+"""Five digits anywhere on 128x256, read by a GRU and localized by a box head of two layers, both from five
+convolutions, 2,955,992 parameters; cross entropy + squared error.
 
     python -m seqdigits.main --config configs/canvas_localize_square.py --workdir runs/canvas_localize_square
 

@@ -1,4 +1,5 @@
-"""1 to 5 digits anywhere on 128x256: canvas_variable with a sixth convolution, and dropout in the box head, 4,174,589 parameters.
+"""1 to 5 digits anywhere on 128x256: canvas_variable with a sixth convolution, and dropout in the box head, 4,174,589
+parameters.
 
     python -m seqdigits.main --config configs/canvas_variable_deeper.py --workdir runs/canvas_variable_deeper
 

@@ -1,9 +1,10 @@
-"""One digit by dense layers: 784 -> 128 -> 128 -> 10, 118,282 parameters; pixels / 255, one epoch of the training digits.
+"""One digit by dense layers: 784 -> 128 -> 128 -> 10, 118,282 parameters; pixels / 255, one epoch of the training
+digits.
 
     python -m seqdigits.main --config configs/mnist_dense.py --workdir runs/mnist_dense
 
-Published: test accuracy 0.956, cross entropy 0.1417, after one epoch of 60,000, batch 64, Adam 1e-3. Ours has the 55,000 that
-are not validation.
+Published: test accuracy 0.956, cross entropy 0.1417, after one epoch of 60,000, batch 64, Adam 1e-3. Ours has the
+55,000 that are not validation.
 """
 
 from ml_collections import ConfigDict

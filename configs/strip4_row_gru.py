@@ -1,5 +1,5 @@
-"""Four digits on 64x208, each turned by up to 45 degrees and shifted, never touching; a GRU of 40 units reads the 64 rows, and its
-last state is cut into four, one for each digit; 29,990 parameters.
+"""Four digits on 64x208, each turned by up to 45 degrees and shifted, never touching; a GRU of 40 units reads the 64
+rows, and its last state is cut into four, one for each digit; 29,990 parameters.
 
     python -m seqdigits.main --config configs/strip4_row_gru.py --workdir runs/strip4_row_gru
 

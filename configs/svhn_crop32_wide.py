@@ -1,4 +1,5 @@
-"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 grey: svhn_crop32 as its code has it, 3,341,761 parameters.
+"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 grey: svhn_crop32 as its code has it, 3,341,761
+parameters.
 
     python -m seqdigits.main --config configs/svhn_crop32_wide.py --workdir runs/svhn_crop32_wide
 

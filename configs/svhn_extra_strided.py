@@ -1,10 +1,10 @@
-"""House numbers of 1 to 6 digits, train and extra: svhn_transfer_l2 with a box head, and in place of each pool a 2x2 convolution of stride 2,
-1,665,142 parameters.
+"""House numbers of 1 to 6 digits, train and extra: svhn_transfer_l2 with a box head, and in place of each pool a 2x2
+convolution of stride 2, 1,665,142 parameters.
 
     python -m seqdigits.main --config configs/svhn_extra_strided.py --workdir runs/svhn_extra_strided
 
-Published (test): localization error 423.7 px², sequence accuracy 0.42, character accuracy 0.84 after 50,000 steps of 50, Adam, on
-235,755 photographs; the learning rate was lowered by hand, ours by a plan.
+Published (test): localization error 423.7 px², sequence accuracy 0.42, character accuracy 0.84 after 50,000 steps of
+50, Adam, on 235,755 photographs; the learning rate was lowered by hand, ours by a plan.
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,10 @@
-"""House numbers of 1 to 6 digits, train and extra: svhn_extra_strided, where a position without a digit weighs an eighth.
+"""House numbers of 1 to 6 digits, train and extra: svhn_extra_strided, where a position without a digit weighs an
+eighth.
 
     python -m seqdigits.main --config configs/svhn_no_digit_weight.py --workdir runs/svhn_no_digit_weight
 
-Published (test): localization error 349.6 px², sequence accuracy 0.40, character accuracy 0.82 after 60,000 steps of 50, Adam, on
-235,755 photographs; the learning rate was lowered by hand, ours by a plan.
+Published (test): localization error 349.6 px², sequence accuracy 0.40, character accuracy 0.82 after 60,000 steps of
+50, Adam, on 235,755 photographs; the learning rate was lowered by hand, ours by a plan.
 """
 
 from ml_collections import ConfigDict

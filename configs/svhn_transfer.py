@@ -1,11 +1,10 @@
-"""House numbers of 1 to 6 digits, first stage: svhn_paper_heads on photographs less the training set's mean of each pixel, divided by its
-deviation; digits alone. The second stage is svhn_transfer_box.
+"""House numbers of 1 to 6 digits, first stage: svhn_paper_heads on photographs less the training set's mean of each
+pixel, divided by its deviation; digits alone. The second stage is svhn_transfer_box.
 
     python -m seqdigits.main --config configs/svhn_transfer.py --workdir runs/svhn_transfer
 
-Published (train / test): sequence accuracy 0.69 / 0.43, character accuracy 0.92 / 0.84 after 30,000 steps of 50, Adam 1e-4, on 33,402
-photographs. On the first 2,000 photographs alone:
---config.data.photographs=svhn_2000
+Published (train / test): sequence accuracy 0.69 / 0.43, character accuracy 0.92 / 0.84 after 30,000 steps of 50, Adam
+1e-4, on 33,402 photographs. On the first 2,000 photographs alone: --config.data.photographs=svhn_2000
 """
 
 from ml_collections import ConfigDict

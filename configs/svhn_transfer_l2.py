@@ -1,10 +1,10 @@
-"""House numbers of 1 to 6 digits: svhn_transfer with 0.001 x half the sum of squares of the weights of the convolutions.
+"""House numbers of 1 to 6 digits: svhn_transfer with 0.001 x half the sum of squares of the weights of the
+convolutions.
 
     python -m seqdigits.main --config configs/svhn_transfer_l2.py --workdir runs/svhn_transfer_l2
 
-Published (train / test): sequence accuracy 0.89 / 0.36, character accuracy 0.92 / 0.82 after 30,000 steps of 50, Adam 1e-4, on 33,402
-photographs. On the first 2,000 photographs alone:
---config.data.photographs=svhn_2000
+Published (train / test): sequence accuracy 0.89 / 0.36, character accuracy 0.92 / 0.82 after 30,000 steps of 50, Adam
+1e-4, on 33,402 photographs. On the first 2,000 photographs alone: --config.data.photographs=svhn_2000
 """
 
 from ml_collections import ConfigDict
