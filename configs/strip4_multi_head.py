@@ -1,5 +1,5 @@
-"""Four digits on 64x208, each turned by up to 45 degrees and shifted, never touching; four dense heads on the same
-features, 3,417,960 parameters.
+"""Four digits on 64x208, each turned by up to 45 degrees and shifted by up to 4 pixels, never touching; four dense
+heads on the same features, 3,417,960 parameters.
 
     python -m seqdigits.main --config configs/strip4_multi_head.py --workdir runs/strip4_multi_head
 
@@ -16,6 +16,7 @@ from seqdigits.config import base_config
 def get_config() -> ConfigDict:
     config = base_config()
     config.data.composition = "turned"
+    config.data.jitter = 4
     config.data.height = 64
     config.data.width = 208
     config.data.min_length = 4

@@ -1,5 +1,5 @@
-"""Four digits on 64x208, each turned by up to 45 degrees and shifted, never touching; a GRU of 40 units reads the 64
-rows, and its last state is cut into four, one for each digit; 29,990 parameters.
+"""Four digits on 64x208, each turned by up to 45 degrees and shifted by up to 4 pixels, never touching; a GRU of 40
+units reads the 64 rows, and its last state is cut into four, one for each digit; 29,990 parameters.
 
     python -m seqdigits.main --config configs/strip4_row_gru.py --workdir runs/strip4_row_gru
 
@@ -14,6 +14,7 @@ from seqdigits.config import base_config
 def get_config() -> ConfigDict:
     config = base_config()
     config.data.composition = "turned"
+    config.data.jitter = 4
     config.data.height = 64
     config.data.width = 208
     config.data.min_length = 4

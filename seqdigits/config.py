@@ -68,6 +68,7 @@ def base_config() -> ConfigDict:
     data.composition = "canvas"
     data.height = 128  # pixels that digits are put on, or photographs squeezed to; a composition of digits has 28
     data.width = 256
+    data.jitter = 0  # turned: pixels that a digit is shifted at most, on each axis, as far as its cell has room
     data.stacked = False  # turned: from top to bottom
     data.grey = False  # photographs
     data.cutout = 0  # photographs: side of a square cut out, at random in training, else in the middle; 0 = all of it
@@ -186,6 +187,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("data.validation_percent", 0, 99),
     ("data.height", digits.SIZE, 8192),
     ("data.width", digits.SIZE, 8192),
+    ("data.jitter", 0, 8192),
     ("data.cutout", 0, 8192),
     ("data.min_length", 1, 100),
     ("data.max_length", 1, 100),
@@ -231,6 +233,7 @@ def _validate_data(config: ConfigDict) -> None:
     elif data.min_length > data.max_length:
         raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
     unread = {
+        "data.jitter": kind != "turned",
         "data.stacked": kind != "turned",
         "data.grey": not photographic,
         "data.cutout": not photographic,

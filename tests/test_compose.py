@@ -69,8 +69,11 @@ GOLDEN_CONFIGS = {
     "canvas of 1 to 5": ("test", layout(128, 256, 1, 5)),
     "small canvas of 1 to 3": ("test", layout(64, 128, 1, 3)),
     "endless canvas of 5": ("train", layout(128, 256, 5, 5) | {"data.train_examples": 0}),
-    "turned 4": ("test", layout(64, 208, 4, 4) | {"data.composition": "turned"}),
-    "turned 1 to 4, stacked": ("train", layout(208, 64, 1, 4) | {"data.composition": "turned", "data.stacked": True}),
+    "turned 4": ("test", layout(64, 208, 4, 4) | {"data.composition": "turned", "data.jitter": 4}),
+    "turned 1 to 4, stacked": (
+        "train",
+        layout(208, 64, 1, 4) | {"data.composition": "turned", "data.jitter": 99, "data.stacked": True},
+    ),
     "centred 1 to 5": ("test", layout(64, 64, 1, 5) | {"data.composition": "centred"}),
 }
 
@@ -91,10 +94,10 @@ GOLDEN = {
     ("mnist", "canvas of 1 to 5"): "0f6ccc593a8475dfdb6697b8f97248898bc461b48f398a85e366597e87f4f1b8",
     ("mnist", "small canvas of 1 to 3"): "8894414d9a38c7b6f53b93a37a35ba063905b1962c6e6d535d84c80a7b800624",
     ("mnist", "endless canvas of 5"): "488f395c919051525504d827c1248bb0bd33c84ac42c099e47f37292d8b96ed5",
-    ("uci", "turned 4"): "6c00424fc30e9ab45c580157e0c2a9d17edef5cd57455fde0aae32c51f0cd4ec",
+    ("uci", "turned 4"): "0e2e685022e76a62d648fb58a2e9ed37be437f56a2e7b5de0a5c2d221c5e15c7",
     ("uci", "turned 1 to 4, stacked"): "d545fbf959b301690f375f8077ea637ee3778a512905191065fc8d9cc907332c",
     ("uci", "centred 1 to 5"): "bfba68e9c7de1d1915dd2e3ef38e8283e90d9d6a2bac07347333c5cfc3a39fa4",
-    ("mnist", "turned 4"): "20f1d3c92fac77b08a46feffe4ed0636bfc8817cb2f14bba0c70527b78ffd966",
+    ("mnist", "turned 4"): "381ca3fc6fc6d6366033a71f3a4d37c252e31b7c2036d40ca058d3d761290145",
     ("mnist", "turned 1 to 4, stacked"): "57343a12b915fadd97ac584c4718d66ec62b8c53fa112ead1c6a5cf133493e55",
     ("mnist", "centred 1 to 5"): "6866f5bb5637e058c55001abb5d52009511df58ca660455934d4038f0f86376a",
 }
@@ -237,7 +240,7 @@ def test_positions_of_a_strip_are_drawn_each_on_its_own():
 # Turned digits
 
 
-TURNED = [Turned(64, 208, 4, 4), Turned(41, 130, 3, 1), Turned(208, 64, 4, 4, stacked=True)]
+TURNED = [Turned(64, 208, 4, 4, 4), Turned(41, 130, 3, 1, 99), Turned(208, 64, 4, 4, 99, stacked=True)]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -296,24 +299,34 @@ def test_the_box_of_a_turned_digit_is_the_extent_of_its_tile(composition):
     assert not alone[~there].any()
 
 
+def placed_4(jitter: int) -> compose.Layout:
+    layout_of = jax.jit(jax.vmap(lambda key: Turned(64, 208, 4, 4, jitter).layout(10, jnp.int32(0), key)))
+    return jax.device_get(layout_of(jax.random.split(jax.random.key(4), 20_000)))
+
+
 def test_every_angle_and_place_is_drawn_to_its_limits():
-    placed = jax.jit(jax.vmap(lambda key: Turned(64, 208, 4, 4).layout(10, jnp.int32(0), key)))(
-        jax.random.split(jax.random.key(4), 3000)
-    )
+    """Of cells of 52x64, where one pixel stays free behind: upright digits have 23 and 36 to move, the widest 11 and 24."""
+    placed = placed_4(99)
     assert set(np.unique(placed.degrees).tolist()) == set(range(-45, 46))
-    upright = np.asarray(placed.degrees) == 0
-    for i in range(4):
-        left, top = np.asarray(placed.left)[upright[:, i], i], np.asarray(placed.top)[upright[:, i], i]
-        assert left.min() >= 52 * i
-        assert left.max() <= 52 * i + 52 - 28 - 1  # a pixel stays free
-        assert (top.min(), top.max()) >= (0, 30)
-        assert top.max() <= 64 - 28
-    widest = np.asarray(placed.left)[np.abs(placed.degrees) == 45] % 52
-    assert (widest.min(), widest.max()) == (0, 52 - 40 - 1)
+    left = placed.left - 52 * np.arange(4)
+    for degrees, along, across in ((0, 23, 36), (45, 11, 24)):
+        chosen = np.abs(placed.degrees) == degrees
+        assert set(left[chosen].tolist()) == set(range(along + 1))
+        assert (placed.top[chosen].min(), placed.top[chosen].max()) == (0, across)
+
+
+@pytest.mark.parametrize("jitter", [0, 4])
+def test_jitter_bounds_the_shift_from_the_middle(jitter):
+    placed = placed_4(jitter)
+    left = placed.left - 52 * np.arange(4)
+    for degrees, along, across in ((0, 11, 18), (45, 5, 12)):
+        chosen = np.abs(placed.degrees) == degrees
+        assert set(left[chosen].tolist()) == set(range(along - jitter, along + jitter + 1))
+        assert set(placed.top[chosen].tolist()) == set(range(across - jitter, across + jitter + 1))
 
 
 def test_a_digit_turned_by_nothing_is_the_tile_itself():
-    composition, tile = Turned(41, 41, 1, 1), NOISE[None]
+    composition, tile = Turned(41, 41, 1, 1, 0), NOISE[None]
     placed = compose.Layout(*(jnp.array([v]) for v in (0, True, 5, 7, 0)))
     image, boxes = composition.render(jnp.asarray(tile), placed)
     expected = np.zeros((41, 41), np.uint8)

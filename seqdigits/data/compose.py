@@ -160,11 +160,12 @@ class Turned:
     """min_length..max_length digits in a row, each turned by -45..45 degrees and shifted on its own, never touching. Each
     length is as frequent as the others.
 
-    The row has max_length cells of one size. A digit stands anywhere in its cell, but that a pixel is left free behind it
-    along the row: so the extents of two turned tiles never meet, and all the less their ink. The box of a digit is that
-    extent, a square of 28 (|cos| + |sin|) pixels.
+    The row has max_length cells of one size. A digit stands about the middle of its cell, at most `jitter` pixels away on
+    each axis, and never so far that less than a pixel is left free behind it along the row: so the extents of two turned
+    tiles never meet, and all the less their ink. The box of a digit is that extent, a square of 28 (|cos| + |sin|) pixels.
 
     Attributes:
+      jitter: pixels; as large as the image = anywhere in its cell.
       stacked: whether the row runs from top to bottom.
     """
 
@@ -172,6 +173,7 @@ class Turned:
     width: int
     max_length: int
     min_length: int
+    jitter: int
     stacked: bool = False
     frame = FRAME
 
@@ -186,8 +188,8 @@ class Turned:
         side = jnp.asarray(_SIDE)[degrees + 45]  # [L], whole pixels that the turned tile is within
         run, rise = (self.height, self.width) if self.stacked else (self.width, self.height)
         cell = run // self.max_length
-        start = cell * place + _below(along, cell - side)
-        other = _below(across, rise - side + 1)
+        start = cell * place + self._shifted(along, cell - 1 - side)
+        other = self._shifted(across, rise - side)
         left, top = (other, start) if self.stacked else (start, other)
         return Layout(_below(chosen, available), place < length, left, top, degrees)
 
@@ -208,6 +210,11 @@ class Turned:
         centre = jnp.stack([layout.left + side // 2, layout.top + side // 2], axis=-1).astype(jnp.float32)
         boxes = jnp.concatenate([centre, jnp.stack([extent, extent], axis=-1)], axis=-1)
         return image[margin:-margin, margin:-margin], boxes
+
+    def _shifted(self, bits: Array, room: Array) -> Array:
+        """From 0 to `room`, at most `jitter` from its middle."""
+        low = jnp.maximum(room // 2 - self.jitter, 0)
+        return low + _below(bits, jnp.minimum(room // 2 + self.jitter, room) - low + 1)
 
     def _turn(self, tile: Array, degrees: Array, side: Array) -> Array:
         """u8 [28, 28] -> u8 [40, 40], nothing outside the middle `side` pixels."""

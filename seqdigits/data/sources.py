@@ -264,7 +264,7 @@ def _composition(data: ConfigDict) -> compose.Composition:
     if data.composition == "digit":
         return compose.Digit()
     if data.composition == "turned":
-        return compose.Turned(data.height, data.width, data.max_length, data.min_length, data.stacked)
+        return compose.Turned(data.height, data.width, data.max_length, data.min_length, data.jitter, data.stacked)
     kind = compose.Centred if data.composition == "centred" else compose.Canvas
     return kind(data.height, data.width, data.max_length, data.min_length)
 
