@@ -1,8 +1,11 @@
-"""How fast a run goes, and how long it still takes."""
+"""How fast long work goes, and how long it still takes."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
 
 
 class Clock:
@@ -58,3 +61,20 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+Item = TypeVar("Item")
+
+
+def progress(items: Iterator[Item], total: int, what: str, where: Path | str) -> Iterator[Item]:
+    """The items, and every 10 seconds a line about how many are done."""
+    began = said = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - said > 10:
+            said, rate = now, done / (now - began)
+            print(
+                f"{where}: {done:,} of {total:,} {what}, {rate:,.0f}/s, {duration((total - done) / rate)} left",
+                flush=True,
+            )
+        yield item

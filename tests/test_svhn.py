@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from seqdigits.batch import NO_DIGIT
-from seqdigits.data import svhn
+from seqdigits.data import digit_struct, svhn
 from seqdigits.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -291,9 +291,9 @@ def test_photographs_beyond_the_set_are_not_used(tmp_path, monkeypatch):
 
 
 def test_progress_is_said_every_ten_seconds(capsys, monkeypatch):
-    clock = iter(range(0, 60, 4))
-    monkeypatch.setattr(svhn.time, "monotonic", lambda: next(clock))
-    assert list(svhn._progress(iter(range(6)), 6, "photographs", "here")) == list(range(6))
+    seconds = iter(range(0, 60, 4))
+    monkeypatch.setattr(clock.time, "monotonic", lambda: next(seconds))
+    assert list(clock.progress(iter(range(6)), 6, "photographs", "here")) == list(range(6))
     assert capsys.readouterr().out.splitlines() == [
         "here: 2 of 6 photographs, 0/s, 24 s left",
         "here: 5 of 6 photographs, 0/s, 5 s left",
@@ -413,13 +413,13 @@ def test_other_numbers_of_digits(data, monkeypatch):
 def test_read_annotations(tmp_path):
     write_mat(tmp_path / "digitStruct.mat", TRAIN)
     with (tmp_path / "digitStruct.mat").open("rb") as file:
-        for found in (svhn.read_annotations(tmp_path / "digitStruct.mat"), svhn.read_annotations(file)):
+        for found in (digit_struct.read(tmp_path / "digitStruct.mat"), digit_struct.read(file)):
             assert [a.name for a in found] == list(TRAIN)
             assert found[0].digits.tolist() == [1, 0]
             assert found[0].boxes.tolist() == [[12, 8, 4, 8], [19, 9, 6, 10]]
             assert found[1].boxes.tolist() == [[2, 9, 8, 12]]
             assert (found[0].digits.dtype, found[0].boxes.dtype) == (np.int32, np.float32)
-    assert [a.number for a in svhn.read_annotations(tmp_path / "digitStruct.mat", 2)] == [1, 2]
+    assert [a.number for a in digit_struct.read(tmp_path / "digitStruct.mat", 2)] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_read_annotations(tmp_path):
 def test_impossible_values(tmp_path, box):
     write_mat(tmp_path / "a.mat", {"1.png": [(1, 1, 1, 4, 8)], "7.png": [(1, 1, 1, 4, 8), box]})
     with pytest.raises(UserError, match=r"a\.mat is damaged: entry 2 \(7\.png\): (labels|boxes)"):
-        svhn.read_annotations(tmp_path / "a.mat")
+        digit_struct.read(tmp_path / "a.mat")
 
 
 def test_damaged_annotations(tmp_path):
@@ -446,9 +446,9 @@ def test_damaged_annotations(tmp_path):
     for content in (b"", b"x" * 3000, whole[:600], whole[: len(whole) // 2]):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"a\.mat is damaged or not SVHN's"):
-            svhn.read_annotations(path)
+            digit_struct.read(path)
     with pytest.raises(UserError, match=r"none\.mat is damaged or not"):
-        svhn.read_annotations(tmp_path / "none.mat")
+        digit_struct.read(tmp_path / "none.mat")
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_missing_field(tmp_path, field):
     with h5py.File(tmp_path / "a.mat", "r+") as file:
         del file[field]
     with pytest.raises(UserError, match=r"a\.mat is damaged"):
-        svhn.read_annotations(tmp_path / "a.mat")
+        digit_struct.read(tmp_path / "a.mat")
 
 
 @pytest.mark.parametrize("value", [np.zeros((5, 1)), np.zeros((0, 1)), [[b"text"]]])
@@ -469,7 +469,7 @@ def test_field_of_another_shape_or_type(tmp_path, value):
         del file["#refs#/1/top"]
         file["#refs#/1/top"] = value
     with pytest.raises(UserError, match=r"a\.mat is damaged: entry 1 \(1\.png\)"):
-        svhn.read_annotations(tmp_path / "a.mat")
+        digit_struct.read(tmp_path / "a.mat")
 
 
 # Real photographs
@@ -489,7 +489,7 @@ def test_files_written_by_matlab(svhn_folder, part, entries):
     path = svhn_folder / "svhn_numbers" / "mat_samples" / part / "digitStruct.mat"
     if not path.exists():
         pytest.skip(f"no {path}")
-    found = svhn.read_annotations(path)
+    found = digit_struct.read(path)
     assert len(found) == len({a.name for a in found}) == entries
     assert all(len(a.digits) == len(a.boxes) > 0 for a in found)
 

@@ -7,40 +7,25 @@ are for non-commercial use only, so nothing here downloads them.
 from __future__ import annotations
 
 import functools
-import io
 import itertools
 import math
-import re
-import shutil
-import struct
-import tarfile
 import tempfile
-import time
-import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from seqdigits.batch import NO_DIGIT
+from seqdigits.clock import progress
+from seqdigits.data import archive, digit_struct
+from seqdigits.data.digit_struct import Annotation
 from seqdigits.data.digits import data_folder
 from seqdigits.errors import UserError
 
 KINDS = ("photograph", "crop", "cropped_digit")
-SUBFOLDER = "svhn_numbers"
-MAT = "digitStruct.mat"
-URL = "http://ufldl.stanford.edu/housenumbers"
-ARCHIVE_BYTES = {"train": 404_141_560, "test": 276_555_967, "extra": 1_955_489_752}
-
 MARGIN = 0.15
 """A crop is the hull of the digits' boxes made wider and higher by this share of it on each side."""
-
-LARGEST = 10_000.0
-"""No coordinate of a box is farther off than this many pixels: what says otherwise is damaged."""
 
 
 @dataclass(frozen=True)
@@ -79,33 +64,6 @@ PHOTOGRAPHS = {
         validation_digits={"train": 400},
     ),
 }
-
-
-class Annotation(NamedTuple):
-    """What stands in one photograph.
-
-    The digits are in the order in which the file lists them. It is by left edge, but for 8 of the 46,470 photographs of
-    train and test. To order them by the x of their centres would change 43 (28 of train, 15 of test) and read them no
-    better: 30 of the 43 are columns, to be read downwards, where neither order means anything (48 of all 89 columns are
-    not listed downwards); in 9 one box lies on another, as in 262.png of train, which shows 24 and is listed 2 4 1, by
-    x 1 2 4; in 4, by their boxes, x may be right. Where a number climbs steeply (57.png of train, 288.png of test),
-    both orders are what one reads.
-
-    Attributes:
-      name: N.png.
-      digits: i32 [n], 0..9.
-      boxes: f32 [n, 4], cxcywh in pixels of the photograph, as published: some begin at a negative x or y or reach
-        beyond the photograph's edge.
-    """
-
-    name: str
-    digits: np.ndarray
-    boxes: np.ndarray
-
-    @property
-    def number(self) -> int:
-        """N of N.png."""
-        return int(self.name.removesuffix(".png"))
 
 
 def held_out(n: int, h: int) -> np.ndarray:
@@ -191,14 +149,14 @@ def load(
     for part in _parts(parts, split):
         if not sum(PHOTOGRAPHS[name].lengths[part]):
             continue  # svhn_2000 has none of extra
-        place = _place(data_folder(folder) / SUBFOLDER, part)
+        place = archive.place(data_folder(folder) / archive.SUBFOLDER, part)
         examples = _examples(name, part, split, place, max_length, single)
         rows: dict[int, list[int]] = {}  # photograph -> its examples
         for row, example in enumerate(examples):
             rows.setdefault(example.number, []).append(row)
-        for number, data in _progress(_photographs(place, part, rows.keys()), len(rows), "photographs", place):
+        for number, data in progress(archive.photographs(place, part, rows.keys()), len(rows), "photographs", place):
             where = f"{part}/{number}.png in {place}"
-            photo = _decode(data, grey, where)
+            photo = archive.decode(data, grey, where)
             for row in rows[number]:
                 example, at, n = examples[row], begin + row, len(examples[row].digits)
                 pixels, boxes[at, :n] = _view(photo, example.boxes, kind, height, width, where)
@@ -253,266 +211,25 @@ def _annotations(place: Path, part: str, lengths: tuple[int, ...]) -> tuple[Anno
     """Photographs 1.png, 2.png, .. of a part, as many as `lengths` adds up to, and of those lengths."""
     wanted = sum(lengths)
     if place.is_dir():
-        found = read_annotations(place / MAT, wanted)
+        found = digit_struct.read(place / archive.MAT, wanted)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            mat = Path(scratch) / MAT  # HDF5 is read at random, an archive cannot be
-            _take_out(place, f"{part}/{MAT}", mat)
-            found = read_annotations(mat, wanted, described=f"{part}/{MAT} in {place}")
+            mat = Path(scratch) / archive.MAT  # HDF5 is read at random, an archive cannot be
+            archive.take_out(place, f"{part}/{archive.MAT}", mat)
+            found = digit_struct.read(mat, wanted, described=f"{part}/{archive.MAT} in {place}")
     found.sort(key=lambda annotation: annotation.number)
     distinct = len({annotation.number for annotation in found})
     if distinct < wanted:
-        raise _too_few(place, part, distinct, wanted)
+        raise archive.too_few(place, part, distinct, wanted)
     if len(found) > wanted:
-        raise UserError(f"{MAT} of {place} names a photograph twice. {_again(place, part)}")
+        raise UserError(f"{archive.MAT} of {place} names a photograph twice. {archive.again(place, part)}")
     counted = np.bincount([len(a.digits) for a in found], minlength=len(lengths) + 1)[1:].tolist()
     if counted != list(lengths):
         raise UserError(
             f"{place} is not SVHN's: of its first {wanted:,} photographs {counted} have 1, 2, .. digits, "
-            f"expected {list(lengths)}. {_again(place, part)}"
+            f"expected {list(lengths)}. {archive.again(place, part)}"
         )
     return tuple(found)
-
-
-# Annotations
-
-
-def read_annotations(
-    mat: Path | BinaryIO, photographs: int | None = None, *, described: str | None = None
-) -> list[Annotation]:
-    """Reads a digitStruct.mat.
-
-    Args:
-      mat: the file, by name or opened.
-      photographs: leave out N.png with a larger N; None: all.
-      described: what messages call the file, if not by its name.
-
-    Returns:
-      One for each photograph, in file order.
-
-    Raises:
-      UserError: the file is damaged, or not of this kind.
-    """
-    import h5py  # only who reads photographs needs it
-
-    described = described or str(mat)
-    try:
-        with h5py.File(mat, "r") as file:
-            return _read_entries(file, photographs, described)
-    except _HDF5_ERRORS as e:
-        raise UserError(f"{described} is damaged or not SVHN's: {_short(e)}. Get the archive again from {URL}.") from e
-
-
-_HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, UnicodeError)
-
-
-def _read_entries(file: Any, photographs: int | None, described: str) -> list[Annotation]:
-    """The entries of an open h5py.File."""
-    names, boxes = (file[f"digitStruct/{field}"][()].ravel() for field in ("name", "bbox"))
-    if len(names) != len(boxes):
-        raise ValueError(f"{len(names):,} names, {len(boxes):,} boxes")
-    reader = _Reader(file)
-    result = []
-    entries = enumerate(zip(names, boxes, strict=True), 1)
-    for entry, (name_reference, box_reference) in _progress(entries, len(names), "entries", described):
-        where = f"entry {entry:,}"
-        try:
-            name = reader.text(name_reference)
-            if not re.fullmatch(r"[1-9][0-9]{0,8}\.png", name):
-                raise ValueError(f"its name is {name[:50]!r}, expected N.png")
-            where += f" ({name})"
-            if photographs is None or int(name.removesuffix(".png")) <= photographs:
-                result.append(Annotation(name, *reader.digits(box_reference)))
-        except _HDF5_ERRORS as e:
-            raise UserError(f"{described} is damaged: {where}: {_short(e)}. Get the archive again from {URL}.") from e
-    return result
-
-
-class _Reader:
-    """Follows the references of one open file.
-
-    It uses h5py's low-level interface: 33,402 entries are 575,000 small objects, and the high-level one takes several
-    times as long to open each.
-    """
-
-    def __init__(self, file: Any):
-        import h5py
-
-        self._h5py = h5py
-        self._file = file.id
-        self._one = h5py.h5s.create_simple((1, 1))
-        self._number = np.empty((1, 1), np.float64)
-
-    def text(self, reference: Any) -> str:
-        """MATLAB's char array: UTF-16 code units."""
-        dataset = self._open(reference, self._h5py.h5d.DatasetID)
-        units = np.empty(dataset.shape, "<u2")
-        dataset.read(self._h5py.h5s.ALL, self._h5py.h5s.ALL, units, self._h5py.h5t.STD_U16LE)
-        return units.tobytes().decode("utf-16-le")
-
-    def digits(self, reference: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The digits i32 [n] and boxes f32 [n, 4] of one photograph."""
-        group = self._open(reference, self._h5py.h5g.GroupID)
-        label, left, top, width, height = (
-            self._numbers(group, field) for field in (b"label", b"left", b"top", b"width", b"height")
-        )
-        if not 0 < len(label) == len(left) == len(top) == len(width) == len(height):
-            raise ValueError("no digit, or not all fields have as many")
-        if not set(label) <= _LABELS:
-            raise ValueError(f"labels {label}, allowed are 1..10")
-        corners = np.array([left, top, width, height]).T
-        if not (np.abs(corners) < LARGEST).all():  # false for NaN too
-            raise ValueError(f"boxes {corners.tolist()} (left, top, width, height)")
-        corners[:, :2] += corners[:, 2:] / 2
-        return np.array(label, np.int32) % 10, corners.astype(np.float32)  # 10 stands for the digit 0
-
-    def _numbers(self, group: Any, field: bytes) -> list[float]:
-        """One field of all digits: a number itself where there is one digit, else a reference to each."""
-        dataset = self._h5py.h5d.open(group, field)
-        if dataset.get_type().get_class() != self._h5py.h5t.REFERENCE:
-            return [self._scalar(dataset)]
-        references = np.empty(dataset.shape, self._h5py.ref_dtype)
-        dataset.read(self._h5py.h5s.ALL, self._h5py.h5s.ALL, references)
-        return [self._scalar(self._open(r, self._h5py.h5d.DatasetID)) for r in references.ravel()]
-
-    def _scalar(self, dataset: Any) -> float:
-        # Told to fill one number, HDF5 refuses a dataset of more; with ALL it would write past the array's end.
-        dataset.read(self._one, self._h5py.h5s.ALL, self._number, self._h5py.h5t.NATIVE_DOUBLE)
-        return float(self._number[0, 0])
-
-    def _open(self, reference: Any, kind: type) -> Any:
-        found = self._h5py.h5r.dereference(reference, self._file)
-        if not isinstance(found, kind):
-            raise TypeError(f"a reference leads to a {type(found).__name__}, expected {kind.__name__}")
-        return found
-
-
-_LABELS = frozenset(range(1, 11))
-
-
-# Files
-
-
-def _place(folder: Path, part: str) -> Path:
-    """The unpacked folder of a part, or its archive."""
-    unpacked, archive = folder / part, folder / f"{part}.tar.gz"
-    if (unpacked / MAT).is_file():
-        return unpacked
-    if archive.is_file():
-        return archive
-    raise UserError(
-        f"{archive} is missing, and {unpacked / MAT} too. Get {URL}/{part}.tar.gz ({ARCHIVE_BYTES[part]:,} bytes, for "
-        f"non-commercial use only) and put it into {folder}, packed or unpacked. Another place: the environment "
-        f"variable SEQDIGITS_DATA=DIR or --config.data.folder=DIR, with the file in DIR/{SUBFOLDER}."
-    )
-
-
-def _take_out(archive: Path, member: str, to: Path) -> None:
-    """Writes one regular member of an archive to the file `to`."""
-    with _reading(archive):
-        for name, content in _members(archive):
-            if name == member:
-                with to.open("wb") as file:
-                    shutil.copyfileobj(content, file, 1 << 20)
-                return
-    raise UserError(f"{archive} holds no {member}. Get it again from {URL}.")
-
-
-def _photographs(place: Path, part: str, wanted: Collection[int]) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each wanted photograph, each once, in the order in which they lie.
-
-    Raises:
-      UserError: one is missing or cannot be read.
-    """
-    missing = set(wanted)
-    files = _in_folder(place, wanted) if place.is_dir() else _in_archive(place, part)
-    with _reading(place):
-        for number, file in files:
-            if number in missing:
-                missing.remove(number)
-                yield number, file.read()
-            if not missing:
-                return
-    if missing:
-        found = len(wanted) - len(missing)
-        raise _too_few(place, part, found, len(wanted), f"; the first one missing is {part}/{min(missing)}.png")
-
-
-def _in_folder(folder: Path, wanted: Collection[int]) -> Iterator[tuple[int, BinaryIO]]:
-    for number in wanted:
-        path = folder / f"{number}.png"
-        if path.exists():
-            with path.open("rb") as file:
-                yield number, file
-
-
-def _in_archive(archive: Path, part: str) -> Iterator[tuple[int, BinaryIO]]:
-    for name, content in _members(archive):
-        match = re.fullmatch(re.escape(part) + r"/([1-9][0-9]{0,8})\.png", name)
-        if match:
-            yield int(match[1]), content
-
-
-def _members(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
-    """Name and content of the regular files of a .tar.gz, each to be read before the next. No file is written, no link
-    followed: a name is only ever compared."""
-    with tarfile.open(archive, "r:gz") as tar:
-        while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # it would keep all 200,000
-            content = tar.extractfile(member) if member.isfile() else None
-            if content is not None:
-                yield member.name, content  # type: ignore[misc]  # IO[bytes] reads as a BinaryIO does
-
-
-@contextmanager
-def _reading(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as e:
-        raise UserError(
-            f"{place} cannot be read: {_short(e)}. If it is cut off or damaged, get it again from {URL}."
-        ) from e
-
-
-def _decode(data: bytes, grey: bool, described: str) -> Image.Image:
-    """A photograph, "L" or "RGB"."""
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as photo:
-            return photo.convert("L" if grey else "RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as e:
-        raise UserError(f"{described} is damaged: {_short(e)}. Get the archive again from {URL}.") from e
-
-
-def _too_few(place: Path, part: str, found: int, wanted: int, first: str = "") -> UserError:
-    return UserError(
-        f"{place} holds {found:,} of {wanted:,} photographs{first}. {_again(place, part)} With the first 2,000 of "
-        "train and the first 500 of test alone, --config.data.photographs=svhn_2000 is the set."
-    )
-
-
-def _again(place: Path, part: str) -> str:
-    return f"The whole archive is {URL}/{part}.tar.gz, {ARCHIVE_BYTES[part]:,} bytes."
-
-
-def _short(e: Exception) -> str:
-    return (str(e) or type(e).__name__)[:300]
-
-
-Item = TypeVar("Item")
-
-
-def _progress(items: Iterator[Item], total: int, what: str, where: Path | str) -> Iterator[Item]:
-    """The items, and every 10 seconds a line about how many are done."""
-    began = said = time.monotonic()
-    for done, item in enumerate(items):
-        now = time.monotonic()
-        if now - said > 10:
-            said, rate = now, done / (now - began)
-            print(
-                f"{where}: {done:,} of {total:,} {what}, {rate:,.0f}/s, {(total - done) / rate:,.0f} s left",
-                flush=True,
-            )
-        yield item
 
 
 # Views
