@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seqdigits import clock
 from seqdigits.batch import NO_DIGIT
 from seqdigits.data import digit_struct, svhn
 from seqdigits.errors import UserError
