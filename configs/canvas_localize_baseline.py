@@ -27,4 +27,5 @@ def get_config() -> ConfigDict:
     config.loss.box = 1.0
     config.optim.learning_rate = 1e-4
     config.train.steps = 30_000
+    config.train.best_metric = "localization_error"
     return config

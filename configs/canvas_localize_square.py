@@ -28,4 +28,5 @@ def get_config() -> ConfigDict:
     config.loss.box = 4.0  # of the mean of the four numbers: their sum
     config.optim.learning_rate = 1e-4
     config.train.steps = 30_000
+    config.train.best_metric = "localization_error"
     return config

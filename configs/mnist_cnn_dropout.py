@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     config.loss.digits = 1.0
     config.optim.learning_rate = 1e-3
     config.train.batch_size = 32
-    config.train.steps = 5_063  # 3 epochs of 54,000
+    config.train.steps = 5_064  # 3 epochs of 54,000
     config.train.log_every = 500
     config.evaluate.every = 1_688
     config.evaluate.examples = 0

@@ -29,10 +29,10 @@ def get_config() -> ConfigDict:
     config.loss.digits = 1.0
     config.optim.learning_rate = 1e-3
     config.train.batch_size = 128
-    config.train.steps = 11_719  # 100 epochs of 15,000
-    config.train.log_every = 117
-    config.train.checkpoint_every = 1_170
+    config.train.steps = 11_720  # 100 epochs of 15,000
+    config.train.log_every = 100
+    config.train.checkpoint_every = 1_172
     config.train.best_metric = "character_accuracy"
-    config.evaluate.every = 1_170
+    config.evaluate.every = 1_172
     config.evaluate.examples = 0
     return config

@@ -6,6 +6,8 @@ five heads, 570,135 parameters.
 Published: sequence accuracy 0.8505 on 6,000 validation photographs (0.8563 on the 13,068 of test), digit accuracy
 0.915, after 116,000 steps of 64, Adam 7.5e-4 x 0.95 every 5,000, on 229,754 photographs. On the first 2,000 photographs
 alone: --config.data.photographs=svhn_2000
+
+Pixels are taken to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

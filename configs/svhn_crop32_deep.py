@@ -6,6 +6,8 @@ heads, 719,895 parameters.
 Published: sequence accuracy 0.9176 (0.8970 on 6,000 validation photographs), digit accuracy 0.944, after 110,000 steps
 of 128, RMSProp 1e-3 halved every 15,000, on 229,754 photographs. On the first 2,000 photographs alone:
 --config.data.photographs=svhn_2000
+
+Pixels are taken to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

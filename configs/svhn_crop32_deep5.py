@@ -6,6 +6,8 @@ parameters.
 Published: sequence accuracy 0.9052 (by length 0.915 0.914 0.866 0.781 0), digit accuracy 0.942, after 56,000 steps of
 128, RMSProp 1e-3 halved every 7,500, on 235,754 photographs, the validation set among them; ours keeps it out. On the
 first 2,000 photographs alone: --config.data.photographs=svhn_2000
+
+Pixels are taken to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

@@ -5,6 +5,8 @@ parameters.
 
 Published: as svhn_crop32, whose figures it made. On the first 2,000 photographs alone:
 --config.data.photographs=svhn_2000
+
+Pixels are taken to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

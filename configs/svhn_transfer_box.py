@@ -34,4 +34,5 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 1e-4
     config.optim.freeze = "encoder/.*|head_.*"
     config.train.steps = 30_000
+    config.train.best_metric = "localization_error"
     return config

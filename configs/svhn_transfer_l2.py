@@ -1,10 +1,11 @@
-"""House numbers of 1 to 6 digits: svhn_transfer with 0.001 x half the sum of squares of the weights of the
-convolutions.
+"""House numbers of 1 to 6 digits: svhn_transfer with 0.001 x the sum of squares of the weights of the convolutions (the
+code: of half of it).
 
     python -m seqdigits.main --config configs/svhn_transfer_l2.py --workdir runs/svhn_transfer_l2
 
 Published (train / test): sequence accuracy 0.89 / 0.36, character accuracy 0.92 / 0.82 after 30,000 steps of 50, Adam
-1e-4, on 33,402 photographs. On the first 2,000 photographs alone: --config.data.photographs=svhn_2000
+1e-4, on 33,402 photographs; ours keeps 4,000 of them for validation. On the first 2,000 photographs alone:
+--config.data.photographs=svhn_2000
 """
 
 from ml_collections import ConfigDict
@@ -27,7 +28,7 @@ def get_config() -> ConfigDict:
     config.model.kernel_init = "truncated_normal"
     config.model.bias_init = 0.1
     config.loss.digits = 1.0
-    config.loss.l2 = 0.001
+    config.loss.l2 = 0.002  # of half the sum of squares: 0.001 of the sum
     config.loss.l2_params = "encoder/Conv_.*/kernel"
     config.optim.learning_rate = 1e-4
     config.train.steps = 30_000

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from seqdigits import params
 from seqdigits.data import compose, digits, svhn
-from seqdigits.data.sources import PHOTOGRAPHIC, image_size
+from seqdigits.data.sources import image_size
 from seqdigits.errors import UserError
 from seqdigits.losses import DIGIT_LOSSES, POSITIONS
 from seqdigits.models import layers, pixels
@@ -22,8 +22,8 @@ from seqdigits.models.build import MODELS
 from seqdigits.optim import DECAYED, OPTIMIZERS, SCHEDULES, parse_plan
 from seqdigits.parallel import PARALLEL
 
-METRICS = ("sequence_accuracy", "character_accuracy", "digit_accuracy", "length_accuracy")
-"""What the best checkpoint may be chosen by; more is better."""
+METRICS = ("sequence_accuracy", "character_accuracy", "digit_accuracy", "length_accuracy", "localization_error")
+"""What the best checkpoint may be chosen by; less is better of localization_error, more of the others."""
 
 FREE_KEYS = (
     "parallel",
@@ -161,7 +161,7 @@ def validate(config: ConfigDict) -> None:
     _one_of(config, "data.digits", digits.DIGITS)
     _one_of(config, "parallel", PARALLEL)
     _one_of(config, "data.photographs", svhn.PHOTOGRAPHS)
-    _one_of(config, "data.composition", (*compose.COMPOSITIONS, *PHOTOGRAPHIC))
+    _one_of(config, "data.composition", (*compose.COMPOSITIONS, *svhn.KINDS))
     _one_of(config, "loss.digit_loss", DIGIT_LOSSES)
     _one_of(config, "loss.positions", POSITIONS)
     _one_of(config, "model.name", MODELS)
@@ -223,7 +223,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 
 def _validate_data(config: ConfigDict) -> None:
     data, kind = config.data, config.data.composition
-    photographic = kind in PHOTOGRAPHIC
+    photographic = kind in svhn.KINDS
     if kind in ("digit", "cropped_digit"):
         if (data.min_length, data.max_length) != (1, 1):
             raise UserError(
@@ -233,6 +233,9 @@ def _validate_data(config: ConfigDict) -> None:
     elif data.min_length > data.max_length:
         raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
     unread = {
+        "data.digits": photographic,
+        "data.photographs": not photographic,
+        "data.parts": not photographic,
         "data.jitter": kind != "turned",
         "data.stacked": kind != "turned",
         "data.grey": not photographic,
@@ -324,8 +327,16 @@ def _validate_model(config: ConfigDict) -> None:
         "loss.box": not model.localize,
         "loss.cells": not reader,
         "loss.cell_boxes": not reader,
+        "loss.background": not reader,
+        "read.min_score": not reader,
+        "read.max_overlap": not reader,
+        "loss.digit_loss": reader,
+        "loss.positions": reader,
+        "loss.no_digit": reader,
     }
     _refuse_unread(config, unread, f"model.name = {model.name} and model.localize = {model.localize}")
+    fixed = config.data.min_length == config.data.max_length
+    _refuse_unread(config, {"loss.no_digit": fixed}, f"data.min_length = data.max_length = {config.data.max_length}")
     learns = ("loss.cells", "loss.cell_boxes") if reader else ("loss.digits",)
     only_box = config.loss.box and config.init.path  # digits were learned before
     for key in learns:
@@ -338,6 +349,9 @@ def _validate_training(config: ConfigDict) -> None:
     _validate_optimizer(config)
     for key in ("init.params", "loss.l2_params", "optim.freeze"):
         params.check_syntax(_get(config, key), key)
+    _refuse_unread(config, {"init.params": not config.init.path}, "init.path = ''")
+    if not reads_box(config) and config.train.best_metric == "localization_error":
+        raise UserError("train.best_metric = localization_error: the model has no box. Name another metric.")
     if bool(config.loss.l2) != bool(config.loss.l2_params):
         raise UserError(
             f"loss.l2 = {config.loss.l2}, loss.l2_params = {config.loss.l2_params!r}: give both, a weight and a pattern such as "
@@ -393,12 +407,18 @@ def _validate_optimizer(config: ConfigDict) -> None:
 
 
 def _refuse_unread(config: ConfigDict, unread: dict[str, bool], beside: str) -> None:
-    """Refuses a key that is set though nothing reads it."""
+    """Refuses a key that is not at its default though nothing reads it."""
+    default = base_config()
     for key, is_unread in unread.items():
-        if is_unread and _get(config, key):
+        if is_unread and _get(config, key) != _get(default, key):
             raise UserError(
                 f"{key} = {_get(config, key)!r} means nothing with {beside}. Take it out, or change the other."
             )
+
+
+def reads_box(config: ConfigDict) -> bool:
+    """Whether the model says where the number stands."""
+    return config.model.name == "reader" or config.model.localize
 
 
 def _get(config: ConfigDict, key: str) -> Any:

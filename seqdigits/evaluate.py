@@ -209,14 +209,10 @@ def evaluate_checkpoint(
 
 def _check(found: Variables, template: Variables, path: Path) -> None:
     """Refuses variables that are not of the model's shapes."""
-    expected, has = _shapes(template), _shapes(found)
+    expected, has = params.shapes(template), params.shapes(found)
     for name in sorted(expected.keys() | has.keys()):
         if expected.get(name) != has.get(name):
             raise UserError(
                 f"{path} is of another model: {name} is {has.get(name, 'missing')} there and "
                 f"{expected.get(name, 'not there')} in this config. Use the config that it was trained with."
             )
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {name: leaf.shape for name, leaf in zip(params.names(tree), jax.tree.leaves(tree), strict=True)}

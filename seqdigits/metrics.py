@@ -16,6 +16,9 @@ from seqdigits import boxes as bx
 from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading
 from seqdigits.losses import box_squared_error, digit_cross_entropy
 
+LESS_IS_BETTER = ("localization_error", "cross_entropy")
+"""The figures of an evaluation that are errors; of the others more is better."""
+
 Averages = dict[str, clu_metrics.Average]
 """Named averages of training: each a total and a count."""
 
@@ -57,7 +60,8 @@ class Tally(clu_metrics.Metric):
       box_error, centre_error, overlap: f32 [], sums over images of the squared error (mean of the four numbers, px²), of
         the distance of the centres (px), and of IoU.
       entropy: f32 [], sum over images of the mean cross entropy of positions.
-      ranks: i32 [11], positions by how many classes the model holds for likelier than the true one.
+      ranks: i32 [K], positions by how many classes the model holds for likelier than the true one; of two alike the
+        first is the likelier, as argmax has it, and what is not a number counts nowhere.
     """
 
     right_at: Array
@@ -138,8 +142,11 @@ def tally(batch: Batch, outputs: Outputs, reading: Reading) -> Tally:
         overlap = total(bx.iou(box, truth))
     if outputs.digit_logits is not None:
         entropy = total(jnp.mean(digit_cross_entropy(outputs.digit_logits, batch.digits), axis=-1))
-        truth = jnp.take_along_axis(outputs.digit_logits, batch.digits[..., None], axis=-1)
-        rank = jnp.sum(outputs.digit_logits > truth, axis=-1)  # [B, L]
+        logits, truth = outputs.digit_logits, batch.digits[..., None]
+        of_truth = jnp.take_along_axis(logits, truth, axis=-1)
+        behind = (logits < of_truth) | ((logits == of_truth) & (jnp.arange(logits.shape[-1]) >= truth))
+        rank = jnp.sum(~behind, axis=-1)  # [B, L]; K where the truth's logit is not a number, which `add` drops
+        ranks = jnp.zeros(logits.shape[-1], jnp.int32)
         ranks = ranks.at[rank].add(jnp.broadcast_to(row[:, None], rank.shape).astype(jnp.int32))
     return Tally(
         right_at=jnp.sum(right & row[:, None], axis=0),

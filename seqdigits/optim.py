@@ -17,8 +17,10 @@ from seqdigits.params import matching
 OPTIMIZERS = {
     "adam": lambda config: optax.scale_by_adam(),
     "adamw": lambda config: optax.scale_by_adam(),  # and weight_decay
-    "adagrad": lambda config: optax.scale_by_rss(initial_accumulator_value=0.1),  # as TensorFlow 1 begins
-    "rmsprop": lambda config: optax.scale_by_rms(decay=0.9, eps=1e-8),
+    "adagrad": lambda config: optax.scale_by_rss(
+        initial_accumulator_value=0.1
+    ),  # this and the next as TensorFlow 1 has them
+    "rmsprop": lambda config: optax.scale_by_rms(decay=0.9, eps=1e-10, initial_scale=1.0),
     "sgd": lambda config: optax.trace(config.momentum) if config.momentum else optax.identity(),
 }
 DECAYED = ("adamw", "sgd")
@@ -90,7 +92,13 @@ def parse_plan(plan: str) -> list[tuple[int, float]]:
     except ValueError:
         found = []
     steps, rates = [step for step, _ in found], [rate for _, rate in found]
-    if not found or steps != sorted(set(steps)) or steps[0] < 1 or not all(0 <= rate < math.inf for rate in rates):
+    if (
+        not found
+        or steps != sorted(set(steps))
+        or steps[0] < 1
+        or not all(0 <= rate < math.inf for rate in rates)
+        or steps[-1] > 2**31 - 1
+    ):
         raise UserError(
             f"optim.plan = {plan!r} is not a plan: it needs rising steps from 1 on, each with a learning rate, for example "
             "'20000: 5e-5, 40000: 1e-5'."

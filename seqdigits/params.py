@@ -20,6 +20,11 @@ def names(tree: Variables) -> list[str]:
     return ["/".join(_key(k) for k in path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
+def shapes(tree: Variables) -> dict[str, tuple[int, ...]]:
+    """The shape of each leaf by name."""
+    return {name: leaf.shape for name, leaf in zip(names(tree), jax.tree.leaves(tree), strict=True)}
+
+
 def matching(tree: Variables, pattern: str) -> Variables:
     """A tree of bool: True where the whole name fits the regular expression; "" fits none.
 

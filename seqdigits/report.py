@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits import interrupt
+from seqdigits.data.digits import SPLITS
 from seqdigits.errors import Help, UserError
 from seqdigits.interrupt import Stop
-from seqdigits.published import FAMILIES, LESS_IS_BETTER, PUBLISHED
+from seqdigits.metrics import LESS_IS_BETTER
+from seqdigits.published import FAMILIES, PUBLISHED
 
 USAGE = "python -m seqdigits.report [RESULTS [PAGE]]"
-SPLITS = ("train", "validation", "test")
+_KEYS = [
+    "name",
+    "settings",
+    "reports",
+    "steps",
+    "steps_planned",
+    "partial",
+    "comparable",
+    "devices",
+    "seed",
+    "minutes",
+    "trained",
+    "published",
+]
 
 
 def _main(stop: Stop) -> None:
@@ -45,7 +60,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
     for path in sorted(folder.glob("*.json")):
         try:
             result = json.loads(path.read_text())
-            result["name"], result["reports"], result["steps"], result["partial"]
+            missing = [key for key in _KEYS if key not in result]
+            if missing:
+                raise KeyError(*missing)
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise UserError(f"{path} is no result of seqdigits.reproduce: {e!r}. Move it away.") from e
         results.append(result)
@@ -63,7 +80,7 @@ def text(results: list[dict[str, Any]]) -> str:
         "Written by `python -m seqdigits.report` from `results/`; nothing here is typed by hand. Three figures are training (its first",
         "10,000 examples, for photographs too) / validation / test; behind ± half of the 95% interval of ours (Wilson), by the",
         "number of test examples, else of validation. *partial*: only the start of the schedule was run, so nothing is said of beaten or not.",
-        "Minutes are of training with its evaluations, on a machine that did other things besides.",
+        "Published figures stand as they were printed, rounded; a rounded one counts as it stands. Minutes are of training with its evaluations, on a machine that did other things besides.",
     ]
     for letter, what in (*FAMILIES.items(), ("", "Ours alone, and what differs from the published data")):
         rows = [row for result in results if _family(result) == letter for row in _rows(result)]
@@ -83,8 +100,9 @@ def _base(result: dict[str, Any]) -> str:
 
 
 def _family(result: dict[str, Any]) -> str:
-    comparable = result["published"] and not any(key.startswith("data.") for key in result["settings"])
-    return result["published"]["family"] if comparable else ""
+    """The family that it stands beside; "" where it cannot: a part of a schedule can, another experiment cannot."""
+    same = result["comparable"] or (result["partial"] and not result["settings"])
+    return result["published"]["family"] if result["published"] and same else ""
 
 
 def _rows(result: dict[str, Any]) -> list[str]:

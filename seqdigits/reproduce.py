@@ -244,7 +244,7 @@ def reproduce(
     from seqdigits import provenance
     from seqdigits.writers import make_folder
 
-    make_folder(out)
+    make_folder(out, "--out")
     stop, settings = stop or Stop(), settings or {}
     program = provenance.describe()  # now: the files may change while the series runs
     runs = []
@@ -252,7 +252,7 @@ def reproduce(
         name = name_of(base, settings)
         runs.append(Run(base, settings, workdirs / name, out / f"{name}.json"))
         with _noted(runs[-1]):
-            _prepare(runs[-1], fraction)
+            _prepare(runs[-1], fraction, keep_weights)
     waiting = [run for run in runs if run.state == "waiting"]
     if not waiting:
         print(table(runs), flush=True)
@@ -266,15 +266,12 @@ def reproduce(
     return runs
 
 
-def _prepare(run: Run, fraction: float) -> None:
+def _prepare(run: Run, fraction: float, keep_weights: bool) -> None:
     """Loads the config and an earlier result, where that is enough."""
     config = experiments.load(run.base)
     config.update_from_flattened_dict(run.settings)
-    first_stage = Path(config.init.path).name
-    if first_stage in experiments.names() and "init.path" not in run.settings:
-        config.init.path = str(run.workdir.with_name(name_of(first_stage, run.settings)))  # that of this series
     run.config, run.steps = config, steps_of(config, fraction)
-    run.result = _earlier(run)
+    run.result = None if keep_weights and not _weights_of(run).exists() else _earlier(run)
     if run.result is not None:
         run.state = "done before"
 
@@ -287,11 +284,42 @@ def steps_of(config: Any, fraction: float) -> int:
     return max(1, round(fraction * config.train.steps / call)) * call
 
 
+def _weights_of(run: Run) -> Path:
+    return run.path.with_name(f"{run.name}.npz")
+
+
+def _first_stage(run: Run) -> str:
+    """What the run begins with: init.path, and where its config names runs/NAME, the run NAME of this series.
+
+    Raises:
+      UserError: that one is not trained to its end.
+    """
+    path = Path(run.config.init.path)
+    if path.parent != Path("runs") or path.name not in experiments.names() or "init.path" in run.settings:
+        return run.config.init.path
+    first = name_of(path.name, run.settings)
+    workdir = run.workdir.with_name(first)
+    steps, planned = progress(workdir)[0], _planned(path.name)
+    if steps < planned:
+        raise UserError(
+            f"it begins with {first}, of which {workdir} has {steps:,} of {planned:,} steps. Run that to its end first "
+            f"({run.path.with_name(first)}.json must go if its workdir is lost), or name another: --set init.path=DIR."
+        )
+    return str(workdir)
+
+
+def _planned(base: str) -> int:
+    """The steps of an experiment as its file has it."""
+    return experiments.load(base).train.steps
+
+
 def _earlier(run: Run) -> dict[str, Any] | None:
     """The result that is there, if it is of the same config and of no fewer steps than are asked for."""
+    from seqdigits.config import changes
+
     try:
         result = json.loads(run.path.read_text())
-        enough = result["config_sha256"] == _digest(run.config) and result["steps"] >= run.steps
+        enough = not changes(run.config, result["config"]) and result["steps"] >= run.steps
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none, or not one of ours: it is written again
     return result if enough else None
@@ -305,11 +333,12 @@ def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) ->
 
     config = run.config.copy_and_resolve_references()
     config.train.steps = run.steps
+    config.init.path = _first_stage(run)
     state = train_and_evaluate(config, run.workdir, stop)
     run.result = _result(run, program, params.count(state.params))
     if keep_weights:
         about = {"step": run.result["steps"], "config": run.result["config"], "commit": program["commit"]}
-        weights.save(run.path.with_name(f"{run.name}.npz"), state.variables(), about, half=True)
+        weights.save(_weights_of(run), state.variables(), about, half=True)
     write_atomically(run.path, json.dumps(run.result, indent=1))
     run.state = "partial" if run.result["partial"] else "done"
 
@@ -347,7 +376,8 @@ def _result(run: Run, program: dict[str, Any], parameters: int) -> dict[str, Any
 
     reports = _reports(run)
     steps, seconds = progress(run.workdir)
-    planned = run.config.train.steps
+    planned = _planned(run.base)
+    comparable = steps >= planned and not _another(run.settings)
     trained = json.loads((run.workdir / "provenance.json").read_text())
     return {
         "name": run.name,
@@ -361,10 +391,11 @@ def _result(run: Run, program: dict[str, Any], parameters: int) -> dict[str, Any
         "steps_planned": planned,
         "fraction": steps / planned,
         "partial": steps < planned,
+        "comparable": comparable,
         "minutes": round(seconds / 60, 2),
         "parameters": parameters,
         "reports": reports,
-        "published": _beside(run, reports, comparable=steps >= planned and not _other_data(run.settings)),
+        "published": _beside(run, reports, comparable),
         "curve": curve(run.workdir / "metrics.jsonl"),
     }
 
@@ -394,11 +425,11 @@ def progress(workdir: Path) -> tuple[int, float]:
     return 0, 0.0
 
 
-def _other_data(settings: dict[str, Any]) -> bool:
-    """Whether the images differ from those of the published figures."""
+def _another(settings: dict[str, Any]) -> bool:
+    """Whether the settings make it another experiment than the published one."""
     from seqdigits.config import FREE_KEYS
 
-    return any(key.startswith("data.") and key not in FREE_KEYS for key in settings)
+    return not set(settings) <= {"seed", *FREE_KEYS}
 
 
 def _beside(run: Run, reports: dict[str, dict[str, Any]], comparable: bool) -> dict[str, Any] | None:
@@ -463,7 +494,7 @@ def table(runs: Sequence[Run]) -> str:
 
 def _rows(run: Run) -> list[tuple[str, ...]]:
     steps, minutes = _steps_and_minutes(run)
-    planned = f"{run.config.train.steps:,}" if run.config is not None else "?"
+    planned = f"{_planned(run.base):,}" if run.config is not None else "?"
     start = (run.name, run.state, f"{steps:,}/{planned}", f"{minutes:.1f}" if steps else "-")
     figures = _figures(run) or [("-", "-", "-", "-")]
     return [(*start, *figures[0]), *(("", "", "", "", *figure) for figure in figures[1:])]

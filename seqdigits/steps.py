@@ -18,6 +18,7 @@ from seqdigits import boxes as bx
 from seqdigits import losses, metrics, optim, params, reading
 from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading, Spec, Variables
 from seqdigits.data.sources import Source
+from seqdigits.errors import UserError
 from seqdigits.models.build import init_variables
 from seqdigits.streams import Stream, stream_key
 
@@ -73,6 +74,10 @@ class Steps:
         variables = init_variables(self.model, source.spec, self.config.seed)
         params.check(variables["params"], self.config.loss.l2_params, "loss.l2_params")
         params.check(variables["params"], self.config.optim.freeze, "optim.freeze")
+        if all(jax.tree.leaves(params.matching(variables["params"], self.config.optim.freeze))):
+            raise UserError(
+                f"optim.freeze = {self.config.optim.freeze!r} fits every parameter: nothing would be trained."
+            )
         trained = {name: variables[name] for name in ("params", "batch_stats")}
         state = TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -140,7 +145,6 @@ class Steps:
         updates, opt_state = optim.optimizer(self.config.optim).update(grads, state.opt_state, state.params)
         frozen = self.config.optim.freeze
         new_params = optim.keep_frozen(state.params, optax.apply_updates(state.params, updates), frozen)
-        batch_stats = optim.keep_frozen(state.batch_stats, batch_stats, frozen)
         average = state.average
         if self.config.optim.moving_average:
             current = {"params": new_params, "batch_stats": batch_stats}

@@ -15,13 +15,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits import evaluate, input_stats, metrics, params, provenance, transfer
+from seqdigits.batch import Variables
 from seqdigits.checkpoint import Checkpoints, all_steps, folder
 from seqdigits.clock import Clock
 from seqdigits.config import changes, to_json, validate
-from seqdigits.data import sources
-from seqdigits.data.sources import PHOTOGRAPHIC
+from seqdigits.data import sources, svhn
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
+from seqdigits.metrics import LESS_IS_BETTER
 from seqdigits.models.build import build
 from seqdigits.parallel import Devices
 from seqdigits.steps import Steps, TrainState
@@ -58,6 +59,9 @@ class _Run:
         self.source = sources.create(config, "train")
         axis = self.devices.axis
         self.steps = Steps(config, build(config, self.source.spec, axis), axis)
+        jax.eval_shape(partial(self.steps.init, self.source))  # refuses patterns that fit nothing, before data is read
+        begins = bool(config.init.path) and not all_steps(folder(workdir))
+        self.begin_with = transfer.load(Path(config.init.path))[0] if begins else None
         self.arrays = self.devices.replicate(self.source.arrays)
         self.validation = self._evaluator("validation")
         self.train_call = self.devices.step(
@@ -155,7 +159,8 @@ class _Run:
         self.writers.picture(step, "validation/pictures", self.validation.sheet(state.variables()))
         self.writers.flush()
         name = self.config.train.best_metric
-        is_best = self.best is None or figures[name] > self.best["value"]
+        sign = -1 if name in LESS_IS_BETTER else 1
+        is_best = self.best is None or sign * figures[name] >= sign * self.best["value"]  # of two alike the later one
         if is_best:
             self.best = {"step": step, "metric": name, "value": figures[name]}
         error = figures["localization_error"]
@@ -201,19 +206,17 @@ class _Run:
 
     def _begin(self, state: TrainState) -> TrainState:
         """The state before step 0, whole: with what another run learned, and with the statistics of the images."""
-        stats = {}
-        if self.config.init.path:
+        known: Variables = {}
+        if self.begin_with is not None:
             mine = {name: getattr(state, name) for name in ("params", "batch_stats", "input_stats")}
-            begun = transfer.begin(mine, self.config.init)
-            stats = begun.pop("input_stats")
+            begun = transfer.begin(mine, self.begin_with, self.config.init)
+            known = self.devices.replicate(begun.pop("input_stats"))
             average = self.devices.replicate(begun) if state.average else {}
             state = state.replace(**self.devices.replicate(begun), average=average)
-        if not state.input_stats:
-            return state
-        if stats:
-            return state.replace(input_stats=self.devices.replicate(stats))
-        measured = input_stats.measure(self.config, self.source, self.arrays, self.devices, state.input_stats)
-        return state.replace(input_stats=measured)
+        missing = {name: part for name, part in state.input_stats.items() if name not in known}
+        if missing:
+            known |= input_stats.measure(self.config, self.source, self.arrays, self.devices, missing)
+        return state.replace(input_stats=known)
 
     def _headline(self, state: TrainState) -> str:
         spec, steps, size = self.source.spec, self.config.train.steps, self.config.train.batch_size
@@ -223,7 +226,7 @@ class _Run:
             f"{spec.min_length} to {spec.max_length}" if spec.min_length < spec.max_length else f"{spec.max_length}"
         )
         data = self.config.data
-        what = f"digit(s) of {data.photographs}" if data.composition in PHOTOGRAPHIC else f"{data.digits} digit(s)"
+        what = f"digit(s) of {data.photographs}" if data.composition in svhn.KINDS else f"{data.digits} digit(s)"
         todo = f"{steps:,} steps of {size} on {self.devices.count} {jax.default_backend()} device(s)"
         start = f"going on from step {step:,}" if step else "starting"
         plan = f"all {step:,} steps are done" if step >= steps else f"{start}, {todo}; compiling the first step"

@@ -28,30 +28,32 @@ def load(path: Path) -> tuple[Variables, dict]:
         raise UserError(
             f"there is nothing at {path}: neither a workdir, nor a checkpoint, nor a file of weights (.npz)."
         )
-    if not path.name.isdecimal():
+    if checkpoint.folder(path).is_dir():
+        if not checkpoint.all_steps(checkpoint.folder(path)):
+            raise UserError(f"the run in {path} has no checkpoint yet: there is nothing to begin with. Train it first.")
         latest = checkpoint.find(path, "latest")
         path = checkpoint.find(path, "best") if checkpoint.read_meta(latest)["best"] else latest
     state, meta = checkpoint.load_raw(path)
     return checkpoint.variables(state), meta
 
 
-def begin(variables: Variables, config: ConfigDict) -> Variables:
+def begin(variables: Variables, found: Variables, config: ConfigDict) -> Variables:
     """Variables of a new model with those that another run has and the config asks for; both lists are printed.
 
-    Parameters, and the running statistics of norms, are taken by `init.params`; the statistics of the training images
-    (`input_stats`) go with them where the other model has the same.
+    Parameters, and the running statistics of norms, are taken by `init.params`. With the encoder go the statistics of the
+    pixels that it was trained on, where this model has such.
 
     Args:
       variables: params, batch_stats and input_stats as they begin.
+      found: those of the other run, from `load`.
       config: the section `init`.
 
     Returns:
-      The same collections; those of `input_stats` are {} where they are still to be measured.
+      The same collections; of `input_stats` only what is taken, the rest is to be measured.
 
     Raises:
       UserError: nothing to be taken, or a shape differs.
     """
-    found, _ = load(Path(config.path))
     begun, taken, fresh = {}, [], []
     for collection in ("params", "batch_stats"):
         theirs = dict(zip(params.names(found[collection]), jax.tree.leaves(found[collection]), strict=True))
@@ -76,11 +78,13 @@ def begin(variables: Variables, config: ConfigDict) -> Variables:
             f"init.params = {config.params!r} takes nothing from {config.path}, which has: "
             f"{', '.join(params.names(found['params']))}."
         )
-    same = _shapes(found["input_stats"]) == _shapes(variables["input_stats"])
     print(f"taken from {config.path}: {', '.join(taken)}", flush=True)
     print(f"begins anew: {', '.join(fresh) or 'nothing'}", flush=True)
-    return {**begun, "input_stats": found["input_stats"] if same else {}}
-
-
-def _shapes(tree: Variables) -> dict[str, tuple[int, ...]]:
-    return {name: leaf.shape for name, leaf in zip(params.names(tree), jax.tree.leaves(tree), strict=True)}
+    mine, theirs = (of["input_stats"].get("pixels", {}) for of in (variables, found))
+    with_encoder = mine and any(name.startswith("encoder/") for name in taken)
+    if with_encoder and params.shapes(mine) != params.shapes(theirs):
+        raise UserError(
+            f"init.params = {config.params!r} takes an encoder from {config.path} that was trained with other pixels: there "
+            f"{params.shapes(theirs)}, here {params.shapes(mine)}. Use the same model.pixels and size of images."
+        )
+    return {**begun, "input_stats": {"pixels": theirs} if with_encoder else {}}

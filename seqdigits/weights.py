@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ from seqdigits.errors import UserError
 from seqdigits.writers import write_atomically
 
 _ABOUT = "about.json"
+_DAMAGED = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def save(path: Path, variables: Variables, about: dict[str, Any], *, half: bool = False) -> None:
@@ -25,12 +37,13 @@ def save(path: Path, variables: Variables, about: dict[str, Any], *, half: bool 
     Args:
       path: of the file, NAME.npz.
       variables: collections by name, nested dicts of arrays.
-      about: JSON that goes with them.
-      half: whether params are written as float16. Statistics stay as they are: a variance may be beyond its range.
+      about: JSON that goes with them, at least `step` and `config`.
+      half: whether params are written as float16. Statistics, and what is beyond its range, stay as they are.
     """
     arrays = {}
     for name, leaf in zip(params.names(variables), jax.tree.leaves(jax.device_get(variables)), strict=True):
-        arrays[name] = leaf.astype(np.float16) if half and name.startswith("params/") else leaf
+        shorter = half and name.startswith("params/") and np.abs(leaf).max(initial=0) <= np.finfo(np.float16).max
+        arrays[name] = leaf.astype(np.float16) if shorter else leaf
     arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
@@ -47,10 +60,16 @@ def load(path: Path) -> tuple[Variables, dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(file[_ABOUT].tobytes())
             arrays = {name: file[name] for name in file.files if name != _ABOUT}
+        about["step"], about["config"]
+        variables = _nested(arrays)
     except FileNotFoundError:
         raise UserError(f"there is no file of weights {path}.") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, AttributeError) as e:
+    except _DAMAGED as e:
         raise UserError(f"{path} is not a file of weights, or damaged: {e}.") from e
+    return {name: variables.get(name, {}) for name in ("params", "batch_stats", "input_stats")}, about
+
+
+def _nested(arrays: dict[str, np.ndarray]) -> Variables:
     variables: Variables = {}
     for name, value in arrays.items():
         *above, last = name.split("/")
@@ -58,4 +77,4 @@ def load(path: Path) -> tuple[Variables, dict[str, Any]]:
         for part in above:
             inside = inside.setdefault(part, {})
         inside[last] = value.astype(np.float32) if value.dtype == np.float16 else value
-    return {name: variables.get(name, {}) for name in ("params", "batch_stats", "input_stats")}, about
+    return variables

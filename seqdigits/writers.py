@@ -75,8 +75,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     os.replace(partial, path)
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder of the workdir, and sees that it can be written to.
+def make_folder(path: Path, flag: str = "--workdir") -> None:
+    """Makes a folder that a flag names, or one in it, and sees that it can be written to.
 
     Raises:
       UserError: it cannot.
@@ -86,7 +86,7 @@ def make_folder(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as e:
-        raise UserError(f"--workdir: {path} cannot be used: {e.strerror}. Name a folder that can be written.") from e
+        raise UserError(f"{flag}: {path} cannot be used: {e.strerror}. Name a folder that can be written.") from e
 
 
 def _cut_lines(path: Path, stays: Callable[[int, str], bool]) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqdigits import metrics
+from seqdigits import metrics, reading
 from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading
 
 N = NO_DIGIT
@@ -26,14 +26,14 @@ def example():
     )
     hulls = jnp.array([[8.0, 4, 16, 8], [12, 4, 24, 8], [8, 4, 16, 8], [12, 4, 24, 8], [0, 0, 0, 0]])
     off = jnp.array([[0.0, 0, 0, 0], [3, 4, 0, 0], [-4, 0, -8, 0], [0, 0, 0, 0], [900, 900, 900, 900]])
-    reading = Reading(
+    found = Reading(
         length=length[:, None],
         digits=read[:, None],
         digit_confidence=jnp.ones((5, 1, 3)),
         confidence=jnp.ones((5, 1)),
         box=(hulls + off)[:, None],
     )
-    return batch, Outputs(digit_logits=jnp.zeros((5, 3, 11))), reading
+    return batch, Outputs(digit_logits=jnp.zeros((5, 3, 11))), found
 
 
 def figures(tally, localizes=True, has_logits=True):
@@ -89,3 +89,19 @@ def test_training_averages_leave_padding_out():
     assert metrics.compute(metrics.merge(once, once)) == {"loss": 2.0, "loss/digits": 2.0}
     nothing = metrics.zeros_like(once)
     assert metrics.compute(metrics.merge(nothing, once)) == metrics.compute(once)
+
+
+def test_top_k_accuracy_by_hand():
+    """The likeliest class is that of argmax: of equals the first; what is not a number is not right."""
+    logits = [[3.0, 2, 1], [1, 3, 2], [1, 2, 3], [0, 0, 0], [0, 0, 0], [np.nan] * 3, [9, 9, 9]]
+    truth = [0, 0, 1, 0, 1, 2, 0]  # ranks 0, 2, 1, 0, 1, none, and padding
+    outputs = Outputs(digit_logits=jnp.array(logits)[:, None])
+    batch = Batch(
+        image=jnp.zeros((7, 4, 4, 1), jnp.uint8),
+        digits=jnp.array(truth)[:, None],
+        boxes=jnp.full((7, 1, 4), 2.0),
+        index=jnp.array([0, 1, 2, 3, 4, 5, -1]),
+    )
+    found = figures(metrics.tally(batch, outputs, reading.read(outputs, None)), localizes=False)
+    assert found["top_k_accuracy"] == pytest.approx([2 / 6, 4 / 6, 5 / 6])
+    assert found["top_k_accuracy"][0] == found["character_accuracy"]

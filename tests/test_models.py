@@ -1,5 +1,7 @@
 """Models: sizes, first losses, gradients, learning by heart."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ from seqdigits.reading import limits, read
 from seqdigits.steps import Steps
 
 
-@pytest.mark.parametrize("name", [name for name, row in PUBLISHED.items() if row.params])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_parameter_counts_are_the_published_ones(experiment, name):
     config = experiment(name)
     spec = sources.create(config, "train").spec
@@ -172,3 +174,33 @@ def test_at_first_the_reader_finds_next_to_nothing():
     model = build(config, source.spec)
     outputs = model.apply(init_variables(model, source.spec, 0), batch.image, train=False, mask=batch.mask)
     assert jnp.mean(jax.nn.softmax(outputs.cell_logits)[..., NO_DIGIT]) > 0.9
+
+
+def test_the_row_gru_cuts_its_last_state_and_one_head_reads_each_part():
+    config = small("row_gru", **{"model.encoder": "", "model.gru_units": 6, "model.shared_head": True})
+    source, batch = four_examples(config)
+    model = build(config, source.spec)
+    variables = init_variables(model, source.spec, 0)
+    logits = model.apply(variables, batch.image, train=False, mask=batch.mask).digit_logits
+    rows = batch.image[..., 0].astype(jnp.float32) / 255  # [B, 32 steps, 64 features]
+    last = Gru(units=6).apply({"params": variables["params"]["gru"]}, rows)[:, -1]
+    dense = variables["params"]["head"]["Dense_0"]
+    for position in range(2):
+        part = last[:, 3 * position : 3 * position + 3]
+        np.testing.assert_allclose(logits[:, position], part @ dense["kernel"] + dense["bias"], atol=1e-5)
+
+
+def test_a_shared_head_is_the_same_at_every_position_and_counts_padding_alike():
+    config = small("gru", **{"model.shared_head": True, "model.head": "dense 8, norm, relu"})
+    source, batch = four_examples(config)
+    model = build(config, source.spec)
+    variables = init_variables(model, source.spec, 0)
+    assert "head_0" not in variables["params"]
+    padded = batch.replace(index=jnp.array([0, 1, 2, -1]))
+
+    def train(rows, mask):
+        return model.apply(variables, rows, train=True, mask=mask, mutable=["batch_stats"])
+
+    (outputs, stats), (alone, stats_alone) = train(batch.image, padded.mask), train(batch.image[:3], padded.mask[:3])
+    np.testing.assert_allclose(outputs.digit_logits[:3], alone.digit_logits, atol=1e-5)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), stats, stats_alone)

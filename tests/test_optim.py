@@ -82,8 +82,8 @@ def test_adagrad_divides_by_the_root_of_all_squares_so_far_and_begins_at_a_tenth
     assert two_steps(name="adagrad") == pytest.approx([-0.3 / np.sqrt(9.1), -0.3 / np.sqrt(18.1)], rel=1e-5)
 
 
-def test_rmsprop_divides_by_the_root_of_a_moving_mean_of_squares():
-    assert two_steps(name="rmsprop") == pytest.approx([-0.3 / np.sqrt(0.9), -0.3 / np.sqrt(0.81 + 0.9)], rel=1e-5)
+def test_rmsprop_divides_by_the_root_of_a_moving_mean_of_squares_that_begins_at_one():
+    assert two_steps(name="rmsprop") == pytest.approx([-0.3 / np.sqrt(1.8), -0.3 / np.sqrt(1.62 + 0.9)], rel=1e-5)
 
 
 def test_sgd_with_and_without_momentum():
@@ -105,7 +105,9 @@ def test_a_warm_up_comes_before_every_schedule(name):
     assert rate(14) == pytest.approx(expected[name])
 
 
-@pytest.mark.parametrize("plan", ["", "5", "5: x", "5: 0.1, 5: 0.2", "9: 0.1, 5: 0.2", "0: 0.1", "5: -1", "5: inf"])
+@pytest.mark.parametrize(
+    "plan", ["", "5", "5: x", "5: 0.1, 5: 0.2", "9: 0.1, 5: 0.2", "0: 0.1", "5: -1", "5: inf", "3000000000: 1"]
+)
 def test_what_is_no_plan_is_refused(plan):
     with pytest.raises(UserError, match="is not a plan"):
         optim.parse_plan(plan)

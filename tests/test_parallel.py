@@ -73,6 +73,10 @@ def write_six_steps(target):
         for path, leaf in jax.tree_util.tree_leaves_with_path(learned):
             content[f"{parallel} {jax.tree_util.keystr(path)}"] = leaf
         content[f"{parallel} logged"] = json.dumps([sums, figures])
+        if jax.device_count() == 3:
+            several = {"train.steps_per_call": 2, "optim.moving_average": 0.9, "optim.clip_norm": 1.0}
+            _, sums, figures = six_steps(parallel, **several, **{"optim.freeze": "encoder/Conv_0/.*"})
+            content[f"{parallel} several"] = json.dumps([sums, figures["cross_entropy"]])
     np.savez(target, **content)
 
 
@@ -94,6 +98,8 @@ def over_devices(tmp_path_factory):
         with np.load(target) as values:
             for parallel in PARALLEL:
                 mine = {k.removeprefix(f"{parallel} "): v for k, v in values.items() if k.startswith(parallel)}
+                several = str(mine.pop("several", "null"))
+                found[count, parallel, "several"] = json.loads(several)
                 found[count, parallel] = (mine, *json.loads(str(mine.pop("logged"))))
     return found
 
@@ -121,6 +127,12 @@ def test_evaluation_counts_every_example_once(over_devices, count, parallel):
     assert figures["confusion"] == expected["confusion"]
     for name in ("localization_error", "iou", "cross_entropy"):
         assert figures[name] == pytest.approx(expected[name], rel=1e-4)
+
+
+def test_two_steps_a_call_clipping_freezing_and_the_average_are_the_same_both_ways_on_three_devices(over_devices):
+    (sums, entropy), (sums_pmap, entropy_pmap) = (over_devices[3, parallel, "several"] for parallel in PARALLEL)
+    assert sums_pmap == pytest.approx(sums, rel=1e-4)
+    assert entropy_pmap == pytest.approx(entropy, rel=1e-4)
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)

@@ -26,6 +26,7 @@ def result(name, **changes):
         "steps": 30_000,
         "steps_planned": 30_000,
         "partial": False,
+        "comparable": True,
         "devices": ["cpu"],
         "seed": 0,
         "minutes": 61.25,
@@ -40,16 +41,16 @@ def rows(*results):
 
 
 def test_one_row_a_figure():
-    page, (row,) = rows(result("strip5_batchnorm"))
+    page, (row,) = rows(result("strip5_batchnorm", settings={"data.folder": "/data"}))
     assert "## B. A strip of digits" in page
     assert row == (
-        "| `strip5_batchnorm` | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | yes | "
+        "| `strip5_batchnorm`<br>data.folder=/data | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | yes | "
         "61.2 | `0123456`, 0, cpu |"
     )
 
 
 def test_a_part_is_marked_and_not_called_beaten():
-    part = result("strip5_batchnorm", partial=True, steps=3_000)
+    part = result("strip5_batchnorm", partial=True, comparable=False, steps=3_000)
     for figure in part["published"]["figures"]:
         figure["beaten"] = None
     _, (row,) = rows(part)
@@ -58,7 +59,9 @@ def test_a_part_is_marked_and_not_called_beaten():
 
 
 def test_other_data_stand_apart_from_the_published():
-    page, (row,) = rows(result("svhn_crop32+data.photographs=svhn_2000", settings={"data.photographs": "svhn_2000"}))
+    page, (row,) = rows(
+        result("svhn_crop32+data.photographs=svhn_2000", settings={"data.photographs": "svhn_2000"}, comparable=False)
+    )
     assert "## Ours alone, and what differs" in page
     assert "## B" not in page
     assert row.startswith("| `svhn_crop32`<br>data.photographs=svhn_2000 |")
@@ -100,7 +103,7 @@ def test_the_command_writes_the_page_in_the_order_of_the_table(monkeypatch, tmp_
     assert "3 results" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]"])
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"name": "a", "reports": {}, "steps": 1, "partial": false}'])
 def test_what_is_no_result_is_named(monkeypatch, tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(UserError, match=r"x\.json is no result"):

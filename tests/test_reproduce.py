@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from seqdigits import experiments, reproduce, train
+from seqdigits import experiments, reproduce, train, weights
 from seqdigits.errors import Help, UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.published import FAMILIES, METRICS, PUBLISHED, Figure, Published, beaten, ours
@@ -90,7 +90,7 @@ def test_a_part_goes_on_to_the_whole_and_what_is_done_is_skipped(folders, monkey
     for fraction in (1.0, 0.5):
         (run,) = reproduce.reproduce(["a"], fraction=fraction, **folders)
         assert run.state == "done before", "a whole run is a part, too"
-    path.write_text(json.dumps(whole | {"config_sha256": "of another config"}))
+    path.write_text(json.dumps(whole | {"config": whole["config"] | {"seed": 5}}))
     (run,) = reproduce.reproduce(["a"], **folders)
     assert "nothing should be trained" in run.problem
 
@@ -184,22 +184,39 @@ def test_settings_change_the_run_and_its_name(folders):
     result = json.loads((folders["out"] / f"{run.name}.json").read_text())
     assert result["settings"] == {"data.folder": "/no where", "train.steps": 2}
     assert result["config"]["data"]["folder"] == "/no where"
-    assert (result["partial"], result["published"]["figures"][0]["beaten"]) == (False, True)
+    assert (result["partial"], result["published"]["figures"][0]["beaten"]) == (True, None)  # 2 of the file's 4 steps
 
 
-def test_a_second_stage_begins_with_the_first_of_the_same_series(folders):
+def test_a_second_stage_begins_with_the_first_of_the_same_series(folders, capsys):
     """Its config names runs/a; here the runs lie elsewhere, and are of other settings."""
     (experiments.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
-    settings = {"train.steps": 2, "evaluate.every": 2}
-    first, second = reproduce.reproduce(["a", "b"], settings=settings, **folders)
+    first, second = reproduce.reproduce(["a", "b"], settings={"seed": 5}, **folders)
     assert (first.state, second.state) == ("done", "done")
-    assert second.config.init.path == str(first.workdir)
-    assert second.workdir != first.workdir
+    assert f"taken from {first.workdir}: " in capsys.readouterr().out
+    assert second.result["config"]["init"]["path"] == "runs/a"  # as its file has it
 
 
-def test_figures_of_other_images_are_not_compared():
-    assert reproduce._other_data({"data.photographs": "svhn_2000"})
-    assert not reproduce._other_data({"data.folder": "/data", "seed": 1})
+def test_a_second_stage_waits_for_the_whole_of_the_first(folders):
+    (experiments.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
+    first, second = reproduce.reproduce(["a", "b"], fraction=0.5, **folders)
+    assert (first.state, second.state) == ("partial", "failed")
+    assert "it begins with a, of which" in second.problem
+    assert "has 2 of 4 steps. Run that to its end first" in second.problem
+
+
+def test_weights_are_written_for_what_was_done_before(folders):
+    reproduce.reproduce(["a"], **folders)
+    assert not (folders["out"] / "a.npz").exists()
+    (run,) = reproduce.reproduce(["a"], keep_weights=True, **folders)
+    assert run.state == "done"
+    _, about = weights.load(folders["out"] / "a.npz")
+    assert (about["step"], about["config"]["train"]["steps"]) == (4, 4)
+
+
+def test_another_experiment_is_not_compared_with_the_published_one():
+    for key in ("data.photographs", "model.encoder", "optim.learning_rate", "train.batch_size"):
+        assert reproduce._another({key: 1, "seed": 1})
+    assert not reproduce._another({"data.folder": "/data", "seed": 1, "evaluate.every": 5})
 
 
 @pytest.mark.slow

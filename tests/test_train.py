@@ -155,9 +155,16 @@ def test_the_best_checkpoint_is_kept_and_found(tmp_path, run_config):
     config = run_config({"train.keep_checkpoints": 1, "evaluate.every": 4})
     train_and_evaluate(config, tmp_path)
     figures = {line["step"]: line["sequence_accuracy"] for line in lines(tmp_path) if line["split"] == "validation"}
-    best = max(figures, key=lambda step: (figures[step], -step))
+    best = max(figures, key=lambda step: (figures[step], step))  # of two alike the later one
     assert checkpoint.find(tmp_path, "best").name == str(best)
     assert set(checkpoint.all_steps(tmp_path / "checkpoints")) == {best, 12}
+
+
+def test_the_best_in_an_error_has_the_least(tmp_path, run_config):
+    metric = {"train.best_metric": "localization_error", "evaluate.every": 4}
+    train_and_evaluate(run_config(metric), tmp_path)
+    figures = {line["step"]: line["localization_error"] for line in lines(tmp_path) if line["split"] == "validation"}
+    assert checkpoint.find(tmp_path, "best").name == str(min(figures, key=lambda step: (figures[step], -step)))
 
 
 def test_the_workdir_says_where_its_figures_come_from(tmp_path, run_config):

@@ -23,9 +23,6 @@ Host = dict[str, np.ndarray]
 """What the host gives a step: index i32 [B] and position i32 [B]."""
 
 
-PHOTOGRAPHIC = ("photograph", "crop", "cropped_digit")
-"""Compositions that are photographs of house numbers: whole, cropped by the true box, or single digits cut out."""
-
 TRAIN_LIMIT = 10_000
 """The training figure, and statistics of images that are computed, are of training examples 0..9,999."""
 
@@ -234,14 +231,14 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
     """Height and width of the images, in pixels, from the config's section `data`."""
     if data.composition == "digit":
         return digits.SIZE, digits.SIZE
-    if data.composition in PHOTOGRAPHIC and data.cutout:
+    if data.composition in svhn.KINDS and data.cutout:
         return data.cutout, data.cutout
     return data.height, data.width
 
 
 def create(config: ConfigDict, split: str) -> Source:
     """The source of one split ("train", "validation", "test") as a whole config describes it."""
-    if config.data.composition in PHOTOGRAPHIC:
+    if config.data.composition in svhn.KINDS:
         return _photographs(config, split)
     data = config.data
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}

@@ -24,6 +24,7 @@ from seqdigits.data.digits import data_folder
 from seqdigits.errors import UserError
 
 KINDS = ("photograph", "crop", "cropped_digit")
+"""Compositions that are photographs of house numbers: whole, cropped by the true box, or single digits cut out."""
 MARGIN = 0.15
 """A crop is the hull of the digits' boxes made wider and higher by this share of it on each side."""
 

@@ -23,6 +23,7 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
         "kernel_init": model.kernel_init,
         "bias_init": model.bias_init,
         "axis": axis,
+        "frozen": config.optim.freeze,
         "pixels": model.pixels,
         "encoder": parse(model.encoder, "model.encoder"),
     }

@@ -134,16 +134,18 @@ class Base(nn.Module):
       kernel_init: a key of KERNEL_INITS.
       bias_init: the constant that biases begin with.
       axis: name of the axis that the batch is split over under pmap; None where the compiler splits it.
+      frozen: pattern of the parameters that are not trained, see params.matching.
     """
 
     kernel_init: str = "lecun_normal"
     bias_init: float = 0.0
     axis: str | None = None
+    frozen: str = ""
 
     @property
     def common(self) -> dict[str, Any]:
         """These attributes, for a module within."""
-        return {"kernel_init": self.kernel_init, "bias_init": self.bias_init, "axis": self.axis}
+        return {"kernel_init": self.kernel_init, "bias_init": self.bias_init, "axis": self.axis, "frozen": self.frozen}
 
     def kernels(self) -> Callable:
         return KERNEL_INITS[self.kernel_init]
@@ -178,7 +180,7 @@ class Stack(Base):
             elif layer.kind == "relu":
                 x = nn.relu(x)
             elif layer.kind == "norm":
-                x = MaskedBatchNorm(layer.scale, self.axis)(x, train=train, mask=mask)
+                x = MaskedBatchNorm(layer.scale, self.axis, self.frozen)(x, train=train, mask=mask)
             elif layer.kind == "dropout":
                 x = nn.Dropout(layer.rate)(x, deterministic=not train)
             elif layer.kind == "pool":
@@ -220,13 +222,14 @@ class MaskedBatchNorm(nn.Module):
 
     Attributes:
       use_scale: whether the normalised numbers are multiplied by a trained scale before the trained shift is added.
-      axis: see Base.
+      axis, frozen: see Base. A frozen norm uses its running statistics in training too, and leaves them as they are.
       decay: of the running mean and variance.
       epsilon: added to the variance.
     """
 
     use_scale: bool = True
     axis: str | None = None
+    frozen: str = ""
     decay: float = 0.9
     epsilon: float = 1e-3
 
@@ -238,7 +241,8 @@ class MaskedBatchNorm(nn.Module):
         shift = self.param("bias", nn.initializers.zeros, (features,))
         mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
         var = self.variable("batch_stats", "var", jnp.ones, (features,))
-        if not train:
+        is_frozen = bool(self.frozen) and re.fullmatch(self.frozen, "/".join((*self.path, "bias")))
+        if is_frozen or not train:
             return (x - mean.value) * (scale * jax.lax.rsqrt(var.value + self.epsilon)) + shift
         axes = tuple(range(x.ndim - 1))
         rows = mask.reshape((-1,) + (1,) * (x.ndim - 1))
