@@ -137,7 +137,7 @@ def test_find_gives_latest_best_step_and_path(tmp_path):
     ("which", "message"),
     [
         ("15", "has the steps 10"),
-        ("newest", "allowed are latest, best, a step, or the path"),
+        ("newest", "allowed are latest, best, a step, the path"),
         ("best", "no best checkpoint yet"),
     ],
 )
