@@ -2,8 +2,8 @@
 
     python -m seqdigits.main --config configs/mnist_cnn_dropout.py --workdir runs/mnist_cnn_dropout
 
-Published: test accuracy 0.9826, validation 0.9872, after 3 epochs of batch 32, Adam 1e-3. Ours: 0.9831, validation
-0.9818, in 4 minutes on two busy CPU cores.
+Published: test accuracy 0.9826, validation 0.9872, after 3 epochs of batch 32, Adam 1e-3. Ours: 0.9834, 0.0532,
+validation 0.9817 (other digits are held out), in 2 minutes on two CPU cores.
 """
 
 from ml_collections import ConfigDict

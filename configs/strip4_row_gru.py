@@ -3,7 +3,8 @@ units reads the 64 rows, and its last state is cut into four, one for each digit
 
     python -m seqdigits.main --config configs/strip4_row_gru.py --workdir runs/strip4_row_gru
 
-Published: validation accuracy 0.934 (best shown 0.9363) after 100 epochs of 15,000, batch 128, Adam 1e-3.
+Published: validation accuracy 0.934 (best shown 0.9363) after 100 epochs of 15,000, batch 128, Adam 1e-3. Ours: 0.460,
+and why, in the README.
 """
 
 from ml_collections import ConfigDict

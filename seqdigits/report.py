@@ -77,10 +77,10 @@ def text(results: list[dict[str, Any]]) -> str:
     lines = [
         "# Results",
         "",
-        "Written by `python -m seqdigits.report` from `results/`; nothing here is typed by hand. Three figures are training (its first",
-        "10,000 examples, for photographs too) / validation / test; behind ± half of the 95% interval of ours (Wilson), by the",
-        "number of test examples, else of validation. *partial*: only the start of the schedule was run, so nothing is said of beaten or not.",
-        "Published figures stand as they were printed, rounded; a rounded one counts as it stands. Minutes are of training with its evaluations, on a machine that did other things besides.",
+        "Written by `python -m seqdigits.report` from `results/`; nothing here is typed by hand. Three figures are training (its",
+        "first 10,000 examples) / validation / test; behind ± half of the 95% interval of ours (Wilson), by the number of examples",
+        "of test. *Partial*: only the start of the schedule was run, so nothing is said of beaten or not. Published figures count",
+        "as they were printed, rounded. Minutes are of training with its evaluations, on a machine that did other things besides.",
     ]
     for letter, what in (*FAMILIES.items(), ("", "Ours alone, and what differs from the published data")):
         rows = [row for result in results if _family(result) == letter for row in _rows(result)]
