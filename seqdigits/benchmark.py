@@ -24,7 +24,7 @@ def _main(stop: Stop) -> None:
     from absl import flags
 
     from seqdigits import command_line
-    from seqdigits.config import validate
+    from seqdigits.validation import validate
 
     values = command_line.experiment_flags()
     flags.DEFINE_string("json", None, "also writes the figures to this file", flag_values=values)

@@ -17,7 +17,7 @@ from PIL import Image
 from seqdigits import checkpoint, metrics, params, pictures, transfer
 from seqdigits.batch import Batch, Reading, Variables
 from seqdigits.clock import duration
-from seqdigits.config import changes, validate
+from seqdigits.config import changes
 from seqdigits.data import sources
 from seqdigits.data.digits import SPLITS
 from seqdigits.data.sources import limit_of
@@ -26,6 +26,7 @@ from seqdigits.interrupt import Stop, Stopped
 from seqdigits.models.build import build, init_variables
 from seqdigits.parallel import Devices
 from seqdigits.steps import Steps
+from seqdigits.validation import validate
 from seqdigits.writers import make_folder, write_atomically
 
 

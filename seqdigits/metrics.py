@@ -16,9 +16,6 @@ from seqdigits import boxes as bx
 from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading
 from seqdigits.losses import box_squared_error, digit_cross_entropy
 
-LESS_IS_BETTER = ("localization_error", "cross_entropy")
-"""The figures of an evaluation that are errors; of the others more is better."""
-
 Averages = dict[str, clu_metrics.Average]
 """Named averages of training: each a total and a count."""
 

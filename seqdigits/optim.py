@@ -17,9 +17,8 @@ from seqdigits.params import matching
 OPTIMIZERS = {
     "adam": lambda config: optax.scale_by_adam(),
     "adamw": lambda config: optax.scale_by_adam(),  # and weight_decay
-    "adagrad": lambda config: optax.scale_by_rss(
-        initial_accumulator_value=0.1
-    ),  # this and the next as TensorFlow 1 has them
+    # These two begin as TensorFlow 1 has them.
+    "adagrad": lambda config: optax.scale_by_rss(initial_accumulator_value=0.1),
     "rmsprop": lambda config: optax.scale_by_rms(decay=0.9, eps=1e-10, initial_scale=1.0),
     "sgd": lambda config: optax.trace(config.momentum) if config.momentum else optax.identity(),
 }
@@ -138,6 +137,5 @@ def move_average(average: Variables, current: Variables, decay: float, step: Arr
     """The moving average after `step` updates: decay is min(decay, (1 + step) / (10 + step)), so that the first weights
     are soon forgotten."""
     weight = jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(
-        lambda a, c: a + (1 - weight) * (c - a), average, current
-    )  # what never changes stays to the bit
+    # In this form what never changes stays as it is, to the bit.
+    return jax.tree.map(lambda a, c: a + (1 - weight) * (c - a), average, current)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from seqdigits.metrics import LESS_IS_BETTER
+from seqdigits.config import LESS_IS_BETTER
 
 FAMILIES = {
     "A": "one digit",

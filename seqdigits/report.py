@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits import interrupt
+from seqdigits.config import LESS_IS_BETTER
 from seqdigits.data.digits import SPLITS
 from seqdigits.errors import Help, UserError
 from seqdigits.interrupt import Stop
-from seqdigits.metrics import LESS_IS_BETTER
 from seqdigits.published import FAMILIES, PUBLISHED
 
 USAGE = "python -m seqdigits.report [RESULTS [PAGE]]"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import sys
 import threading
@@ -20,14 +19,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from seqdigits import experiments, interrupt
+from seqdigits import experiments, interrupt, results
 from seqdigits.errors import Help, UserError
 from seqdigits.interrupt import Stop, Stopped
-from seqdigits.published import FAMILIES, PUBLISHED, Published, beaten, ours
+from seqdigits.published import FAMILIES, PUBLISHED, Published
 
 USAGE = """python -m seqdigits.reproduce [FAMILIES | NAMES ...] [--budget-minutes M] [--out DIR] [--workdirs DIR]
        [--fraction F] [--weights] [--set KEY=VALUE ...]"""
-CURVE_POINTS = 100
 
 
 def _main(stop: Stop) -> None:
@@ -181,6 +179,7 @@ class Run:
       path: of its result.
       state: waiting | done | done before | partial | stopped | failed.
       config: as planned, for all of its steps; None until it is loaded.
+      planned: the steps that its file has.
       steps: how many are asked for now.
       result: what stands in `path`; None until it is done.
       problem: why it failed.
@@ -192,6 +191,7 @@ class Run:
     path: Path
     state: str = "waiting"
     config: Any = None
+    planned: int = 0
     steps: int = 0
     result: dict[str, Any] | None = None
     problem: str = ""
@@ -269,6 +269,7 @@ def reproduce(
 def _prepare(run: Run, fraction: float, keep_weights: bool) -> None:
     """Loads the config and an earlier result, where that is enough."""
     config = experiments.load(run.base)
+    run.planned = config.train.steps
     config.update_from_flattened_dict(run.settings)
     run.config, run.steps = config, steps_of(config, fraction)
     run.result = None if keep_weights and not _weights_of(run).exists() else _earlier(run)
@@ -299,18 +300,13 @@ def _first_stage(run: Run) -> str:
         return run.config.init.path
     first = name_of(path.name, run.settings)
     workdir = run.workdir.with_name(first)
-    steps, planned = progress(workdir)[0], _planned(path.name)
+    steps, planned = results.progress(workdir)[0], experiments.load(path.name).train.steps
     if steps < planned:
         raise UserError(
             f"it begins with {first}, of which {workdir} has {steps:,} of {planned:,} steps. Run that to its end first "
             f"({run.path.with_name(first)}.json must go if its workdir is lost), or name another: --set init.path=DIR."
         )
     return str(workdir)
-
-
-def _planned(base: str) -> int:
-    """The steps of an experiment as its file has it."""
-    return experiments.load(base).train.steps
 
 
 def _earlier(run: Run) -> dict[str, Any] | None:
@@ -335,7 +331,9 @@ def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) ->
     config.train.steps = run.steps
     config.init.path = _first_stage(run)
     state = train_and_evaluate(config, run.workdir, stop)
-    run.result = _result(run, program, params.count(state.params))
+    run.result = results.collect(
+        run.name, run.base, run.config, run.settings, run.planned, run.workdir, program, params.count(state.params)
+    )
     if keep_weights:
         about = {"step": run.result["steps"], "config": run.result["config"], "commit": program["commit"]}
         weights.save(_weights_of(run), state.variables(), about, half=True)
@@ -367,118 +365,6 @@ def _keep_traceback(workdir: Path) -> str:
     return f"The traceback is in {path}."
 
 
-# --- the result ---------------------------------------------------------------------------------------------------
-
-
-def _result(run: Run, program: dict[str, Any], parameters: int) -> dict[str, Any]:
-    """What is kept of a run that came to its end."""
-    from seqdigits.config import to_json
-
-    reports = _reports(run)
-    steps, seconds = progress(run.workdir)
-    planned = _planned(run.base)
-    comparable = steps >= planned and not _another(run.settings)
-    trained = json.loads((run.workdir / "provenance.json").read_text())
-    return {
-        "name": run.name,
-        "settings": run.settings,
-        "config": json.loads(to_json(run.config)),
-        "config_sha256": _digest(run.config),
-        "seed": run.config.seed,
-        **{key: program[key] for key in ("commit", "devices", "cores", "python", "versions")},
-        "trained": [{key: part[key] for key in ("step", "commit", "devices")} for part in trained],
-        "steps": steps,
-        "steps_planned": planned,
-        "fraction": steps / planned,
-        "partial": steps < planned,
-        "comparable": comparable,
-        "minutes": round(seconds / 60, 2),
-        "parameters": parameters,
-        "reports": reports,
-        "published": _beside(run, reports, comparable),
-        "curve": curve(run.workdir / "metrics.jsonl"),
-    }
-
-
-def _digest(config: Any) -> str:
-    """SHA-256 of a config, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()
-
-
-def _reports(run: Run) -> dict[str, dict[str, Any]]:
-    """All figures by split; the confusion matrices, which are long, stay in the workdir."""
-    reports = {}
-    for split in run.config.evaluate.splits:
-        report = json.loads((run.workdir / "evaluation" / f"{split}.json").read_text())
-        reports[split] = {key: value for key, value in report.items() if key not in ("split", "confusion")}
-    return reports
-
-
-def progress(workdir: Path) -> tuple[int, float]:
-    """Steps that are saved, and the seconds that they took, evaluation along the way included; (0, 0.0) for none."""
-    from seqdigits import checkpoint
-
-    folder = checkpoint.folder(workdir)
-    for step in reversed(checkpoint.all_steps(folder)):
-        with contextlib.suppress(OSError, ValueError, KeyError):  # not finished: the one before counts
-            return step, checkpoint.read_meta(folder / str(step))["seconds"]
-    return 0, 0.0
-
-
-def _another(settings: dict[str, Any]) -> bool:
-    """Whether the settings make it another experiment than the published one."""
-    from seqdigits.config import FREE_KEYS
-
-    return not set(settings) <= {"seed", *FREE_KEYS}
-
-
-def _beside(run: Run, reports: dict[str, dict[str, Any]], comparable: bool) -> dict[str, Any] | None:
-    """The published figures with ours; `beaten` is null where the two cannot be compared."""
-    if run.published is None:
-        return None
-    figures = [
-        {
-            **dataclasses.asdict(figure),
-            "ours": ours(figure, reports),
-            "beaten": beaten(figure, reports) if comparable else None,
-        }
-        for figure in run.published.figures
-    ]
-    return {
-        "family": run.published.family,
-        "parameters": run.published.params,
-        "note": run.published.note,
-        "figures": figures,
-    }
-
-
-def curve(path: Path, most: int = CURVE_POINTS) -> list[dict[str, Any]]:
-    """The course of a run from its `metrics.jsonl`: loss and seconds of training, the figures of validation; null where
-    a step has none. At most so many points: those of validation first, the others evenly."""
-    points: dict[int, dict[str, Any]] = {}
-    lines = path.read_text().splitlines() if path.exists() else []  # not there before the first is logged
-    for line in lines:
-        values = json.loads(line)
-        keys = ("loss", "seconds") if values["split"] == "train" else ("sequence_accuracy", "localization_error")
-        empty = dict.fromkeys(("seconds", "sequence_accuracy", "localization_error", "loss"))
-        point = points.setdefault(values["step"], {"step": values["step"], **empty})
-        point.update({key: values.get(key) for key in keys})
-    validated = [step for step, point in points.items() if point["sequence_accuracy"] is not None]
-    kept = _thin(validated, most)
-    kept += _thin([step for step in points if step not in validated], most - len(kept))
-    return [points[step] for step in sorted(kept)]
-
-
-def _thin(items: list[int], most: int) -> list[int]:
-    """At most so many, evenly, the last one among them.
-
-    >>> _thin([1, 2, 3, 4, 5, 6], 3), _thin([1, 2], 3), _thin([1, 2], 0)
-    ([2, 4, 6], [1, 2], [])
-    """
-    count = min(most, len(items))
-    return [items[(i + 1) * len(items) // count - 1] for i in range(count)]
-
-
 # --- what a person sees -------------------------------------------------------------------------------------------
 
 _HEAD = ("experiment", "state", "steps", "minutes", "figure", "ours", "published", "beaten")
@@ -494,7 +380,7 @@ def table(runs: Sequence[Run]) -> str:
 
 def _rows(run: Run) -> list[tuple[str, ...]]:
     steps, minutes = _steps_and_minutes(run)
-    planned = f"{_planned(run.base):,}" if run.config is not None else "?"
+    planned = f"{run.planned:,}" if run.config is not None else "?"
     start = (run.name, run.state, f"{steps:,}/{planned}", f"{minutes:.1f}" if steps else "-")
     figures = _figures(run) or [("-", "-", "-", "-")]
     return [(*start, *figures[0]), *(("", "", "", "", *figure) for figure in figures[1:])]
@@ -503,7 +389,7 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
 def _steps_and_minutes(run: Run) -> tuple[int, float]:
     if run.result is not None:
         return run.result["steps"], run.result["minutes"]
-    steps, seconds = progress(run.workdir)
+    steps, seconds = results.progress(run.workdir)
     return steps, seconds / 60
 
 
@@ -541,7 +427,7 @@ def _time_left(runs: Sequence[Run]) -> list[str]:
     waiting = [run for run in runs if run.state == "waiting"]
     if not waiting:
         return []
-    steps = sum(max(0, run.steps - progress(run.workdir)[0]) for run in waiting)
+    steps = sum(max(0, run.steps - results.progress(run.workdir)[0]) for run in waiting)
     line = f"{len(waiting)} to go, {steps:,} steps"
     trained = [run.result for run in runs if run.result is not None and run.state in ("done", "partial")]
     if not trained:

@@ -18,14 +18,14 @@ from seqdigits import evaluate, input_stats, metrics, params, provenance, transf
 from seqdigits.batch import Variables
 from seqdigits.checkpoint import Checkpoints, all_steps, folder
 from seqdigits.clock import Clock
-from seqdigits.config import changes, to_json, validate
+from seqdigits.config import LESS_IS_BETTER, changes, to_json
 from seqdigits.data import sources, svhn
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
-from seqdigits.metrics import LESS_IS_BETTER
 from seqdigits.models.build import build
 from seqdigits.parallel import Devices
 from seqdigits.steps import Steps, TrainState
+from seqdigits.validation import validate
 from seqdigits.writers import Writers, make_folder, write_atomically
 
 
@@ -59,7 +59,7 @@ class _Run:
         self.source = sources.create(config, "train")
         axis = self.devices.axis
         self.steps = Steps(config, build(config, self.source.spec, axis), axis)
-        jax.eval_shape(partial(self.steps.init, self.source))  # refuses patterns that fit nothing, before data is read
+        self.shapes = jax.eval_shape(partial(self.steps.init, self.source))  # refuses bad patterns before data is read
         begins = bool(config.init.path) and not all_steps(folder(workdir))
         self.begin_with = transfer.load(Path(config.init.path))[0] if begins else None
         self.arrays = self.devices.replicate(self.source.arrays)
@@ -193,13 +193,12 @@ class _Run:
     # --- before and after -----------------------------------------------------------------------------------------
 
     def _restore_or_init(self) -> TrainState:
-        init = partial(self.steps.init, self.source)
         template = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.devices.replicated), jax.eval_shape(init)
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.devices.replicated), self.shapes
         )
         restored = self.checkpoints.restore(template)
         if restored is None:
-            return self._begin(self.devices.jit(init)())
+            return self._begin(self.devices.jit(partial(self.steps.init, self.source))())
         state, meta = restored
         self.best, self.evaluation_due, self.seconds = meta["best"], meta["evaluation_due"], meta["seconds"]
         return state

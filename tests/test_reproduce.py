@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from seqdigits import experiments, reproduce, train, weights
+from seqdigits import experiments, reproduce, results, train, weights
 from seqdigits.errors import Help, UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.published import FAMILIES, METRICS, PUBLISHED, Figure, Published, beaten, ours
@@ -41,6 +41,7 @@ def folders(tmp_path, monkeypatch):
         (configs / f"{name}.py").write_text(CONFIG.format(values=SMALL))
     monkeypatch.setattr(experiments, "CONFIGS", configs)
     monkeypatch.setattr(reproduce, "PUBLISHED", FOUND)
+    monkeypatch.setattr(results, "PUBLISHED", FOUND)
     return {"out": tmp_path / "results", "workdirs": tmp_path / "runs"}
 
 
@@ -215,8 +216,8 @@ def test_weights_are_written_for_what_was_done_before(folders):
 
 def test_another_experiment_is_not_compared_with_the_published_one():
     for key in ("data.photographs", "model.encoder", "optim.learning_rate", "train.batch_size"):
-        assert reproduce._another({key: 1, "seed": 1})
-    assert not reproduce._another({"data.folder": "/data", "seed": 1, "evaluate.every": 5})
+        assert results._another({key: 1, "seed": 1})
+    assert not results._another({"data.folder": "/data", "seed": 1, "evaluate.every": 5})
 
 
 @pytest.mark.slow
@@ -324,9 +325,9 @@ def test_a_curve_keeps_the_points_of_validation(tmp_path):
         for step in range(7, 301, 7)
     ]
     path = tmp_path / "metrics.jsonl"
-    assert reproduce.curve(path) == []
+    assert results.curve(path) == []
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    points = reproduce.curve(path)
+    points = results.curve(path)
     assert len(points) == 100
     steps = [point["step"] for point in points]
     assert steps == sorted(set(steps))

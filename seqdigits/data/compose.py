@@ -175,7 +175,6 @@ class Turned:
     min_length: int
     jitter: int
     stacked: bool = False
-    frame = FRAME
 
     def layout(self, available: int, index: Array, key: Array) -> Layout:
         """See Digit.layout."""
@@ -197,19 +196,18 @@ class Turned:
         """See Digit.render."""
         side = jnp.asarray(_SIDE)[layout.degrees + 45]
         turned = jax.vmap(self._turn)(tiles, layout.degrees, side)  # [L, 40, 40], the digit in the middle
-        margin = self.frame
-        image = jnp.zeros((self.height + 2 * margin, self.width + 2 * margin), jnp.uint8)
+        image = jnp.zeros((self.height + 2 * FRAME, self.width + 2 * FRAME), jnp.uint8)
         for i in range(self.max_length):
             at = (
-                layout.top[i] + (side[i] - self.frame) // 2 + margin,
-                layout.left[i] + (side[i] - self.frame) // 2 + margin,
+                layout.top[i] + (side[i] - FRAME) // 2 + FRAME,
+                layout.left[i] + (side[i] - FRAME) // 2 + FRAME,
             )
-            below = jax.lax.dynamic_slice(image, at, (self.frame, self.frame))
+            below = jax.lax.dynamic_slice(image, at, (FRAME, FRAME))
             image = jax.lax.dynamic_update_slice(image, jnp.maximum(below, turned[i]), at)
         extent = jnp.asarray(_EXTENT)[layout.degrees + 45].astype(jnp.float32) / ONE
         centre = jnp.stack([layout.left + side // 2, layout.top + side // 2], axis=-1).astype(jnp.float32)
         boxes = jnp.concatenate([centre, jnp.stack([extent, extent], axis=-1)], axis=-1)
-        return image[margin:-margin, margin:-margin], boxes
+        return image[FRAME:-FRAME, FRAME:-FRAME], boxes
 
     def _shifted(self, bits: Array, room: Array) -> Array:
         """From 0 to `room`, at most `jitter` from its middle."""
@@ -220,8 +218,8 @@ class Turned:
         """u8 [28, 28] -> u8 [40, 40], nothing outside the middle `side` pixels."""
         cos, sin = jnp.asarray(_COS)[degrees + 45], jnp.asarray(_SIN)[degrees + 45]
         matrix = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
-        turned = warp(jnp.pad(tile, (self.frame - SIZE) // 2), matrix, jnp.zeros(2, jnp.int32))
-        inside = jnp.abs(2 * jnp.arange(self.frame) - (self.frame - 1)) < side
+        turned = warp(jnp.pad(tile, (FRAME - SIZE) // 2), matrix, jnp.zeros(2, jnp.int32))
+        inside = jnp.abs(2 * jnp.arange(FRAME) - (FRAME - 1)) < side
         return jnp.where(inside[:, None] & inside[None, :], turned, jnp.uint8(0))
 
 

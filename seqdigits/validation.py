@@ -1,0 +1,300 @@
+"""What a config may be: unknown names and impossible combinations are refused before any device work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from seqdigits import params
+from seqdigits.config import METRICS, base_config
+from seqdigits.data import compose, digits, svhn
+from seqdigits.data.sources import image_size
+from seqdigits.errors import UserError
+from seqdigits.losses import DIGIT_LOSSES, POSITIONS
+from seqdigits.models import layers, pixels
+from seqdigits.models.build import MODELS
+from seqdigits.optim import DECAYED, OPTIMIZERS, SCHEDULES, parse_plan
+from seqdigits.parallel import PARALLEL
+
+
+def validate(config: ConfigDict) -> None:
+    """Refuses what cannot run.
+
+    Raises:
+      UserError: naming the key, its value, what is allowed, and the cure.
+    """
+    _one_of(config, "data.digits", digits.DIGITS)
+    _one_of(config, "parallel", PARALLEL)
+    _one_of(config, "data.photographs", svhn.PHOTOGRAPHS)
+    _one_of(config, "data.composition", (*compose.COMPOSITIONS, *svhn.KINDS))
+    _one_of(config, "loss.digit_loss", DIGIT_LOSSES)
+    _one_of(config, "loss.positions", POSITIONS)
+    _one_of(config, "model.name", MODELS)
+    _one_of(config, "model.pixels", pixels.PIXELS)
+    _one_of(config, "model.kernel_init", layers.KERNEL_INITS)
+    _one_of(config, "optim.name", OPTIMIZERS)
+    _one_of(config, "optim.schedule", SCHEDULES)
+    _one_of(config, "train.best_metric", METRICS)
+    for key, least, most in _RANGES:
+        value = _get(config, key)
+        if not (least <= value <= most and math.isfinite(value)):
+            raise UserError(f"{key} = {value} is out of range: {least} to {most if most < 2**31 - 1 else '...'}.")
+    _validate_data(config)
+    _validate_model(config)
+    _validate_training(config)
+
+
+_MANY = 2**31 - 1
+_WEIGHTS = ("digits", "no_digit", "box", "cells", "cell_boxes", "background", "l2")
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("seed", 0, 2**32 - 1),
+    ("data.seed", 0, 2**32 - 1),
+    ("data.validation_percent", 0, 99),
+    ("data.height", digits.SIZE, 8192),
+    ("data.width", digits.SIZE, 8192),
+    ("data.jitter", 0, 8192),
+    ("data.cutout", 0, 8192),
+    ("data.min_length", 1, 100),
+    ("data.max_length", 1, 100),
+    ("data.train_examples", 0, _MANY),
+    ("data.validation_examples", 0, _MANY),
+    ("data.test_examples", 0, _MANY),
+    ("data.rotation", 0, 45),
+    ("data.zoom", 0, 90),
+    ("data.shear", 0, 90),
+    ("data.shift", 0, digits.SIZE),
+    ("read.min_score", 0, 1),
+    ("read.max_overlap", 0, 1),
+    *((f"loss.{name}", 0, float("inf")) for name in _WEIGHTS),
+    ("optim.learning_rate", 0, float("inf")),
+    ("optim.momentum", 0, 1),
+    ("optim.decay_rate", 0, float("inf")),
+    ("optim.warmup_steps", 0, _MANY),
+    ("optim.decay_steps", 0, _MANY),
+    ("optim.weight_decay", 0, float("inf")),
+    ("optim.clip_norm", 0, float("inf")),
+    ("optim.moving_average", 0, 1),
+    ("train.batch_size", 1, _MANY),
+    ("train.steps", 1, _MANY),
+    ("train.steps_per_call", 1, _MANY),
+    ("train.log_every", 1, _MANY),
+    ("train.checkpoint_every", 1, _MANY),
+    ("train.keep_checkpoints", 1, _MANY),
+    ("evaluate.every", 1, _MANY),
+    ("evaluate.examples", 0, _MANY),
+    ("evaluate.batch_size", 1, _MANY),
+)
+
+
+def _validate_data(config: ConfigDict) -> None:
+    data, kind = config.data, config.data.composition
+    photographic = kind in svhn.KINDS
+    if kind in ("digit", "cropped_digit"):
+        if (data.min_length, data.max_length) != (1, 1):
+            raise UserError(
+                f"data.min_length, data.max_length = {data.min_length}, {data.max_length}: data.composition = {kind} has "
+                "one digit an image. Set both to 1, or choose another data.composition."
+            )
+    elif data.min_length > data.max_length:
+        raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
+    unread = {
+        "data.digits": photographic,
+        "data.photographs": not photographic,
+        "data.parts": not photographic,
+        "data.jitter": kind != "turned",
+        "data.stacked": kind != "turned",
+        "data.grey": not photographic,
+        "data.cutout": not photographic,
+        "data.validation_percent": photographic,
+        **{f"data.{name}": photographic for name in ("rotation", "zoom", "shear", "shift")},
+    }
+    _refuse_unread(config, unread, f"data.composition = {kind}")
+    if photographic:
+        _validate_photographs(config)
+    elif kind != "digit":
+        _validate_room(config)
+        for key in ("validation_examples", "test_examples"):
+            if data[key] == 0:
+                raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
+
+
+def _validate_photographs(config: ConfigDict) -> None:
+    data = config.data
+    longest = len(svhn.PHOTOGRAPHS[data.photographs].lengths["train"])
+    if data.composition != "cropped_digit" and data.min_length != 1:
+        raise UserError(f"data.min_length = {data.min_length}: house numbers have 1 to {longest} digits. Set it to 1.")
+    if data.max_length > longest:
+        raise UserError(f"data.max_length = {data.max_length}: house numbers have at most {longest} digits.")
+    parts = tuple(data.parts)
+    if not set(parts) or not set(parts) <= {"train", "extra"} or len(set(parts)) < len(parts):
+        raise UserError(f"data.parts = {parts}: allowed are train, extra, or both.")
+    if not any(sum(svhn.PHOTOGRAPHS[data.photographs].lengths[part]) for part in parts):
+        raise UserError(f"data.parts = {parts}: data.photographs = {data.photographs} has none of extra. Name train.")
+    if data.cutout > min(data.height, data.width):
+        raise UserError(
+            f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} that it is cut out of."
+        )
+
+
+def _validate_room(config: ConfigDict) -> None:
+    """Refuses an image that the digits do not fit into."""
+    data = config.data
+    side = {"centred": compose.Centred.side, "turned": compose.FRAME + 1}.get(data.composition, digits.SIZE)
+    run, rise = ("height", "width") if data.stacked else ("width", "height")
+    fit = data[run] // side
+    if data.max_length > fit:
+        raise UserError(
+            f"data.max_length = {data.max_length} digits of {side} pixels do not fit into data.{run} = {data[run]}. "
+            f"At most {fit} do."
+        )
+    if data[rise] < side:
+        raise UserError(
+            f"data.{rise} = {data[rise]}: digits of data.composition = {data.composition} need {side} pixels."
+        )
+
+
+def _validate_model(config: ConfigDict) -> None:
+    model = config.model
+    encoder = layers.parse(model.encoder, "model.encoder")
+    layers.parse(model.head, "model.head", flat=True)
+    layers.parse(model.box_head, "model.box_head", flat=True)
+    height, width = image_size(config.data)
+    h, w = layers.output_size(encoder, height, width, "model.encoder")
+    reader, unrolled = model.name == "reader", model.name in ("gru", "row_gru")
+    if unrolled and model.gru_units < 1:
+        raise UserError(
+            f"model.gru_units = {model.gru_units}: model.name = {model.name} needs at least 1, for example 576."
+        )
+    if model.name == "row_gru" and model.gru_units % config.data.max_length:
+        raise UserError(
+            f"model.gru_units = {model.gru_units} is cut into data.max_length = {config.data.max_length} equal parts with "
+            "model.name = row_gru. Make it a multiple."
+        )
+    if (reader or model.name == "row_gru") and any(layer.kind == "dense" for layer in encoder):
+        raise UserError(
+            f"model.encoder has a dense layer, which leaves no grid for model.name = {model.name}. Remove it."
+        )
+    stride = layers.total_stride(encoder)
+    if reader and (h * stride, w * stride) != (height, width):
+        raise UserError(
+            f"model.encoder turns {height}x{width} into {h}x{w} with a stride of {stride}: the cells of a reader must be "
+            "squares that fill the image. Change its strides or pools, or data.height and data.width."
+        )
+    if reader and config.data.stacked:
+        raise UserError("data.stacked = True: model.name = reader reads from left to right. Choose another model.name.")
+    unread = {
+        "model.gru_units": not unrolled,
+        "model.shared_head": not unrolled,
+        "model.head": reader,
+        "model.localize": reader,
+        "model.box_head": reader or not model.localize,
+        "loss.digits": reader,
+        "loss.box": not model.localize,
+        "loss.cells": not reader,
+        "loss.cell_boxes": not reader,
+        "loss.background": not reader,
+        "read.min_score": not reader,
+        "read.max_overlap": not reader,
+        "loss.digit_loss": reader,
+        "loss.positions": reader,
+        "loss.no_digit": reader,
+    }
+    _refuse_unread(config, unread, f"model.name = {model.name} and model.localize = {model.localize}")
+    fixed = config.data.min_length == config.data.max_length
+    _refuse_unread(config, {"loss.no_digit": fixed}, f"data.min_length = data.max_length = {config.data.max_length}")
+    learns = ("loss.cells", "loss.cell_boxes") if reader else ("loss.digits",)
+    only_box = config.loss.box and config.init.path  # digits were learned before
+    for key in learns:
+        if not _get(config, key) and not only_box:
+            raise UserError(f"{key} = 0: model.name = {model.name} would not learn to read. Set it to 1, for example.")
+
+
+def _validate_training(config: ConfigDict) -> None:
+    train = config.train
+    _validate_optimizer(config)
+    for key in ("init.params", "loss.l2_params", "optim.freeze"):
+        params.check_syntax(_get(config, key), key)
+    _refuse_unread(config, {"init.params": not config.init.path}, "init.path = ''")
+    if not _reads_box(config) and config.train.best_metric == "localization_error":
+        raise UserError("train.best_metric = localization_error: the model has no box. Name another metric.")
+    if bool(config.loss.l2) != bool(config.loss.l2_params):
+        raise UserError(
+            f"loss.l2 = {config.loss.l2}, loss.l2_params = {config.loss.l2_params!r}: give both, a weight and a pattern such as "
+            "'encoder/.*/kernel', or neither."
+        )
+    if train.steps * train.batch_size > _MANY:
+        raise UserError(
+            f"train.steps x train.batch_size = {train.steps * train.batch_size:,} examples; at most {_MANY:,} can be "
+            "counted. Make train.steps smaller."
+        )
+    intervals = ("train.steps", "train.log_every", "train.checkpoint_every", "evaluate.every")
+    common = math.gcd(*(_get(config, key) for key in intervals))
+    if common % train.steps_per_call:
+        small = (n for n in range(1, math.isqrt(common) + 1) if common % n == 0)
+        near = min((d for n in small for d in (n, common // n)), key=lambda d: (abs(d - train.steps_per_call), d))
+        raise UserError(
+            f"train.steps_per_call = {train.steps_per_call} does not divide all of "
+            + ", ".join(f"{key} = {_get(config, key)}" for key in intervals)
+            + f". The nearest that does is {near}."
+        )
+    for split in config.evaluate.splits:
+        if split not in digits.SPLITS:
+            raise UserError(f"evaluate.splits has {split!r}. Allowed are {', '.join(digits.SPLITS)}.")
+
+
+def _validate_optimizer(config: ConfigDict) -> None:
+    optim = config.optim
+    by_rate = optim.schedule in ("exponential", "staircase", "inverse_time")
+    if optim.schedule == "cosine" and optim.decay_steps <= optim.warmup_steps:
+        raise UserError(
+            f"optim.decay_steps = {optim.decay_steps} is not beyond optim.warmup_steps = {optim.warmup_steps}. "
+            f"optim.schedule = cosine reaches 0 there: set it to train.steps = {config.train.steps}, for example."
+        )
+    if by_rate and not (optim.decay_steps and optim.decay_rate):
+        raise UserError(
+            f"optim.decay_steps = {optim.decay_steps}, optim.decay_rate = {optim.decay_rate}: optim.schedule = "
+            f"{optim.schedule} needs both, for example 10000 and 0.96."
+        )
+    if optim.schedule == "plan":
+        first = parse_plan(optim.plan)[0][0]
+        if first < optim.warmup_steps:
+            raise UserError(f"optim.plan = {optim.plan!r} begins within optim.warmup_steps = {optim.warmup_steps}.")
+    unread = {
+        "optim.decay_steps": optim.schedule in ("constant", "plan"),
+        "optim.decay_rate": not by_rate,
+        "optim.plan": optim.schedule != "plan",
+    }
+    _refuse_unread(config, unread, f"optim.schedule = {optim.schedule}")
+    unread = {"optim.momentum": optim.name != "sgd", "optim.weight_decay": optim.name not in DECAYED}
+    _refuse_unread(config, unread, f"optim.name = {optim.name}")
+    if optim.moving_average == 1:
+        raise UserError("optim.moving_average = 1 would never move. Allowed are 0 (off) to below 1, for example 0.999.")
+
+
+def _refuse_unread(config: ConfigDict, unread: dict[str, bool], beside: str) -> None:
+    """Refuses a key that is not at its default though nothing reads it."""
+    default = base_config()
+    for key, is_unread in unread.items():
+        if is_unread and _get(config, key) != _get(default, key):
+            raise UserError(
+                f"{key} = {_get(config, key)!r} means nothing with {beside}. Take it out, or change the other."
+            )
+
+
+def _reads_box(config: ConfigDict) -> bool:
+    """Whether the model says where the number stands."""
+    return config.model.name == "reader" or config.model.localize
+
+
+def _get(config: ConfigDict, key: str) -> Any:
+    for part in key.split("."):
+        config = config[part]
+    return config
+
+
+def _one_of(config: ConfigDict, key: str, allowed: Iterable[str]) -> None:
+    if _get(config, key) not in allowed:
+        raise UserError(f"{key} = {_get(config, key)!r} is not known. Allowed are {', '.join(allowed)}.")
