@@ -3,24 +3,30 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all env lint types lock clean
+.PHONY: quickstart test test-all env stream lint types lock clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
 
-test: $(VENV)/ready
+test: $(VENV)/stream-ready
 	$(BIN)/python -m pytest
 
-test-all: $(VENV)/ready  ## the slow tests too
+test-all: $(VENV)/stream-ready  ## the slow tests too
 	$(BIN)/python -m pytest -m ""
 
 env: $(VENV)/ready
+
+stream: $(VENV)/stream-ready  ## TensorFlow and TFDS too, 1.3 GB, for records on disk
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seqdigits needs Python 3.11 or later; name one with: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/stream-ready: $(VENV)/ready requirements-stream.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-stream.lock
 	@touch $@
 
 lint: $(VENV)/ready
@@ -30,8 +36,11 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
-lock:  ## writes requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q -o requirements.lock
+COMPILE := uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q
+lock:  ## writes both locks anew from pyproject.toml, with the same versions (needs uv)
+	$(COMPILE) --extra stream -o requirements-stream.lock
+	cp requirements-stream.lock requirements.lock
+	$(COMPILE) -o requirements.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

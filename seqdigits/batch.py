@@ -5,9 +5,10 @@ Letters used in all shapes: B batch, H W C image, L positions, K classes, N numb
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax import Array
@@ -29,6 +30,7 @@ class Spec:
       min_length: fewest digits in an image.
       num_examples: None = endless.
       arrays: shapes and dtypes of `arrays`.
+      payload: shapes and dtypes of what the host gives for each example beside index and position.
     """
 
     image: tuple[int, int, int]
@@ -36,6 +38,13 @@ class Spec:
     min_length: int
     num_examples: int | None
     arrays: dict[str, jax.ShapeDtypeStruct]
+    payload: dict[str, jax.ShapeDtypeStruct] = field(default_factory=dict)
+
+    def host(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """What the host gives for a batch of so many rows."""
+        number = jax.ShapeDtypeStruct((), jnp.int32)
+        each = {"index": number, "position": number, **self.payload}
+        return {name: jax.ShapeDtypeStruct((rows, *one.shape), one.dtype) for name, one in each.items()}
 
     @property
     def num_classes(self) -> int:

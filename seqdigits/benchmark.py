@@ -31,7 +31,7 @@ def _main(stop: Stop) -> None:
     flags.DEFINE_integer(
         "rounds", 10, "how often each thing is timed; medians count", lower_bound=1, flag_values=values
     )
-    argv = [sys.argv[0], *(f"--config={a}" if a.endswith(".py") and "=" not in a else a for a in sys.argv[1:])]
+    argv = command_line.with_config(sys.argv)
     command_line.parse(values, argv, USAGE, needed=("config",))
     command_line.prepare_jax()
     validate(values["config"].value)

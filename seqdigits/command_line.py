@@ -61,6 +61,11 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
     return values
 
 
+def with_config(argv: list[str]) -> list[str]:
+    """A command line on which the config may stand alone, without its flag."""
+    return [argv[0], *(f"--config={a}" if a.endswith(".py") and "=" not in a else a for a in argv[1:])]
+
+
 def _reason(e: BaseException) -> str:
     """What an exception says, without the quotes that a KeyError puts around it."""
     inner = e.args[0] if e.args else e

@@ -18,6 +18,8 @@ FREE_KEYS = (
     "parallel",
     "data.folder",
     "data.url",
+    "data.records",
+    "data.records_form",
     "read.min_score",
     "read.max_overlap",
     "train.steps",
@@ -39,6 +41,11 @@ def base_config() -> ConfigDict:
     config.parallel = "jit"  # several devices: jit: the compiler splits a step | pmap: each runs it on its part
 
     config.data = data = ConfigDict()
+    # plain: computed on the device, or resident on it | tfds: resident, but read by TensorFlow Datasets' own builder
+    # (mnist, svhn_cropped) | stream: read by tf.data from records that `python -m seqdigits.data.prepare` wrote
+    data.source = "plain"
+    data.records = ""  # tfds, stream: the folder of TFDS data sets; "" = $TFDS_DATA_DIR, or ~/tensorflow_datasets
+    data.records_form = "png"  # stream: how the records hold the pixels: png | raw (uint8) | float64
     data.digits = "mnist"  # uci | mnist
     data.folder = (
         ""  # where data files lie (subfolders mnist, svhn_numbers); "" = $SEQDIGITS_DATA, or ~/.cache/seqdigits
@@ -47,7 +54,9 @@ def base_config() -> ConfigDict:
     data.validation_percent = (
         0  # of the digits to train on, held out for validation; 0 = the set's own (mnist 5,000, uci 270)
     )
-    data.photographs = "svhn"  # photographs: svhn: all | svhn_2000: the first 2,000 of train, 500 of test
+    # photographs: svhn: all | svhn_2000: the first 2,000 of train, 500 of test | svhn_cropped: the published single digits
+    # of 32x32 (cropped_digit) | own: a folder of your own, named by data.folder; see data/own.py
+    data.photographs = "svhn"
     data.parts = ("train",)  # photographs: the parts to train and validate on: train, extra (svhn_2000 has none of it)
     # digit: each digit as it stands | canvas: several side by side somewhere on black | centred: of 12 pixels, in the
     # middle | turned: each turned by up to 45 degrees and shifted | photographs of house numbers: photograph: whole |
@@ -142,6 +151,11 @@ def base_config() -> ConfigDict:
 def to_json(config: ConfigDict) -> str:
     """The config as JSON text, keys in their order."""
     return json.dumps(config.to_dict(), indent=2)
+
+
+def reads_box(config: ConfigDict) -> bool:
+    """Whether the model says where the number stands."""
+    return config.model.name == "reader" or config.model.localize
 
 
 def changes(config: ConfigDict, saved: dict[str, Any], sections: tuple[str, ...] = ()) -> list[str]:

@@ -122,8 +122,8 @@ class Evaluator:
 
     def _zero(self, variables: Variables) -> metrics.Tally:
         if self._shapes is None:
-            host = {name: jax.ShapeDtypeStruct((1,), np.int32) for name in ("index", "position")}
-            self._shapes = jax.eval_shape(partial(self._steps.read, source=self._source), variables, self._arrays, host)
+            read = partial(self._steps.read, source=self._source)
+            self._shapes = jax.eval_shape(read, variables, self._arrays, self._source.spec.host(1))
         shapes = jax.eval_shape(metrics.tally, *self._shapes)
         return self._devices.replicate(metrics.zeros_like(shapes))
 
@@ -191,7 +191,7 @@ def evaluate_checkpoint(
     if other_model:
         raise UserError(f"{path} is of another model:\n  " + "\n  ".join(other_model) + "\nTake those back.")
     different = changes(config, meta["config"], ("data", "read"))
-    spec = sources.create(config, "test").spec
+    spec = sources.create(config, (*splits, "test")[0]).spec  # of any split: photographs of your own may all be in one
     model = build(config, spec)
     _check(found, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
     devices = Devices(config.parallel)

@@ -41,21 +41,22 @@ class Devices:
         return jax.tree.map(lambda x: self._put(np.asarray(x), self.replicated), tree)
 
     def split(self, host: dict[str, np.ndarray], stacked: bool = False) -> dict[str, jax.Array]:
-        """Splits a batch [B, ...] (or [S, B, ...] where `stacked`) over the devices. A batch that they do not divide is
-        padded with index -1."""
+        """Splits a batch [B, ...] (or [S, B, ...] where `stacked`) over the devices. Of several processes each gives its own
+        rows, all as many. What the devices do not divide is padded: index -1, and of the rest the first row again, so
+        that it is valid in every room."""
         axis = 1 if stacked else 0
         sharding = NamedSharding(self._mesh, PartitionSpec(*[None] * axis, _AXIS))
-        missing = -host["index"].shape[axis] % self.count
-        if missing:
-            host = {
-                name: np.pad(
-                    value,
-                    [(0, missing if i == axis else 0) for i in range(value.ndim)],
-                    constant_values=-1 if name == "index" else 0,
-                )
-                for name, value in host.items()
-            }
-        return {name: self._put(value, sharding) for name, value in host.items()}
+        processes = jax.process_count()
+        missing = -host["index"].shape[axis] % (self.count // processes)
+
+        def place(name: str, value: np.ndarray) -> jax.Array:
+            if missing:
+                first = np.repeat(value.take([0], axis), missing, axis)
+                value = np.concatenate([value, np.full_like(first, -1) if name == "index" else first], axis)
+            shape = (*value.shape[:axis], value.shape[axis] * processes, *value.shape[axis + 1 :])
+            return jax.make_array_from_process_local_data(sharding, value, shape)
+
+        return {name: place(name, value) for name, value in host.items()}
 
     def jit(self, function: Callable, *, donate: int | None = None) -> Callable:
         """Compiles a function whose result is whole on every device; argument `donate` is given up to it."""

@@ -87,8 +87,7 @@ class Steps:
             sums={},
             first_nonfinite=jnp.full((), -1, jnp.int32),
         )
-        host = {name: jax.ShapeDtypeStruct((1,), jnp.int32) for name in ("index", "position")}
-        batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, host)
+        batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, source.spec.host(1))
         alone = Steps(self.config, self.model.clone(axis=None))  # no devices to add up over
         after = jax.eval_shape(lambda s, b: alone._update(s, b)[1], state, batch)
         return state.replace(sums=metrics.zeros_like(after))

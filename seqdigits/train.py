@@ -19,7 +19,7 @@ from seqdigits.batch import Variables
 from seqdigits.checkpoint import Checkpoints, all_steps, folder
 from seqdigits.clock import Clock
 from seqdigits.config import LESS_IS_BETTER, changes, to_json
-from seqdigits.data import sources, svhn
+from seqdigits.data import sources, views
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.models.build import build
@@ -56,6 +56,8 @@ class _Run:
     def __init__(self, config: ConfigDict, workdir: Path, stop: Stop):
         self.config, self.workdir, self.stop = config, workdir, stop
         self.devices = Devices(config.parallel)
+        for split in ("validation", *config.evaluate.splits):
+            sources.create(config, split)  # refuses what has no examples now, not at the end of the training
         self.source = sources.create(config, "train")
         axis = self.devices.axis
         self.steps = Steps(config, build(config, self.source.spec, axis), axis)
@@ -225,7 +227,8 @@ class _Run:
             f"{spec.min_length} to {spec.max_length}" if spec.min_length < spec.max_length else f"{spec.max_length}"
         )
         data = self.config.data
-        what = f"digit(s) of {data.photographs}" if data.composition in svhn.KINDS else f"{data.digits} digit(s)"
+        photographs = data.folder if data.photographs == "own" else data.photographs
+        what = f"digit(s) of {photographs}" if data.composition in views.KINDS else f"{data.digits} digit(s)"
         todo = f"{steps:,} steps of {size} on {self.devices.count} {jax.default_backend()} device(s)"
         start = f"going on from step {step:,}" if step else "starting"
         plan = f"all {step:,} steps are done" if step >= steps else f"{start}, {todo}; compiling the first step"

@@ -9,9 +9,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seqdigits import params
-from seqdigits.config import METRICS, base_config
-from seqdigits.data import compose, digits, svhn
-from seqdigits.data.sources import image_size
+from seqdigits.config import METRICS, base_config, reads_box
+from seqdigits.data import compose, digits, records, svhn, views
+from seqdigits.data.sources import SOURCES, image_size
 from seqdigits.errors import UserError
 from seqdigits.losses import DIGIT_LOSSES, POSITIONS
 from seqdigits.models import layers, pixels
@@ -28,8 +28,10 @@ def validate(config: ConfigDict) -> None:
     """
     _one_of(config, "data.digits", digits.DIGITS)
     _one_of(config, "parallel", PARALLEL)
-    _one_of(config, "data.photographs", svhn.PHOTOGRAPHS)
-    _one_of(config, "data.composition", (*compose.COMPOSITIONS, *svhn.KINDS))
+    _one_of(config, "data.photographs", (*svhn.PHOTOGRAPHS, "own"))
+    _one_of(config, "data.source", SOURCES)
+    _one_of(config, "data.records_form", records.FORMS)
+    _one_of(config, "data.composition", (*compose.COMPOSITIONS, *views.KINDS))
     _one_of(config, "loss.digit_loss", DIGIT_LOSSES)
     _one_of(config, "loss.positions", POSITIONS)
     _one_of(config, "model.name", MODELS)
@@ -48,6 +50,8 @@ def validate(config: ConfigDict) -> None:
 
 
 _MANY = 2**31 - 1
+_CALL_BYTES = 256_000_000
+"""Of streamed images that one compiled call takes, at most."""
 _WEIGHTS = ("digits", "no_digit", "box", "cells", "cell_boxes", "background", "l2")
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("seed", 0, 2**32 - 1),
@@ -91,7 +95,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 
 def _validate_data(config: ConfigDict) -> None:
     data, kind = config.data, config.data.composition
-    photographic = kind in svhn.KINDS
+    photographic = kind in views.KINDS
     if kind in ("digit", "cropped_digit"):
         if (data.min_length, data.max_length) != (1, 1):
             raise UserError(
@@ -119,9 +123,54 @@ def _validate_data(config: ConfigDict) -> None:
         for key in ("validation_examples", "test_examples"):
             if data[key] == 0:
                 raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
+    if data.source == "stream":
+        _validate_stream(config)
+    _refuse_unread(config, {"data.records_form": data.source != "stream"}, f"data.source = {data.source}")
+    _refuse_unread(config, {"data.records": data.source == "plain"}, "data.source = plain")
+
+
+def _validate_stream(config: ConfigDict) -> None:
+    """Refuses what records cannot hold, with data.source = stream."""
+    data, per_call = config.data, config.train.steps_per_call
+    bent = ("rotation", "zoom", "shear", "shift")  # each digit on its own, before they are put together
+    unread = {"data.records_form": data.composition in views.KINDS, **{f"data.{name}": True for name in bent}}
+    _refuse_unread(config, unread, "data.source = stream")
+    if data.composition == "cropped_digit":
+        raise UserError(
+            "data.source = stream: records hold whole photographs, not data.composition = cropped_digit. Choose photograph "
+            "or crop, or --config.data.source=plain."
+        )
+    if data.composition in compose.COMPOSITIONS and data.composition != "digit" and data.train_examples == 0:
+        raise UserError(
+            "data.train_examples = 0: an endless set has no end to write. Give a number, --config.data.train_examples=165000."
+        )
+    channels = 3 if data.composition in views.KINDS and not data.grey else 1
+    size = per_call * config.train.batch_size * data.height * data.width * channels
+    if per_call > 1 and size > _CALL_BYTES:
+        raise UserError(
+            f"train.steps_per_call = {per_call}: with data.source = stream a call would take {size / 1e6:,.0f} MB of images, "
+            f"at most {_CALL_BYTES / 1e6:,.0f} are allowed. At most {max(1, _CALL_BYTES * per_call // size)} fit."
+        )
 
 
 def _validate_photographs(config: ConfigDict) -> None:
+    data = config.data
+    if data.photographs != "own":
+        _validate_house_numbers(config)
+    elif not data.folder:
+        raise UserError(
+            "data.folder = '': data.photographs = own needs the folder of your photographs, --config.data.folder=DIR with "
+            "a file DIR/labels.csv."
+        )
+    else:
+        _refuse_unread(config, {"data.parts": True}, "data.photographs = own")
+    if data.cutout > min(data.height, data.width):
+        raise UserError(
+            f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} that it is cut out of."
+        )
+
+
+def _validate_house_numbers(config: ConfigDict) -> None:
     data = config.data
     longest = len(svhn.PHOTOGRAPHS[data.photographs].lengths["train"])
     if data.composition != "cropped_digit" and data.min_length != 1:
@@ -133,10 +182,6 @@ def _validate_photographs(config: ConfigDict) -> None:
         raise UserError(f"data.parts = {parts}: allowed are train, extra, or both.")
     if not any(sum(svhn.PHOTOGRAPHS[data.photographs].lengths[part]) for part in parts):
         raise UserError(f"data.parts = {parts}: data.photographs = {data.photographs} has none of extra. Name train.")
-    if data.cutout > min(data.height, data.width):
-        raise UserError(
-            f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} that it is cut out of."
-        )
 
 
 def _validate_room(config: ConfigDict) -> None:
@@ -218,7 +263,7 @@ def _validate_training(config: ConfigDict) -> None:
     for key in ("init.params", "loss.l2_params", "optim.freeze"):
         params.check_syntax(_get(config, key), key)
     _refuse_unread(config, {"init.params": not config.init.path}, "init.path = ''")
-    if not _reads_box(config) and config.train.best_metric == "localization_error":
+    if not reads_box(config) and config.train.best_metric == "localization_error":
         raise UserError("train.best_metric = localization_error: the model has no box. Name another metric.")
     if bool(config.loss.l2) != bool(config.loss.l2_params):
         raise UserError(
@@ -282,11 +327,6 @@ def _refuse_unread(config: ConfigDict, unread: dict[str, bool], beside: str) -> 
             raise UserError(
                 f"{key} = {_get(config, key)!r} means nothing with {beside}. Take it out, or change the other."
             )
-
-
-def _reads_box(config: ConfigDict) -> bool:
-    """Whether the model says where the number stands."""
-    return config.model.name == "reader" or config.model.localize
 
 
 def _get(config: ConfigDict, key: str) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from PIL import Image
@@ -18,6 +20,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from seqdigits.errors import UserError
 from seqdigits.pictures import png
+
+# TensorBoard would load TensorFlow where there is one, 5 seconds for nothing: a module of this name says that it shall not.
+sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
 
 
 class Writers:

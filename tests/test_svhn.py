@@ -18,7 +18,7 @@ from PIL import Image
 
 from seqdigits import clock
 from seqdigits.batch import NO_DIGIT
-from seqdigits.data import digit_struct, svhn
+from seqdigits.data import digit_struct, svhn, views
 from seqdigits.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -259,7 +259,7 @@ def test_single_digit_beyond_the_edge_repeats_its_pixels(data):
     np.testing.assert_array_equal(digit[:, 10:], np.repeat(photo[7:19, -1:], 2, axis=1))
 
 
-@pytest.mark.parametrize("kind", svhn.KINDS)
+@pytest.mark.parametrize("kind", views.KINDS)
 def test_archive_gives_what_the_folder_gives(data, tmp_path_factory, kind):
     unpacked = load(data, kind=kind)
     other = tmp_path_factory.mktemp("packed")

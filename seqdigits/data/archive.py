@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import struct
 import tarfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -16,6 +15,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from seqdigits.data.digit_struct import short
+from seqdigits.data.views import DAMAGED
 from seqdigits.errors import UserError
 
 SUBFOLDER = "svhn_numbers"
@@ -110,7 +110,7 @@ def decode(data: bytes, grey: bool, described: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as photo:
             return photo.convert("L" if grey else "RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as e:
+    except DAMAGED as e:
         raise UserError(f"{described} is damaged: {short(e)}. Get the archive again from {URL}.") from e
 
 

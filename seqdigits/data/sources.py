@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,47 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits.batch import NO_DIGIT, Batch, Spec, pad_rows
-from seqdigits.data import compose, digits, svhn
+from seqdigits.config import reads_box
+from seqdigits.data import compose, digits, own, svhn, views
+from seqdigits.errors import UserError
 from seqdigits.streams import Stream, stream_key
 
 Host = dict[str, np.ndarray]
-"""What the host gives a step: index i32 [B] and position i32 [B]."""
+"""What the host gives a step: index i32 [B], position i32 [B], and the payload of `spec`, if it has one. Of several processes
+each gives its own part of the batch, all of one size."""
 
+
+class Part(NamedTuple):
+    """Rows low..high-1 of each batch are this process's; all processes give `size` rows, filled up with padding."""
+
+    low: int
+    high: int
+    size: int
+
+    def host(self, index: np.ndarray, position: np.ndarray) -> Host:
+        """The rows of this process, at most `size`, filled up."""
+        index, position = (pad_rows(rows.astype(np.int32), self.size) for rows in (index, position))
+        return {"index": index, "position": np.maximum(position, 0)}
+
+
+def part(batch_size: int) -> Part:
+    """What each process gives of a batch.
+
+    Raises:
+      UserError: there are more processes than rows.
+    """
+    process, count = jax.process_index(), jax.process_count()
+    size = -(-batch_size // count)
+    if size * (count - 1) >= batch_size:
+        raise UserError(
+            f"a batch of {batch_size} cannot be shared out among {count} processes, some would have none of it. Make "
+            "train.batch_size and evaluate.batch_size larger, multiples at best."
+        )
+    return Part(process * size, min((process + 1) * size, batch_size), size)
+
+
+SOURCES = ("plain", "tfds", "stream")
+"""See config.data.source."""
 
 TRAIN_LIMIT = 10_000
 """The training figure, and statistics of images that are computed, are of training examples 0..9,999."""
@@ -62,8 +98,9 @@ class Source(abc.ABC):
         """Training batches from step `start` on, without end. Position = step * B + j; a finite set has a fresh order each
         epoch (position // N), and a batch may straddle two epochs."""
         order: dict[int, np.ndarray] = {}
+        mine = part(batch_size)
         for step in range(start, np.iinfo(np.int32).max):
-            position = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
+            position = np.arange(step * batch_size + mine.low, step * batch_size + mine.high, dtype=np.int64)
             if self.spec.num_examples is None:
                 index = position
             else:
@@ -72,14 +109,15 @@ class Source(abc.ABC):
                     e: order[e] if e in order else self._permutation(e) for e in np.unique(epochs).tolist()
                 }  # sorted
                 index = np.concatenate([order[e][places[epochs == e]] for e in order])
-            yield {"index": index.astype(np.int32), "position": position.astype(np.int32)}
+            yield mine.host(index, position)
 
     def all(self, batch_size: int, limit: int | None = None) -> Iterator[Host]:
-        """Examples 0..N-1 in order, each once (the first `limit` of them), the last batch padded with index -1."""
-        for start in range(0, self.count(limit), batch_size):
-            rows = np.arange(start, min(start + batch_size, self.count(limit)), dtype=np.int32)
-            index = pad_rows(rows, batch_size)
-            yield {"index": index, "position": np.maximum(index, 0)}
+        """Examples 0..N-1, each once (the first `limit` of them), the last batch padded with index -1; as many batches in
+        every process."""
+        mine, count = part(batch_size), self.count(limit)
+        for start in range(0, count, batch_size):
+            rows = np.arange(min(start + mine.low, count), min(start + mine.high, count))
+            yield mine.host(rows, rows)
 
     def count(self, limit: int | None = None) -> int:
         """How many examples `all(limit=limit)` gives.
@@ -206,20 +244,34 @@ class ResidentSource(Source):
         index = jnp.maximum(host["index"], 0)
         image, digits_, boxes = (arrays[name][index] for name in ("images", "digits", "boxes"))
         if self._cutout:
-            height, width = image.shape[1] - self._cutout, image.shape[2] - self._cutout
-            if train:
-                keys = jax.vmap(jax.random.fold_in, (None, 0))(key, host["position"])
-                bits = jax.vmap(lambda k: jax.random.bits(k, (2,), jnp.uint32))(keys)
-                corner = (bits % jnp.array([height + 1, width + 1], jnp.uint32)).astype(jnp.int32)
-            else:
-                corner = jnp.broadcast_to(jnp.array([height // 2, width // 2], jnp.int32), (len(index), 2))
-            image = jax.vmap(self._cut)(image, corner)
-            moved = boxes.at[..., :2].add(-corner[:, None, ::-1].astype(jnp.float32))
-            boxes = jnp.where((digits_ != NO_DIGIT)[..., None], moved, 0.0)
+            image, boxes = cut_out(image, digits_, boxes, self._cutout, host["position"], key if train else None)
         return Batch(image=image, digits=digits_, boxes=boxes, index=host["index"])
 
-    def _cut(self, image: Array, corner: Array) -> Array:
-        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (self._cutout, self._cutout, image.shape[2]))
+
+def cut_out(
+    image: Array, digits: Array, boxes: Array, side: int, position: Array, key: Array | None
+) -> tuple[Array, Array]:
+    """Squares out of images u8 [B, H, W, C], and the boxes in them.
+
+    Args:
+      image, digits, boxes: as in Batch.
+      side: of the square, in pixels.
+      position: i32 [B], folded into `key`.
+      key: of random places; None = from the middle.
+    """
+    height, width = image.shape[1] - side, image.shape[2] - side
+    if key is not None:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, position)
+        bits = jax.vmap(lambda k: jax.random.bits(k, (2,), jnp.uint32))(keys)
+        corner = (bits % jnp.array([height + 1, width + 1], jnp.uint32)).astype(jnp.int32)
+    else:
+        corner = jnp.broadcast_to(jnp.array([height // 2, width // 2], jnp.int32), (len(position), 2))
+
+    def cut(image: Array, corner: Array) -> Array:
+        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (side, side, image.shape[2]))
+
+    moved = boxes.at[..., :2].add(-corner[:, None, ::-1].astype(jnp.float32))
+    return jax.vmap(cut)(image, corner), jnp.where((digits != NO_DIGIT)[..., None], moved, 0.0)
 
 
 def limit_of(source: Source, split: str) -> int | None:
@@ -231,14 +283,20 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
     """Height and width of the images, in pixels, from the config's section `data`."""
     if data.composition == "digit":
         return digits.SIZE, digits.SIZE
-    if data.composition in svhn.KINDS and data.cutout:
+    if data.composition in views.KINDS and data.cutout:
         return data.cutout, data.cutout
     return data.height, data.width
 
 
 def create(config: ConfigDict, split: str) -> Source:
     """The source of one split ("train", "validation", "test") as a whole config describes it."""
-    if config.data.composition in svhn.KINDS:
+    if config.data.source == "stream":
+        from seqdigits.data import streaming  # needs TensorFlow
+
+        return streaming.create(config, split)
+    if config.data.photographs == "own":
+        return _own(config, split)
+    if config.data.composition in views.KINDS:
         return _photographs(config, split)
     data = config.data
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}
@@ -275,6 +333,21 @@ def _photographs(config: ConfigDict, split: str) -> ResidentSource:
         num_examples=svhn.count(**which, single=data.composition == "cropped_digit"),
         image=(data.height, data.width, 1 if data.grey else 3),
         lengths=(data.min_length, data.max_length),
+        cutout=data.cutout,
+        order_seed=config.seed,
+    )
+
+
+def _own(config: ConfigDict, split: str) -> ResidentSource:
+    data = config.data
+    lengths = (data.min_length, data.max_length)
+    own.chosen(data.folder, split, kind=data.composition, lengths=lengths, boxes=reads_box(config))  # or refuses them
+    layout = {"kind": data.composition, "height": data.height, "width": data.width, "grey": data.grey}
+    return ResidentSource(
+        load=partial(own.load, data.folder, split, **layout, max_length=data.max_length),
+        num_examples=own.count(data.folder, split, data.max_length, data.composition),
+        image=(data.height, data.width, 1 if data.grey else 3),
+        lengths=lengths,
         cutout=data.cutout,
         order_seed=config.seed,
     )

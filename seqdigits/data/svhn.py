@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from seqdigits.batch import NO_DIGIT
 from seqdigits.clock import progress
 from seqdigits.data import archive, digit_struct
 from seqdigits.data.digit_struct import Annotation
 from seqdigits.data.digits import data_folder
+from seqdigits.data.views import view
 from seqdigits.errors import UserError
-
-KINDS = ("photograph", "crop", "cropped_digit")
-"""Compositions that are photographs of house numbers: whole, cropped by the true box, or single digits cut out."""
-MARGIN = 0.15
-"""A crop is the hull of the digits' boxes made wider and higher by this share of it on each side."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +117,7 @@ def load(
 
     Args:
       name, parts, split, max_length: see `count`.
-      kind: "photograph": the whole photograph, squeezed to height x width. "crop": the hull of the digits' boxes made
-        30% wider and higher, 15% a side, clipped at the photograph's edge, squeezed alike. "cropped_digit": each digit
-        alone, a square around the middle of its box, as large as the box's longer side, the photograph's edge pixels
-        repeated where it reaches beyond.
+      kind: one of views.KINDS, see `view`; "cropped_digit": each digit alone.
       height, width: of the images, in pixels.
       grey: one channel instead of three.
       folder: where data files lie, these in its subfolder `svhn_numbers`: for each part either PART.tar.gz or what it
@@ -160,7 +151,7 @@ def load(
             photo = archive.decode(data, grey, where)
             for row in rows[number]:
                 example, at, n = examples[row], begin + row, len(examples[row].digits)
-                pixels, boxes[at, :n] = _view(photo, example.boxes, kind, height, width, where)
+                pixels, boxes[at, :n] = view(photo, example.boxes, kind, height, width, where)
                 images[at] = pixels.reshape(height, width, -1)
                 digits[at, :n] = example.digits
         begin += len(examples)
@@ -231,58 +222,3 @@ def _annotations(place: Path, part: str, lengths: tuple[int, ...]) -> tuple[Anno
             f"expected {list(lengths)}. {archive.again(place, part)}"
         )
     return tuple(found)
-
-
-# Views
-
-
-def _view(
-    photo: Image.Image, boxes: np.ndarray, kind: str, height: int, width: int, described: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """A window of a photograph as an image, u8 [height, width] or [height, width, 3], and the boxes in its pixels."""
-    if kind == "cropped_digit":
-        window = _square(boxes[0].tolist())
-    elif kind == "crop":
-        window = _hull(boxes.astype(np.float64), photo.size)
-    else:
-        window = (0.0, 0.0, float(photo.width), float(photo.height))
-    left, top, right, bottom = window
-    if not (left < right and top < bottom):
-        raise UserError(f"{described}: the boxes of its digits have no area within the photograph")
-    scale = np.array([width / (right - left), height / (bottom - top)])
-    moved = np.concatenate([(boxes[:, :2] - [left, top]) * scale, boxes[:, 2:] * scale], axis=1)
-    photo, window = _with_edges(photo, window)
-    return np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR, box=window)), moved
-
-
-Window = tuple[float, float, float, float]
-"""left, top, right, bottom in pixels of a photograph."""
-
-
-def _hull(boxes: np.ndarray, size: tuple[int, int]) -> Window:
-    """Around all boxes, larger by MARGIN on each side, clipped to a photograph of `size` (width, height)."""
-    low = (boxes[:, :2] - boxes[:, 2:] / 2).min(0)
-    high = (boxes[:, :2] + boxes[:, 2:] / 2).max(0)
-    margin = MARGIN * (high - low)
-    left, top = np.maximum(low - margin, 0).tolist()
-    right, bottom = np.minimum(high + margin, size).tolist()
-    return left, top, right, bottom
-
-
-def _square(box: list[float]) -> Window:
-    """Around the middle of a box, its side the longer of the box's. It may reach beyond the photograph."""
-    x, y, width, height = box
-    half = max(width, height) / 2
-    return x - half, y - half, x + half, y + half
-
-
-def _with_edges(photo: Image.Image, window: Window) -> tuple[Image.Image, Window]:
-    """The photograph made larger by repeating its edge pixels where the window reaches beyond; the window in it."""
-    left, top, right, bottom = window
-    x, y = min(math.floor(left), 0), min(math.floor(top), 0)
-    columns = np.arange(x, max(math.ceil(right), photo.width))
-    rows = np.arange(y, max(math.ceil(bottom), photo.height))
-    if (len(columns), len(rows)) == photo.size:
-        return photo, window
-    inside = np.ix_(np.clip(rows, 0, photo.height - 1), np.clip(columns, 0, photo.width - 1))
-    return Image.fromarray(np.asarray(photo)[inside]), (left - x, top - y, right - x, bottom - y)

@@ -1,0 +1,117 @@
+"""The TFDS data set `digit_sequences`: what is composed of digits, written to records. Same index, same pixels, byte for byte, as
+the virtual source computes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from seqdigits import experiments
+from seqdigits.batch import NO_DIGIT, Batch, pad_rows
+from seqdigits.config import base_config
+from seqdigits.data import compose, records, sources
+from seqdigits.data.builders import tfds, writing
+from seqdigits.data.builders.records_builder import RecordsBuilder, chunks, features, pixels
+from seqdigits.data.digits import SPLITS
+
+_CHUNK = 250
+"""Examples that are computed at a time."""
+
+
+@dataclasses.dataclass(eq=False)
+class SequencesConfig(tfds.core.BuilderConfig):
+    """One set.
+
+    Attributes:
+      data: the section `data` of a config, whole.
+    """
+
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _config(data: ConfigDict) -> SequencesConfig:
+    text = f"{data.composition} of {data.digits} digits, pixels as {data.records_form}"
+    plain = {**data.to_dict(), "source": "plain", "folder": "", "records": ""}
+    return SequencesConfig(name=records.sequences_name(data), description=text, data=plain)
+
+
+def _published() -> list[SequencesConfig]:
+    """A set for each one that a file in configs/ has, in each form."""
+    found = {}
+    for name in experiments.names():
+        data = experiments.load(name).data
+        if data.composition in compose.COMPOSITIONS and (data.train_examples or data.composition == "digit"):
+            for form in records.FORMS:
+                data.records_form = form
+                config = _config(data)
+                found[config.name] = config
+    return [found[name] for name in sorted(found)]
+
+
+class DigitSequences(RecordsBuilder):
+    """Sequences of digits, each made of digits of its own split alone. `builder(config)` gives one of any seed and size."""
+
+    BUILDER_CONFIGS: ClassVar = _published()
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        source = sources.create(_whole(self.builder_config.data), "train")
+        image = pixels(self.builder_config.data["records_form"], source.spec.image)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"Sequences of digits and where they stand: {self.builder_config.description}.",
+            features=features(image, source.spec.max_length),
+            disable_shuffling=True,
+            license="MNIST: CC BY-SA 3.0; UCI digits: CC BY 4.0",
+        )
+
+    def _sizes(self) -> dict[str, int]:
+        config = _whole(self.builder_config.data)
+        return {split: sources.create(config, split).count() for split in SPLITS}
+
+    def _records(self, folder: str) -> writing.Records:
+        return partial(_serialized, json.dumps(self.builder_config.data), folder)
+
+
+def builder(config: ConfigDict) -> DigitSequences:
+    """The set that a whole config reads, of any seed and size."""
+    made = _config(config.data)
+    known = DigitSequences.builder_configs.get(made.name, made)
+    return DigitSequences(data_dir=records.root(config.data.records), config=known)
+
+
+def _whole(data: dict[str, Any]) -> ConfigDict:
+    config = base_config()
+    config.data.update(data)
+    return config
+
+
+def _serialized(data: str, folder: str, split: str, start: int, stop: int) -> Iterator[bytes]:
+    """Records start..stop-1; `data`: the section of the config, as JSON."""
+    form = json.loads(data)["records_form"]
+    make = _made(data, folder, split)
+    for index in chunks(start, stop, _CHUNK):
+        batch = make(pad_rows(index, _CHUNK))
+        for row, number in enumerate(index.tolist()):
+            digits = batch.digits[row]
+            image = writing.encode_image(batch.image[row], form)
+            yield writing.serialize(image, digits, batch.boxes[row], int((digits != NO_DIGIT).sum()), number)
+
+
+@functools.cache  # a process writes many shards
+def _made(data: str, folder: str, split: str) -> Callable[[np.ndarray], Batch]:
+    """Examples by index i32 [_CHUNK], as numpy."""
+    config = _whole(json.loads(data))
+    config.data.folder = folder
+    source = sources.create(config, split)
+    arrays = jax.device_put(source.arrays)
+    make = jax.jit(partial(source.make, train=False))
+    key = jax.random.key(0)  # of augmentation, of which there is none
+    return lambda index: jax.device_get(make(arrays, {"index": index, "position": np.maximum(index, 0)}, key))

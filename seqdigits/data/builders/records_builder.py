@@ -1,0 +1,151 @@
+"""What the TFDS builders of records have in common: how they come to disk, and that they are whole when they are there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from seqdigits.batch import NO_DIGIT
+from seqdigits.data import records
+from seqdigits.data.builders import tfds, writing
+from seqdigits.errors import UserError
+from seqdigits.interrupt import Stop
+
+_SAMPLE = 64
+"""So many records are made beforehand, to say how much disk all of them will need."""
+
+
+class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
+    """Writes shards with all cores, and describes them to TFDS afterwards.
+
+    In place of TFDS's own writer, which writes in one process, other bytes each time, and begins anew after a kill.
+    """
+
+    VERSION: ClassVar = tfds.core.Version(records.VERSION)
+    workers_at_most: int | None = None
+    """Processes that can share the work; None = any number."""
+
+    @abstractmethod
+    def _sizes(self) -> dict[str, int]:
+        """Examples of each split."""
+
+    @abstractmethod
+    def _records(self, folder: str) -> writing.Records:
+        """Gives the records; `folder`: where data files lie, "" = see digits.data_folder."""
+
+    def _jobs(self, shards: int) -> list[list[writing.Piece]]:
+        """What one process writes at a stretch: a shard."""
+        return [[piece] for piece in writing.pieces(self.name, self._sizes(), shards)]
+
+    def download_and_prepare(
+        self,
+        *,
+        download_dir: Any = None,
+        download_config: tfds.download.DownloadConfig | None = None,
+        file_format: Any = None,
+        **_: Any,
+    ) -> None:
+        """TFDS's own entry; `DownloadConfig(num_shards=N, manual_dir=FOLDER)` is heeded, the folder as `data.folder`."""
+        config = download_config or tfds.download.DownloadConfig()
+        if file_format not in (None, "tfrecord", tfds.core.FileFormat.TFRECORD):
+            raise UserError(f"file_format = {file_format}: {self.name} is written as tfrecord alone.")
+        if config.download_mode.overwrite_dataset and self.data_path.exists():
+            shutil.rmtree(self.data_path)
+        folder = self._fetch(download_dir, config)
+        self.prepare(folder, shards=config.num_shards or 0, workers=os.cpu_count() or 1, stop=Stop())
+
+    def _fetch(self, download_dir: Any, config: tfds.download.DownloadConfig) -> str:
+        """The folder where data files lie, after what is missing was downloaded."""
+        del download_dir
+        return os.fspath(config.manual_dir or "")
+
+    def prepare(self, folder: str, *, shards: int, workers: int, stop: Stop) -> bool:
+        """Writes all records and what TFDS wants beside them; what an earlier call left unfinished is gone on with.
+
+        Args:
+          folder: where data files lie; "" = see digits.data_folder.
+          shards: of the largest split, the others in proportion; 0 = so that each has 2,500 examples.
+          workers: processes.
+          stop: ends it early.
+
+        Returns:
+          False if all was there already.
+
+        Raises:
+          UserError: too little disk, no data files, or a folder that cannot be used.
+          Stopped: `stop` was set.
+        """
+        whole = Path(self.data_dir)
+        if whole.exists():
+            return False
+        partial = whole.with_name(f"incomplete-{whole.name}")
+        make, sizes, jobs = self._records(folder), self._sizes(), self._jobs(shards)
+        writing.refuse_full_disk(partial, self._bytes(make, sizes))
+        names = [piece.name for job in jobs for piece in job]
+        workers = max(1, min(workers, len(jobs)))
+        written = writing.write(partial, jobs, make, {"version": whole.name, "shards": names}, workers, stop)
+        splits = []
+        for split in sizes:
+            of_split = records.of_split(written, split)
+            lengths = [shard.examples for shard in of_split]
+            splits.append(tfds.core.SplitInfo(split, lengths, sum(shard.bytes for shard in of_split)))
+        self.info.set_splits(tfds.core.splits.SplitDict(splits))
+        self.info.write_to_directory(partial)
+        records.write_manifest(partial, written, {"name": self.info.full_name})
+        writing.clear_notes(partial)
+        os.replace(partial, whole)
+        self.info.read_from_directory(whole)
+        return True
+
+    def _bytes(self, make: writing.Records, sizes: dict[str, int]) -> int:
+        """About how much all records take, by the first ones."""
+        largest = max(sizes, key=lambda split: sizes[split])
+        sample = [len(record) for record in make(largest, 0, min(_SAMPLE, sizes[largest]))]
+        return int((np.mean(sample) + 16) * 1.03 * sum(sizes.values()))  # a record has a frame of 16 bytes
+
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        raise AssertionError("download_and_prepare does it all")
+
+
+def features(image: tfds.features.FeatureConnector, length: int) -> tfds.features.FeaturesDict:
+    """What a record holds.
+
+    Args:
+      image: how the pixels lie there.
+      length: L, positions for digits.
+    """
+    digit = f"0..9, and {NO_DIGIT} after the last one"
+    box = "of each digit: x centre, y centre, width, height, in pixels; zeros where there is none"
+    return tfds.features.FeaturesDict(
+        {
+            "image": image,
+            "digits": tfds.features.Tensor(shape=(length,), dtype=np.int32, doc=digit),
+            "boxes": tfds.features.Tensor(shape=(length, 4), dtype=np.float32, doc=box),
+            "length": tfds.features.Scalar(dtype=np.int32, doc="how many digits there are"),
+            "index": tfds.features.Scalar(dtype=np.int64, doc="which example of the split it is"),
+        }
+    )
+
+
+def pixels(form: str, shape: tuple[int | None, int | None, int]) -> tfds.features.FeatureConnector:
+    """How pixels of records.FORMS are told to TFDS; shape H, W, C."""
+    if form == "png":
+        return tfds.features.Image(shape=shape, dtype=np.uint8, encoding_format="png")
+    dtype = np.uint8 if form == "raw" else np.float64
+    return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+
+
+def chunks(start: int, stop: int, size: int) -> Iterator[np.ndarray]:
+    """i32 indices start..stop-1, `size` at a time.
+
+    >>> [c.tolist() for c in chunks(3, 8, 2)]
+    [[3, 4], [5, 6], [7]]
+    """
+    for begin in range(start, stop, size):
+        yield np.arange(begin, min(begin + size, stop), dtype=np.int32)

@@ -1,0 +1,49 @@
+"""Writes the records that a config streams: `python -m seqdigits.data.prepare configs/X.py [--config.key=value ...]`.
+
+Exit status: 0 done, 2 an error of the user's, 130 or 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from seqdigits import interrupt
+
+USAGE = "python -m seqdigits.data.prepare configs/X.py [--config.key=value ...] [--shards N] [--workers N]"
+
+
+def _main(stop: interrupt.Stop) -> None:
+    from absl import flags
+
+    from seqdigits import command_line
+    from seqdigits.clock import duration
+    from seqdigits.data import records
+    from seqdigits.validation import validate
+
+    values = command_line.experiment_flags()
+    flags.DEFINE_integer(
+        "shards", 0, "files of the largest split; 0 = one for 2,500 examples", lower_bound=0, flag_values=values
+    )
+    flags.DEFINE_integer("workers", os.cpu_count() or 1, "processes", lower_bound=1, flag_values=values)
+    command_line.parse(values, command_line.with_config(sys.argv), USAGE, needed=("config",))
+    command_line.prepare_jax()
+    config = values["config"].value
+    config.data.source = "stream"
+    validate(config)
+    from seqdigits.data.streaming import builder
+
+    began = time.monotonic()
+    written = builder(config).prepare(
+        config.data.folder, shards=values["shards"].value, workers=values["workers"].value, stop=stop
+    )
+    folder = records.path(config)
+    shards = records.open_(folder)
+    size, examples = sum(shard.bytes for shard in shards), sum(shard.examples for shard in shards)
+    how = f"written in {duration(time.monotonic() - began)}" if written else "were there, and are as they were written"
+    print(f"{folder}: {examples:,} examples in {len(shards)} files, {size / 1e9:,.3f} GB, {how}", flush=True)
+
+
+if __name__ == "__main__":
+    interrupt.run(_main)
