@@ -1,4 +1,4 @@
-"""House numbers of 1 to 6 digits, the whole photograph squeezed to 64x128, read and localized by the dense reader. Ours.
+"""House numbers of 1 to 6 digits, the whole photograph squeezed to 128x256, read and localized by the dense reader. Ours.
 
     python -m seqdigits.main --config configs/svhn_reader.py --workdir runs/svhn_reader
 
@@ -14,14 +14,12 @@ def get_config() -> ConfigDict:
     config = base_config()
     config.data.composition = "photograph"
     config.data.photographs = "svhn_2000"
-    config.data.height = 64
-    config.data.width = 128
     config.data.min_length = 1
     config.data.max_length = 6
     config.model.pixels = "image_mean"
     config.model.encoder = (
-        "conv 5x5x16 /2, norm, relu, conv 3x3x32 /2, norm, relu, conv 3x3x48 /2, norm, relu, "
-        "conv 3x3x64, norm, relu, dropout 0.2, conv 3x3x64, norm, relu, dropout 0.2, conv 3x3x64, norm, relu"
+        "conv 5x5x16 /2, norm, relu, conv 3x3x32 /2, norm, relu, conv 3x3x48 /2, norm, relu, dropout 0.1, "
+        "conv 3x3x64, norm, relu, dropout 0.3, conv 3x3x64, norm, relu, dropout 0.3, conv 3x3x64, norm, relu"
     )
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
@@ -29,14 +27,14 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 4e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 50
-    config.optim.decay_steps = 1_500
+    config.optim.decay_steps = 1_200
     config.optim.weight_decay = 5e-2
     config.optim.clip_norm = 1.0
     config.optim.moving_average = 0.99
-    config.train.batch_size = 64
-    config.train.steps = 1_500
+    config.train.batch_size = 32
+    config.train.steps = 1_200
     config.train.log_every = 100
-    config.train.checkpoint_every = 500
-    config.evaluate.every = 250
+    config.train.checkpoint_every = 400
+    config.evaluate.every = 200
     config.evaluate.examples = 0
     return config

@@ -62,8 +62,15 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
 
 
 def with_config(argv: list[str]) -> list[str]:
-    """A command line on which the config may stand alone, without its flag."""
-    return [argv[0], *(f"--config={a}" if a.endswith(".py") and "=" not in a else a for a in argv[1:])]
+    """A command line on which the config may stand alone, without its flag.
+
+    >>> with_config(["x", "configs/a.py"]), with_config(["x", "--config", "configs/a.py"])
+    (['x', '--config=configs/a.py'], ['x', '--config', 'configs/a.py'])
+    """
+    alone = [
+        a.endswith(".py") and "=" not in a and before != "--config" for before, a in zip(argv, argv[1:], strict=False)
+    ]
+    return [argv[0], *(f"--config={a}" if is_alone else a for is_alone, a in zip(alone, argv[1:], strict=True))]
 
 
 def _reason(e: BaseException) -> str:

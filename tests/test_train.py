@@ -88,8 +88,10 @@ def test_a_run_stopped_at_any_step_goes_on_as_the_same_run(tmp_path, run_config,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("train_examples", [100, 0], ids=["finite", "endless"])
-def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, train_examples):
+@pytest.mark.parametrize(
+    ("source", "train_examples"), [("plain", 100), ("plain", 0), ("stream", 100)], ids=["finite", "endless", "streamed"]
+)
+def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, source, train_examples):
     def command(workdir):
         changes = {
             "train.steps": 40,
@@ -102,10 +104,18 @@ def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, train_ex
             "data.train_examples": train_examples,
             "optim.moving_average": 0.99,
         }
+        if source == "stream":
+            pytest.importorskip("tensorflow")
+            changes |= {"data.source": "stream", "data.records": tmp_path / "records", "data.test_examples": 100}
+            changes |= {f"data.{name}": 0 for name in ("rotation", "zoom", "shear", "shift")}
         flags = [f"--config.{key}={value}" for key, value in changes.items()]
         config = ["--config", str(ROOT / "configs" / "quickstart.py")]
+        if workdir is None:
+            return [sys.executable, "-m", "seqdigits.data.prepare", *config, *flags]
         return [sys.executable, "-m", "seqdigits.main", *config, "--workdir", str(workdir), *flags]
 
+    if source == "stream":
+        subprocess.run(command(None), check=True, cwd=ROOT, capture_output=True)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command(whole), check=True, cwd=ROOT, capture_output=True)
     process = subprocess.Popen(command(killed), cwd=ROOT, stdout=subprocess.DEVNULL)

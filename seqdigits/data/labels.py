@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -97,7 +98,7 @@ def refusal(folder: str | Path, problems: Sequence[Problem], most: int) -> UserE
 def named(those: Sequence[Row]) -> str:
     """The lines of some rows, for a message: the first 20, then how many more."""
     more = f" and {len(those) - _SHOWN} more" if len(those) > _SHOWN else ""
-    return f"{NAME} line {', '.join(str(row.line) for row in those[:_SHOWN])}{more}"
+    return f"{NAME} {'line' if len(those) == 1 else 'lines'} {', '.join(str(row.line) for row in those[:_SHOWN])}{more}"
 
 
 @functools.lru_cache(maxsize=4)
@@ -180,7 +181,7 @@ def _image(folder: Path, cell: str) -> Path:
     path = PurePath(cell)  # "./1.png" becomes "1.png"
     if path.is_absolute() or ".." in path.parts:
         raise ValueError("it leads out of the folder; allowed are paths within it, such as images/1.png")
-    if not (folder / path).is_file():
+    if not os.path.isfile(folder / path):  # false, too, for a name that no file can have
         raise ValueError(f"there is no such file in {folder}")
     return folder / path
 
@@ -199,10 +200,10 @@ def _boxes(folder: Path, cell: str) -> np.ndarray | None:
     except ValueError:  # not numbers, or not as many in each
         boxes = np.empty((0, 0))
     within = (np.abs(boxes) < FARTHEST).all()  # false for NaN too
-    if boxes.shape[1:] != (4,) or not within or not (boxes[:, 2:] > 0).all():
+    if boxes.shape[1:] != (4,) or not within or not (boxes[:, 2:] >= 1).all():  # less are shares of the picture
         raise ValueError(
             'allowed is "left top width height" in pixels for each digit, joined by ";", such as 12 4 10 18;25 5 9 18, '
-            "width and height above 0"
+            "width and height 1 at least"
         )
     boxes[:, :2] += boxes[:, 2:] / 2
     return boxes.astype(np.float32)

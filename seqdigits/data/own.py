@@ -56,15 +56,16 @@ def chosen(
             "evaluated on at its end stands in evaluate.splits."
         )
     least, most = (1, LONGEST) if kind == "cropped_digit" else lengths
+    there = {len(row.digits) for row in everything}  # of all splits, so that the cure cures them all
     if long := [row for row in those if len(row.digits) > most]:
         raise UserError(
             f"{path} has numbers of more than data.max_length = {most} digits in {labels.named(long)}. Set "
-            f"data.max_length to {max(len(row.digits) for row in long)}, or take them out."
+            f"data.max_length to {max(there)}, or take them out."
         )
     if small := [row for row in those if len(row.digits) < least]:
         raise UserError(
             f"{path} has numbers of fewer than data.min_length = {least} digits in {labels.named(small)}. Set "
-            f"data.min_length to {min(len(row.digits) for row in small)}, or take them out."
+            f"data.min_length to {min(there)}, or take them out."
         )
     if (boxes or kind != "photograph") and (bare := [row for row in those if row.boxes is None]):
         raise UserError(
@@ -211,12 +212,11 @@ def table(found: tuple[Row, ...]) -> str:
 
 def _next(folder: str, found: tuple[Row, ...]) -> str:
     """How to train on it, or why that cannot be."""
-    empty = [split for split in SPLITS if not any(row.split == split for row in found)]
-    for split in empty:
-        try:
+    try:
+        for split in SPLITS:
             chosen(folder, split)
-        except UserError as e:
-            return f"All is well. To train on it, something is missing: {e}"
+    except UserError as e:
+        return f"All is well. To train on it, something is missing: {e}"
     boxed = all(row.boxes is not None for row in found)
     config = "svhn_reader" if boxed else "svhn_transfer"
     flags = {"photographs": "own", "folder": folder, "max_length": max(len(row.digits) for row in found)}

@@ -131,13 +131,16 @@ class StreamedSource(Source):
         return tf.data.Dataset.range(epoch, np.iinfo(np.int64).max).flat_map(one)
 
     def _in_order(self, low: int, high: int) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices(self._files(low, high)).flat_map(_records)
+        names, skips, takes = self._files(low, high)
+        files = (tf.constant(names, tf.string), skips, takes)
+        return tf.data.Dataset.from_tensor_slices(files).flat_map(_records)
 
     def _files(self, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Which records lie where: names of files, how many to skip in each, how many to take."""
         found = list(records.ranges(self._shards, low, high))
         names = [os.fspath(self._folder / shard.name) for shard, _, _ in found]
-        return np.array(names), *(np.array(x, np.int64) for x in zip(*(f[1:] for f in found), strict=True))
+        skips, takes = ([part[i] for part in found] for i in (1, 2))
+        return np.array(names, object), np.array(skips, np.int64), np.array(takes, np.int64)
 
     # Content
 

@@ -15,7 +15,10 @@ KINDS = ("photograph", "crop", "cropped_digit")
 """Compositions that are photographs of numbers: whole, cropped by the true box, or single digits cut out."""
 MARGIN = 0.15
 """A crop is the hull of the digits' boxes made wider and higher by this share of it on each side."""
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+DAMAGED = (
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
 """What Pillow raises for a photograph that cannot be read."""
 
 Window = tuple[float, float, float, float]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +21,7 @@ from seqdigits.config import base_config
 from seqdigits.data import compose, records, sources
 from seqdigits.data.builders import tfds, writing
 from seqdigits.data.builders.records_builder import RecordsBuilder, chunks, features, pixels
-from seqdigits.data.digits import SPLITS
+from seqdigits.data.digits import DIGITS, SPLITS
 
 _CHUNK = 250
 """Examples that are computed at a time."""
@@ -44,13 +45,12 @@ def _config(data: ConfigDict) -> SequencesConfig:
 
 
 def _published() -> list[SequencesConfig]:
-    """A set for each one that a file in configs/ has, in each form."""
+    """A set for each one that a file in configs/ has, of all digits, in each form."""
     found = {}
     for name in experiments.names():
         data = experiments.load(name).data
         if data.composition in compose.COMPOSITIONS and (data.train_examples or data.composition == "digit"):
-            for form in records.FORMS:
-                data.records_form = form
+            for data.digits, data.records_form in itertools.product(DIGITS, records.FORMS):
                 config = _config(data)
                 found[config.name] = config
     return [found[name] for name in sorted(found)]

@@ -3,20 +3,20 @@ taken for whole, and what is whole is not written again."""
 
 from __future__ import annotations
 
-import concurrent.futures as futures
+import contextlib
 import io
 import json
-import multiprocessing
 import os
+import pickle
 import shutil
-import signal
+import subprocess
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -99,59 +99,64 @@ def write(
 def _start(
     folder: Path, jobs: list[list[Piece]], records: Records, workers: int, stop: Stop, total: int, before: int
 ) -> None:
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    ending = context.Event()
     began = said = time.monotonic()
-    with futures.ProcessPoolExecutor(workers, context, _prepare_worker, (ending,)) as pool:
-        try:
-            running = {pool.submit(_write_job, folder, job, records) for job in jobs}
-            while running:
-                ready, running = futures.wait(running, timeout=0.5, return_when=futures.FIRST_COMPLETED)
-                for one in ready:
-                    one.result()
-                if stop.is_set():
-                    raise Stopped
-                now = time.monotonic()
-                if now - said > 10:
-                    said, done = now, _examples(folder)
-                    rate = (done - before) / (now - began)
-                    left = f", {duration((total - done) / rate)} left" if rate else ""
-                    print(f"{folder}: {done:,} of {total:,} examples, {rate:,.0f}/s{left}", flush=True)
-        except BaseException as e:
-            ending.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            if isinstance(e, Stopped):
+    with contextlib.ExitStack() as stack:
+        errors = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(workers)]
+        running = [_worker(folder, jobs[i::workers], records, error) for i, error in enumerate(errors)]
+        stack.callback(_end, running)
+        while any(process.poll() is None for process in running):
+            for process, error in zip(running, errors, strict=True):
+                _refuse_failure(process, error, folder)
+            if stop.is_set():
                 print(f"{_examples(folder):,} of {total:,} examples are written; the same command goes on.", flush=True)
-            if isinstance(e, futures.process.BrokenProcessPool):
-                raise UserError(
-                    f"{folder}: a process that writes records was ended from outside, for want of memory perhaps. The "
-                    "same command goes on; with fewer processes: --workers=1."
-                ) from e
-            raise
+                raise Stopped
+            now = time.monotonic()
+            if now - said > 10:
+                said, done = now, _examples(folder)
+                rate = (done - before) / (now - began)
+                left = f", {duration((total - done) / rate)} left" if rate else ""
+                print(f"{folder}: {done:,} of {total:,} examples, {rate:,.0f}/s{left}", flush=True)
+            time.sleep(0.1)
+        for process, error in zip(running, errors, strict=True):
+            _refuse_failure(process, error, folder)
 
 
-_ending: Any = None
+def _worker(folder: Path, jobs: list[list[Piece]], records: Records, error: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process of its own, not a fork (threads would hang) and not multiprocessing's spawn (it would run the caller's script
+    again). It computes on one core, and on no accelerator."""
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    command = [sys.executable, "-m", "seqdigits.data.builders.worker"]
+    process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=error)
+    assert process.stdin is not None, "it is a pipe"
+    process.stdin.write(pickle.dumps((folder, jobs, records)))
+    process.stdin.close()
+    return process
 
 
-def _prepare_worker(ending: Any) -> None:
-    """The process stops with the one that started it; it computes on one core, and on no accelerator."""
-    global _ending
-    _ending = ending
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _end(running: list[subprocess.Popen[bytes]]) -> None:
+    """What is half written is written anew, so nothing is lost."""
+    for process in running:
+        process.kill()
+        process.wait()
 
 
-def _write_job(folder: Path, job: list[Piece], records: Records) -> None:
+def _refuse_failure(process: subprocess.Popen[bytes], error: IO[bytes], folder: Path) -> None:
+    if process.poll() in (None, 0):
+        return
+    error.seek(0)
+    said = error.read().decode(errors="replace").strip()
+    if process.returncode == 2 and "error: " in said:
+        raise UserError(said.rpartition("error: ")[2])
+    if process.returncode < 0:
+        raise UserError(
+            f"{folder}: a process that writes records was ended from outside (signal {-process.returncode}), for want of "
+            "memory perhaps. The same command goes on; with fewer processes: --workers=1."
+        )
+    raise RuntimeError(f"a process that writes records failed:\n{said}")
+
+
+def write_job(folder: Path, job: list[Piece], records: Records) -> None:
     """Writes the shards of a job that are not there yet, in order."""
     missing = [piece for piece in job if not _is_done(folder, piece)]
     if not missing:
@@ -162,8 +167,6 @@ def _write_job(folder: Path, job: list[Piece], records: Records) -> None:
         with tf.io.TFRecordWriter(os.fspath(partial)) as writer:
             for _, record in zip(range(piece.start, piece.stop), source, strict=False):
                 writer.write(record)
-                if _ending.is_set():
-                    sys.exit()
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         shard = Shard(piece.name, piece.split, piece.stop - piece.start, partial.stat().st_size, sha256(partial))
