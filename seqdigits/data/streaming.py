@@ -28,6 +28,10 @@ _DECODERS = 2  # threads: 5,000 canvases a second are more than a model takes on
 _AHEAD = 2  # batches
 
 
+plainly = tf.autograph.experimental.do_not_convert
+"""Functions here are graphs as they stand; TensorFlow would write a translation of each to a file first."""
+
+
 class StreamedSource(Source):
     """Records of one split, in an order of its own: exact by (seed, epoch, how many are skipped).
 
@@ -119,6 +123,7 @@ class StreamedSource(Source):
         buffer = max(1, min(_BUFFER, high - low, _BUFFER_BYTES // per_example))
         seed = self._order_seed
 
+        @plainly
         def one(e: tf.Tensor) -> tf.data.Dataset:
             order = tf.random.experimental.stateless_shuffle(tf.range(len(names)), seed=[seed, e])
             files = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(x, order) for x in (names, skips, takes)))
@@ -145,7 +150,7 @@ class StreamedSource(Source):
     # Content
 
     def _decoded(self, serialized: tf.data.Dataset) -> tf.data.Dataset:
-        return serialized.map(self._decode, num_parallel_calls=_DECODERS, deterministic=True)
+        return serialized.map(plainly(self._decode), num_parallel_calls=_DECODERS, deterministic=True)
 
     def _decode(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         length, shape = self.spec.max_length, self.spec.image
@@ -213,6 +218,7 @@ def builder(config: ConfigDict) -> RecordsBuilder:
     return digit_sequences.builder(config)
 
 
+@plainly
 def _records(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(name).skip(skip).take(take)
 
