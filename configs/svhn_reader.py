@@ -1,4 +1,4 @@
-"""House numbers of 1 to 6 digits, the whole photograph squeezed to 128x256, read and localized by the dense reader. Ours.
+"""House numbers of 1 to 6 digits, the whole photograph squeezed to 64x128, read and localized by the dense reader. Ours.
 
     python -m seqdigits.main --config configs/svhn_reader.py --workdir runs/svhn_reader
 
@@ -14,6 +14,8 @@ def get_config() -> ConfigDict:
     config = base_config()
     config.data.composition = "photograph"
     config.data.photographs = "svhn_2000"
+    config.data.height = 64
+    config.data.width = 128
     config.data.min_length = 1
     config.data.max_length = 6
     config.model.pixels = "image_mean"
@@ -27,14 +29,14 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 4e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 50
-    config.optim.decay_steps = 1_200
+    config.optim.decay_steps = 1_000
     config.optim.weight_decay = 5e-2
     config.optim.clip_norm = 1.0
     config.optim.moving_average = 0.99
-    config.train.batch_size = 32
-    config.train.steps = 1_200
+    config.train.batch_size = 64
+    config.train.steps = 1_000
     config.train.log_every = 100
-    config.train.checkpoint_every = 400
+    config.train.checkpoint_every = 200
     config.evaluate.every = 200
     config.evaluate.examples = 0
     return config

@@ -166,6 +166,11 @@ def stretched(values: np.ndarray, alt: str) -> str:
     return _frame(_picture(pixels), values.shape[:2], alt)
 
 
+def abreast(image: tuple[int, int, int], figures: str) -> str:
+    """Pictures or maps side by side, on a phone too unless they are wide; `image`: H, W, C of what they show."""
+    return f'<div class="{"three" if image[1] > 1.5 * image[0] else "thirds"}">{figures}</div>'
+
+
 def _frame(image: Image.Image, size: Sequence[int], alt: str) -> str:
     widest = round(220 * size[1] / size[0])  # pixels, so that none is higher than 220
     return f'<div class="frame" style="aspect-ratio:{size[1]}/{size[0]};max-width:{widest}px"><img src="{_uri(image)}" alt="{escape(alt)}"></div>'

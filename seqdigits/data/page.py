@@ -117,22 +117,25 @@ def _remarks(
         said.append(
             ("good", f"All {total:,} examples can be read, each comes once, and labels and boxes are in range.")
         )
-    pairs = [(a, b) for a, b in copies if a != b and copies[a, b]]
+    splits = [s.split for s in surveys]
+    pairs = [(a, b) for i, a in enumerate(splits) for b in splits[i + 1 :] if copies[a, b]]
     for a, b in pairs:
-        n = copies[a, b]
-        said.append(("warn", f"{_many(n, 'image')} of {a} {_is(n)} also in {b}, byte for byte."))
+        there, here = copies[a, b], copies[b, a]
+        said.append(
+            ("warn", f"{_many(here, 'image')} of {b} {_is(here)} also in {a} (there {there:,}), byte for byte.")
+        )
     if len(surveys) > 1 and not pairs:
         said.append(("good", "No image is in two splits."))
-    for s in surveys:
-        if n := copies[s.split, s.split]:
-            chance = ""
-            if config.data.composition in ("canvas", "centred", "turned"):
-                chance = " They are put together at random: with few digits and few places some come out alike."
-            said.append(("note", f"{_many(n, 'image')} of {s.split} {_is(n)} there more than once.{chance}"))
+    again = [f"{copies[a, a]:,} of {a}" for a in splits if copies[a, a]]
+    if again:
+        text = f"Images that are there more than once: {', '.join(again)}."
+        if config.data.composition in ("canvas", "centred", "turned"):
+            text += " They are put together at random: with few digits and few places some come out alike."
+        said.append(("note", text))
     if contradictions:
         said.append(("warn", f"{_many(contradictions, 'image')}: the same image is there with other digits, too."))
     for s in surveys:
-        boxes = int(s.digits.sum())
+        boxes = max(int(s.digits.sum()), 1)
         if n := s.notes["over"]:
             said.append(("note", f"{_many(n, 'box', 'boxes')} of {s.split} ({n / boxes:.1%}) reach over the edge."))
         if n := s.notes["unknown"]:
@@ -252,7 +255,7 @@ def _boxes(surveys: Sequence[Survey]) -> str:
     cell = those[0].cell
     where = (
         f"<h3>Where the middle of a digit lies</h3><p class=muted>In squares of {_many(cell, 'pixel')}; the stronger, the "
-        f'more, by the square root.</p><div class="three">{maps}</div>'
+        f"more, by the square root.</p>{charts.abreast(those[0].spec.image, maps)}"
     )
     row, column = np.nonzero(np.sum([s.centres for s in those], 0))
     if len(row) == 1:
@@ -315,7 +318,7 @@ def _pixels(surveys: Sequence[Survey]) -> str:
                 f'<figure class="map">{charts.stretched(values, alt)}<figcaption><span class="dot {s.split}">{s.split}</span> '
                 f'<span class="muted">{values.min():.1f} to {values.max():.1f}</span></figcaption></figure>'
             )
-        return f'<div class="three">{"".join(figures)}</div>'
+        return charts.abreast(surveys[0].spec.image, "".join(figures))
 
     rows = [
         (s.split, *(f"{value:.2f}" for value in s.pixels), f"{s.low}", f"{s.high}", f"{s.notes['plain']:,}")

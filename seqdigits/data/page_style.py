@@ -47,16 +47,15 @@ figure{margin:0}
 .frame svg{position:absolute;inset:0;width:100%;height:100%;overflow:visible}
 .blocky img,.map img{image-rendering:pixelated}
 rect{fill:none;stroke:var(--true);stroke-width:1.5;vector-effect:non-scaling-stroke}
-.example fig.zero{color:var(--muted)}
-#checks .n{width:6.6rem}
-caption{font-size:.82rem;line-height:1.3;margin-top:4px;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
+.example figcaption{font-size:.82rem;line-height:1.3;margin-top:4px;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .roomy .gallery{gap:24px}
 .roomy figcaption{margin-top:14px}
 .example figcaption span{color:var(--muted);margin-left:.25em}
-.two,.three{display:grid;gap:1.4rem 1.8rem;align-items:start}
+.two,.three,.thirds{display:grid;gap:1.4rem 1.8rem;align-items:start}
 .two{grid-template-columns:repeat(auto-fit,minmax(min(22rem,100%),1fr))}
 .three{grid-template-columns:repeat(auto-fit,minmax(min(18rem,100%),1fr))}
-.two>*,.three>*{min-width:0}
+.thirds{grid-template-columns:repeat(3,1fr);gap:1rem}
+.two>*,.three>*,.thirds>*{min-width:0}
 .map{max-width:26rem}
 .map figcaption{margin-top:.35rem;font-size:.9rem}
 .map .frame{overflow:hidden}
@@ -81,6 +80,9 @@ th,td{padding:.38rem .6rem;border-bottom:1px solid var(--line);text-align:left;v
 thead th{color:var(--muted);font-weight:600;font-size:.82rem;white-space:nowrap}
 tbody th{font-weight:500}
 .n{text-align:right;white-space:nowrap}
+.zero{color:var(--muted)}
+#checks td:not(.zero),#copies td:not(.zero){font-weight:700}
+#checks .n{width:6.6rem}
 caption{text-align:left;font-size:.9rem;padding-bottom:.3rem}
 .heat{font-size:.8rem}
 .heat th,.heat td{padding:.3rem .15rem;text-align:center}
@@ -93,7 +95,7 @@ caption{text-align:left;font-size:.9rem;padding-bottom:.3rem}
 pre{background:var(--ground);border-radius:8px;padding:.8rem 1rem;white-space:pre-wrap;overflow-wrap:anywhere;
 font:.85rem/1.5 ui-monospace,SFMono-Regular,Menlo,monospace}
 summary{cursor:pointer;font-size:.9rem;color:var(--muted);margin:.6rem 0}
-@media (max-width:600px){.gallery{grid-template-columns:repeat(auto-fill,minmax(min(calc(var(--tile)*.7),44%),1fr))}
+@media (max-width:600px){th,td{padding:.35rem}thead th{white-space:normal}.gallery{grid-template-columns:repeat(auto-fill,minmax(min(calc(var(--tile)*.7),44%),1fr))}
 #checks .n{width:auto}main{padding:1.5rem .75rem 3rem}section{padding:1.1rem 1rem}.tiles{grid-template-columns:1fr;gap:.6rem}
 .tile{display:grid;grid-template-columns:1fr auto;gap:0 1rem;padding:.7rem 1rem}.tile .big{grid-area:1/2;font-size:1.4rem}
 .tile .muted{grid-column:1/-1}}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seqdigits.clock import progress
-from seqdigits.data import compose
+from seqdigits.data import compose, labels
 from seqdigits.errors import UserError
 from seqdigits.writers import write_atomically
 
@@ -74,6 +75,23 @@ def sequences_name(data: ConfigDict) -> str:
     return "-".join(parts) + form_suffix(data.records_form)
 
 
+def photographs_name(kind: str, photographs: str, with_extra: bool) -> str:
+    """The name of a set of house numbers.
+
+    >>> photographs_name("whole", "svhn", True), photographs_name("cropped", "svhn_2000", False)
+    ('whole', 'cropped-2000')
+    """
+    return kind + ("-2000" if photographs == "svhn_2000" else "" if with_extra else "-without_extra")
+
+
+def _own_name(folder: Path) -> str:
+    """The folder's name, and a hash of what stands in it: other labels or pictures are another set."""
+    digest = hashlib.sha256((folder / labels.NAME).read_bytes())
+    for row in labels.rows(folder):
+        digest.update(f"{row.image.relative_to(folder)} {row.image.stat().st_size}".encode())
+    return f"{re.sub('[^A-Za-z0-9]+', '_', folder.resolve().name)}-{digest.hexdigest()[:12]}"
+
+
 def form_suffix(form: str) -> str:
     """What the name of a set says of its form.
 
@@ -88,7 +106,10 @@ def location(config: ConfigDict) -> tuple[str, str]:
     data = config.data
     if data.composition in compose.COMPOSITIONS:
         return "digit_sequences", sequences_name(data)
-    raise UserError(f"data.composition = {data.composition} cannot be streamed.")
+    if data.photographs == "own":
+        return "own_numbers", _own_name(Path(data.folder))
+    with_extra = "extra" in data.parts and data.photographs == "svhn"
+    return "svhn_numbers", photographs_name("whole", data.photographs, with_extra)
 
 
 def path(config: ConfigDict) -> Path:
@@ -148,6 +169,11 @@ def open_(folder: Path) -> list[Shard]:
 def anew(folder: Path) -> str:
     """What to do about damaged records."""
     return f"Delete {folder} and write it anew: {WRITE}."
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """What else the manifest says of a set; see `write_manifest`."""
+    return json.loads((folder / MANIFEST).read_text())
 
 
 def of_split(shards: list[Shard], split: str) -> list[Shard]:

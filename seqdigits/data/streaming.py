@@ -3,8 +3,9 @@ TensorFlow, which never touches an accelerator."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 import jax
@@ -13,12 +14,13 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from seqdigits.batch import Batch, Spec
-from seqdigits.data import records, sources
-from seqdigits.data.builders import digit_sequences, tf
+from seqdigits.batch import NO_DIGIT, Batch
+from seqdigits.data import records, sources, svhn
+from seqdigits.data.builders import digit_sequences, own_numbers, resize, svhn_numbers, tf
 from seqdigits.data.builders.records_builder import RecordsBuilder
 from seqdigits.data.records import Shard
-from seqdigits.data.sources import TRAIN_LIMIT, Host, Source, part
+from seqdigits.data.sources import Host, Source, cut_out, part
+from seqdigits.data.views import KINDS
 from seqdigits.errors import UserError
 
 _FILES = 16  # read in turn
@@ -43,18 +45,18 @@ class StreamedSource(Source):
     def __init__(self, config: ConfigDict, split: str):
         """`config`: whole; what it streams must have been written by prepare."""
         plain = config.copy_and_resolve_references()
-        with plain.unlocked():
-            plain.data.source = "plain"
-        spec = sources.create(plain, split).spec
-        length = spec.max_length
+        plain.data.source = "plain"
+        source = sources.create(plain, split)
+        spec, data = source.spec, config.data
+        stored = (data.height, data.width, spec.image[2]) if data.cutout else spec.image
         payload = {
-            "image": jax.ShapeDtypeStruct(spec.image, jnp.uint8),
-            "digits": jax.ShapeDtypeStruct((length,), jnp.int32),
-            "boxes": jax.ShapeDtypeStruct((length, 4), jnp.float32),
+            "image": jax.ShapeDtypeStruct(stored, jnp.uint8),
+            "digits": jax.ShapeDtypeStruct((spec.max_length,), jnp.int32),
+            "boxes": jax.ShapeDtypeStruct((spec.max_length, 4), jnp.float32),
         }
-        super().__init__(Spec(spec.image, length, spec.min_length, spec.num_examples, {}, payload), config.seed)
-        self.statistics_limit = TRAIN_LIMIT
-        self._split, self._form = split, config.data.records_form
+        super().__init__(dataclasses.replace(spec, arrays={}, payload=payload), config.seed)
+        self.statistics_limit = source.statistics_limit
+        self._split, self._data = split, data
         self._folder = records.path(config)
 
     @cached_property
@@ -69,18 +71,25 @@ class StreamedSource(Source):
 
     @cached_property
     def _shards(self) -> list[Shard]:
+        """The files that have the split's records."""
         shards = records.of_split(records.open_(self._folder), self._split)
-        found = sum(shard.examples for shard in shards)
+        self._refuse_count(sum(shard.examples for shard in shards))
+        return shards
+
+    def _refuse_count(self, found: int) -> None:
         if found != self.count():
             raise UserError(
                 f"{self._folder} has {found:,} examples of {self._split}, the config says {self.count():,}. "
                 f"{records.anew(self._folder)}"
             )
-        return shards
 
     def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
         """See Source.make."""
-        return Batch(image=host["image"], digits=host["digits"], boxes=host["boxes"], index=host["index"])
+        image, digits, boxes = (host[name] for name in ("image", "digits", "boxes"))
+        side = self._data.cutout
+        if side:
+            image, boxes = cut_out(image, digits, boxes, side, host["position"], key if train else None)
+        return Batch(image=image, digits=digits, boxes=boxes, index=host["index"])
 
     def batches(self, start: int, batch_size: int) -> Iterator[Host]:
         """See Source.batches; the order is that of the class."""
@@ -101,8 +110,9 @@ class StreamedSource(Source):
         mine, count = part(batch_size), self.count(limit)
         processes, process = jax.process_count(), jax.process_index()
         low, high = count * process // processes, count * (process + 1) // processes
-        stream = self._decoded(self._in_order(low, high)).batch(mine.size).prefetch(_AHEAD)
-        reading, given = self._read(stream), 0
+        files, read = self._files(low, high)
+        in_order = tf.data.Dataset.from_tensor_slices(files).flat_map(read)
+        reading, given = self._read(self._decoded(in_order).batch(mine.size).prefetch(_AHEAD)), 0
         most = -(-count // processes)  # examples that a process has, at most
         for _ in range(0, most, mine.size):
             values = next(reading, None)
@@ -117,58 +127,54 @@ class StreamedSource(Source):
     # Order
 
     def _endless(self, low: int, high: int, epoch: int, skip: int) -> tf.data.Dataset:
-        """Records low..high-1 of the split, epoch after epoch, each in an order of its own, from a place on."""
-        names, skips, takes = self._files(low, high)
-        per_example = sum(shard.bytes for shard in self._shards) // self.count() + 1
+        """Examples low..high-1 of the split, epoch after epoch, each in an order of its own, from a place on."""
+        files, read = self._files(low, high)
+        per_example = sum(shard.bytes for shard in self._shards) // sum(shard.examples for shard in self._shards) + 1
         buffer = max(1, min(_BUFFER, high - low, _BUFFER_BYTES // per_example))
         seed = self._order_seed
 
         @plainly
         def one(e: tf.Tensor) -> tf.data.Dataset:
-            order = tf.random.experimental.stateless_shuffle(tf.range(len(names)), seed=[seed, e])
-            files = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(x, order) for x in (names, skips, takes)))
-            read = files.interleave(_records, cycle_length=_FILES, num_parallel_calls=1, deterministic=True)
-            read = read.apply(tf.data.experimental.assert_cardinality(high - low))
+            order = tf.random.experimental.stateless_shuffle(tf.range(len(files[0])), seed=[seed, e])
+            shuffled = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(x, order) for x in files))
+            found = shuffled.interleave(read, cycle_length=_FILES, num_parallel_calls=1, deterministic=True)
+            found = found.apply(tf.data.experimental.assert_cardinality(high - low))
             mixed = tf.random.stateless_uniform([], [seed, e], maxval=2**62, dtype=tf.int64)
-            read = read.shuffle(buffer, seed=mixed, reshuffle_each_iteration=False)
-            return read.skip(tf.where(e == epoch, tf.constant(skip, tf.int64), 0))
+            found = found.shuffle(buffer, seed=mixed, reshuffle_each_iteration=False)
+            return found.skip(tf.where(e == epoch, tf.constant(skip, tf.int64), 0))
 
         return tf.data.Dataset.range(epoch, np.iinfo(np.int64).max).flat_map(one)
 
-    def _in_order(self, low: int, high: int) -> tf.data.Dataset:
-        names, skips, takes = self._files(low, high)
-        files = (tf.constant(names, tf.string), skips, takes)
-        return tf.data.Dataset.from_tensor_slices(files).flat_map(_records)
-
-    def _files(self, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Which records lie where: names of files, how many to skip in each, how many to take."""
+    def _files(self, low: int, high: int) -> tuple[tuple[tf.Tensor, ...], Callable[..., tf.data.Dataset]]:
+        """What to read for examples low..high-1: some values for each file, and what makes of these a data set of pairs, the
+        index and the serialized record."""
         found = list(records.ranges(self._shards, low, high))
-        names = [os.fspath(self._folder / shard.name) for shard, _, _ in found]
-        skips, takes = ([part[i] for part in found] for i in (1, 2))
-        return np.array(names, object), np.array(skips, np.int64), np.array(takes, np.int64)
+        firsts = low + np.cumsum([0, *(take for _, _, take in found)])[:-1]
+        skips, takes = ([file[i] for file in found] for i in (1, 2))
+
+        @plainly
+        def read(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
+            serialized = tf.data.TFRecordDataset(name).skip(skip).take(take)
+            return tf.data.Dataset.zip((tf.data.Dataset.range(first, first + take), serialized))
+
+        return (self._names(shard for shard, _, _ in found), *_int64(skips, takes, firsts)), read
+
+    def _names(self, shards: Iterable[Shard]) -> tf.Tensor:
+        return tf.constant([os.fspath(self._folder / shard.name) for shard in shards], tf.string)
 
     # Content
 
-    def _decoded(self, serialized: tf.data.Dataset) -> tf.data.Dataset:
-        return serialized.map(plainly(self._decode), num_parallel_calls=_DECODERS, deterministic=True)
+    def _decoded(self, examples: tf.data.Dataset) -> tf.data.Dataset:
+        return examples.map(plainly(self._decode), num_parallel_calls=_DECODERS, deterministic=True)
 
-    def _decode(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        length, shape = self.spec.max_length, self.spec.image
-        found = tf.io.parse_single_example(
-            serialized,
-            {
-                "image": tf.io.FixedLenFeature((), tf.string),
-                "digits": tf.io.FixedLenFeature((length,), tf.int64),
-                "boxes": tf.io.FixedLenFeature((length, 4), tf.float32),
-                "index": tf.io.FixedLenFeature((), tf.int64),
-            },
-        )
-        return {
-            "image": tf.reshape(_pixels(found["image"], self._form, shape[2]), shape),
-            "digits": tf.cast(found["digits"], tf.int32),
-            "boxes": found["boxes"],
-            "index": tf.cast(found["index"], tf.int32),
-        }
+    def _decode(self, index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = _parsed(serialized, self.spec.max_length)
+        image = tf.reshape(_pixels(found["image"], self._data.records_form), self.spec.payload["image"].shape)
+        return {"image": image, **self._labels(found), "index": tf.cast(index, tf.int32)}
+
+    def _labels(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        length = self.spec.max_length
+        return {"digits": tf.cast(found["digits"][:length], tf.int32), "boxes": found["boxes"][:length]}
 
     def _read(self, stream: tf.data.Dataset) -> Iterator[dict[str, np.ndarray]]:
         options = tf.data.Options()
@@ -208,25 +214,100 @@ class StreamedSource(Source):
         return UserError(f"{self._folder}: reading failed, though all files are as they were written: {reason[:300]}")
 
 
+class StreamedPhotographs(StreamedSource):
+    """Photographs at their own size on disk, squeezed as they are read: the same pixels, byte for byte, as the resident ones.
+
+    A split of house numbers is not a range of records: each process reads all records of its parts, and decodes its own.
+    """
+
+    @cached_property
+    def _shards(self) -> list[Shard]:
+        found = [shard for name in self._which for shard in records.of_split(self._all_shards, name)]
+        self._refuse_count(sum(int((which >= 0).sum()) for which in self._which.values()))
+        return found
+
+    @cached_property
+    def _all_shards(self) -> list[Shard]:
+        return records.open_(self._folder)
+
+    @cached_property
+    def _which(self) -> dict[str, np.ndarray]:
+        """For each split of the records that this one is made of: which example each record is, by its index; -1 = none."""
+        data = self._data
+        if data.photographs == "own":
+            there = sum(shard.examples for shard in records.of_split(self._all_shards, self._split))
+            return {self._split: np.arange(there, dtype=np.int32)}
+        digits = records.about(self._folder)["lengths"]
+        lengths = {name: np.array([int(n) for n in text], np.int32) for name, text in digits.items()}
+        return svhn.examples(data.photographs, tuple(data.parts), self._split, data.max_length, lengths)
+
+    def _files(self, low: int, high: int) -> tuple[tuple[tf.Tensor, ...], Callable[..., tf.data.Dataset]]:
+        edges = dict(zip(self._which, np.cumsum([0, *(len(which) for which in self._which.values())]), strict=False))
+        table = tf.constant(np.concatenate(list(self._which.values())), tf.int64)
+
+        @plainly
+        def read(name: tf.Tensor, edge: tf.Tensor) -> tf.data.Dataset:
+            @plainly
+            def numbered(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                found = tf.io.parse_single_example(serialized, {"index": tf.io.FixedLenFeature((), tf.int64)})
+                return table[edge + found["index"]], serialized
+
+            records_ = tf.data.TFRecordDataset(name).map(numbered)
+            return records_.filter(plainly(lambda index, _: (low <= index) & (index < high)))
+
+        return (self._names(self._shards), *_int64([edges[shard.split] for shard in self._shards])), read
+
+    def _decode(self, index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        data = self._data
+        found = _parsed(serialized, self._stored_length)
+        photo, labels = tf.io.decode_png(found["image"], 3), self._labels(found)
+        there = labels["digits"] != NO_DIGIT
+        size = {"height": data.height, "width": data.width}
+        labels["image"], labels["boxes"] = resize.view(
+            photo, labels["boxes"], there, kind=data.composition, **size, grey=data.grey
+        )
+        return {**labels, "index": tf.cast(index, tf.int32)}
+
+    @cached_property
+    def _stored_length(self) -> int:
+        """Positions for digits in a record."""
+        return records.about(self._folder).get("longest", svhn_numbers.LONGEST)
+
+
 def create(config: ConfigDict, split: str) -> StreamedSource:
     """The source of one split, read from records."""
-    return StreamedSource(config, split)
+    kind = StreamedPhotographs if config.data.composition in KINDS else StreamedSource
+    return kind(config, split)
 
 
 def builder(config: ConfigDict) -> RecordsBuilder:
     """The TFDS builder of the records that a config streams."""
-    return digit_sequences.builder(config)
+    name, _ = records.location(config)
+    return {"digit_sequences": digit_sequences, "svhn_numbers": svhn_numbers, "own_numbers": own_numbers}[name].builder(
+        config
+    )
 
 
-@plainly
-def _records(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
-    return tf.data.TFRecordDataset(name).skip(skip).take(take)
+def _int64(*columns: list[int] | np.ndarray) -> list[tf.Tensor]:
+    return [tf.constant(column, tf.int64) for column in columns]
 
 
-def _pixels(data: tf.Tensor, form: str, channels: int) -> tf.Tensor:
+def _parsed(serialized: tf.Tensor, length: int) -> dict[str, tf.Tensor]:
+    """A record with positions for so many digits."""
+    return tf.io.parse_single_example(
+        serialized,
+        {
+            "image": tf.io.FixedLenFeature((), tf.string),
+            "digits": tf.io.FixedLenFeature((length,), tf.int64),
+            "boxes": tf.io.FixedLenFeature((length, 4), tf.float32),
+        },
+    )
+
+
+def _pixels(data: tf.Tensor, form: str) -> tf.Tensor:
     """u8, from one of records.FORMS."""
     if form == "png":
-        return tf.io.decode_png(data, channels)
+        return tf.io.decode_png(data)
     if form == "raw":
         return tf.io.decode_raw(data, tf.uint8)
     return tf.cast(tf.round(tf.io.decode_raw(data, tf.float64) * 255), tf.uint8)

@@ -26,7 +26,7 @@ SAMPLES = 36
 """Pictures from all over a split, at most."""
 KEPT = 4
 """Pictures of each other kind, at most."""
-_CELLS = 64  # of the map of centres, along the image's longer side
+_CELLS = 48  # of the map of centres, along the image's longer side
 
 
 @dataclass(frozen=True)

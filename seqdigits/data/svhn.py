@@ -155,11 +155,33 @@ def load(
                 images[at] = pixels.reshape(height, width, -1)
                 digits[at, :n] = example.digits
         begin += len(examples)
-    assert begin == total  # `_annotations` has checked the numbers that `count` adds up
+    assert begin == total  # `annotations` has checked the numbers that `count` adds up
     return {"images": images, "digits": digits, "boxes": boxes}
 
 
 # Which photographs
+
+
+def examples(
+    name: str, parts: tuple[str, ...], split: str, max_length: int, lengths: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Which example of a split each photograph is, as `load` has them.
+
+    Args:
+      name, parts, split, max_length: see `count`.
+      lengths: for each part how many digits photographs 1.png, 2.png, .. have, i32 [n].
+
+    Returns:
+      For each part of the split i32 [n], -1 where a photograph is not in it.
+    """
+    result, begin = {}, 0
+    for part in _parts(parts, split):
+        short = np.flatnonzero(lengths[part] <= max_length) if part in lengths else np.zeros(0, np.int64)
+        those = short[_chosen(name, part, split, len(short), single=False)]
+        result[part] = np.full(len(lengths.get(part, ())), -1, np.int32)
+        result[part][those] = begin + np.arange(len(those))
+        begin += len(those)
+    return result
 
 
 def _parts(parts: tuple[str, ...], split: str) -> tuple[str, ...]:
@@ -186,7 +208,7 @@ def _chosen(name: str, part: str, split: str, n: int, single: bool) -> np.ndarra
 
 def _examples(name: str, part: str, split: str, place: Path, max_length: int, single: bool) -> list[Annotation]:
     """What stands in each example of a split of one part. The examples of one photograph are neighbours."""
-    everything = list(_annotations(place, part, PHOTOGRAPHS[name].lengths[part]))
+    everything = list(annotations(place, part, PHOTOGRAPHS[name].lengths[part]))
     if single:
         everything = [
             Annotation(a.name, a.digits[i : i + 1], a.boxes[i : i + 1])
@@ -199,8 +221,17 @@ def _examples(name: str, part: str, split: str, place: Path, max_length: int, si
 
 
 @functools.lru_cache(maxsize=4)  # train and validation need the same one
-def _annotations(place: Path, part: str, lengths: tuple[int, ...]) -> tuple[Annotation, ...]:
-    """Photographs 1.png, 2.png, .. of a part, as many as `lengths` adds up to, and of those lengths."""
+def annotations(place: Path, part: str, lengths: tuple[int, ...]) -> tuple[Annotation, ...]:
+    """What stands in photographs 1.png, 2.png, .. of a part.
+
+    Args:
+      place: of its files, see archive.place.
+      part: train, test or extra.
+      lengths: how many there are of 1, 2, .. digits.
+
+    Raises:
+      UserError: there are others.
+    """
     wanted = sum(lengths)
     if place.is_dir():
         found = digit_struct.read(place / archive.MAT, wanted)

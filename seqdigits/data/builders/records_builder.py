@@ -28,8 +28,6 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
     """
 
     VERSION: ClassVar = tfds.core.Version(records.VERSION)
-    workers_at_most: int | None = None
-    """Processes that can share the work; None = any number."""
 
     @abstractmethod
     def _sizes(self) -> dict[str, int]:
@@ -38,6 +36,10 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
     @abstractmethod
     def _records(self, folder: str) -> writing.Records:
         """Gives the records; `folder`: where data files lie, "" = see digits.data_folder."""
+
+    def _about(self) -> dict[str, Any]:
+        """What else the manifest says of the set, as JSON; asked for when all records are written."""
+        return {}
 
     def _jobs(self, shards: int) -> list[list[writing.Piece]]:
         """What one process writes at a stretch: a shard."""
@@ -97,7 +99,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
             splits.append(tfds.core.SplitInfo(split, lengths, sum(shard.bytes for shard in of_split)))
         self.info.set_splits(tfds.core.splits.SplitDict(splits))
         self.info.write_to_directory(partial)
-        records.write_manifest(partial, written, {"name": self.info.full_name})
+        records.write_manifest(partial, written, {"name": self.info.full_name, **self._about()})
         writing.clear_notes(partial)
         os.replace(partial, whole)
         self.info.read_from_directory(whole)
@@ -131,6 +133,24 @@ def features(image: tfds.features.FeatureConnector, length: int) -> tfds.feature
             "index": tfds.features.Scalar(dtype=np.int64, doc="which example of the split it is"),
         }
     )
+
+
+def photograph(png: bytes, digits: np.ndarray, boxes: np.ndarray | None, length: int, index: int) -> bytes:
+    """A record of a photograph.
+
+    Args:
+      png: as it is, of any size.
+      digits: i32 [n].
+      boxes: f32 [n, 4] cxcywh in its pixels; None = not known, zeros.
+      length: L, that both are filled up to.
+      index: which example it is.
+    """
+    n = len(digits)
+    all_digits, all_boxes = np.full(length, NO_DIGIT, np.int32), np.zeros((length, 4), np.float32)
+    all_digits[:n] = digits
+    if boxes is not None:
+        all_boxes[:n] = boxes
+    return writing.serialize(png, all_digits, all_boxes, n, index)
 
 
 def pixels(form: str, shape: tuple[int | None, int | None, int]) -> tfds.features.FeatureConnector:

@@ -1,0 +1,72 @@
+"""The TFDS data set `own_numbers`: photographs of one's own, a folder as own.py describes it, written to records."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from seqdigits.data import labels, own, records
+from seqdigits.data.builders import tfds, writing
+from seqdigits.data.builders.records_builder import RecordsBuilder, features, photograph, pixels
+from seqdigits.data.digits import SPLITS
+
+
+@dataclasses.dataclass(eq=False)
+class OwnConfig(tfds.core.BuilderConfig):
+    """One folder.
+
+    Attributes:
+      folder: of labels.csv and the pictures.
+    """
+
+    folder: str = ""
+
+
+class OwnNumbers(RecordsBuilder):
+    """Pictures upright, at their own size, as PNG; in file order. Made by `builder(config)`."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Photographs of numbers.",
+            features=features(pixels("png", (None, None, 3)), self._longest),
+            disable_shuffling=True,
+        )
+
+    @property
+    def _longest(self) -> int:
+        return max(len(row.digits) for row in labels.rows(self.builder_config.folder))
+
+    def _sizes(self) -> dict[str, int]:
+        counts = dict.fromkeys(SPLITS, 0)
+        for row in labels.rows(self.builder_config.folder):
+            counts[row.split] += 1
+        return {split: number for split, number in counts.items() if number}
+
+    def _records(self, folder: str) -> writing.Records:
+        del folder  # the config has it
+        return partial(_serialized, self.builder_config.folder, self._longest)
+
+    def _about(self) -> dict[str, Any]:
+        return {"longest": self._longest}
+
+
+def builder(config: ConfigDict) -> OwnNumbers:
+    """The set that a whole config reads."""
+    _, name = records.location(config)
+    made = OwnConfig(name=name, folder=config.data.folder)
+    return OwnNumbers(data_dir=records.root(config.data.records), config=made)
+
+
+def _serialized(folder: str, longest: int, split: str, start: int, stop: int) -> Iterator[bytes]:
+    """Records start..stop-1 of a split, one picture in memory at a time."""
+    those = [row for row in labels.rows(folder) if row.split == split][start:stop]
+    for index, row in enumerate(those, start):
+        buffer = io.BytesIO()
+        own.picture(row).save(buffer, "PNG", compress_level=6)
+        yield photograph(buffer.getvalue(), row.digits, row.boxes, longest, index)
