@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
@@ -67,10 +68,8 @@ def with_config(argv: list[str]) -> list[str]:
     >>> with_config(["x", "configs/a.py"]), with_config(["x", "--config", "configs/a.py"])
     (['x', '--config=configs/a.py'], ['x', '--config', 'configs/a.py'])
     """
-    alone = [
-        a.endswith(".py") and "=" not in a and before != "--config" for before, a in zip(argv, argv[1:], strict=False)
-    ]
-    return [argv[0], *(f"--config={a}" if is_alone else a for is_alone, a in zip(alone, argv[1:], strict=True))]
+    stand = (a.endswith(".py") and "=" not in a and before != "--config" for before, a in itertools.pairwise(argv))
+    return [argv[0], *(f"--config={a}" if alone else a for alone, a in zip(stand, argv[1:], strict=True))]
 
 
 def _reason(e: BaseException) -> str:

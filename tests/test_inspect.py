@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from seqdigits.batch import NO_DIGIT
-from seqdigits.data import checks, inspect, page, sources
-from seqdigits.data.survey import LISTED, Survey, survey
+from seqdigits.data import inspect, sources
+from seqdigits.data.inspection import checks, page
+from seqdigits.data.inspection.survey import LISTED, Survey, survey
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.parallel import Devices

@@ -18,7 +18,7 @@ from seqdigits.interrupt import Stop
 if TYPE_CHECKING:  # they load jax, which must not be there before signals are taken care of
     from ml_collections import ConfigDict
 
-    from seqdigits.data.survey import Survey
+    from seqdigits.data.inspection.survey import Survey
 
 USAGE = """python -m seqdigits.data.inspect configs/X.py [--config.key=value ...] [--split train,validation,test] [--limit N]
        [--out FOLDER_OR_FILE.html]"""
@@ -47,7 +47,7 @@ def _main(stop: Stop) -> None:
         raise UserError(f"--split names no split. Allowed are {', '.join(SPLITS)}.")
     command_line.prepare_jax()
 
-    from seqdigits.data import page
+    from seqdigits.data.inspection import page
     from seqdigits.validation import validate
 
     config, name = values["config"].value, Path(command_line.config_file(argv).partition(":")[0]).stem
@@ -74,7 +74,7 @@ def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop
       Stopped: `stop` was set.
     """
     from seqdigits.data import sources, views
-    from seqdigits.data.survey import survey
+    from seqdigits.data.inspection.survey import survey
     from seqdigits.parallel import Devices
     from seqdigits.streams import Stream, stream_key
 
@@ -105,7 +105,7 @@ def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop
 
 def table(surveys: list[Survey]) -> str:
     """What was found, for the console."""
-    from seqdigits.data import checks
+    from seqdigits.data.inspection import checks
 
     prints = {survey.split: survey.prints for survey in surveys}
     copies = checks.copies(prints)
@@ -138,8 +138,8 @@ def _range(survey: Survey) -> str:
 
 def faults(surveys: list[Survey]) -> str:
     """How many faults there are of each kind, and the first 20 of all."""
-    from seqdigits.data import checks
-    from seqdigits.data.survey import LISTED
+    from seqdigits.data.inspection import checks
+    from seqdigits.data.inspection.survey import LISTED
 
     lines = ["the data are not as they should be:"]
     for kind, text in checks.FAULTS.items():

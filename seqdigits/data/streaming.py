@@ -150,7 +150,7 @@ class StreamedSource(Source):
         index and the serialized record."""
         found = list(records.ranges(self._shards, low, high))
         firsts = low + np.cumsum([0, *(take for _, _, take in found)])[:-1]
-        skips, takes = ([file[i] for file in found] for i in (1, 2))
+        skips, takes = [skip for _, skip, _ in found], [take for _, _, take in found]
 
         @plainly
         def read(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:

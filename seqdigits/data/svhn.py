@@ -155,7 +155,7 @@ def load(
                 images[at] = pixels.reshape(height, width, -1)
                 digits[at, :n] = example.digits
         begin += len(examples)
-    assert begin == total  # `annotations` has checked the numbers that `count` adds up
+    assert begin == total  # `read_annotations` has checked the numbers that `count` adds up
     return {"images": images, "digits": digits, "boxes": boxes}
 
 
@@ -208,7 +208,7 @@ def _chosen(name: str, part: str, split: str, n: int, single: bool) -> np.ndarra
 
 def _examples(name: str, part: str, split: str, place: Path, max_length: int, single: bool) -> list[Annotation]:
     """What stands in each example of a split of one part. The examples of one photograph are neighbours."""
-    everything = list(annotations(place, part, PHOTOGRAPHS[name].lengths[part]))
+    everything = list(read_annotations(place, part, PHOTOGRAPHS[name].lengths[part]))
     if single:
         everything = [
             Annotation(a.name, a.digits[i : i + 1], a.boxes[i : i + 1])
@@ -221,7 +221,7 @@ def _examples(name: str, part: str, split: str, place: Path, max_length: int, si
 
 
 @functools.lru_cache(maxsize=4)  # train and validation need the same one
-def annotations(place: Path, part: str, lengths: tuple[int, ...]) -> tuple[Annotation, ...]:
+def read_annotations(place: Path, part: str, lengths: tuple[int, ...]) -> tuple[Annotation, ...]:
     """What stands in photographs 1.png, 2.png, .. of a part.
 
     Args:

@@ -99,10 +99,10 @@ def _serialized(data: str, folder: str, split: str, start: int, stop: int) -> It
     make = _made(data, folder, split)
     for index in chunks(start, stop, _CHUNK):
         batch = make(pad_rows(index, _CHUNK))
-        for row, number in enumerate(index.tolist()):
-            digits = batch.digits[row]
-            image = writing.encode_image(batch.image[row], form)
-            yield writing.serialize(image, digits, batch.boxes[row], int((digits != NO_DIGIT).sum()), number)
+        images, labels, places = (np.asarray(part) for part in (batch.image, batch.digits, batch.boxes))
+        for image, digits, boxes, number in zip(images, labels, places, index.tolist(), strict=False):
+            length = int((digits != NO_DIGIT).sum())
+            yield writing.serialize(writing.encode_image(image, form), digits, boxes, length, number)
 
 
 @functools.cache  # a process writes many shards

@@ -86,7 +86,7 @@ class SvhnNumbers(RecordsBuilder):
             for part, place in places.items():
                 _check(part, place)
         lengths = svhn.PHOTOGRAPHS[config.photographs].lengths
-        self._annotations = {part: svhn.annotations(places[part], part, lengths[part]) for part in config.parts}
+        self._annotations = {part: svhn.read_annotations(places[part], part, lengths[part]) for part in config.parts}
         return partial(_serialized, places, self._annotations, config.kind)
 
     def _about(self) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from seqdigits import pictures
 from seqdigits.batch import decode
-from seqdigits.data import checks
-from seqdigits.data.survey import Example
+from seqdigits.data.inspection import checks
+from seqdigits.data.inspection.survey import Example
 
 COLOURS = {"train": (58, 118, 240), "validation": (222, 132, 38), "test": (18, 152, 130)}
 """Of the splits, in both light and dark."""

@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 
 from seqdigits import provenance
 from seqdigits.config import base_config
-from seqdigits.data import charts, checks, views
-from seqdigits.data.page_style import STYLE
-from seqdigits.data.survey import LISTED, Survey
+from seqdigits.data import views
+from seqdigits.data.inspection import charts, checks
+from seqdigits.data.inspection.style import STYLE
+from seqdigits.data.inspection.survey import LISTED, Survey
 
 _COMPOSITIONS = {
     "digit": "single digits as they stand",

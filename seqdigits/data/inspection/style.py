@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seqdigits.data.charts import COLOURS
+from seqdigits.data.inspection.charts import COLOURS
 
 _SPLITS = "".join(f"--{split}:rgb({r},{g},{b});" for split, (r, g, b) in COLOURS.items())
 

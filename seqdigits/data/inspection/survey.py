@@ -13,9 +13,9 @@ from jax import Array
 
 from seqdigits.batch import NO_DIGIT, Spec
 from seqdigits.clock import duration
-from seqdigits.data import checks
-from seqdigits.data.checks import Fault, Prints
-from seqdigits.data.look import ROWS, Look, look
+from seqdigits.data.inspection import checks
+from seqdigits.data.inspection.checks import Fault, Prints
+from seqdigits.data.inspection.look import ROWS, Look, look
 from seqdigits.data.sources import Source
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.parallel import Devices
