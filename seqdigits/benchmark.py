@@ -17,7 +17,7 @@ from seqdigits import interrupt
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop
 
-USAGE = "python -m seqdigits.benchmark configs/X.py [--config.key=value ...] [--json FILE] [--rounds N]"
+USAGE = "python -m seqdigits.benchmark configs/X.py [--config.key=value ...] [--stream] [--json FILE] [--rounds N]"
 
 
 def _main(stop: Stop) -> None:
@@ -32,11 +32,21 @@ def _main(stop: Stop) -> None:
         "rounds", 10, "how often each thing is timed; medians count", lower_bound=1, flag_values=values
     )
     argv = command_line.with_config(sys.argv)
+    flags.DEFINE_boolean("stream", False, "also the same data read from records, in turn", flag_values=values)
     command_line.parse(values, argv, USAGE, needed=("config",))
     command_line.prepare_jax()
-    validate(values["config"].value)
+    config = values["config"].value
+    validate(config)
+    streamed = None
+    if values["stream"].value or config.data.source == "stream":
+        streamed = config.copy_and_resolve_references()
+        streamed.data.source = "stream"
+        validate(streamed)
+        config.data.source, config.data.records, config.data.records_form = "plain", "", "png"
     figures = starts([a for a in argv[1:] if a.startswith("--config")], stop)
-    figures |= measure(values["config"].value, values["rounds"].value, stop)
+    if streamed is not None:
+        figures |= stream_alone(streamed)
+    figures |= measure(config, streamed, values["rounds"].value, stop)
     print(table(figures))
     if values["json"].value:
         from seqdigits.writers import write_atomically
@@ -77,11 +87,59 @@ def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
     return figures
 
 
-def measure(config: Any, rounds: int, stop: Stop) -> dict[str, Any]:
+def stream_alone(config: Any) -> dict[str, Any]:
+    """Images per second that come from records while nothing else is done, in 10 seconds, and the memory of such a process: in
+    all, and by how much it grew when the reading began.
+
+    `config`: whole, with data.source = stream.
+
+    Raises:
+      UserError: it does not run.
+    """
+    command = [sys.executable, "-c", "from seqdigits.benchmark import _stream; _stream()", config.to_json()]
+    process = subprocess.run(command, env={**os.environ, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True)
+    if process.returncode:
+        raise UserError(f"records could not be read:\n{process.stderr[-2000:]}")
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def _stream() -> None:
+    """The process of `stream_alone`; its last line is the result."""
+    import resource
+
+    from seqdigits.config import base_config
+    from seqdigits.data import sources
+
+    def memory() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+    config = base_config()
+    config.update(json.loads(sys.argv[1]))
+    source = sources.create(config, "train")
+    source.arrays  # noqa: B018  # finds out whether the records are whole
+    before, size = memory(), config.train.batch_size
+    batches = source.batches(0, size)
+    for _ in range(-(-1000 // size)):
+        next(batches)  # the buffer is filled
+    began, done = time.monotonic(), 0
+    while time.monotonic() - began < 10:
+        next(batches)
+        done += size
+    rate = done / (time.monotonic() - began)
+    print(json.dumps({"stream_images_per_second": rate, "stream_bytes": memory(), "stream_grew": memory() - before}))
+
+
+def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, Any]:
     """Compile seconds, images per second, and the share of a training step that goes into data.
 
     data share = 1 - (time of the step on one fixed Batch) / (time of the whole step, data included), from the two timed in
     turn.
+
+    Args:
+      config: whole; its data are computed, or resident.
+      streamed: the same, read from records, to be timed in turn with it; or None.
+      rounds: how often each thing is timed.
+      stop: ends it early.
 
     Raises:
       Stopped: `stop` was set.
@@ -102,7 +160,6 @@ def measure(config: Any, rounds: int, stop: Stop) -> dict[str, Any]:
     size = config.train.batch_size
     batches = source.batches(0, size)
 
-    train = devices.step(partial(steps.train_one, source=source))
     train_on = devices.step(steps.train_on)
     read = devices.jit(lambda variables, batch: steps.read_batch(variables, batch, source.spec))
     host = devices.split(next(batches))
@@ -122,27 +179,42 @@ def measure(config: Any, rounds: int, stop: Stop) -> dict[str, Any]:
         jax.block_until_ready(function())
         return time.monotonic() - began
 
-    whole: Callable[[], Any] = lambda: train(state, arrays, devices.split(next(batches)))  # noqa: E731
-    fixed: Callable[[], Any] = lambda: train_on(state, batch)  # noqa: E731
-    reading: Callable[[], Any] = lambda: read(state.variables(), batch)  # noqa: E731
-    for function in (whole, fixed, reading):
+    def whole(source: sources.Source, arrays: Any) -> Callable[[], Any]:
+        train, batches = devices.step(partial(steps.train_one, source=source)), source.batches(0, size)
+        return lambda: train(state, arrays, devices.split(next(batches)))
+
+    functions: list[Callable[[], Any]] = [
+        lambda: train_on(state, batch),
+        lambda: read(state.variables(), batch),
+        whole(source, arrays),
+    ]
+    if streamed is not None:
+        from_disk = sources.create(streamed, "train")
+        functions.append(whole(from_disk, devices.replicate(from_disk.arrays)))
+    for function in functions:
         timed(function)  # the first call compiles
-    times = [(timed(whole), timed(fixed), timed(reading)) for _ in range(rounds)]
-    with_data, without, read_only = (sorted(column)[rounds // 2] for column in zip(*times, strict=True))
-    return {
+    times = [[timed(function) for function in functions] for _ in range(rounds)]
+    without, read_only, *with_data = (sorted(column)[rounds // 2] for column in zip(*times, strict=True))
+    figures = {
         "config": config.to_dict(),
         "compile_seconds": compile_seconds,
-        "train_images_per_second": size / with_data,
+        "train_images_per_second": size / with_data[0],
         "read_images_per_second": size / read_only,
-        "data_share": 1 - without / with_data,
+        "data_share": 1 - without / with_data[0],
         "rounds": rounds,
         **provenance.describe(),
     }
+    if streamed is not None:
+        figures |= {
+            "train_images_per_second_streamed": size / with_data[1],
+            "data_share_streamed": 1 - without / with_data[1],
+        }
+    return figures
 
 
 def table(figures: dict[str, Any]) -> str:
     """The figures for a person."""
-    rows = (
+    rows = [
         ("import seqdigits", f"{figures['import_seconds']:.3f} s"),
         ("first step, nothing compiled", f"{figures['first_step_seconds_cold']:.1f} s"),
         ("first step, compiled before", f"{figures['first_step_seconds_warm']:.1f} s"),
@@ -150,9 +222,17 @@ def table(figures: dict[str, Any]) -> str:
         ("train", f"{figures['train_images_per_second']:,.0f} images/s"),
         ("read", f"{figures['read_images_per_second']:,.0f} images/s"),
         ("data share of a training step", f"{figures['data_share']:.1%}"),
-        ("on", ", ".join(figures["devices"])),
-    )
-    return "\n".join(f"{name:<32}{value:>20}" for name, value in rows)
+    ]
+    if "stream_bytes" in figures:
+        rows += [
+            ("train, streamed", f"{figures['train_images_per_second_streamed']:,.0f} images/s"),
+            ("data share, streamed", f"{figures['data_share_streamed']:.1%}"),
+            ("stream alone", f"{figures['stream_images_per_second']:,.0f} images/s"),
+            ("memory of a process that streams", f"{figures['stream_bytes'] / 1e9:.2f} GB"),
+            ("  of that, since reading began", f"{figures['stream_grew'] / 1e9:.2f} GB"),
+        ]
+    rows.append(("on", ", ".join(figures["devices"])))
+    return "\n".join(f"{name:<34}{value:>18}" for name, value in rows)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ FREE_KEYS = (
     "data.folder",
     "data.url",
     "data.records",
-    "data.records_form",
     "read.min_score",
     "read.max_overlap",
     "train.steps",
@@ -47,9 +46,7 @@ def base_config() -> ConfigDict:
     data.records = ""  # tfds, stream: the folder of TFDS data sets; "" = $TFDS_DATA_DIR, or ~/tensorflow_datasets
     data.records_form = "png"  # stream: how the records hold the pixels: png | raw (uint8) | float64
     data.digits = "mnist"  # uci | mnist
-    data.folder = (
-        ""  # where data files lie (subfolders mnist, svhn_numbers); "" = $SEQDIGITS_DATA, or ~/.cache/seqdigits
-    )
+    data.folder = ""  # where data files lie (subfolders mnist, svhn_numbers, svhn_cropped); "" = $SEQDIGITS_DATA, or ~/.cache/seqdigits
     data.url = "https://storage.googleapis.com/cvdf-datasets/mnist"  # where missing MNIST files come from
     data.validation_percent = (
         0  # of the digits to train on, held out for validation; 0 = the set's own (mnist 5,000, uci 270)

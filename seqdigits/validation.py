@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from seqdigits import params
 from seqdigits.config import METRICS, base_config, reads_box
-from seqdigits.data import compose, digits, records, svhn, views
+from seqdigits.data import compose, digits, records, svhn, svhn_cropped, views
 from seqdigits.data.sources import SOURCES, image_size
 from seqdigits.errors import UserError
 from seqdigits.losses import DIGIT_LOSSES, POSITIONS
@@ -28,7 +28,7 @@ def validate(config: ConfigDict) -> None:
     """
     _one_of(config, "data.digits", digits.DIGITS)
     _one_of(config, "parallel", PARALLEL)
-    _one_of(config, "data.photographs", (*svhn.PHOTOGRAPHS, "own"))
+    _one_of(config, "data.photographs", (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "own"))
     _one_of(config, "data.source", SOURCES)
     _one_of(config, "data.records_form", records.FORMS)
     _one_of(config, "data.composition", (*compose.COMPOSITIONS, *views.KINDS))
@@ -125,6 +125,8 @@ def _validate_data(config: ConfigDict) -> None:
                 raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
     if data.source == "stream":
         _validate_stream(config)
+    if data.source == "tfds":
+        _validate_tfds(config)
     _refuse_unread(config, {"data.records_form": data.source != "stream"}, f"data.source = {data.source}")
     _refuse_unread(config, {"data.records": data.source == "plain"}, "data.source = plain")
 
@@ -153,9 +155,26 @@ def _validate_stream(config: ConfigDict) -> None:
         )
 
 
+def _validate_tfds(config: ConfigDict) -> None:
+    """Refuses what TFDS has no builder for, with data.source = tfds."""
+    key, known = ("photographs", svhn_cropped.NAME) if config.data.composition in views.KINDS else ("digits", "mnist")
+    if config.data[key] != known:
+        raise UserError(
+            f"data.{key} = {config.data[key]}: data.source = tfds reads what TFDS has itself, mnist and svhn_cropped. Set "
+            f"data.{key} to {known}, or --config.data.source=plain."
+        )
+
+
 def _validate_photographs(config: ConfigDict) -> None:
     data = config.data
-    if data.photographs != "own":
+    if data.photographs == svhn_cropped.NAME:
+        if data.composition != "cropped_digit":
+            raise UserError(
+                f"data.composition = {data.composition}: data.photographs = svhn_cropped has single digits. Set it to "
+                "cropped_digit and data.min_length and data.max_length to 1, or take data.photographs = svhn."
+            )
+        _validate_parts(config)
+    elif data.photographs != "own":
         _validate_house_numbers(config)
     elif not data.folder:
         raise UserError(
@@ -177,11 +196,16 @@ def _validate_house_numbers(config: ConfigDict) -> None:
         raise UserError(f"data.min_length = {data.min_length}: house numbers have 1 to {longest} digits. Set it to 1.")
     if data.max_length > longest:
         raise UserError(f"data.max_length = {data.max_length}: house numbers have at most {longest} digits.")
+    _validate_parts(config)
     parts = tuple(data.parts)
-    if not set(parts) or not set(parts) <= {"train", "extra"} or len(set(parts)) < len(parts):
-        raise UserError(f"data.parts = {parts}: allowed are train, extra, or both.")
     if not any(sum(svhn.PHOTOGRAPHS[data.photographs].lengths[part]) for part in parts):
         raise UserError(f"data.parts = {parts}: data.photographs = {data.photographs} has none of extra. Name train.")
+
+
+def _validate_parts(config: ConfigDict) -> None:
+    parts = tuple(config.data.parts)
+    if not set(parts) or not set(parts) <= {"train", "extra"} or len(set(parts)) < len(parts):
+        raise UserError(f"data.parts = {parts}: allowed are train, extra, or both.")
 
 
 def _validate_room(config: ConfigDict) -> None:

@@ -70,3 +70,12 @@ def mnist_folder() -> Path:
     if not (folder / "mnist" / "train-images-idx3-ubyte.gz").exists():
         pytest.skip(f"no MNIST in {folder}/mnist; name its parent folder in SEQDIGITS_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def svhn_folder() -> Path:
+    """The data folder that has house numbers in its subfolder `svhn_numbers`; without them the test is skipped."""
+    folder = ROOT / Path(os.environ.get("SEQDIGITS_DATA") or "../shared/data").expanduser()
+    if not (folder / "svhn_numbers").exists():
+        pytest.skip(f"no house numbers in {folder}/svhn_numbers; name its parent folder in SEQDIGITS_DATA")
+    return folder

@@ -9,7 +9,7 @@ from seqdigits.interrupt import Stop, Stopped
 
 
 def test_figures_and_table(small_config):
-    figures = benchmark.measure(small_config({}), rounds=3, stop=Stop())
+    figures = benchmark.measure(small_config({}), None, rounds=3, stop=Stop())
     assert figures["train_images_per_second"] > 0
     assert figures["read_images_per_second"] > 0
     assert figures["data_share"] < 1
@@ -24,4 +24,4 @@ def test_it_can_be_stopped(small_config):
     stop = Stop()
     stop.set()
     with pytest.raises(Stopped):
-        benchmark.measure(small_config({}), rounds=1, stop=stop)
+        benchmark.measure(small_config({}), None, rounds=1, stop=stop)

@@ -88,6 +88,13 @@ def test_an_unknown_key_is_refused():
 
 
 PHOTOGRAPH = {"data.composition": "photograph", "data.digits": "mnist"}
+CROPPED = {
+    **PHOTOGRAPH,
+    "data.composition": "cropped_digit",
+    "data.photographs": "svhn_cropped",
+    "data.min_length": 1,
+    "data.max_length": 1,
+}
 TURNED = {"data.composition": "turned", "data.height": 128, "data.width": 64}
 GRU = {"model.name": "gru", "model.gru_units": 9, "loss.digits": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0}
 
@@ -125,7 +132,16 @@ REFUSALS = [
     ({"optim.schedule": "cosine"}, "optim.decay_steps = 0 is not beyond"),
     ({"optim.moving_average": 1.0}, "would never move"),
     ({"parallel": "smap"}, "parallel = 'smap'.*jit, pmap"),
-    ({"data.photographs": "svhn_3"}, "data.photographs = 'svhn_3'.*svhn, svhn_2000"),
+    ({"data.photographs": "svhn_3"}, "data.photographs = 'svhn_3'.*svhn, svhn_2000, svhn_cropped, own"),
+    (
+        {"data.source": "tfds"},
+        "data.digits = uci: data.source = tfds reads.*mnist and svhn_cropped. Set data.digits to mnist",
+    ),
+    ({"data.records": "/records"}, "data.records = '/records' means nothing with data.source = plain"),
+    (
+        {"data.digits": "mnist", "data.source": "tfds", "data.records_form": "raw"},
+        "data.records_form = 'raw' means nothing with data.source = tfds",
+    ),
     ({"data.stacked": True}, "data.stacked = True means nothing with data.composition = canvas"),
     ({"data.grey": True}, "data.grey = True means nothing"),
     ({"data.cutout": 28}, "data.cutout = 28 means nothing"),
@@ -147,6 +163,16 @@ REFUSALS = [
         {**PHOTOGRAPH, "data.parts": ("extra",), "data.photographs": "svhn_2000"},
         "data.photographs = svhn_2000 has none of extra. Name train",
     ),
+    (
+        {**PHOTOGRAPH, "data.source": "tfds"},
+        "data.photographs = svhn: data.source = tfds reads.*photographs to svhn_cropped",
+    ),
+    (
+        {**PHOTOGRAPH, "data.photographs": "svhn_cropped"},
+        "data.composition = photograph: data.photographs = svhn_cropped has single digits",
+    ),
+    ({**CROPPED, "data.parts": ("test",)}, "data.parts = \\('test',\\): allowed are train, extra"),
+    ({**CROPPED, "data.max_length": 2}, "data.min_length, data.max_length = 1, 2.*one digit"),
     ({**PHOTOGRAPH, "data.cutout": 40}, "data.cutout = 40 is more than the image of 32x96"),
     ({**GRU, "model.name": "row_gru", "model.gru_units": 8}, "model.gru_units = 8 is cut into data.max_length = 3"),
     ({**GRU, "model.name": "row_gru", "model.encoder": "dense 9"}, "model.encoder has a dense layer.*row_gru"),

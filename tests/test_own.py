@@ -59,9 +59,9 @@ def write(folder: Path, lines: list[str]) -> Path:
 def make(folder: Path, count: int = 30) -> Path:
     """A folder of pictures, every other one a JPEG; all with boxes, none with a split."""
     (folder / "images").mkdir()
-    lines = ["image,number,boxes"]
+    lines, draw = ["image,number,boxes"], np.random.default_rng(0)
     for i in range(count):
-        number = str(i * 37 % 10 ** (i % 3 + 1)).zfill(i % 3 + 1)
+        number = "".join(str(digit) for digit in draw.integers(0, 10, i % 3 + 1))
         picture, boxes = drawn(number, i)
         name = f"images/{i:02}.{'jpg' if i % 2 else 'png'}"
         picture.save(folder / name)
@@ -124,10 +124,17 @@ def test_rows_are_read_again_when_the_file_has_changed(one):
 
 def test_without_a_column_of_them_splits_are_tenths_that_stay_when_rows_are_added(folder):
     splits = [row.split for row in labels.rows(folder)]
-    assert [i for i, split in enumerate(splits) if split == "validation"] == [4, 14, 24]
-    assert [i for i, split in enumerate(splits) if split == "test"] == [9, 19, 29]
+    for tens in range(0, 30, 10):
+        assert sorted(splits[tens : tens + 10]) == ["test", *["train"] * 8, "validation"]
+    assert splits == [labels._drawn_split(i) for i in range(30)]
     assert [own.count(folder, split, 3) for split in digits.SPLITS] == [24, 3, 3]
-    assert [row.line for row in own.chosen(folder, "test")] == [11, 21, 31]
+
+
+def test_splits_do_not_follow_an_order_that_repeats():
+    for split in ("validation", "test"):
+        places = np.bincount([i % 10 for i in range(5000) if labels._drawn_split(i) == split], minlength=10)
+        assert (places > 30).all()
+        assert (places < 75).all()
 
 
 def test_what_is_loaded(folder):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from conftest import SMALL
 
 from seqdigits.batch import NO_DIGIT
 from seqdigits.data import records, sources
@@ -270,6 +272,67 @@ def test_more_processes_than_rows_are_refused(streamed, monkeypatch):
         next(streamed("train").batches(0, 4))
 
 
+PROCESS = """
+import json, sys
+rank, folder, settings = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+import jax
+if rank >= 0:
+    jax.distributed.initialize(sys.argv[4], 2, rank)
+import hashlib
+from functools import partial
+import numpy as np
+from seqdigits.config import base_config
+from seqdigits.data import sources
+from seqdigits.evaluate import Evaluator
+from seqdigits.models.build import build
+from seqdigits.parallel import Devices
+from seqdigits.steps import Steps
+config = base_config()
+config.update_from_flattened_dict(settings)
+devices, source = Devices(), sources.create(config, "train")
+steps = Steps(config, build(config, source.spec))
+state = devices.jit(partial(steps.init, source))()
+arrays = devices.replicate(source.arrays)
+figures = Evaluator(steps, sources.create(config, "test"), devices).figures(state.variables(), None, "test")
+train, seen = devices.step(partial(steps.train, source=source)), []
+batches = source.batches(0, config.train.batch_size)
+for _ in range(62):
+    host = next(batches)
+    seen += host["index"][host["index"] >= 0].tolist()
+    state = train(state, arrays, devices.split(host))
+params = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(state.params))
+print(json.dumps({"figures": figures, "seen": seen, "count": jax.process_count(), "params": hashlib.sha256(params).hexdigest()}))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_evaluate_on_a_stream(root):
+    """Really two, joined over loopback: each reads half, both have the same parameters, and the test split is counted once."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = json.dumps(SMALL | SET | {"data.source": "stream", "data.records": str(root)})
+
+    def start(rank):
+        command = [sys.executable, "-c", PROCESS, str(rank), str(root), settings, address]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    found = []
+    for ranks in ((0, 1), (-1,)):
+        for process in [start(rank) for rank in ranks]:
+            out, error = process.communicate(timeout=300)
+            assert process.returncode == 0, error
+            found.append(json.loads(out.splitlines()[-1]))
+    first, second, alone = found
+    assert (first["count"], second["count"], alone["count"]) == (2, 2, 1)
+    assert first["params"] == second["params"]
+    assert len(first["seen"]) == len(second["seen"]) == 62 * 4
+    assert not set(first["seen"]) & set(second["seen"]), "250 examples of each, 248 of them so far"
+    assert first["figures"]["examples"] == 85
+    for name in ("character_accuracy", "localization_error", "sequence_accuracy", "length_accuracy"):
+        assert first["figures"][name] == pytest.approx(alone["figures"][name], rel=1e-5)
+
+
 # Training
 
 
@@ -433,9 +496,9 @@ def test_writing_goes_on_after_kill_9_and_takes_nothing_half_built_for_whole(tmp
 def test_too_little_disk_is_said_beforehand(small_config, tmp_path, monkeypatch, capsys):
     config = small_config({"data.train_examples": 1_000_000, "data.source": "stream", "data.records": str(tmp_path)})
     monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**8))
-    with pytest.raises(UserError, match=r"needs 0\.\d+ GB more, and 0\.10 GB are free.*--config\.data\.records=DIR"):
+    with pytest.raises(UserError, match=r"needs \d+ MB more, and 100 MB are free.*--config\.data\.records=DIR"):
         streaming.builder(config).prepare("", shards=0, workers=1, stop=Stop())
-    assert "about 0." in capsys.readouterr().out
+    assert " MB in all, 100 MB are free" in capsys.readouterr().out
     assert list(tmp_path.rglob("*.tfrecord*")) == []
 
 

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -474,15 +473,6 @@ def test_field_of_another_shape_or_type(tmp_path, value):
 
 
 # Real photographs
-
-
-@pytest.fixture(scope="session")
-def svhn_folder() -> Path:
-    """The data folder that has house numbers in its subfolder `svhn_numbers`; without them the test is skipped."""
-    folder = ROOT / Path(os.environ.get("SEQDIGITS_DATA") or "../shared/data").expanduser()
-    if not (folder / "svhn_numbers").exists():
-        pytest.skip(f"no house numbers in {folder}/svhn_numbers; name its parent folder in SEQDIGITS_DATA")
-    return folder
 
 
 @pytest.mark.parametrize(("part", "entries"), [("train", 39), ("test", 40), ("extra", 40)])

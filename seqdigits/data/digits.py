@@ -80,7 +80,9 @@ def num_digits(name: str, split: str, validation: int) -> int:
     return part.stop - part.start
 
 
-def load(name: str, split: str, *, validation: int, folder: str, url: str) -> tuple[np.ndarray, np.ndarray]:
+def load(
+    name: str, split: str, *, validation: int, folder: str, url: str, tfds: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads the digits of one split.
 
     Args:
@@ -89,14 +91,16 @@ def load(name: str, split: str, *, validation: int, folder: str, url: str) -> tu
       validation: digits held out for validation, 0 = the set's own number.
       folder: where data files lie, MNIST's in its subfolder `mnist`; "" = see `data_folder`.
       url: address of the folder that MNIST's files are downloaded from when they are missing.
+      tfds: None: read those files. Else, of MNIST alone, the folder of TFDS data sets to read `mnist` from, see
+        `records.root`: the same digits; where TFDS does not have it yet, it is made of those files.
 
     Returns:
       images u8 [N, 28, 28], 0 = background, and labels i32 [N], 0..9.
 
     Raises:
-      UserError: a file is damaged, or missing and not to be downloaded.
+      UserError: a file is damaged, or missing and not to be downloaded; with `tfds`, TensorFlow is not installed.
     """
-    images, labels = _uci() if name == "uci" else _mnist(data_folder(folder) / "mnist", url)
+    images, labels = _uci() if name == "uci" else _mnist(data_folder(folder) / "mnist", url, tfds)
     part = DIGITS[name].slices(validation)[split]
     return images[part], labels[part]
 
@@ -129,7 +133,11 @@ def enlarge(small: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _mnist(folder: Path, url: str) -> tuple[np.ndarray, np.ndarray]:
+def _mnist(folder: Path, url: str, tfds: str | None) -> tuple[np.ndarray, np.ndarray]:
+    if tfds is not None:
+        from seqdigits.data.builders import published  # needs TensorFlow
+
+        return published.mnist(folder, url, tfds)
     parts = []
     for kind, magic, header in (("images-idx3", 2051, 16), ("labels-idx1", 2049, 8)):
         for part in ("train", "t10k"):
@@ -140,6 +148,16 @@ def _mnist(folder: Path, url: str) -> tuple[np.ndarray, np.ndarray]:
             parts.append(np.frombuffer(data, np.uint8, offset=header))
     images = np.concatenate(parts[:2]).reshape(-1, SIZE, SIZE)
     return images, np.concatenate(parts[2:]).astype(np.int32)
+
+
+def fetch(folder: Path, url: str) -> None:
+    """Downloads what is missing of MNIST's files to `folder`, and checks all four.
+
+    Raises:
+      UserError: one is damaged, or missing and not to be downloaded from `url`.
+    """
+    for name in MNIST_FILES:
+        _fetch(folder, name, url)
 
 
 def _fetch(folder: Path, name: str, url: str) -> bytes:

@@ -7,14 +7,15 @@ It is UTF-8 text, its cells separated by commas; its first line names the column
   boxes   (if wanted) of each digit, in the order of the number, "left top width height" in pixels, joined by ";"; an
           empty cell where they are not known. Pixels are those of the upright picture, as viewers show it: where a file
           says (EXIF) how the camera was held, the picture is turned first. A box may reach over the picture's edge.
-  split   (if wanted) train, validation or test. Without the column, of each 10 rows the 5th is for validation, the 10th
-          for test and the others for train: rows added at the end leave those before where they are.
+  split   (if wanted) train, validation or test. Without the column one of each 10 rows is for validation, one for test
+          and 8 for train, by a fixed lot: rows added at the end leave those before where they are.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import io
 import os
 import re
@@ -33,7 +34,6 @@ LONGEST = 100
 """No number has more digits."""
 FARTHEST = 100_000.0
 """No box begins farther off, or is larger, than so many pixels."""
-_TENTHS = ("train",) * 4 + ("validation",) + ("train",) * 4 + ("test",)
 _SHOWN = 20  # lines that a message names
 
 
@@ -134,8 +134,24 @@ def _parse(path: Path, mtime: int, size: int) -> tuple[tuple[Row, ...], tuple[Pr
     if not found and not problems:
         problems.append((line, "there is no row" if columns else _wrong_columns([])))
     if "split" not in columns:
-        found = [row._replace(split=_TENTHS[i % len(_TENTHS)]) for i, row in enumerate(found)]
+        found = [row._replace(split=_drawn_split(i)) for i, row in enumerate(found)]
     return tuple(found), tuple(problems)
+
+
+def _drawn_split(i: int) -> str:
+    """The split of row i, counted from 0: of rows 0..9, 10..19, .. one each for validation and for test.
+
+    Which one is drawn anew for each ten, for numbers may be listed in an order that repeats; from a digest, which is the
+    same everywhere.
+
+    >>> [[i for i in range(50) if _drawn_split(i) == split] for split in ("validation", "test")]
+    [[5, 17, 22, 38, 45], [8, 16, 20, 36, 43]]
+    """
+    tens, place = divmod(i, 10)
+    lot = hashlib.sha256(str(tens).encode()).digest()
+    validation = lot[0] % 10
+    test = (validation + 1 + lot[1] % 9) % 10
+    return "validation" if place == validation else "test" if place == test else "train"
 
 
 def _wrong_columns(columns: list[str]) -> str:

@@ -86,8 +86,9 @@ def photographs_name(kind: str, photographs: str, with_extra: bool) -> str:
 
 def _own_name(folder: Path) -> str:
     """The folder's name, and a hash of what stands in it: other labels or pictures are another set."""
+    rows = labels.rows(folder)  # first of all, for it says what is wrong with the folder
     digest = hashlib.sha256((folder / labels.NAME).read_bytes())
-    for row in labels.rows(folder):
+    for row in rows:
         digest.update(f"{row.image.relative_to(folder)} {row.image.stat().st_size}".encode())
     return f"{re.sub('[^A-Za-z0-9]+', '_', folder.resolve().name)}-{digest.hexdigest()[:12]}"
 

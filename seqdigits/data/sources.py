@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from seqdigits.batch import NO_DIGIT, Batch, Spec, pad_rows
 from seqdigits.config import reads_box
-from seqdigits.data import compose, digits, own, svhn, views
+from seqdigits.data import compose, digits, own, svhn, svhn_cropped, views
 from seqdigits.errors import UserError
 from seqdigits.streams import Stream, stream_key
 
@@ -149,16 +149,16 @@ class VirtualSource(Source):
         digit_set: str,
         split: str,
         validation: int,
-        folder: str,
-        url: str,
+        load: Callable[[], tuple[np.ndarray, np.ndarray]],
         num_examples: int | None,
         examples: tuple[int, Stream],
         order_seed: int,
     ):
-        """`examples`: seed and stream of the examples themselves; `order_seed`: of their order in an epoch."""
+        """`load`: gives the digits; `examples`: seed and stream of the examples themselves; `order_seed`: of their order in
+        an epoch."""
         self._composition = composition
         self._augmentation = augmentation
-        self._load = lambda: digits.load(digit_set, split, validation=validation, folder=folder, url=url)
+        self._load = load
         self._examples = examples
         available = digits.num_digits(digit_set, split, validation)
         spec = Spec(
@@ -301,14 +301,15 @@ def create(config: ConfigDict, split: str) -> Source:
     data = config.data
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}
     endless = data.composition != "digit" and num_examples[split] == 0
+    validation = digits.DIGITS[data.digits].pool * data.validation_percent // 100
+    files = {"folder": data.folder, "url": data.url, "tfds": _tfds(data)}
     return VirtualSource(
         composition=_composition(data),
         augmentation=compose.Augmentation(rotation=data.rotation, zoom=data.zoom, shear=data.shear, shift=data.shift),
         digit_set=data.digits,
         split=split,
-        validation=digits.DIGITS[data.digits].pool * data.validation_percent // 100,
-        folder=data.folder,
-        url=data.url,
+        validation=validation,
+        load=partial(digits.load, data.digits, split, validation=validation, **files),
         num_examples=None if endless else num_examples[split],
         examples=(config.seed, Stream.ENDLESS) if endless else (data.seed, Stream[split.upper()]),
         order_seed=config.seed,
@@ -324,8 +325,15 @@ def _composition(data: ConfigDict) -> compose.Composition:
     return kind(data.height, data.width, data.max_length, data.min_length)
 
 
+def _tfds(data: ConfigDict) -> str | None:
+    """The folder of TFDS data sets, if digits are to be read from them."""
+    return data.records if data.source == "tfds" else None
+
+
 def _photographs(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
+    if data.photographs == svhn_cropped.NAME:
+        return _cropped(config, split)
     which = {"name": data.photographs, "parts": tuple(data.parts), "split": split, "max_length": data.max_length}
     layout = {"kind": data.composition, "height": data.height, "width": data.width, "grey": data.grey}
     return ResidentSource(
@@ -333,6 +341,19 @@ def _photographs(config: ConfigDict, split: str) -> ResidentSource:
         num_examples=svhn.count(**which, single=data.composition == "cropped_digit"),
         image=(data.height, data.width, 1 if data.grey else 3),
         lengths=(data.min_length, data.max_length),
+        cutout=data.cutout,
+        order_seed=config.seed,
+    )
+
+
+def _cropped(config: ConfigDict, split: str) -> ResidentSource:
+    data, parts = config.data, tuple(config.data.parts)
+    layout = {"height": data.height, "width": data.width, "grey": data.grey}
+    return ResidentSource(
+        load=partial(svhn_cropped.load, parts, split, **layout, folder=data.folder, tfds=_tfds(data)),
+        num_examples=svhn_cropped.count(parts, split),
+        image=(data.height, data.width, 1 if data.grey else 3),
+        lengths=(1, 1),
         cutout=data.cutout,
         order_seed=config.seed,
     )

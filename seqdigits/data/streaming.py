@@ -170,11 +170,8 @@ class StreamedSource(Source):
     def _decode(self, index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         found = _parsed(serialized, self.spec.max_length)
         image = tf.reshape(_pixels(found["image"], self._data.records_form), self.spec.payload["image"].shape)
-        return {"image": image, **self._labels(found), "index": tf.cast(index, tf.int32)}
-
-    def _labels(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        length = self.spec.max_length
-        return {"digits": tf.cast(found["digits"][:length], tf.int32), "boxes": found["boxes"][:length]}
+        digits = tf.cast(found["digits"], tf.int32)
+        return {"image": image, "digits": digits, "boxes": found["boxes"], "index": tf.cast(index, tf.int32)}
 
     def _read(self, stream: tf.data.Dataset) -> Iterator[dict[str, np.ndarray]]:
         options = tf.data.Options()
@@ -258,15 +255,20 @@ class StreamedPhotographs(StreamedSource):
         return (self._names(self._shards), *_int64([edges[shard.split] for shard in self._shards])), read
 
     def _decode(self, index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        data = self._data
-        found = _parsed(serialized, self._stored_length)
-        photo, labels = tf.io.decode_png(found["image"], 3), self._labels(found)
-        there = labels["digits"] != NO_DIGIT
-        size = {"height": data.height, "width": data.width}
-        labels["image"], labels["boxes"] = resize.view(
-            photo, labels["boxes"], there, kind=data.composition, **size, grey=data.grey
+        data, length, stored = self._data, self.spec.max_length, self._stored_length
+        found = _parsed(serialized, stored)
+        more = max(length - stored, 0)
+        digits = tf.pad(tf.cast(found["digits"][:length], tf.int32), [[0, more]], constant_values=NO_DIGIT)
+        image, boxes = resize.view(
+            tf.io.decode_png(found["image"], 3),
+            tf.pad(found["boxes"][:length], [[0, more], [0, 0]]),
+            digits != NO_DIGIT,
+            kind=data.composition,
+            height=data.height,
+            width=data.width,
+            grey=data.grey,
         )
-        return {**labels, "index": tf.cast(index, tf.int32)}
+        return {"image": image, "digits": digits, "boxes": boxes, "index": tf.cast(index, tf.int32)}
 
     @cached_property
     def _stored_length(self) -> int:

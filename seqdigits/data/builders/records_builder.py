@@ -86,11 +86,19 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         whole = Path(self.data_dir)
         if whole.exists():
             return False
+        with writing.alone(whole.parent):
+            if not whole.exists():  # another process may have written it meanwhile
+                self._write(whole, folder, shards, workers, stop)
+        self.info.read_from_directory(whole)
+        return True
+
+    def _write(self, whole: Path, folder: str, shards: int, workers: int, stop: Stop) -> None:
+        """Writes the set into a folder of its own, which gets its name when it is whole."""
         partial = whole.with_name(f"incomplete-{whole.name}")
         make, sizes, jobs = self._records(folder), self._sizes(), self._jobs(shards)
         writing.refuse_full_disk(partial, self._bytes(make, sizes))
         names = [piece.name for job in jobs for piece in job]
-        workers = max(1, min(workers, len(jobs)))
+        workers = min(workers, len(jobs))
         written = writing.write(partial, jobs, make, {"version": whole.name, "shards": names}, workers, stop)
         splits = []
         for split in sizes:
@@ -102,8 +110,6 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         records.write_manifest(partial, written, {"name": self.info.full_name, **self._about()})
         writing.clear_notes(partial)
         os.replace(partial, whole)
-        self.info.read_from_directory(whole)
-        return True
 
     def _bytes(self, make: writing.Records, sizes: dict[str, int]) -> int:
         """About how much all records take, by the first ones."""

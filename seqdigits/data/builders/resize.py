@@ -3,7 +3,8 @@
 Pillow squeezes an image along one axis and then along the other, and rounds to bytes after each. A pixel that comes out
 is a sum of those that lie within a triangle around its place, which reaches as far as the scale to each side, but at
 least a pixel. The weights are 64-bit floats, divided by their sum and rounded to 22 bits. (Pillow 13's
-src/libImaging/Resample.c. Pillow 12 and older began with the horizontal axis always.)
+src/libImaging/Resample.c. Pillow 12 and older begin with the horizontal axis always, 13 with the vertical one where a
+photograph is much too high.)
 """
 
 from __future__ import annotations
@@ -100,14 +101,26 @@ def _weights(pixels: Any, window: Any, out: int) -> _Weights:
     return _Weights(low[0], high[-1], tf.minimum(at, high[-1] - 1) - low[0], rounded)
 
 
+_AT_ONCE = 8
+"""Pixels that are weighed at a time: all of them where a photograph is three times as large as the image or less; and the
+memory does not grow with one of a phone."""
+
+
 def _squeeze(image: Any, by: _Weights) -> Any:
-    """u8 [out, b, C] of u8 [a, b, C]. For a while it takes 18 times the memory of the image."""
+    """u8 [out, b, C] of u8 [a, b, C]."""
     a, b, c = tf.unstack(tf.shape(image))
-    rows = tf.gather(tf.reshape(image, [a, b * c]), by.at)  # [out, K, b*C]
-    sums = tf.matmul(
-        by.weights[:, None], tf.cast(rows, tf.float64)
-    )  # exact, in any order: multiples of 2^-22 up to 256
-    return tf.cast(tf.reshape(sums + 0.5, [-1, b, c]), tf.uint8)
+    out, taps = tf.unstack(tf.shape(by.at))
+    rows = tf.reshape(image, [a, b * c])
+
+    def add(first: Any, sums: Any) -> tuple[Any, Any]:
+        these = slice(first, first + _AT_ONCE)
+        weighed = tf.cast(tf.gather(rows, by.at[:, these]), tf.float64)  # [out, _AT_ONCE, b*C]
+        return first + _AT_ONCE, sums + tf.matmul(by.weights[:, None, these], weighed)
+
+    # Multiples of 2^-22 below 256 are exact in 64 bits, and so are their sums, in any order; 0.5 rounds.
+    begin = (0, tf.fill([out, 1, b * c], tf.constant(0.5, tf.float64)))
+    _, sums = tf.while_loop(lambda first, _: first < taps, add, begin, parallel_iterations=1)
+    return tf.cast(tf.reshape(sums, [out, b, c]), tf.uint8)
 
 
 def _turned(image: Any) -> Any:

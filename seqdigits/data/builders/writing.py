@@ -4,6 +4,7 @@ taken for whole, and what is whole is not written again."""
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -88,6 +89,8 @@ def write(
       Stopped: `stop` was set.
     """
     _claim(folder, identity)
+    for path in folder.glob("*.partial"):
+        path.unlink()
     total = sum(piece.stop - piece.start for job in jobs for piece in job)
     before = _examples(folder)
     if before:
@@ -163,15 +166,43 @@ def write_job(folder: Path, job: list[Piece], records: Records) -> None:
         return
     source = records(missing[0].split, missing[0].start, missing[-1].stop)
     for piece in missing:
-        partial = folder / f"{piece.name}.partial"
-        with tf.io.TFRecordWriter(os.fspath(partial)) as writer:
-            for _, record in zip(range(piece.start, piece.stop), source, strict=False):
-                writer.write(record)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        shard = Shard(piece.name, piece.split, piece.stop - piece.start, partial.stat().st_size, sha256(partial))
-        os.replace(partial, folder / piece.name)
-        write_atomically(folder / f"{piece.name}.done", json.dumps(asdict(shard)))
+        # Of a process that was killed with another one beside it, which goes on for a moment, the names must be others.
+        partial = folder / f"{piece.name}.{os.getpid()}.partial"
+        with _explained(partial):
+            with tf.io.TFRecordWriter(os.fspath(partial)) as writer:
+                for _, record in zip(range(piece.start, piece.stop), source, strict=False):
+                    writer.write(record)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            shard = Shard(piece.name, piece.split, piece.stop - piece.start, partial.stat().st_size, sha256(partial))
+            os.replace(partial, folder / piece.name)
+            write_atomically(folder / f"{piece.name}.done", json.dumps(asdict(shard)))
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as e:
+        raise UserError(
+            f"{path} could not be written: {e}. What is whole by now stays: make room, and the same command goes on."
+        ) from e
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else writes into a folder meanwhile.
+
+    Raises:
+      UserError: somebody does, or it cannot be used.
+    """
+    make_folder(folder, "--config.data.records")
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{folder} is being written by another process. Wait for it.") from None
+        yield
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> None:
@@ -220,12 +251,21 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     missing = max(needed - there, 0)
-    print(f"{folder}: about {needed / 1e9:,.2f} GB in all, {free / 1e9:,.1f} GB are free", flush=True)
+    print(f"{folder}: about {_size(needed)} in all, {_size(free)} are free", flush=True)
     if missing * 1.02 + 50e6 > free:
         raise UserError(
-            f"{folder} needs {missing / 1e9:,.2f} GB more, and {free / 1e9:,.2f} GB are free. Make room, name another folder "
+            f"{folder} needs {_size(missing)} more, and {_size(free)} are free. Make room, name another folder "
             "with --config.data.records=DIR, or take a smaller form: --config.data.records_form=png."
         )
+
+
+def _size(number: float) -> str:
+    """Of bytes, for a person.
+
+    >>> _size(2_300_000), _size(43_250_000_000)
+    ('2 MB', '43.2 GB')
+    """
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.0f} MB"
 
 
 # Examples
