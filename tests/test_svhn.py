@@ -388,7 +388,7 @@ def test_archive_cut_off(data):
     whole = archive.read_bytes()
     for size in (0, 20, len(whole) // 2, len(whole) - 100):
         archive.write_bytes(whole[:size])
-        svhn._annotations.cache_clear()
+        svhn.read_annotations.cache_clear()
         with pytest.raises(UserError, match=r"train\.tar\.gz (cannot be read|holds)"):
             load(data)
 

@@ -218,11 +218,12 @@ def _next(folder: str, found: tuple[Row, ...]) -> str:
     except UserError as e:
         return f"All is well. To train on it, something is missing: {e}"
     boxed = all(row.boxes is not None for row in found)
-    config = "svhn_reader" if boxed else "svhn_transfer"
+    config = "photograph_reader" if boxed else "svhn_transfer"
     flags = {"photographs": "own", "folder": folder, "max_length": max(len(row.digits) for row in found)}
     command = ["python", "-m", "seqdigits.main", "--config", f"configs/{config}.py", "--workdir", "runs/own"]
     command += [f"--config.data.{key}={value}" for key, value in flags.items()]
-    return f"All is well. To train on it{'' if boxed else ', without boxes'}:\n  {shlex.join(command)}"
+    how = "" if boxed else " without boxes (with one for each digit, far fewer photographs do, and no accelerator)"
+    return f"All is well. To train on it{how}:\n  {shlex.join(command)}"
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def location(config: ConfigDict) -> tuple[str, str]:
     if data.composition in compose.COMPOSITIONS:
         return "digit_sequences", sequences_name(data)
     if data.photographs == "own":
-        return "own_numbers", _own_name(Path(data.folder))
+        return "own_numbers", _own_name(Path(data.folder).expanduser())
     with_extra = "extra" in data.parts and data.photographs == "svhn"
     return "svhn_numbers", photographs_name("whole", data.photographs, with_extra)
 

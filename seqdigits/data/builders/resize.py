@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 from seqdigits.data.builders import tf
 from seqdigits.data.views import MARGIN
 
+_BITS = 22
+"""Of the fraction of a weight: with the 8 of a pixel, and 2 of room, they make 32."""
+
 
 def view(image: Any, boxes: Any, there: Any, *, kind: str, height: int, width: int, grey: bool) -> tuple[Any, Any]:
     """A window of a photograph as an image, and the boxes in its pixels, as `svhn.load` gives them. To be traced: for
@@ -33,23 +36,23 @@ def view(image: Any, boxes: Any, there: Any, *, kind: str, height: int, width: i
     Raises:
       tf.errors.InvalidArgumentError: when it runs, if the window has no area within the photograph.
     """
-    size = tf.shape(image)[:2]
+    rows, columns, _ = tf.unstack(tf.shape(image))
     boxes64 = tf.cast(boxes, tf.float64)
-    corner, opposite = tf.zeros(2, tf.float64), tf.cast(size[::-1], tf.float64)  # x, y
+    corner, opposite = tf.zeros(2, tf.float64), tf.cast(tf.stack([columns, rows]), tf.float64)  # x, y
     if kind == "crop":
         corner, opposite = _hull(tf.boolean_mask(boxes64, there), opposite)
-    tf.debugging.assert_less(corner, opposite, "the boxes of its digits have no area within the photograph")
-    scale = tf.constant([width, height], tf.float64) / (opposite - corner)
+    message = "the boxes of its digits have no area within the photograph"
+    with tf.control_dependencies([tf.debugging.assert_less(corner, opposite, message)]):
+        scale = tf.constant([width, height], tf.float64) / (opposite - corner)
+        window = tf.cast(tf.stack([corner, opposite], 1), tf.float32)  # Pillow keeps it in 32 bits
     moved = tf.concat([(boxes64[:, :2] - corner) * scale, boxes64[:, 2:] * scale], 1)
     moved = tf.where(there[:, None], tf.cast(moved, tf.float32), 0.0)
-    window = tf.cast(tf.stack([corner, opposite], 1), tf.float32)  # Pillow keeps it in 32 bits
-    across = _weights(size[1], window[0], width)
-    down = _weights(size[0], window[1], height)
+    across = _weights(columns, window[0], width)
+    down = _weights(rows, window[1], height)
     image = image[down.start : down.stop, across.start : across.stop]
     image = _luma(image) if grey else image
-    smaller_by = size - [height, width]
     image = tf.cond(
-        (smaller_by[0] > 0) & (smaller_by[0] > 2 * smaller_by[1]),
+        (rows > height) & (rows - height > 2 * (columns - width)),
         lambda: _turned(_squeeze(_turned(_squeeze(image, down)), across)),
         lambda: _squeeze(_turned(_squeeze(_turned(image), across)), down),
     )
@@ -76,7 +79,7 @@ class _Weights(NamedTuple):
 
     Attributes:
       at: i32 [out, K], which pixels, counted from `start`.
-      weights: f64 [out, K], theirs, multiples of 2^-22; 0 where `at` is only there to make K.
+      weights: i32 [out, K], theirs, in units of 2^-22; 0 where `at` is only there to make K.
     """
 
     start: Any
@@ -97,13 +100,8 @@ def _weights(pixels: Any, window: Any, out: int) -> _Weights:
     weights = tf.where((at < high[:, None]) & (distance < 1), 1 - distance, 0)
     # A sum in another order may have another last bit: cumsum adds one after the other.
     share = tf.math.divide_no_nan(weights, tf.cumsum(weights, 1)[:, -1:])
-    rounded = tf.floor(share * (1 << 22) + 0.5) / (1 << 22)
+    rounded = tf.cast(0.5 + share * (1 << _BITS), tf.int32)
     return _Weights(low[0], high[-1], tf.minimum(at, high[-1] - 1) - low[0], rounded)
-
-
-_AT_ONCE = 8
-"""Pixels that are weighed at a time: all of them where a photograph is three times as large as the image or less; and the
-memory does not grow with one of a phone."""
 
 
 def _squeeze(image: Any, by: _Weights) -> Any:
@@ -112,15 +110,13 @@ def _squeeze(image: Any, by: _Weights) -> Any:
     out, taps = tf.unstack(tf.shape(by.at))
     rows = tf.reshape(image, [a, b * c])
 
-    def add(first: Any, sums: Any) -> tuple[Any, Any]:
-        these = slice(first, first + _AT_ONCE)
-        weighed = tf.cast(tf.gather(rows, by.at[:, these]), tf.float64)  # [out, _AT_ONCE, b*C]
-        return first + _AT_ONCE, sums + tf.matmul(by.weights[:, None, these], weighed)
+    def add(tap: Any, sums: Any) -> tuple[Any, Any]:
+        return tap + 1, sums + tf.cast(tf.gather(rows, by.at[:, tap]), tf.int32) * by.weights[:, tap, None]
 
-    # Multiples of 2^-22 below 256 are exact in 64 bits, and so are their sums, in any order; 0.5 rounds.
-    begin = (0, tf.fill([out, 1, b * c], tf.constant(0.5, tf.float64)))
-    _, sums = tf.while_loop(lambda first, _: first < taps, add, begin, parallel_iterations=1)
-    return tf.cast(tf.reshape(sums, [out, b, c]), tf.uint8)
+    # One after the other: all at once would be as fast, but take K times the memory, gigabytes for a photograph of a phone.
+    begin = (0, tf.fill([out, b * c], 1 << (_BITS - 1)))  # a half, to round
+    _, sums = tf.while_loop(lambda tap, _: tap < taps, add, begin, parallel_iterations=1)
+    return tf.reshape(tf.cast(tf.bitwise.right_shift(sums, _BITS), tf.uint8), [out, b, c])
 
 
 def _turned(image: Any) -> Any:
