@@ -41,6 +41,9 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
     """
     if {"--help", "-h", "--helpfull"} & set(argv):
         raise Help(f"usage: {usage}\n\n{values.get_help()}\n\nConfigs: {known_configs()}")
+    path = config_file(argv).partition(":")[0]
+    if "config" in values and path != "configs/X.py" and not Path(path).exists():
+        raise UserError(f"there is no config {path}. Known are {known_configs()}.")
     try:
         rest = values(argv)[1:]
     except (KeyError, AttributeError) as e:

@@ -162,10 +162,12 @@ def changes(config: ConfigDict, saved: dict[str, Any], sections: tuple[str, ...]
     """
     now = _flat(json.loads(to_json(config)))
     then = {**_flat(json.loads(to_json(base_config()))), **_flat(saved)}
+    is_own = now["data.photographs"] == "own"  # then the folder is the data
+    free = set(FREE_KEYS) - ({"data.folder"} if is_own else set())
     return [
         f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
         for key in sorted(now.keys() | then.keys())
-        if now.get(key) != then.get(key) and (key.split(".")[0] in sections if sections else key not in FREE_KEYS)
+        if now.get(key) != then.get(key) and (key.split(".")[0] in sections if sections else key not in free)
     ]
 
 

@@ -60,5 +60,5 @@ def _wait(stop: Stop) -> None:
         2, b"\nstopping: finishing this step and saving. Once more (Ctrl-C) stops at once; nothing saved is lost.\n"
     )
     received = signal.sigwait(_SIGNALS)
-    os.write(2, b"\nstopped at once; the same command goes on from the last checkpoint.\n")
+    os.write(2, b"\nstopped at once; the same command goes on from what was saved.\n")
     os._exit(128 + received)

@@ -16,6 +16,8 @@ from PIL import Image
 
 from seqdigits import experiments
 from seqdigits.batch import NO_DIGIT
+from seqdigits.config import changes as differences
+from seqdigits.config import to_json
 from seqdigits.data import digits, labels, own, sources, views
 from seqdigits.errors import UserError
 from seqdigits.evaluate import evaluate_checkpoint
@@ -382,6 +384,13 @@ def test_a_run_and_another_folder_that_is_all_test(tmp_path, folder, one, small_
         config.data.folder = str(one)
         reports = evaluate_checkpoint(config, tmp_path / "run", which="latest", splits=())
         assert reports["test"]["examples"] == 2
+
+
+def test_a_run_does_not_go_on_with_another_folder(small_config):
+    config = small_config({"data.composition": "photograph", "data.photographs": "own", "data.folder": "/a"})
+    saved = json.loads(to_json(config))
+    config.data.folder = "/b"
+    assert differences(config, saved) == ["data.folder: '/a' -> '/b'"]
 
 
 def test_a_run_is_refused_before_it_begins(tmp_path, one, small_config):

@@ -68,6 +68,17 @@ def test_what_was_verified_is_not_read_again_until_it_changes(folder, monkeypatc
         records.open_(folder)
 
 
+def test_a_file_put_in_the_place_of_another_is_read_again_though_size_and_time_are_the_same(folder):
+    path = folder / FILE
+    time_of_change = path.stat().st_mtime_ns
+    other = folder / "other"
+    other.write_bytes(bytes(100))
+    os.replace(other, path)
+    os.utime(path, ns=(time_of_change, time_of_change))
+    with pytest.raises(UserError, match=f"{FILE} is not as it was written"):
+        records.open_(folder)
+
+
 def test_a_folder_that_cannot_be_written_is_verified_each_time(folder, monkeypatch):
     (folder / "verified.json").unlink()
 
@@ -86,9 +97,11 @@ def test_no_records_and_a_damaged_manifest(folder, tmp_path):
         UserError, match=r"there are no records in .*nowhere. Write them: python -m seqdigits.data.prep"
     ):
         records.open_(tmp_path / "nowhere")
-    (folder / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match=r"manifest.json cannot be read.*write it anew"):
-        records.open_(folder)
+    text = (folder / "manifest.json").read_text()
+    for damaged in ("{", "[]", text.replace('"examples": 5', '"examples": 4', 1)):
+        (folder / "manifest.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"manifest.json cannot be read.*write it anew"):
+            records.open_(folder)
 
 
 def test_every_set_has_a_name_of_its_own(experiment):

@@ -514,9 +514,66 @@ def test_a_folder_that_was_begun_otherwise_is_refused(small_config, tmp_path):
 def test_what_goes_wrong_in_a_process_that_writes_is_said_once(small_config, tmp_path):
     """A data file that is missing: the error of the one that needs it, without its traceback."""
     data = {**small_config().data.to_dict(), "digits": "mnist", "url": "http://127.0.0.1:9"}
-    made = partial(_serialized, json.dumps(data), str(tmp_path / "nowhere"))
+    made = partial(_serialized, json.dumps(data | {"folder": str(tmp_path / "nowhere")}))
     with pytest.raises(UserError, match=r"(?s)^\S*train-images-idx3-ubyte.gz is missing and could not be downloaded"):
         writing.write(tmp_path / "set", [writing.pieces("d", {"train": 10}, 1)], made, {}, 1, Stop())
+
+
+def numbered(split, start, stop):
+    """Records that say which they are."""
+    return (b"%03d" % number for number in range(start, stop))
+
+
+@pytest.mark.parametrize("missing", [(0,), (1, 3), (0, 1, 2, 3), (2, 3)])
+def test_whatever_is_missing_of_a_job_is_written_as_it_was(tmp_path, missing):
+    """One after another in one process, with what is there already in between."""
+    job = writing.pieces("d", {"train": 20}, 4)
+    writing.write_job(tmp_path, job, numbered)
+    before = {piece.name: (tmp_path / piece.name).read_bytes() for piece in job}
+    for i in missing:
+        (tmp_path / f"{job[i].name}.done").unlink()
+        (tmp_path / job[i].name).write_bytes(b"half")
+    writing.write_job(tmp_path, job, numbered)
+    assert {piece.name: (tmp_path / piece.name).read_bytes() for piece in job} == before
+    last = tf.data.TFRecordDataset(str(tmp_path / job[3].name))
+    assert list(last.as_numpy_iterator()) == [b"015", b"016", b"017", b"018", b"019"]
+
+
+def test_too_few_records_are_refused_when_they_are_written(tmp_path):
+    job = writing.pieces("d", {"train": 20}, 4)
+    with pytest.raises(UserError, match=r"00003-of-00004: 2 of 5 examples were there"):
+        writing.write_job(tmp_path, job, lambda split, start, stop: numbered(split, start, stop - 3))
+    assert not (tmp_path / job[3].name).exists()
+
+
+def test_a_mirror_is_heeded_for_a_set_that_has_a_name(experiment):
+    config = experiment("canvas_variable")
+    config.data.source, config.data.url = "stream", "http://127.0.0.1:9"
+    assert '"url": "http://127.0.0.1:9"' in streaming.builder(config)._records("").args[0]
+
+
+def test_nobody_else_writes_a_set_meanwhile(tmp_path):
+    refused = pytest.raises(UserError, match="is being written by another process")
+    with writing.alone(tmp_path), refused, writing.alone(tmp_path):
+        pass
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_records_are_written_is_no_failure(tmp_path):
+    changes = {"digits": "uci", "train_examples": 100_000, "records": tmp_path}
+    flags = [f"--config.data.{key}={value}" for key, value in changes.items()]
+    command = [sys.executable, "-m", "seqdigits.data.prepare", str(ROOT / "configs" / "canvas_variable.py"), *flags]
+    process = subprocess.Popen(
+        [*command, "--workers=4"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list(tmp_path.rglob("*.done")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "the same command goes on" in out
+    assert "Traceback" not in error
 
 
 def test_shards_share_out_all_examples():

@@ -5,11 +5,12 @@ Exit status: 0 done, 2 an error of the user's, 130 or 143 stopped by a signal.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
+from collections import Counter
 
 from seqdigits import interrupt
+from seqdigits.errors import UserError
 
 USAGE = "python -m seqdigits.data.prepare configs/X.py [--config.key=value ...] [--shards N] [--workers N]"
 
@@ -26,21 +27,25 @@ def _main(stop: interrupt.Stop) -> None:
     flags.DEFINE_integer(
         "shards", 0, "files of the largest split; 0 = one for 2,500 examples", lower_bound=0, flag_values=values
     )
-    flags.DEFINE_integer("workers", os.cpu_count() or 1, "processes", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("workers", 0, "processes; 0 = as many as there are cores", lower_bound=0, flag_values=values)
     command_line.parse(values, command_line.with_config(sys.argv), USAGE, needed=("config",))
     command_line.prepare_jax()
     config = values["config"].value
     config.data.source = "stream"
     validate(config)
+    from seqdigits.data.builders.writing import cores
     from seqdigits.data.streaming import builder
 
-    began = time.monotonic()
-    written = builder(config).prepare(
-        config.data.folder, shards=values["shards"].value, workers=values["workers"].value, stop=stop
-    )
+    began, workers = time.monotonic(), values["workers"].value or cores()
+    written = builder(config).prepare(config.data.folder, shards=values["shards"].value, workers=workers, stop=stop)
     folder = records.path(config)
     shards = records.open_(folder)
     size, examples = sum(shard.bytes for shard in shards), sum(shard.examples for shard in shards)
+    largest = Counter(shard.split for shard in shards).most_common(1)[0][1]
+    if not written and values["shards"].value not in (0, largest):
+        raise UserError(
+            f"{folder} is there, with {largest} files, not --shards={values['shards'].value}. Delete it first."
+        )
     how = f"written in {duration(time.monotonic() - began)}" if written else "were there, and are as they were written"
     print(f"{folder}: {examples:,} examples in {len(shards)} files, {size / 1e9:,.3f} GB, {how}", flush=True)
 

@@ -85,11 +85,18 @@ def photographs_name(kind: str, photographs: str, with_extra: bool) -> str:
 
 
 def _own_name(folder: Path) -> str:
-    """The folder's name, and a hash of what stands in it: other labels or pictures are another set."""
+    """The folder's name, and a hash of its labels and of the names, sizes and times of change of its pictures: others are
+    another set."""
     rows = labels.rows(folder)  # first of all, for it says what is wrong with the folder
     digest = hashlib.sha256((folder / labels.NAME).read_bytes())
     for row in rows:
-        digest.update(f"{row.image.relative_to(folder)} {row.image.stat().st_size}".encode())
+        try:
+            stat = row.image.stat()
+        except OSError as e:
+            raise UserError(
+                f"{row.image} cannot be read: {e.strerror}. Check the folder: python -m seqdigits.data.own"
+            ) from e
+        digest.update(f"{row.image.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}".encode())
     return f"{re.sub('[^A-Za-z0-9]+', '_', folder.resolve().name)}-{digest.hexdigest()[:12]}"
 
 
@@ -121,27 +128,21 @@ def path(config: ConfigDict) -> Path:
 def write_manifest(folder: Path, shards: list[Shard], about: dict[str, Any]) -> None:
     """Writes what `open_` reads. `about`: what else to say of the set."""
     content = {**about, "shards": [asdict(shard) for shard in shards]}
-    write_atomically(folder / MANIFEST, json.dumps(content, indent=1))
+    write_atomically(folder / MANIFEST, json.dumps({**content, "sha256": _digest(content)}, indent=1))
 
 
 def open_(folder: Path) -> list[Shard]:
     """The shards of a set, every file of which is there and as it was written.
 
-    Sizes are compared each time; SHA-256 for a file that was not verified before at its size and time of change. What was
-    verified is noted in the folder, if it can be written.
+    Sizes are compared each time; SHA-256 for a file that was not verified before as it lies there (size, times, inode). What
+    was verified is noted in the folder, if it can be written.
 
     Raises:
       UserError: no such set, or a file is missing, empty, cut short, altered, foreign, or not of the set.
     """
-    try:
-        content = json.loads((folder / MANIFEST).read_text())
-        shards = [Shard(**shard) for shard in content["shards"]]
-    except FileNotFoundError:
-        raise UserError(f"there are no records in {folder}. Write them: {WRITE}.") from None
-    except (OSError, ValueError, TypeError, KeyError) as e:
-        raise UserError(f"{folder / MANIFEST} cannot be read: {e}. {anew(folder)}") from e
+    shards = [Shard(**shard) for shard in about(folder)["shards"]]
     known = {shard.name for shard in shards}
-    for file in sorted(folder.glob("*.tfrecord-*")):
+    for file in files(folder):
         if file.name not in known:
             raise UserError(f"{file} does not belong to these records. Take it away.")
     noted = _noted(folder)
@@ -156,7 +157,7 @@ def open_(folder: Path) -> list[Shard]:
             raise UserError(
                 f"{folder / shard.name} has {stat.st_size:,} bytes, written were {shard.bytes:,}. {anew(folder)}"
             )
-        seen[shard.name] = [stat.st_size, stat.st_mtime_ns]
+        seen[shard.name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         if noted.get(shard.name) != seen[shard.name]:
             unverified.append(shard)
     for shard in progress(iter(unverified), len(unverified), "files verified", folder):
@@ -173,8 +174,25 @@ def anew(folder: Path) -> str:
 
 
 def about(folder: Path) -> dict[str, Any]:
-    """What else the manifest says of a set; see `write_manifest`."""
-    return json.loads((folder / MANIFEST).read_text())
+    """What the manifest says of a set; see `write_manifest`.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    try:
+        content = json.loads((folder / MANIFEST).read_text())
+        if content.pop("sha256") != _digest(content):
+            raise ValueError("it is not as it was written")
+    except FileNotFoundError:
+        raise UserError(f"there are no records in {folder}. Write them: {WRITE}.") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
+        raise UserError(f"{folder / MANIFEST} cannot be read: {e}. {anew(folder)}") from e
+    return content
+
+
+def files(folder: Path) -> list[Path]:
+    """Files of records, by their names."""
+    return sorted(path for path in folder.iterdir() if re.search(r"\.tfrecord-\d{5}-of-\d{5}$", path.name))
 
 
 def of_split(shards: list[Shard], split: str) -> list[Shard]:
@@ -201,6 +219,10 @@ def sha256(file: Path) -> str:
     """Of a file, read in pieces."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _noted(folder: Path) -> dict[str, list[int]]:

@@ -171,6 +171,8 @@ class StreamedSource(Source):
         found = _parsed(serialized, self.spec.max_length)
         image = tf.reshape(_pixels(found["image"], self._data.records_form), self.spec.payload["image"].shape)
         digits = tf.cast(found["digits"], tf.int32)
+        with tf.control_dependencies([tf.debugging.assert_equal(found["index"], index, "a record in another's place")]):
+            index = tf.identity(index)
         return {"image": image, "digits": digits, "boxes": found["boxes"], "index": tf.cast(index, tf.int32)}
 
     def _read(self, stream: tf.data.Dataset) -> Iterator[dict[str, np.ndarray]]:
@@ -302,6 +304,7 @@ def _parsed(serialized: tf.Tensor, length: int) -> dict[str, tf.Tensor]:
             "image": tf.io.FixedLenFeature((), tf.string),
             "digits": tf.io.FixedLenFeature((length,), tf.int64),
             "boxes": tf.io.FixedLenFeature((length, 4), tf.float32),
+            "index": tf.io.FixedLenFeature((), tf.int64),
         },
     )
 

@@ -1,7 +1,7 @@
 """House numbers: the photographs of Street View House Numbers (Netzer et al. 2011), with a box around each digit.
 
 The published archives hold PART/1.png, PART/2.png, .. and PART/digitStruct.mat, a MATLAB 7.3 file, which is HDF5. They
-are for non-commercial use only, so nothing here downloads them.
+are for non-commercial use only, so nothing here downloads them; TFDS does, where the builder `svhn_numbers` is asked to.
 """
 
 from __future__ import annotations

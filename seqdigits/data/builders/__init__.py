@@ -22,5 +22,8 @@ except ImportError as e:
 
 __all__ = ["tf", "tfds"]  # everybody takes them from here, so that what is above comes first
 
-for _kind in ("GPU", "TPU"):
-    tf.config.set_visible_devices([], _kind)
+try:
+    for _kind in ("GPU", "TPU"):
+        tf.config.set_visible_devices([], _kind)
+except RuntimeError as e:
+    raise UserError(f"import seqdigits.data.streaming or .builders before TensorFlow is used, not after ({e}).") from e

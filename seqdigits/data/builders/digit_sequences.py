@@ -41,6 +41,7 @@ class SequencesConfig(tfds.core.BuilderConfig):
 def _config(data: ConfigDict) -> SequencesConfig:
     text = f"{data.composition} of {data.digits} digits, pixels as {data.records_form}"
     plain = {**data.to_dict(), "source": "plain", "folder": "", "records": ""}
+    del plain["url"]  # no part of what the set is
     return SequencesConfig(name=records.sequences_name(data), description=text, data=plain)
 
 
@@ -60,6 +61,8 @@ class DigitSequences(RecordsBuilder):
     """Sequences of digits, each made of digits of its own split alone. `builder(config)` gives one of any seed and size."""
 
     BUILDER_CONFIGS: ClassVar = _published()
+    url = base_config().data.url
+    """Where MNIST's files come from, where they are missing."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         source = sources.create(_whole(self.builder_config.data), "train")
@@ -77,14 +80,16 @@ class DigitSequences(RecordsBuilder):
         return {split: sources.create(config, split).count() for split in SPLITS}
 
     def _records(self, folder: str) -> writing.Records:
-        return partial(_serialized, json.dumps(self.builder_config.data), folder)
+        return partial(_serialized, json.dumps({**self.builder_config.data, "folder": folder, "url": self.url}))
 
 
 def builder(config: ConfigDict) -> DigitSequences:
     """The set that a whole config reads, of any seed and size."""
     made = _config(config.data)
     known = DigitSequences.builder_configs.get(made.name, made)
-    return DigitSequences(data_dir=records.root(config.data.records), config=known)
+    result = DigitSequences(data_dir=records.root(config.data.records), config=known)
+    result.url = config.data.url
+    return result
 
 
 def _whole(data: dict[str, Any]) -> ConfigDict:
@@ -93,10 +98,10 @@ def _whole(data: dict[str, Any]) -> ConfigDict:
     return config
 
 
-def _serialized(data: str, folder: str, split: str, start: int, stop: int) -> Iterator[bytes]:
+def _serialized(data: str, split: str, start: int, stop: int) -> Iterator[bytes]:
     """Records start..stop-1; `data`: the section of the config, as JSON."""
     form = json.loads(data)["records_form"]
-    make = _made(data, folder, split)
+    make = _made(data, split)
     for index in chunks(start, stop, _CHUNK):
         batch = make(pad_rows(index, _CHUNK))
         images, labels, places = (np.asarray(part) for part in (batch.image, batch.digits, batch.boxes))
@@ -106,10 +111,9 @@ def _serialized(data: str, folder: str, split: str, start: int, stop: int) -> It
 
 
 @functools.cache  # a process writes many shards
-def _made(data: str, folder: str, split: str) -> Callable[[np.ndarray], Batch]:
+def _made(data: str, split: str) -> Callable[[np.ndarray], Batch]:
     """Examples by index i32 [_CHUNK], as numpy."""
     config = _whole(json.loads(data))
-    config.data.folder = folder
     source = sources.create(config, split)
     arrays = jax.device_put(source.arrays)
     make = jax.jit(partial(source.make, train=False))

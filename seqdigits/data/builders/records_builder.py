@@ -17,8 +17,8 @@ from seqdigits.data.builders import tfds, writing
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop
 
-_SAMPLE = 64
-"""So many records are made beforehand, to say how much disk all of them will need."""
+_SAMPLE, _RUN = 64, 8
+"""So many records are made beforehand, some neighbours at a time, to say how much disk all of them will need."""
 
 
 class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
@@ -36,6 +36,10 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
     @abstractmethod
     def _records(self, folder: str) -> writing.Records:
         """Gives the records; `folder`: where data files lie, "" = see digits.data_folder."""
+
+    def _identity(self) -> dict[str, Any]:
+        """What an unfinished set must have been begun with to be gone on with, beside its name and shards; as JSON."""
+        return {}
 
     def _about(self) -> dict[str, Any]:
         """What else the manifest says of the set, as JSON; asked for when all records are written."""
@@ -57,10 +61,10 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         config = download_config or tfds.download.DownloadConfig()
         if file_format not in (None, "tfrecord", tfds.core.FileFormat.TFRECORD):
             raise UserError(f"file_format = {file_format}: {self.name} is written as tfrecord alone.")
+        folder = self._fetch(download_dir, config)
         if config.download_mode.overwrite_dataset and self.data_path.exists():
             shutil.rmtree(self.data_path)
-        folder = self._fetch(download_dir, config)
-        self.prepare(folder, shards=config.num_shards or 0, workers=os.cpu_count() or 1, stop=Stop())
+        self.prepare(folder, shards=config.num_shards or 0, workers=writing.cores(), stop=Stop())
 
     def _fetch(self, download_dir: Any, config: tfds.download.DownloadConfig) -> str:
         """The folder where data files lie, after what is missing was downloaded."""
@@ -99,7 +103,8 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         writing.refuse_full_disk(partial, self._bytes(make, sizes))
         names = [piece.name for job in jobs for piece in job]
         workers = min(workers, len(jobs))
-        written = writing.write(partial, jobs, make, {"version": whole.name, "shards": names}, workers, stop)
+        identity = {"version": whole.name, "shards": names, **self._identity()}
+        written = writing.write(partial, jobs, make, identity, workers, stop)
         splits = []
         for split in sizes:
             of_split = records.of_split(written, split)
@@ -108,16 +113,17 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         self.info.set_splits(tfds.core.splits.SplitDict(splits))
         self.info.write_to_directory(partial)
         records.write_manifest(partial, written, {"name": self.info.full_name, **self._about()})
-        writing.clear_notes(partial)
         os.replace(partial, whole)
+        writing.clear_notes(whole)
 
     def _bytes(self, make: writing.Records, sizes: dict[str, int]) -> int:
-        """About how much all records take, by the first ones."""
+        """About how much all records take, by some of them, spread evenly."""
         largest = max(sizes, key=lambda split: sizes[split])
-        sample = [len(record) for record in make(largest, 0, min(_SAMPLE, sizes[largest]))]
+        starts = np.linspace(0, max(sizes[largest] - _RUN, 0), _SAMPLE // _RUN).astype(int).tolist()
+        sample = [len(record) for start in starts for record in make(largest, start, min(start + _RUN, sizes[largest]))]
         return int((np.mean(sample) + 16) * 1.03 * sum(sizes.values()))  # a record has a frame of 16 bytes
 
-    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:  # TFDS wants it to be there
         raise AssertionError("download_and_prepare does it all")
 
 

@@ -4,6 +4,7 @@ For non-commercial use only."""
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -22,7 +23,9 @@ from seqdigits.data.views import view
 from seqdigits.errors import UserError
 
 LONGEST = 6
-_CROP = 64
+"""Positions for digits."""
+_CROP, _CROP_BYTES = 64, 8_000
+"""Pixels of a side, and bytes of a PNG of these, about."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -81,13 +84,25 @@ class SvhnNumbers(RecordsBuilder):
     def _records(self, folder: str) -> writing.Records:
         config = self.builder_config
         where = data_folder(folder) / archive.SUBFOLDER
-        places = {part: archive.place(where, part) for part in config.parts}
+        self._places = {part: archive.place(where, part) for part in config.parts}
         if config.photographs == "svhn":
-            for part, place in places.items():
+            for part, place in self._places.items():
                 _check(part, place)
         lengths = svhn.PHOTOGRAPHS[config.photographs].lengths
-        self._annotations = {part: svhn.read_annotations(places[part], part, lengths[part]) for part in config.parts}
-        return partial(_serialized, places, self._annotations, config.kind)
+        self._annotations = {
+            part: svhn.read_annotations(self._places[part], part, lengths[part]) for part in config.parts
+        }
+        return partial(_serialized, self._places, self._annotations, config.kind)
+
+    def _identity(self) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for part in self.builder_config.parts:
+            for annotation in self._annotations[part]:
+                digest.update(annotation.name.encode() + annotation.digits.tobytes() + annotation.boxes.tobytes())
+        return {
+            "places": {part: str(place.resolve()) for part, place in self._places.items()},
+            "boxes": digest.hexdigest(),
+        }
 
     def _about(self) -> dict[str, Any]:
         """How many digits each photograph has: a character each."""
@@ -96,9 +111,9 @@ class SvhnNumbers(RecordsBuilder):
         }
 
     def _bytes(self, make: writing.Records, sizes: dict[str, int]) -> int:
-        del make  # to find the first photographs of extra takes minutes; their archives have them as they are, too
-        whole = svhn.PHOTOGRAPHS["svhn"].lengths
-        each = {part: archive.BYTES[part] / sum(whole[part]) + 300 for part in sizes}
+        del make  # an archive can only be read from its beginning on; it has the photographs as they are, too
+        whole, cropped = svhn.PHOTOGRAPHS["svhn"].lengths, self.builder_config.kind == "cropped"
+        each = {part: (_CROP_BYTES if cropped else archive.BYTES[part] / sum(whole[part])) + 300 for part in sizes}
         return int(sum(each[part] * size for part, size in sizes.items()))
 
     def _fetch(self, download_dir: Any, config: tfds.download.DownloadConfig) -> str:
@@ -121,7 +136,8 @@ class SvhnNumbers(RecordsBuilder):
 
     def _linked(self, folder: Path, parts: tuple[str, ...], found: dict[str, Any] | None = None) -> str:
         """A folder in which the archives have the names and places that they have where data files lie."""
-        links = Path(self.data_dir_root) / "downloads" / "links"
+        source = hashlib.sha256(str(sorted(found.items()) if found else folder.resolve()).encode()).hexdigest()
+        links = Path(self.data_dir_root) / "downloads" / f"links-{source[:12]}"
         (links / archive.SUBFOLDER).mkdir(parents=True, exist_ok=True)
         for part in parts:
             file = Path(found[part]) if found else archive.place(folder, part)
@@ -160,6 +176,7 @@ def _serialized(
         if at < start:
             continue
         where = f"{part}/{number}.png in {place}"
+        # What is not taken apart here is at least seen to be whole.
         photo, annotation = archive.decode(data, grey=False, described=where), those[number - 1]
         boxes = annotation.boxes
         if kind == "cropped":

@@ -13,7 +13,9 @@ from seqdigits import interrupt
 
 
 def _main(stop: interrupt.Stop) -> None:
-    parent = os.getppid()
+    from seqdigits.data.builders.writing import write_job
+
+    parent, folder, jobs, records = pickle.load(sys.stdin.buffer)
 
     def watch() -> None:
         while os.getppid() == parent and not stop.is_set():
@@ -21,9 +23,6 @@ def _main(stop: interrupt.Stop) -> None:
         os._exit(1)  # nobody waits for this any more
 
     threading.Thread(target=watch, daemon=True).start()
-    from seqdigits.data.builders.writing import write_job
-
-    folder, jobs, records = pickle.load(sys.stdin.buffer)
     for job in jobs:
         write_job(folder, job, records)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
+import itertools
 import json
 import os
 import pickle
@@ -24,7 +25,7 @@ from PIL import Image
 
 from seqdigits.clock import duration
 from seqdigits.data.builders import tf
-from seqdigits.data.records import Shard, sha256
+from seqdigits.data.records import Shard, files, sha256
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
 from seqdigits.writers import make_folder, write_atomically
@@ -105,36 +106,43 @@ def _start(
     began = said = time.monotonic()
     with contextlib.ExitStack() as stack:
         errors = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(workers)]
-        running = [_worker(folder, jobs[i::workers], records, error) for i, error in enumerate(errors)]
+        running: list[subprocess.Popen[bytes]] = []
         stack.callback(_end, running)
-        while any(process.poll() is None for process in running):
-            for process, error in zip(running, errors, strict=True):
-                _refuse_failure(process, error, folder)
+        for i, error in enumerate(errors):
+            running.append(_worker(error))
+            _tell(running[-1], (os.getpid(), folder, jobs[i::workers], records))
+        while any(process.poll() is None for process in running) or stop.is_set():
             if stop.is_set():
                 print(f"{_examples(folder):,} of {total:,} examples are written; the same command goes on.", flush=True)
                 raise Stopped
+            for process, error in zip(running, errors, strict=True):
+                _refuse_failure(process, error, folder)
             now = time.monotonic()
             if now - said > 10:
                 said, done = now, _examples(folder)
                 rate = (done - before) / (now - began)
-                left = f", {duration((total - done) / rate)} left" if rate else ""
-                print(f"{folder}: {done:,} of {total:,} examples, {rate:,.0f}/s{left}", flush=True)
+                if rate:
+                    left = duration((total - done) / rate)
+                    print(f"{folder}: {done:,} of {total:,} examples, {rate:,.0f}/s, {left} left", flush=True)
             time.sleep(0.1)
         for process, error in zip(running, errors, strict=True):
             _refuse_failure(process, error, folder)
 
 
-def _worker(folder: Path, jobs: list[list[Piece]], records: Records, error: IO[bytes]) -> subprocess.Popen[bytes]:
+def _worker(error: IO[bytes]) -> subprocess.Popen[bytes]:
     """A process of its own, not a fork (threads would hang) and not multiprocessing's spawn (it would run the caller's script
-    again). It computes on one core, and on no accelerator."""
+    again). It computes on one core, and on no accelerator; Ctrl-C does not reach it."""
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, "-m", "seqdigits.data.builders.worker"]
-    process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=error)
+    return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=error, start_new_session=True)
+
+
+def _tell(process: subprocess.Popen[bytes], task: Any) -> None:
     assert process.stdin is not None, "it is a pipe"
-    process.stdin.write(pickle.dumps((folder, jobs, records)))
-    process.stdin.close()
-    return process
+    with contextlib.suppress(BrokenPipeError):  # it has failed, which is said by what it left
+        process.stdin.write(pickle.dumps(task))
+        process.stdin.close()
 
 
 def _end(running: list[subprocess.Popen[bytes]]) -> None:
@@ -161,20 +169,29 @@ def _refuse_failure(process: subprocess.Popen[bytes], error: IO[bytes], folder: 
 
 def write_job(folder: Path, job: list[Piece], records: Records) -> None:
     """Writes the shards of a job that are not there yet, in order."""
-    missing = [piece for piece in job if not _is_done(folder, piece)]
-    if not missing:
-        return
-    source = records(missing[0].split, missing[0].start, missing[-1].stop)
-    for piece in missing:
+    source: Iterator[bytes] = iter(())
+    end = None  # the number of the next record that `source` gives
+    for piece in job:
+        if _is_done(folder, piece):
+            continue
+        if piece.start != end:
+            source = records(piece.split, piece.start, job[-1].stop)
+        end = piece.stop
         # Of a process that was killed with another one beside it, which goes on for a moment, the names must be others.
         partial = folder / f"{piece.name}.{os.getpid()}.partial"
         with _explained(partial):
             with tf.io.TFRecordWriter(os.fspath(partial)) as writer:
-                for _, record in zip(range(piece.start, piece.stop), source, strict=False):
+                examples = 0
+                for record in itertools.islice(source, end - piece.start):
                     writer.write(record)
+                    examples += 1
+            if examples != end - piece.start:
+                raise UserError(
+                    f"{piece.name}: {examples:,} of {end - piece.start:,} examples were there. Did data change?"
+                )
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
-            shard = Shard(piece.name, piece.split, piece.stop - piece.start, partial.stat().st_size, sha256(partial))
+            shard = Shard(piece.name, piece.split, examples, partial.stat().st_size, sha256(partial))
             os.replace(partial, folder / piece.name)
             write_atomically(folder / f"{piece.name}.done", json.dumps(asdict(shard)))
 
@@ -200,7 +217,7 @@ def alone(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(f"{folder} is being written by another process. Wait for it.") from None
         yield
 
@@ -237,6 +254,11 @@ def clear_notes(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def refuse_full_disk(folder: Path, needed: int) -> None:
     """Says how much disk a set will take.
 
@@ -247,7 +269,7 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
     Raises:
       UserError: there is less.
     """
-    there = sum(path.stat().st_size for path in folder.glob("*.tfrecord-*")) if folder.exists() else 0
+    there = sum(path.stat().st_size for path in files(folder)) if folder.exists() else 0
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     missing = max(needed - there, 0)
