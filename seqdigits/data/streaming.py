@@ -25,7 +25,7 @@ from seqdigits.errors import UserError
 
 _FILES = 16  # read in turn
 _BUFFER = 10_000  # examples that the next one is drawn from, as far as they fit into:
-_BUFFER_BYTES = 200_000_000
+_BUFFER_BYTES = 40_000_000  # more would be scattered over gigabytes by the allocator
 _DECODERS = 2  # threads: 5,000 canvases a second are more than a model takes on these
 _AHEAD = 2  # batches
 
