@@ -142,7 +142,7 @@ def test_1000_records_of_each_composition_in_each_form_are_the_virtual_examples(
     made = streaming.builder(config)._records("")("train", 0, 1000)
     source = sources.create(config, "train")
     decoded = tf.data.Dataset.from_generator(lambda: made, output_signature=tf.TensorSpec((), tf.string))
-    for host in decoded.map(source._decode).batch(250).as_numpy_iterator():
+    for host in decoded.enumerate().map(source._decode).batch(250).as_numpy_iterator():
         assert_same_examples(host, computed(virtual, host["index"]))
     assert host["index"][-1] == 999
 
