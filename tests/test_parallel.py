@@ -156,10 +156,14 @@ def test_the_devices_of_pmap_draw_dropout_each_on_their_own():
 def test_split_pads_each_step_of_a_stack_alike():
     devices = Devices()
     devices.count = 4  # as if there were four; the one device holds all of it
-    host = {"index": np.arange(12, dtype=np.int32).reshape(2, 6), "position": np.full((2, 6), 5, np.int32)}
+    host = {
+        "index": np.arange(12, dtype=np.int32).reshape(2, 6),
+        "position": np.arange(5, 17, dtype=np.int32).reshape(2, 6),
+    }
     split = devices.split(host, stacked=True)
     np.testing.assert_array_equal(split["index"], [[0, 1, 2, 3, 4, 5, -1, -1], [6, 7, 8, 9, 10, 11, -1, -1]])
-    np.testing.assert_array_equal(split["position"], [[5, 5, 5, 5, 5, 5, 0, 0]] * 2)
+    # Of all else the first row again, which is valid everywhere.
+    np.testing.assert_array_equal(split["position"], [[5, 6, 7, 8, 9, 10, 5, 5], [11, 12, 13, 14, 15, 16, 11, 11]])
 
 
 FLAGS = {
