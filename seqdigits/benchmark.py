@@ -158,11 +158,10 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     arrays = devices.replicate(source.arrays)
     state = devices.jit(partial(steps.init, source))()
     size = config.train.batch_size
-    batches = source.batches(0, size)
 
     train_on = devices.step(steps.train_on)
     read = devices.jit(lambda variables, batch: steps.read_batch(variables, batch, source.spec))
-    host = devices.split(next(batches))
+    host = devices.split(next(source.batches(0, size)))
     key = stream_key(config.seed, Stream.AUGMENT)
     batch = jax.jit(partial(source.make, train=True))(arrays, host, key)
 

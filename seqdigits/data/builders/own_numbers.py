@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits.data import labels, own, records
@@ -67,6 +67,5 @@ def _serialized(folder: str, longest: int, split: str, start: int, stop: int) ->
     """Records start..stop-1 of a split, one picture in memory at a time."""
     those = [row for row in labels.rows(folder) if row.split == split][start:stop]
     for index, row in enumerate(those, start):
-        buffer = io.BytesIO()
-        own.picture(row).save(buffer, "PNG", compress_level=6)
-        yield photograph(buffer.getvalue(), row.digits, row.boxes, longest, index)
+        png = writing.encode_image(np.asarray(own.picture(row)), "png")
+        yield photograph(png, row.digits, row.boxes, longest, index)
