@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all env stream lint types lock clean
+.PHONY: quickstart test test-all env stream lint types lock atlas clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -41,6 +41,10 @@ lock:  ## writes both locks anew from pyproject.toml, with the same versions (ne
 	$(COMPILE) --extra stream -o requirements-stream.lock
 	cp requirements-stream.lock requirements.lock
 	$(COMPILE) -o requirements.lock
+
+atlas: $(VENV)/ready  ## draws seqdigits/data/atlas.npz anew, of the fonts of the extra `fonts`
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
+	$(BIN)/python -m seqdigits.data.build_atlas
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
