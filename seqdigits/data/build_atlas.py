@@ -288,14 +288,16 @@ def notice(font: bytes) -> str:
     """The copyright line of a font, from its table of names; of one that gives more of it with the licence, that."""
     table = _table(font, "name")
     _, count, start = struct.unpack_from(">HHH", table)
-    names: dict[int, str] = {}
+    names: dict[int, tuple[int, str]] = {}
     for i in range(count):
         platform, _, _, name, length, offset = struct.unpack_from(">HHHHHH", table, 6 + 12 * i)
         raw = table[start + offset : start + offset + length]
-        text = raw.decode("utf-16-be" if platform in (0, 3) else "mac-roman", "replace")
-        names.setdefault(name, " ".join(text.split()))
-    copyright_, licence = names.get(0, ""), names.get(13, "")
-    return licence if licence.startswith("Copyright") else copyright_
+        text = " ".join(raw.decode("utf-16-be" if platform in (0, 3) else "mac-roman", "replace").split())
+        if platform > names.get(name, (-1, ""))[0]:  # of Unicode, Macintosh, and Windows the last is best kept
+            names[name] = platform, text
+    (_, copyright_), (_, licence) = (names.get(name, (0, "")) for name in (0, 13))
+    line = licence if licence.startswith("Copyright") else copyright_
+    return line.partition("This Font Software is licensed")[0].strip()
 
 
 @functools.cache
