@@ -18,6 +18,7 @@ from seqdigits.data.inspection.survey import LISTED, Survey
 
 _COMPOSITIONS = {
     "digit": "single digits as they stand",
+    "scene": "made scenes with numbers in handwriting and type",
     "canvas": "digits side by side, anywhere on black",
     "centred": "small digits side by side in the middle",
     "turned": "digits in a row, each turned by up to 45° and shifted",

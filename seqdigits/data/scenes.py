@@ -1,0 +1,198 @@
+"""Made scenes: numbers of handwriting and type, in colours, on grounds, among other things; computed inside the step.
+
+Integer arithmetic throughout, so that a scene has the same pixels everywhere; tests/test_scenes.py holds them still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from ml_collections import ConfigDict
+
+from seqdigits.batch import NO_DIGIT, Batch, Spec
+from seqdigits.data import atlas, digits
+from seqdigits.data.scene import damage, ground, ink
+from seqdigits.data.scene.draws import Draws
+from seqdigits.data.scene.layout import ONE, SUB, TALL, Glyphs, Lines, Scene, boxes, lay_out
+from seqdigits.data.sources import TRAIN_LIMIT, Source
+from seqdigits.streams import Stream, stream_key
+
+
+class SceneSource(Source):
+    """Scenes of the handwritten digits and the faces of one split. Nothing on disk."""
+
+    statistics_limit = TRAIN_LIMIT
+
+    def __init__(
+        self,
+        *,
+        scene: Scene,
+        digit_set: str,
+        split: str,
+        validation: int,
+        load: Callable[[], tuple[np.ndarray, np.ndarray]],
+        num_examples: int | None,
+        examples: tuple[int, Stream],
+        order_seed: int,
+    ):
+        """See VirtualSource. `scene`: what a scene may hold."""
+        self._scene = scene
+        self._split = split
+        self._load = load
+        self._examples = examples
+        available = digits.num_digits(digit_set, split, validation)
+        faces, others = atlas.FACES[split], atlas.OTHERS[split]
+        shapes = {
+            "images": ((available, digits.SIZE, digits.SIZE), jnp.uint8),
+            "labels": ((available,), jnp.int32),
+            "type_digits": ((faces, 10, atlas.SIZE, atlas.SIZE), jnp.uint8),
+            "type_boxes": ((faces, 10, 4), jnp.int32),
+            "type_advances": ((faces, 10), jnp.int32),
+            "others": ((others, atlas.SIZE, atlas.SIZE), jnp.uint8),
+            "other_boxes": ((others, 4), jnp.int32),
+        }
+        spec = Spec(
+            image=(scene.height, scene.width, 1 if scene.grey else 3),
+            max_length=scene.max_length,
+            min_length=scene.min_length,
+            num_examples=num_examples,
+            arrays={name: jax.ShapeDtypeStruct(*one) for name, one in shapes.items()},
+        )
+        super().__init__(spec, order_seed)
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """images u8 [N, 28, 28] and labels i32 [N] of handwriting, and the atlas of type faces; see atlas.Atlas."""
+        images, labels = self._load()
+        type_ = atlas.load(self._split)
+        return {
+            "images": images,
+            "labels": labels,
+            "type_digits": type_.digits,
+            "type_boxes": type_.digit_boxes,
+            "type_advances": type_.digit_advances,
+            "others": type_.others,
+            "other_boxes": type_.other_boxes,
+        }
+
+    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+        """See Source.make. Nothing is augmented: endless scenes never come again."""
+        del key, train
+        index = jnp.maximum(host["index"], 0)  # a padded row is example 0, computed as usual
+        seed, stream = self._examples
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
+        image, digits_, boxes_, number = jax.vmap(lambda key: compose(self._scene, arrays, key))(keys)
+        return Batch(image=image, digits=digits_, boxes=boxes_, index=host["index"], number=number)
+
+
+def create(data: ConfigDict, split: str, height: int, width: int, **common: Any) -> SceneSource:
+    """The source of one split from the section `data` of a config. `common`: see SceneSource."""
+    scene = Scene(
+        height=height,
+        width=width,
+        min_length=data.min_length,
+        max_length=data.max_length,
+        max_numbers=data.max_numbers,
+        min_digit=data.min_digit,
+        max_digit=data.max_digit,
+        grey=data.grey,
+    )
+    return SceneSource(scene=scene, split=split, **common)
+
+
+def compose(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[Array, Array, Array, Array]:
+    """One scene: image u8 [H, W, C], digits i32 [L], boxes f32 [L, 4], number i32 [L], as Batch has them.
+
+    Args:
+      scene: what it may hold.
+      arrays: of SceneSource.
+      key: the scene's own.
+    """
+    draws = Draws(key)
+    glyphs, lines = lay_out(scene, draws, arrays)
+    image = _paint(scene, draws, glyphs, lines)
+    if scene.grey:
+        image = (image * jnp.array([77, 150, 29])[:, None, None]).sum(0, keepdims=True) >> 8
+    return jnp.moveaxis(image, 0, -1).astype(jnp.uint8), *_labels(scene, glyphs, lines)
+
+
+def _labels(scene: Scene, glyphs: Glyphs, lines: Lines) -> tuple[Array, Array, Array]:
+    """Digits, boxes and numbers; numbers from top to bottom by their middles, of equal ones from left to right."""
+    of = jnp.minimum(glyphs.line[: scene.max_length], scene.max_numbers)  # max_numbers = none
+    middle = lines.centre[: scene.max_numbers]
+    height = middle[:, 1] * 8192 + middle[:, 0]
+    missing = ~lines.there[: scene.max_numbers]
+    before = (height[None, :] < height[:, None]) & ~missing[None, :]
+    rank = jnp.append(jnp.where(missing, scene.max_numbers, before.sum(1)), scene.max_numbers)[of]  # [L]
+    order = jnp.argsort(rank, stable=True)
+    there = (rank < scene.max_numbers)[order]
+    edges = boxes(glyphs, lines)[: scene.max_length][order].astype(jnp.float32) / SUB
+    box = jnp.concatenate([(edges[:, :2] + edges[:, 2:]) / 2, edges[:, 2:] - edges[:, :2]], -1)
+    digits_ = jnp.where(there, glyphs.digit[: scene.max_length][order], NO_DIGIT)
+    return digits_, jnp.where(there[:, None], box, 0.0), jnp.where(there, rank[order], 0)
+
+
+def _paint(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
+    """i32 [3, H, W], 0..255."""
+    count = scene.lines
+    image, low, high, field = ground.paint(scene, draws, lines)
+    drawn = ink.read(scene, draws, glyphs, lines)
+    tall = lines.scale * TALL // ONE
+    # Plates: of one shade, so that ink on them needs only to differ from that.
+    number = jnp.arange(count) < scene.max_numbers
+    plated = draws.chance(jnp.where(number, 35, 20), count)
+    shade = draws.below(256, count)
+    low, high = jnp.where(plated, shade, low), jnp.where(plated, shade, high)
+    colourful = jnp.where(draws.chance(60), draws.between(0, 25), draws.between(20, 110))
+    plates = ground.shades(draws, shade, colourful, count)
+    rims = ground.shades(draws, draws.below(256, count), colourful, count)
+    inks, contrast = _inks(draws, low, high, count, tall)
+
+    def lay(image: Array, colours: Array, cover: Array) -> Array:
+        packed = (colours * jnp.array([1 << 16, 1 << 8, 1])).sum(-1)
+        each = jnp.append(packed, 0)[drawn.line]
+        colour = jnp.stack([each >> 16, (each >> 8) & 255, each & 255])
+        return image + (((colour - image) * cover + 128) >> 8)
+
+    has_plate = jnp.append(plated, False)[drawn.line]
+    grain = (field * draws.below(60)) >> 8
+    image = jnp.where(has_plate & (drawn.plate > 128), image, image)
+    image = lay(image, plates, drawn.plate * has_plate)
+    image = lay(image, rims, drawn.rim * has_plate)
+    image = image + grain * has_plate
+    # Behind the ink: its shadow, or a rim around it.
+    cover = drawn.cover
+    shadow_x, shadow_y = draws.between(-3, 3), draws.between(0, 3)
+    moved = jnp.roll(jnp.roll(cover, shadow_x, 1), shadow_y, 0)
+    depth = draws.between(60, 200) * draws.chance(30)
+    image = image - ((image * (moved * depth >> 8)) >> 8)
+    image = lay(image, inks, cover + (cover >> 7))
+    # A relief: lit from one side, dark on the other.
+    relief = draws.between(30, 120) * draws.chance(20)
+    image = image + (((cover - moved) * relief) >> 8)
+    image = damage.shade(scene, draws, jnp.clip(image, 0, 255))
+    is_number = lines.there & number
+    least = jnp.where(is_number, tall, 1000).min()
+    faint = jnp.where(is_number, contrast, 255).min()
+    return damage.camera(scene, draws, image, least, faint)
+
+
+def _inks(draws: Draws, low: Array, high: Array, count: int, tall: Array) -> tuple[Array, Array]:
+    """Colours of ink, i32 [T, 3], and how far each is from the shades low..high behind it, in brightness, i32 [T]."""
+    faint = draws.chance(12, count) & (tall > 16)
+    least = jnp.where(faint, 36, 62)
+    up, down = 255 - high, low
+    lighter = draws.below(up + down, count) < up
+    lighter = jnp.where(up < least, False, jnp.where(down < least, True, lighter))
+    room = jnp.where(lighter, up, down)
+    contrast = jnp.minimum(least + draws.below(jnp.maximum(room - least, 0) + 1, count), room)
+    contrast = jnp.where(faint, jnp.minimum(contrast, 36 + draws.below(30, count)), contrast)
+    brightness = jnp.where(lighter, high + contrast, low - contrast)
+    colourful = jnp.where(draws.chance(65), draws.between(0, 20), draws.between(20, 120))
+    return ground.shades(draws, brightness, colourful, count), contrast
