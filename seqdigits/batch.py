@@ -61,12 +61,15 @@ class Batch(struct.PyTreeNode):
       boxes: f32 [B, L, 4], of each digit, cxcywh in pixels of `image`; zeros where NO_DIGIT.
       index: i32 [B], which example; -1 = padding. A padded row holds example 0, so that it is valid in every room, and
         is kept out of every sum by `mask`.
+      number: i32 [B, L], which number of the image each digit belongs to, 0, 1, ..; the digits of a number are
+        neighbours in `digits`. 0 where NO_DIGIT. None = all digits are one number.
     """
 
     image: Array
     digits: Array
     boxes: Array
     index: Array
+    number: Array | None = None
 
     @property
     def mask(self) -> Array:
@@ -92,7 +95,8 @@ class Outputs(struct.PyTreeNode):
 
 
 class Reading(struct.PyTreeNode):
-    """What a person gets, from any model: N numbers, best first.
+    """What a person gets, from any model: N numbers, best first. Rows behind the last number are empty: length 0,
+    confidence 0. Where nothing is found the first row is empty too, with the confidence that nothing is there.
 
     Attributes:
       length: i32 [B, N], digits found. It may exceed L: then the reading is wrong, never cut to fit.

@@ -21,6 +21,9 @@ FREE_KEYS = (
     "data.records",
     "read.min_score",
     "read.max_overlap",
+    "read.max_numbers",
+    "read.group",
+    "read.temperature",
     "train.steps",
     "train.log_every",
     "train.checkpoint_every",
@@ -56,17 +59,23 @@ def base_config() -> ConfigDict:
     data.photographs = "svhn"
     data.parts = ("train",)  # photographs: the parts to train and validate on: train, extra (svhn_2000 has none of it)
     # digit: each digit as it stands | canvas: several side by side somewhere on black | centred: of 12 pixels, in the
-    # middle | turned: each turned by up to 45 degrees and shifted | photographs of house numbers: photograph: whole |
+    # middle | turned: each turned by up to 45 degrees and shifted | scene: numbers in handwriting and type, in colour, among
+    # other things | photographs of house numbers: photograph: whole |
     # crop: cut out by the true box, 15% wider and higher on each side | cropped_digit: single digits cut out
     data.composition = "canvas"
     data.height = 128  # pixels that digits are put on, or photographs squeezed to; a composition of digits has 28
     data.width = 256
+    data.train_height = 0  # reader: pixels of what it trains on, where that is smaller than what it reads; 0 = the same
+    data.train_width = 0
     data.jitter = 0  # turned: pixels that a digit is shifted at most, on each axis, as far as its cell has room
     data.stacked = False  # turned: from top to bottom
-    data.grey = False  # photographs
+    data.grey = False  # photographs, scene
     data.cutout = 0  # photographs: side of a square cut out, at random in training, else in the middle; 0 = all of it
     data.min_length = 5  # digits in an image
     data.max_length = 5
+    data.max_numbers = 1  # scene: numbers in an image, at most; max_length counts the digits of all of them
+    data.min_digit = 10  # scene: height of the digits, pixels
+    data.max_digit = 120
     data.train_examples = 165_000  # of what is put together from digits: how many; 0 = endless
     data.validation_examples = 15_000
     data.test_examples = 30_000
@@ -75,6 +84,7 @@ def base_config() -> ConfigDict:
     data.zoom = 0  # percent; larger or smaller by 1 / (1 +- this)
     data.shear = 0  # percent
     data.shift = 0  # pixels
+    data.elastic = 0  # percent of a pixel; see compose.Augmentation
 
     config.model = model = ConfigDict()
     model.name = (
@@ -93,6 +103,9 @@ def base_config() -> ConfigDict:
     config.read = read = ConfigDict()
     read.min_score = 0.4  # reader: there is a digit if the cells that point at it say so with at least this together
     read.max_overlap = 0.4  # reader: cells whose boxes overlap by more (IoU) point at the same digit
+    read.max_numbers = 1  # reader: numbers of a reading, best first; N
+    read.group = False  # reader: whether digits that stand together make a number each; else all are one, left to right
+    read.temperature = 1.0  # logits are divided by it, so that confidences are calibrated; see seqdigits/calibrate.py
 
     config.init = init = ConfigDict()  # transfer: where parameters begin, if not at random
     init.path = (
@@ -109,6 +122,9 @@ def base_config() -> ConfigDict:
     loss.cells = 0.0  # reader: cross entropy of cells
     loss.cell_boxes = 0.0  # reader: L1 of the digits' boxes, in cells
     loss.background = 0.2  # reader: weight of a cell without a digit, within `cells`
+    loss.target = "cell"  # reader: which cells should say a digit: cell: that of its centre | several | gaussian
+    loss.target_radius = 0.0  # several, gaussian: how far around the centre, in sides of the digit's box
+    loss.smoothing = 0.0  # reader: of a digit's cell, the part that is spread over all classes
     loss.l2 = 0.0  # half the sum of squares of the parameters named by l2_params
     loss.l2_params = ""  # a regular expression such as encoder/.*/kernel
 

@@ -142,14 +142,18 @@ def table(reports: dict[str, dict[str, Any]]) -> str:
         ("character_accuracy", "{:.4f}"),
         ("digit_accuracy", "{:.4f}"),
         ("length_accuracy", "{:.4f}"),
+        ("number_recall", "{:.4f}"),
+        ("number_precision", "{:.4f}"),
         ("localization_error", "{:.2f} px²"),
         ("centre_error", "{:.2f} px"),
         ("iou", "{:.4f}"),
         ("cross_entropy", "{:.4f}"),
+        ("calibration_error", "{:.4f}"),
+        ("coverage_at_98", "{:.4f}"),
     )
     lines = [" " * 20 + "".join(f"{split:>14}" for split in reports)]
     for name, form in rows:
-        values = [figures[name] for figures in reports.values()]
+        values = [figures.get(name) for figures in reports.values()]  # an old report has not all
         if any(v is not None for v in values):
             cells = ("-" if v is None else form.format(v) for v in values)
             lines.append(f"{name:<20}" + "".join(f"{cell:>14}" for cell in cells))

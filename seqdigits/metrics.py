@@ -12,8 +12,10 @@ import numpy as np
 from clu import metrics as clu_metrics
 from jax import Array
 
+from seqdigits import agreement
 from seqdigits import boxes as bx
 from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading
+from seqdigits.certainty import Certainty, certainty
 from seqdigits.losses import box_squared_error, digit_cross_entropy
 
 Averages = dict[str, clu_metrics.Average]
@@ -57,6 +59,9 @@ class Tally(clu_metrics.Metric):
       box_error, centre_error, overlap: f32 [], sums over images of the squared error (mean of the four numbers, px²), of
         the distance of the centres (px), and of IoU.
       entropy: f32 [], sum over images of the mean cross entropy of positions.
+      numbers, numbers_read, numbers_found, numbers_right: i32 [], true numbers, those of readings, and how many of each agree
+        with one of the other; 0 where an image has one number by definition.
+      number_certainty, digit_certainty: of the best number of each image, and of all digits that are read.
       ranks: i32 [K], positions by how many classes the model holds for likelier than the true one; of two alike the
         first is the likelier, as argmax has it, and what is not a number counts nowhere.
     """
@@ -72,6 +77,12 @@ class Tally(clu_metrics.Metric):
     overlap: Array
     entropy: Array
     ranks: Array
+    numbers: Array
+    numbers_read: Array
+    numbers_found: Array
+    numbers_right: Array
+    number_certainty: Certainty
+    digit_certainty: Certainty
 
     def merge(self, other: "Tally") -> "Tally":
         return jax.tree.map(jnp.add, self, other)
@@ -100,6 +111,15 @@ class Tally(clu_metrics.Metric):
             "iou": _share(count.overlap, examples),
             "cross_entropy": _share(count.entropy, examples),
             "top_k_accuracy": [_share(right, characters) for right in np.cumsum(count.ranks)],
+            "number_recall": _share(count.numbers_found, int(count.numbers)),
+            "number_precision": _share(count.numbers_right, int(count.numbers_read)),
+            "calibration_error": count.number_certainty.calibration_error(),
+            "digit_calibration_error": count.digit_certainty.calibration_error(),
+            "coverage_at_98": count.number_certainty.coverage(0.98),
+            "reliability": {
+                "numbers": count.number_certainty.reliability(),
+                "digits": count.digit_certainty.reliability(),
+            },
             "wrong_digits_per_missed_number": count.wrong_in_missed.tolist(),
             "confusion": count.confusion.tolist(),
         }
@@ -110,13 +130,14 @@ def _share(part: np.ndarray, whole: Any) -> float | None:
 
 
 def tally(batch: Batch, outputs: Outputs, reading: Reading) -> Tally:
-    """Counts one batch, padding left out; the best of the N numbers of a reading counts."""
+    """Counts one batch, padding left out. Positions, lengths and boxes are those of agreement.compare: of several numbers
+    all together."""
     row = batch.mask
-    digits, length = reading.digits[:, 0], reading.length[:, 0]
+    found = agreement.compare(batch, reading)
+    digits, length, whole = found.digits, found.length, found.whole
     right = digits == batch.digits  # [B, L]
     true_length = jnp.sum(batch.digits != NO_DIGIT, axis=-1)
     wrong = jnp.sum(~right, axis=-1)
-    whole = (wrong == 0) & (length == true_length)
     positions = batch.digits.shape[1]
     bins = positions + 1
 
@@ -132,8 +153,8 @@ def tally(batch: Batch, outputs: Outputs, reading: Reading) -> Tally:
     zero = jnp.zeros((), jnp.float32)
     box_error = centre_error = overlap = entropy = zero
     ranks = jnp.zeros(classes, jnp.int32)
-    if reading.box is not None:
-        truth, box = bx.hull(batch.boxes, batch.digits != NO_DIGIT), reading.box[:, 0]
+    if found.box is not None:
+        truth, box = bx.hull(batch.boxes, batch.digits != NO_DIGIT), found.box
         box_error = total(box_squared_error(box, truth))
         centre_error = total(jnp.linalg.norm(box[:, :2] - truth[:, :2], axis=-1))
         overlap = total(bx.iou(box, truth))
@@ -157,6 +178,14 @@ def tally(batch: Batch, outputs: Outputs, reading: Reading) -> Tally:
         overlap=overlap,
         entropy=entropy,
         ranks=ranks,
+        numbers=total(found.numbers),
+        numbers_read=total(found.numbers_read),
+        numbers_found=total(found.numbers_found),
+        numbers_right=total(found.numbers_right),
+        number_certainty=certainty(reading.confidence[:, 0], found.best_right, row),
+        digit_certainty=certainty(
+            reading.digit_confidence, found.digit_right, (reading.digits != NO_DIGIT) & row[:, None, None]
+        ),
     )
 
 

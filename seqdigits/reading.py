@@ -11,36 +11,54 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits import boxes as bx
+from seqdigits import grouping
 from seqdigits.batch import NO_DIGIT, Outputs, Reading, Spec
 
 
 class Limits(NamedTuple):
-    """What a reading is bounded by; static, from the config, saved with weights.
+    """What a reading is bounded by; from the config, saved with weights. All static, but that min_score and temperature may
+    be traced, f32 [].
 
     Attributes:
       max_length: L, positions of a reading.
       min_score: there is a digit if the cells that point at it say so with at least this together.
       max_overlap: cells whose boxes overlap by more (IoU) point at the same digit.
+      min_length: digits that are read at least, the best ones, where all are one number.
+      max_numbers: N, rows of a reading of cells.
+      group: whether digits that stand together make a number each; else all are one, from left to right.
+      temperature: logits are divided by it before they become probabilities.
     """
 
     max_length: int
-    min_score: float
+    min_score: float | Array
     max_overlap: float
+    min_length: int = 0
+    max_numbers: int = 1
+    group: bool = False
+    temperature: float | Array = 1.0
 
 
 def limits(config: ConfigDict, spec: Spec) -> Limits:
     """The limits of a whole config."""
-    return Limits(spec.max_length, config.read.min_score, config.read.max_overlap)
+    return Limits(
+        max_length=spec.max_length,
+        min_score=config.read.min_score,
+        max_overlap=config.read.max_overlap,
+        min_length=spec.min_length,
+        max_numbers=config.read.max_numbers,
+        group=config.read.group,
+        temperature=config.read.temperature,
+    )
 
 
 def read(outputs: Outputs, limits: Limits) -> Reading:
-    """What a person gets: one number an image (N = 1).
+    """What a person gets. From cells: N numbers an image, best first.
 
-    From digit_logits every position is taken as it is: a digit behind a "no digit" stays there, so that the reading is
-    wrong, as the position is.
+    From digit_logits: one number (N = 1), and every position is taken as it is: a digit behind a "no digit" stays there,
+    so that the reading is wrong, as the position is.
     """
     if outputs.digit_logits is not None:
-        return _read_positions(outputs.digit_logits, outputs.box)
+        return _read_positions(outputs.digit_logits / limits.temperature, outputs.box)
     return _read_cells(outputs, limits)
 
 
@@ -65,13 +83,49 @@ def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
     return jax.vmap(partial(_read_grid, limits=limits))(outputs.cell_logits, outputs.cell_boxes, outputs.box)
 
 
-def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits) -> Reading:
-    """One image: logits f32 [h, w, 11], cell_boxes f32 [h, w, 4] -> Reading without B.
+class _Candidates(NamedTuple):
+    """What may be a digit in one image, M of them, the surest cell first.
 
-    A digit whose centre lies near the border of cells is half believed by each of them, and each points at the same box. Its
-    centre lies in one of them only, so what cells with overlapping boxes say adds up.
+    Attributes:
+      box: f32 [M, 4].
+      score: f32 [M], that there is a digit.
+      of_digit: f32 [M, 10], that it is this one.
+      kept: bool [M], which are read.
+      left_out: f32 [M], score of those that are not, though no other stands for them; 0 of the others.
     """
-    probability = jax.nn.softmax(logits).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT]  # [h*w, 10]
+
+    box: Array
+    score: Array
+    of_digit: Array
+    kept: Array
+    left_out: Array
+
+
+def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits) -> Reading:
+    """One image: logits f32 [h, w, 11], cell_boxes f32 [h, w, 4] -> Reading without B."""
+    found = _candidates(logits, cell_boxes, limits)
+    first = jnp.arange(limits.max_numbers) == 0
+    if limits.group:
+        certain = jnp.max(found.of_digit, axis=-1)
+        member, along, near = grouping.numbers(found.box, found.kept, certain, limits.max_numbers)  # [N, M]
+    else:
+        member = found.kept & first[:, None]
+        along, near = jnp.broadcast_to(found.box[:, 0], member.shape), jnp.ones_like(member)
+    rows = jax.vmap(partial(_number, found, limits.max_length))(member, along, near)
+    # That there is nothing is said by the first number, with its confidence.
+    says = (rows.length > 0) | first
+    return rows.replace(
+        digit_confidence=jnp.where(says[:, None], rows.digit_confidence, 0.0),
+        confidence=jnp.where(says, rows.confidence, 0.0),
+        box=jnp.where((says & (rows.length == 0))[:, None], mean_box, rows.box),
+    )
+
+
+def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates:
+    """A digit whose centre lies near the border of cells is half believed by each of them, and each points at the same box.
+    Its centre lies in one of them only, so what cells with overlapping boxes say adds up.
+    """
+    probability = jax.nn.softmax(logits / limits.temperature).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT]  # [h*w, 10]
     missing = max(limits.max_length - probability.shape[0], 0)  # a grid smaller than L is filled with empty cells
     probability = jnp.pad(probability, ((0, missing), (0, 0)))
     candidates = min(8 * limits.max_length, probability.shape[0])  # room for all cells of each digit
@@ -83,26 +137,45 @@ def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits
     of_digit = jnp.where(same, 1.0, 0.0) @ probability[cell]  # [M, 10]
     of_digit /= jnp.maximum(together, 1.0)[:, None]
     box = weight @ box / jnp.maximum(together, 1e-6)[:, None]
-    kept = _without_doubles(_overlap(box, limits.max_overlap), together >= limits.min_score)
+    same = _overlap(box, limits.max_overlap)
+    sure = together >= limits.min_score
+    kept = _without_doubles(same, sure)
+    doubt = ~sure
+    if limits.min_length and not limits.group:
+        kept = _at_least(limits.min_length, same, together, kept)
+        doubt &= ~jnp.any(same & (kept & ~sure), axis=-1)
+    return _Candidates(box, together, of_digit, kept, jnp.where(doubt, together, 0.0))
+
+
+def _number(found: _Candidates, max_length: int, member: Array, along: Array, near: Array) -> Reading:
+    """One number of an image, a Reading without B and N.
+
+    Args:
+      found: the candidates.
+      max_length: L.
+      member: bool [M], the digits of this number.
+      along: f32 [M], the smaller, the earlier they are read.
+      near: bool [M], what would belong to this number, were it a digit.
+    """
     # The best L in reading order; `length` says if there were more.
-    rank = jnp.where(kept & (jnp.cumsum(kept) <= limits.max_length), box[:, 0], jnp.inf)
-    order = jnp.argsort(rank)[: limits.max_length]
+    best = member & (jnp.cumsum(member) <= max_length)
+    rank = jnp.where(best, along, jnp.inf)
+    order = jnp.argsort(rank)[:max_length]
     there = jnp.isfinite(rank[order])
-    digits = jnp.where(there, jnp.argmax(of_digit[order], axis=-1), NO_DIGIT).astype(jnp.int32)
-    digit_boxes = jnp.where(there[:, None], box[order], 0.0)
+    digits = jnp.where(there, jnp.argmax(found.of_digit[order], axis=-1), NO_DIGIT).astype(jnp.int32)
+    digit_boxes = jnp.where(there[:, None], found.box[order], 0.0)
     # The ending: nothing that was left out, but for doubles, is a digit after all.
-    left_out = jnp.where((together < limits.min_score) | (kept & ~jnp.isfinite(rank)), together, 0.0)
+    left_out = jnp.where(near, found.left_out, 0.0) + jnp.where(member & ~best, found.score, 0.0)
     left_out = jnp.minimum(jnp.max(left_out), 1.0)
-    certain = jnp.where(there, jnp.max(of_digit[order], axis=-1), 1.0 - left_out)
-    reading = Reading(
-        length=jnp.sum(kept),
+    certain = jnp.where(there, jnp.max(found.of_digit[order], axis=-1), 1.0 - left_out)
+    return Reading(
+        length=jnp.sum(member),
         digits=digits,
         digit_confidence=certain,
         digit_boxes=digit_boxes,
         confidence=jnp.prod(jnp.where(there, certain, 1.0)) * (1.0 - left_out),
-        box=jnp.where(jnp.any(there), bx.hull(digit_boxes, there), mean_box),
+        box=bx.hull(digit_boxes, there),
     )
-    return jax.tree.map(lambda x: x[None], reading)  # N = 1
 
 
 def _overlap(box: Array, limit: float) -> Array:
@@ -118,3 +191,15 @@ def _without_doubles(same: Array, candidate: Array) -> Array:
         return kept.at[i].set(candidate[i] & ~jnp.any(kept & same[i] & earlier))
 
     return jax.lax.fori_loop(0, candidate.shape[0], consider, jnp.zeros_like(candidate))
+
+
+def _at_least(count: int, same: Array, score: Array, kept: Array) -> Array:
+    """bool [M] with the best of the others added until there are `count`, none that overlaps with another; fewer where
+    there are no more."""
+
+    def add(_: int, kept: Array) -> Array:
+        free = jnp.where(jnp.any(same & kept, axis=-1), 0.0, score)
+        best = jnp.argmax(free)
+        return kept.at[best].set(kept[best] | ((jnp.sum(kept) < count) & (free[best] > 0)))
+
+    return jax.lax.fori_loop(0, count, add, kept)

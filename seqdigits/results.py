@@ -69,12 +69,15 @@ def _digest(config: ConfigDict) -> str:
     return hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
+_LONG = ("split", "confusion", "reliability")
+
+
 def _reports(config: ConfigDict, workdir: Path) -> dict[str, dict[str, Any]]:
-    """All figures by split; the confusion matrices, which are long, stay in the workdir."""
+    """All figures by split; confusion matrices and reliability, which are long, stay in the workdir."""
     reports = {}
     for split in config.evaluate.splits:
         report = json.loads((workdir / "evaluation" / f"{split}.json").read_text())
-        reports[split] = {key: value for key, value in report.items() if key not in ("split", "confusion")}
+        reports[split] = {key: value for key, value in report.items() if key not in _LONG}
     return reports
 
 

@@ -102,6 +102,90 @@ def test_top_k_accuracy_by_hand():
         boxes=jnp.full((7, 1, 4), 2.0),
         index=jnp.array([0, 1, 2, 3, 4, 5, -1]),
     )
-    found = figures(metrics.tally(batch, outputs, reading.read(outputs, None)), localizes=False)
+    found = figures(metrics.tally(batch, outputs, reading.read(outputs, reading.Limits(1, 0.5, 0.4))), localizes=False)
     assert found["top_k_accuracy"] == pytest.approx([2 / 6, 4 / 6, 5 / 6])
     assert found["top_k_accuracy"][0] == found["character_accuracy"]
+
+
+def two_numbers():
+    """One image of "12" at the left and "7" at the right, digits of 8x8, and a padded row like it."""
+    digits = jnp.array([[1, 2, 7, N]] * 2)
+    boxes = jnp.array([[[4.0, 4, 8, 8], [12, 4, 8, 8], [60, 4, 8, 8], [0, 0, 0, 0]]] * 2)
+    image = jnp.zeros((2, 8, 64, 1), jnp.uint8)
+    return Batch(
+        image=image, digits=digits, boxes=boxes, index=jnp.array([0, -1]), number=jnp.array([[0, 0, 1, 0]] * 2)
+    )
+
+
+def found(*numbers):
+    """A reading of N = 3 rows for both rows of `two_numbers`; `numbers`: (digits, x of the first, confidence)."""
+    digits, boxes = np.full((3, 4), N), np.zeros((3, 4, 4))
+    box, confidence, length = np.zeros((3, 4)), np.zeros(3), np.zeros(3, int)
+    for row, (text, x, sure) in enumerate(numbers):
+        n = length[row] = len(text)
+        digits[row, :n] = [int(c) for c in text]
+        boxes[row, :n] = [[x + 8 * i, 4, 8, 8] for i in range(n)]
+        box[row], confidence[row] = [x + 4 * (n - 1), 4, 8 * n, 8], sure
+    reading = Reading(
+        length=length,
+        digits=digits,
+        digit_confidence=np.broadcast_to(confidence[:, None], (3, 4)),
+        confidence=confidence,
+        digit_boxes=boxes,
+        box=box,
+    )
+    return jax.tree.map(lambda x: jnp.array([x, x]), reading)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "recall", "precision", "whole", "digits_right"),
+    [
+        ([("12", 4, 0.9), ("7", 60, 0.8)], 1.0, 1.0, 1.0, 3),
+        ([("7", 60, 0.9), ("12", 4, 0.8)], 1.0, 1.0, 1.0, 3),
+        ([("12", 4, 0.9)], 0.5, 1.0, 0.0, 2),
+        ([("12", 4, 0.9), ("7", 60, 0.8), ("5", 30, 0.7)], 1.0, 2 / 3, 0.0, 3),
+        ([("13", 4, 0.9), ("7", 60, 0.8)], 0.5, 0.5, 0.0, 2),
+        ([("12", 20, 0.9), ("7", 60, 0.8)], 0.5, 0.5, 0.0, 1),  # elsewhere
+        ([("12", 4, 0.9), ("7", 60, 0.8), ("7", 60, 0.7)], 1.0, 1.0, 0.0, 4),  # twice
+        ([], 0.0, None, 0.0, 0),
+    ],
+)
+def test_several_numbers(numbers, recall, precision, whole, digits_right):
+    counted = metrics.tally(two_numbers(), Outputs(), found(*numbers))
+    result = figures(counted, has_logits=False)
+    assert (result["number_recall"], result["number_precision"]) == (recall, pytest.approx(precision))
+    assert result["sequence_accuracy"] == whole
+    assert counted.digit_certainty.right.sum() == digits_right
+    assert counted.digit_certainty.count.sum() == sum(len(text) for text, _, _ in numbers)
+    assert counted.number_certainty.count.sum() == 1
+
+
+def test_positions_of_several_numbers_are_those_of_the_readings_in_their_places():
+    result = figures(metrics.tally(two_numbers(), Outputs(), found(("7", 60, 0.9), ("13", 4, 0.8))), has_logits=False)
+    assert result["accuracy_by_position"] == [1.0, 0.0, 1.0, 1.0]
+    assert result["length_accuracy"] == 1.0
+    assert result["confusion"][2][3] == 1
+    assert result["localization_error"] == 0.0
+
+
+def test_a_best_number_is_right_if_it_is_one_of_the_true_ones():
+    counted = metrics.tally(two_numbers(), Outputs(), found(("7", 60, 0.9)))
+    assert counted.number_certainty.right.sum() == 1
+    wrong = metrics.tally(two_numbers(), Outputs(), found(("8", 60, 0.9), ("12", 4, 0.8)))
+    assert wrong.number_certainty.right.sum() == 0
+
+
+def test_several_numbers_merged_are_the_whole():
+    one = metrics.tally(two_numbers(), Outputs(), found(("12", 4, 0.9)))
+    other = metrics.tally(two_numbers(), Outputs(), found(("12", 4, 0.6), ("7", 60, 0.8)))
+    both = jax.tree.map(lambda *x: jnp.concatenate(x), two_numbers(), two_numbers())
+    readings = jax.tree.map(lambda *x: jnp.concatenate(x), found(("12", 4, 0.9)), found(("12", 4, 0.6), ("7", 60, 0.8)))
+    whole = metrics.tally(both, Outputs(), readings)
+    assert jax.tree.all(jax.tree.map(np.allclose, one.merge(other), whole))
+    result = figures(whole, has_logits=False)
+    assert (result["number_recall"], result["number_precision"], result["sequence_accuracy"]) == (3 / 4, 1.0, 1 / 2)
+
+
+def test_one_number_by_definition_has_no_recall():
+    result = figures(metrics.tally(*example()))
+    assert (result["number_recall"], result["number_precision"]) == (None, None)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqdigits.batch import NO_DIGIT, Outputs
+from seqdigits.batch import NO_DIGIT, Outputs, decode
 from seqdigits.reading import Limits, read
 
 N = NO_DIGIT
@@ -95,3 +95,139 @@ def test_a_grid_with_fewer_cells_than_positions():
     reading = read(one, LIMITS)
     assert reading.digits.tolist() == [[[5, N, N]]]
     assert reading.length.tolist() == [[1]]
+
+
+def test_at_least_so_many_digits_are_read():
+    weak = cells((0, 1, 5, 0.3, [12, 4, 8, 8]), (1, 3, 2, 0.2, [28, 12, 8, 8]), (0, 3, 4, 0.1, [28, 4, 8, 8]))
+    assert read(weak, LIMITS).length.tolist() == [[0]]
+    one = read(weak, LIMITS._replace(min_length=1))
+    assert one.digits.tolist() == [[[5, N, N]]]
+    two = read(weak, LIMITS._replace(min_length=2))
+    assert two.digits.tolist() == [[[5, 2, N]]]
+    left_out = 0.1 + 9 * 0.9 / 100  # `cells` shares a part of the rest out among the other digits
+    np.testing.assert_allclose(two.confidence, [[0.3 * 0.2 * (1 - left_out)]], rtol=1e-3)
+
+
+def test_a_double_does_not_count_as_one_of_the_least_digits():
+    doubles = cells((0, 1, 5, 0.21, [12, 4, 8, 8]), (0, 2, 5, 0.2, [13, 4, 8, 8]), (1, 3, 2, 0.15, [28, 12, 8, 8]))
+    reading = read(doubles, LIMITS._replace(min_length=2))
+    assert reading.digits.tolist() == [[[5, 2, N]]]
+    np.testing.assert_allclose(reading.digit_confidence[0, 0, :2], [0.41, 0.15], rtol=0.05)
+
+
+def test_the_sure_digits_are_not_touched_by_the_least_number():
+    sure = cells((1, 3, 2, 0.9, [28, 12, 8, 8]), (0, 1, 5, 0.8, [12, 4, 8, 8]))
+    for least in range(3):
+        same = jax.tree.map(np.array_equal, read(sure, LIMITS), read(sure, LIMITS._replace(min_length=least)))
+        assert jax.tree.all(same)
+
+
+def test_logits_are_divided_by_the_temperature():
+    probability = np.array([0.8] + [0.02] * 10)
+    logits = jnp.log(jnp.array(probability))[None, None]
+    reading = read(Outputs(digit_logits=logits), LIMITS._replace(temperature=2.0))
+    cooler = np.sqrt(0.8) / (np.sqrt(0.8) + 10 * np.sqrt(0.02))
+    np.testing.assert_allclose(reading.confidence, [[cooler]], rtol=1e-5)
+    cell = cells((0, 1, 5, 0.9, [12, 4, 8, 8]))
+    halved = cell.replace(cell_logits=cell.cell_logits * 3)
+    same = jax.tree.map(np.allclose, read(cell, LIMITS), read(halved, LIMITS._replace(temperature=3.0)))
+    assert jax.tree.all(same)
+
+
+def test_rows_behind_the_only_number_are_empty():
+    found = cells((1, 3, 2, 0.9, [28, 12, 8, 8]), (0, 1, 5, 0.8, [12, 4, 8, 8]))
+    one, three = read(found, LIMITS), read(found, LIMITS._replace(max_numbers=3))
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a[:, 0], b[:, 0]), one, three))
+    assert three.length.tolist() == [[2, 0, 0]]
+    assert three.confidence[0, 1:].tolist() == [0, 0]
+    assert three.digits[0, 1:].tolist() == [[N] * 3] * 2
+    assert not three.box[0, 1:].any()
+    assert not three.digit_confidence[0, 1:].any()
+
+
+GROUPED = Limits(max_length=4, min_score=0.5, max_overlap=0.4, min_length=2, max_numbers=3, group=True)
+
+
+def page(*found):
+    """Outputs of 4 x 8 cells, whose places do not matter; `found`: (digit, probability, box)."""
+    probability = np.full((1, 4, 8, 11), 1e-6)
+    probability[..., N] = 1 - 1e-5
+    boxes = np.zeros((1, 4, 8, 4))
+    for i, (digit, p, box) in enumerate(found):
+        probability[0, i // 8, i % 8] = (1 - p) / 1e4
+        probability[0, i // 8, i % 8, [digit, N]] = p, (1 - p) * 0.999
+        boxes[0, i // 8, i % 8] = box
+    mean = jnp.array([MEAN])
+    return Outputs(cell_logits=jnp.log(jnp.array(probability)), cell_boxes=jnp.array(boxes), box=mean)
+
+
+def texts(reading):
+    return [decode(row) for row in reading.digits[0]]
+
+
+def test_two_numbers_on_one_picture_the_larger_first():
+    reading = read(
+        page(
+            (7, 0.9, [20, 90, 14, 20]),
+            (4, 0.8, [200, 40, 30, 40]),
+            (3, 0.99, [36, 91, 14, 20]),
+            (2, 0.95, [168, 42, 30, 40]),
+        ),
+        GROUPED,
+    )
+    assert texts(reading) == ["24", "73", ""]  # 40 * 1.75 is more than 20 * 1.89
+    assert reading.length.tolist() == [[2, 2, 0]]
+    np.testing.assert_allclose(reading.confidence, [[0.8 * 0.95, 0.9 * 0.99, 0]], rtol=1e-3)
+    np.testing.assert_allclose(reading.box, [[[184, 41, 62, 42], [28, 90.5, 30, 21], [0, 0, 0, 0]]], rtol=1e-5)
+
+
+def test_a_stray_digit_does_not_lower_the_confidence_of_a_number_far_away():
+    near = page((7, 0.9, [20, 90, 14, 20]), (1, 0.4, [36, 90, 14, 20]))
+    far = page((7, 0.9, [20, 90, 14, 20]), (1, 0.4, [136, 90, 14, 20]))
+    np.testing.assert_allclose(read(near, GROUPED).confidence[0, 0], 0.9 * 0.6, rtol=1e-3)
+    np.testing.assert_allclose(read(far, GROUPED).confidence[0, 0], 0.9, rtol=1e-3)
+
+
+def turned(degrees, digits="1234", pitch=20.0, height=20.0):
+    a = np.deg2rad(degrees)
+    boxes = [[128 + i * pitch * np.cos(a), 128 + i * pitch * np.sin(a), 14, height] for i in range(len(digits))]
+    return page(*((int(c), 0.9 - i % 3 * 0.1, box) for i, (c, box) in enumerate(zip(digits, boxes, strict=True))))
+
+
+@pytest.mark.parametrize("degrees", [-40, -30, -10, 0, 10, 30, 40, 90])
+def test_a_slanted_line_is_read_from_left_to_right_and_a_stack_downward(degrees):
+    reading = read(turned(degrees, pitch=24 if degrees == 90 else 20), GROUPED)
+    assert texts(reading) == ["1234", "", ""]
+
+
+def test_two_lines_of_digits_stay_apart():
+    line = [(d, 0.9, [40 + 16 * d, 50, 14, 20]) for d in range(3)]
+    below = [(d + 5, 0.8, [40 + 16 * d, 75, 14, 20]) for d in range(3)]
+    assert texts(read(page(*line, *below), GROUPED)) == ["012", "567", ""]
+
+
+def test_digits_of_other_heights_stay_apart():
+    assert texts(read(page((1, 0.9, [40, 50, 20, 40]), (2, 0.9, [62, 50, 14, 20])), GROUPED)) == ["1", "2", ""]
+    assert texts(read(page((1, 0.9, [40, 50, 20, 40]), (2, 0.9, [62, 50, 14, 24])), GROUPED)) == ["12", "", ""]
+
+
+def test_a_number_of_more_digits_than_positions_is_counted_not_cut():
+    reading = read(turned(0, "123456"), GROUPED)
+    assert reading.length.tolist() == [[6, 0, 0]]
+    assert texts(reading)[0] == "1245"  # of 0.9, 0.8, 0.7, 0.9, 0.8, 0.7 the best four
+    assert reading.confidence[0, 0] < 0.3 + 1e-6
+
+
+def test_a_picture_without_digits_has_no_number_and_says_how_sure_that_is():
+    reading = read(page((1, 0.3, [40, 50, 20, 40])), GROUPED)
+    assert reading.length.tolist() == [[0, 0, 0]]
+    np.testing.assert_allclose(reading.confidence, [[0.7, 0, 0]], rtol=1e-3)
+    np.testing.assert_allclose(reading.box[0], [MEAN, [0] * 4, [0] * 4])
+
+
+def test_more_numbers_than_candidates_and_a_batch():
+    one = page((7, 0.9, [20, 90, 14, 20]), (1, 0.8, [136, 90, 14, 20]))
+    two = jax.tree.map(lambda x: jnp.concatenate([x, x]), one)
+    reading = jax.jit(lambda o: read(o, GROUPED._replace(max_numbers=50)))(two)
+    assert reading.digits.shape == (2, 50, 4)
+    assert reading.length[:, :3].tolist() == [[1, 1, 0]] * 2
