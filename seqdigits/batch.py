@@ -86,12 +86,14 @@ class Outputs(struct.PyTreeNode):
         counts where the reader finds no digit.
       cell_logits: f32 [B, h, w, 11], for each cell of the dense reader the digit whose centre it holds, or NO_DIGIT.
       cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
+      stride: side of a cell, in pixels; static. The grid may reach over the image's right and lower edge.
     """
 
     digit_logits: Array | None = None
     box: Array | None = None
     cell_logits: Array | None = None
     cell_boxes: Array | None = None
+    stride: int = struct.field(pytree_node=False, default=0)
 
 
 class Reading(struct.PyTreeNode):

@@ -80,11 +80,13 @@ def base_config() -> ConfigDict:
     data.validation_examples = 15_000
     data.test_examples = 30_000
     data.seed = 0  # of the canvases of finite sets, and of all validation and test canvases
-    data.rotation = 0  # augmentation of each digit in training: at most this, either way; degrees
+    # augmentation in training, of each digit (compose.Augmentation) or photograph (augment.Augmentation): at most this, either way
+    data.rotation = 0  # degrees
     data.zoom = 0  # percent; larger or smaller by 1 / (1 +- this)
     data.shear = 0  # percent
     data.shift = 0  # pixels
-    data.elastic = 0  # percent of a pixel; see compose.Augmentation
+    data.elastic = 0  # digits: percent of a pixel
+    data.colour = 0  # photographs: percent
 
     config.model = model = ConfigDict()
     model.name = (

@@ -82,37 +82,74 @@ def box_squared_error(box: Array, truth: Array) -> Array:
     return jnp.mean(jnp.square(box - truth), axis=-1)
 
 
-def cell_targets(batch: Batch, grid: tuple[int, int]) -> tuple[Array, Array]:
+TARGETS = ("cell", "several", "gaussian")
+"""Which cells should say a digit: the one that holds its centre | all around it too | those, the less the farther."""
+
+
+def centre_cells(boxes: Array, image: tuple[int, int], grid: tuple[int, int]) -> tuple[Array, Array]:
+    """Row and column of the cell that holds the centre of each box: f32 [..., 4] cxcywh -> i32 [...], i32 [...].
+
+    `image`, `grid`: height and width, in pixels and in cells. A centre outside the image belongs to the nearest cell.
+    """
+    (height, width), (h, w) = image, grid
+    row = jnp.clip(jnp.floor(boxes[..., 1] * h / height).astype(jnp.int32), 0, h - 1)
+    column = jnp.clip(jnp.floor(boxes[..., 0] * w / width).astype(jnp.int32), 0, w - 1)
+    return row, column
+
+
+def cell_targets(
+    batch: Batch, grid: tuple[int, int], stride: int, target: str = "cell", radius: float = 0.0
+) -> tuple[Array, Array, Array]:
     """What each cell of an h x w grid should say.
 
+    Args:
+      batch: the truth.
+      grid: h, w.
+      stride: side of a cell, in pixels.
+      target: one of TARGETS.
+      radius: `several`: how far from a digit's centre the middle of a cell may lie, in sides of the digit's box;
+        `gaussian`: the distance at which the share has fallen to exp(-1/2).
+
     Returns:
-      digits i32 [B, h, w], NO_DIGIT where no digit has its centre; boxes f32 [B, h, w, 4], zeros there. Of two digits in
-      one cell the first counts. A centre outside the image belongs to the nearest cell.
+      digits i32 [B, h, w], NO_DIGIT where no digit is near; boxes f32 [B, h, w, 4], zeros there; share f32 [B, h, w], how
+      far the cell should say that digit and not NO_DIGIT: 1 where its centre is. A cell belongs to the digit whose centre
+      it holds, of two the first, and else to the nearest.
     """
     h, w = grid
-    height, width = batch.image.shape[1:3]
-    column = jnp.clip(jnp.floor(batch.boxes[..., 0] * w / width).astype(jnp.int32), 0, w - 1)  # [B, L]
-    row = jnp.clip(jnp.floor(batch.boxes[..., 1] * h / height).astype(jnp.int32), 0, h - 1)
-    digits = jnp.full((batch.digits.shape[0], h, w), NO_DIGIT, jnp.int32)
-    boxes = jnp.zeros((*digits.shape, 4), jnp.float32)
-    for position in reversed(range(batch.digits.shape[1])):  # the first is written last
-        there = batch.digits[:, position] != NO_DIGIT
-        here = (jnp.arange(h)[:, None] == row[:, position, None, None]) & (
-            jnp.arange(w) == column[:, position, None, None]
-        )
-        here &= there[:, None, None]  # [B, h, w]
-        digits = jnp.where(here, batch.digits[:, position, None, None], digits)
-        boxes = jnp.where(here[..., None], batch.boxes[:, position, None, None], boxes)
-    return digits, boxes
+    there = batch.digits != NO_DIGIT
+    cells = centre_cells(batch.boxes, (h * stride, w * stride), grid)
+    row, column = (cell[..., None, None] for cell in cells)  # [B, L, 1, 1]
+    holds = (jnp.arange(h)[:, None] == row) & (jnp.arange(w) == column) & there[..., None, None]  # [B, L, h, w]
+    boxes = jnp.where(there[..., None], batch.boxes, 1.0)[..., None, None]  # [B, L, 4, 1, 1]
+    x, y = (jnp.arange(w) + 0.5) * stride, (jnp.arange(h)[:, None] + 0.5) * stride
+    square = ((x - boxes[:, :, 0]) / boxes[:, :, 2]) ** 2 + ((y - boxes[:, :, 1]) / boxes[:, :, 3]) ** 2
+    square = jnp.where(there[..., None, None], square, jnp.inf)
+    nearest = jnp.argmin(jnp.where(holds, -1.0, square), axis=1)  # [B, h, w]
+    square = jnp.min(square, axis=1)
+    if target == "cell":
+        share = jnp.zeros_like(square)
+    elif target == "several":
+        share = jnp.where(square <= radius**2, 1.0, 0.0)
+    else:
+        share = jnp.exp(-square / (2 * radius**2))
+        share = jnp.where(share > 0.05, share, 0.0)  # far from every digit there is none, wholly
+    share = jnp.where(jnp.any(holds, axis=1), 1.0, share)
+    of = nearest.reshape(nearest.shape[0], -1)
+    digits = jnp.take_along_axis(batch.digits, of, axis=1).reshape(nearest.shape)
+    found = jnp.take_along_axis(batch.boxes, of[..., None], axis=1).reshape(*nearest.shape, 4)
+    is_digit = share > 0
+    return jnp.where(is_digit, digits, NO_DIGIT), jnp.where(is_digit[..., None], found, 0.0), share
 
 
-def cell_losses(outputs: Outputs, batch: Batch, background: float) -> tuple[Array, Array]:
-    """Losses of the dense reader, each divided by the number of digits in the image.
+def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Array, Array]:
+    """Losses of the dense reader, each divided by the sum of the shares of the cells, which is the number of digits where
+    only the cell of the centre should say a digit.
 
     Args:
       outputs: with cell_logits f32 [B, h, w, 11] and cell_boxes f32 [B, h, w, 4].
       batch: the truth.
-      background: weight of a cell without a digit; a cell with one has 1.
+      config: the section `loss`. A cell without a digit weighs `background`, one with a digit 1, and between them by its
+        share; `smoothing` of what a cell should say is spread over all classes where a digit is.
 
     Returns:
       Cross entropy over all cells f32 [B], and L1 of the boxes over the cells with a digit f32 [B]: centres in cells,
@@ -121,16 +158,18 @@ def cell_losses(outputs: Outputs, batch: Batch, background: float) -> tuple[Arra
     assert outputs.cell_logits is not None, "a reader has cells"
     assert outputs.cell_boxes is not None, "and their boxes"
     grid = (outputs.cell_logits.shape[1], outputs.cell_logits.shape[2])
-    digits, boxes = cell_targets(batch, grid)
-    there = digits != NO_DIGIT
-    count = jnp.maximum(jnp.sum(there, axis=(1, 2)), 1)
-    entropy = optax.softmax_cross_entropy_with_integer_labels(outputs.cell_logits, digits)
-    entropy = jnp.sum(entropy * jnp.where(there, 1.0, background), axis=(1, 2)) / count
-    cell = jnp.array([batch.image.shape[2] / grid[1], batch.image.shape[1] / grid[0]])
-    centre = jnp.abs(outputs.cell_boxes[..., :2] - boxes[..., :2]) / cell
-    truth = jnp.where(there[..., None], boxes[..., 2:], 1.0)
+    digits, boxes, share = cell_targets(batch, grid, outputs.stride, config.target, config.target_radius)
+    count = jnp.maximum(jnp.sum(share, axis=(1, 2)), 1)
+    log_p = jax.nn.log_softmax(outputs.cell_logits)
+    of_digit = jnp.take_along_axis(log_p, digits[..., None], axis=-1)[..., 0]
+    should = share * of_digit + (1 - share) * log_p[..., NO_DIGIT]
+    smooth = config.smoothing * share
+    entropy = -((1 - smooth) * should + smooth * jnp.mean(log_p, axis=-1))
+    entropy = jnp.sum(entropy * (config.background + (1 - config.background) * share), axis=(1, 2)) / count
+    centre = jnp.abs(outputs.cell_boxes[..., :2] - boxes[..., :2]) / outputs.stride
+    truth = jnp.where(share[..., None] > 0, boxes[..., 2:], 1.0)
     size = jnp.abs(jnp.log(outputs.cell_boxes[..., 2:]) - jnp.log(truth))
-    error = jnp.where(there, jnp.sum(centre + size, axis=-1), 0.0)
+    error = jnp.where(share > 0, share * jnp.sum(centre + size, axis=-1), 0.0)
     return entropy, jnp.sum(error, axis=(1, 2)) / count
 
 
@@ -147,7 +186,7 @@ def per_example(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) 
         assert outputs.box is not None, "config.validate refuses this"
         terms["box"] = box_squared_error(outputs.box, box)
     if config.cells or config.cell_boxes:
-        both = dict(zip(("cells", "cell_boxes"), cell_losses(outputs, batch, config.background), strict=True))
+        both = dict(zip(("cells", "cell_boxes"), cell_losses(outputs, batch, config), strict=True))
         terms |= {name: term for name, term in both.items() if config[name]}
     return terms
 

@@ -10,10 +10,11 @@ from ml_collections import ConfigDict
 
 from seqdigits import params
 from seqdigits.config import METRICS, base_config, reads_box
-from seqdigits.data import compose, digits, records, svhn, svhn_cropped, views
+from seqdigits.data import augment, compose, digits, records, scene, svhn, svhn_cropped, views
+from seqdigits.data.scene import layout
 from seqdigits.data.sources import SOURCES, image_size
 from seqdigits.errors import UserError
-from seqdigits.losses import DIGIT_LOSSES, POSITIONS
+from seqdigits.losses import DIGIT_LOSSES, POSITIONS, TARGETS
 from seqdigits.models import layers, pixels
 from seqdigits.models.build import MODELS
 from seqdigits.optim import DECAYED, OPTIMIZERS, SCHEDULES, parse_plan
@@ -31,9 +32,10 @@ def validate(config: ConfigDict) -> None:
     _one_of(config, "data.photographs", (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "own"))
     _one_of(config, "data.source", SOURCES)
     _one_of(config, "data.records_form", records.FORMS)
-    _one_of(config, "data.composition", (*compose.COMPOSITIONS, *views.KINDS))
+    _one_of(config, "data.composition", (*compose.COMPOSITIONS, scene.NAME, *views.KINDS))
     _one_of(config, "loss.digit_loss", DIGIT_LOSSES)
     _one_of(config, "loss.positions", POSITIONS)
+    _one_of(config, "loss.target", TARGETS)
     _one_of(config, "model.name", MODELS)
     _one_of(config, "model.pixels", pixels.PIXELS)
     _one_of(config, "model.kernel_init", layers.KERNEL_INITS)
@@ -63,6 +65,9 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("data.cutout", 0, 8192),
     ("data.min_length", 1, 100),
     ("data.max_length", 1, 100),
+    ("data.max_numbers", 1, 8),
+    ("data.min_digit", 8, 512),
+    ("data.max_digit", 8, 512),
     ("data.train_examples", 0, _MANY),
     ("data.validation_examples", 0, _MANY),
     ("data.test_examples", 0, _MANY),
@@ -70,9 +75,17 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("data.zoom", 0, 90),
     ("data.shear", 0, 90),
     ("data.shift", 0, digits.SIZE),
+    ("data.elastic", 0, 400),
+    ("data.colour", 0, 90),
+    ("data.train_height", 0, 8192),
+    ("data.train_width", 0, 8192),
     ("read.min_score", 0, 1),
     ("read.max_overlap", 0, 1),
+    ("read.max_numbers", 1, 100),
+    ("read.temperature", 0.01, 100),
     *((f"loss.{name}", 0, float("inf")) for name in _WEIGHTS),
+    ("loss.target_radius", 0, 2),
+    ("loss.smoothing", 0, 0.9),
     ("optim.learning_rate", 0, float("inf")),
     ("optim.momentum", 0, 1),
     ("optim.decay_rate", 0, float("inf")),
@@ -110,16 +123,22 @@ def _validate_data(config: ConfigDict) -> None:
         "data.parts": not photographic,
         "data.jitter": kind != "turned",
         "data.stacked": kind != "turned",
-        "data.grey": not photographic,
+        "data.grey": not photographic and kind != scene.NAME,
+        **{f"data.{name}": kind != scene.NAME for name in ("max_numbers", "min_digit", "max_digit")},
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
-        **{f"data.{name}": photographic for name in ("rotation", "zoom", "shear", "shift")},
+        **{f"data.{name}": name not in _augmented_by(kind) for name in (*compose.BENT, *augment.KEYS)},
+        "data.train_height": config.model.name != "reader" or kind not in ("canvas", "centred", "turned"),
+        "data.train_width": config.model.name != "reader" or kind not in ("canvas", "centred", "turned"),
     }
     _refuse_unread(config, unread, f"data.composition = {kind}")
     if photographic:
         _validate_photographs(config)
     elif kind != "digit":
-        _validate_room(config)
+        if kind == scene.NAME:
+            _validate_scene(config)
+        else:
+            _validate_room(config)
         for key in ("validation_examples", "test_examples"):
             if data[key] == 0:
                 raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
@@ -131,11 +150,18 @@ def _validate_data(config: ConfigDict) -> None:
     _refuse_unread(config, {"data.records": data.source == "plain"}, "data.source = plain")
 
 
+def _augmented_by(kind: str) -> tuple[str, ...]:
+    """The keys that augment a composition in training."""
+    if kind in views.KINDS:
+        return augment.KEYS
+    return () if kind == scene.NAME else compose.BENT
+
+
 def _validate_stream(config: ConfigDict) -> None:
     """Refuses what records cannot hold, with data.source = stream."""
     data, per_call = config.data, config.train.steps_per_call
-    bent = ("rotation", "zoom", "shear", "shift")  # each digit on its own, before they are put together
-    unread = {"data.records_form": data.composition in views.KINDS, **{f"data.{name}": True for name in bent}}
+    bent = {f"data.{name}": True for name in (*compose.BENT, *augment.KEYS)}
+    unread = {"data.records_form": data.composition in views.KINDS, **bent}
     _refuse_unread(config, unread, "data.source = stream")
     if data.composition == "cropped_digit":
         raise UserError(
@@ -211,17 +237,48 @@ def _validate_parts(config: ConfigDict) -> None:
 def _validate_room(config: ConfigDict) -> None:
     """Refuses an image that the digits do not fit into."""
     data = config.data
+    if bool(data.train_height) != bool(data.train_width):
+        raise UserError(
+            f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither."
+        )
     side = {"centred": compose.Centred.side, "turned": compose.FRAME + 1}.get(data.composition, digits.SIZE)
     run, rise = ("height", "width") if data.stacked else ("width", "height")
-    fit = data[run] // side
-    if data.max_length > fit:
+    for which in ("", "train_") if data.train_height else ("",):
+        fit = data[which + run] // side
+        if data.max_length > fit:
+            raise UserError(
+                f"data.max_length = {data.max_length} digits of {side} pixels do not fit into data.{which + run} = "
+                f"{data[which + run]}. At most {fit} do."
+            )
+        if data[which + rise] < side:
+            raise UserError(
+                f"data.{which + rise} = {data[which + rise]}: digits of data.composition = {data.composition} need {side} "
+                "pixels."
+            )
+
+
+def _validate_scene(config: ConfigDict) -> None:
+    """Refuses scenes that cannot be made."""
+    data = config.data
+    if data.source != "plain":
         raise UserError(
-            f"data.max_length = {data.max_length} digits of {side} pixels do not fit into data.{run} = {data[run]}. "
-            f"At most {fit} do."
+            f"data.source = {data.source}: scenes are computed on the device, nothing of them is on disk. Set it to plain."
         )
-    if data[rise] < side:
+    if not (32 <= data.height <= 1024 and 32 <= data.width <= 1024):
         raise UserError(
-            f"data.{rise} = {data[rise]}: digits of data.composition = {data.composition} need {side} pixels."
+            f"data.height, data.width = {data.height}, {data.width}: data.composition = scene needs 32 to 1024 pixels each."
+        )
+    if data.min_digit > data.max_digit:
+        raise UserError(f"data.min_digit = {data.min_digit} is more than data.max_digit = {data.max_digit}.")
+    if data.min_digit > data.height * 3 // 4:
+        raise UserError(
+            f"data.min_digit = {data.min_digit}: digits would not fit into data.height = {data.height} when they are "
+            f"turned. At most {data.height * 3 // 4} do."
+        )
+    if data.min_length > layout.LONGEST:
+        raise UserError(
+            f"data.min_length = {data.min_length}: a number of data.composition = scene has at most {layout.LONGEST} digits, "
+            "and some scenes have one number. Make it smaller."
         )
 
 
@@ -231,7 +288,7 @@ def _validate_model(config: ConfigDict) -> None:
     layers.parse(model.head, "model.head", flat=True)
     layers.parse(model.box_head, "model.box_head", flat=True)
     height, width = image_size(config.data)
-    h, w = layers.output_size(encoder, height, width, "model.encoder")
+    layers.output_size(encoder, height, width, "model.encoder")
     reader, unrolled = model.name == "reader", model.name in ("gru", "row_gru")
     if unrolled and model.gru_units < 1:
         raise UserError(
@@ -246,12 +303,13 @@ def _validate_model(config: ConfigDict) -> None:
         raise UserError(
             f"model.encoder has a dense layer, which leaves no grid for model.name = {model.name}. Remove it."
         )
-    stride = layers.total_stride(encoder)
-    if reader and (h * stride, w * stride) != (height, width):
+    if reader and any(layer.padding == "VALID" for layer in encoder):
         raise UserError(
-            f"model.encoder turns {height}x{width} into {h}x{w} with a stride of {stride}: the cells of a reader must be "
-            "squares that fill the image. Change its strides or pools, or data.height and data.width."
+            "model.encoder has a layer without padding ('valid'), and the cells of a reader must fill the image. Take the "
+            "word out."
         )
+    if reader and config.loss.target != "cell" and not config.loss.target_radius:
+        raise UserError(f"loss.target_radius = 0: loss.target = {config.loss.target} needs one, for example 0.2.")
     if reader and config.data.stacked:
         raise UserError("data.stacked = True: model.name = reader reads from left to right. Choose another model.name.")
     unread = {
@@ -265,8 +323,13 @@ def _validate_model(config: ConfigDict) -> None:
         "loss.cells": not reader,
         "loss.cell_boxes": not reader,
         "loss.background": not reader,
+        "loss.target": not reader,
+        "loss.target_radius": not reader or config.loss.target == "cell",
+        "loss.smoothing": not reader,
         "read.min_score": not reader,
         "read.max_overlap": not reader,
+        "read.max_numbers": not reader,
+        "read.group": not reader,
         "loss.digit_loss": reader,
         "loss.positions": reader,
         "loss.no_digit": reader,

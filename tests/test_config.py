@@ -104,7 +104,7 @@ GRU = {"model.name": "gru", "model.gru_units": 9, "loss.digits": 1.0, "loss.cell
 REFUSALS = [
     ({"model.name": "readr"}, "model.name = 'readr'.*heads, gru, row_gru, reader"),
     ({"data.digits": "emnist"}, "data.digits.*uci, mnist"),
-    ({"data.composition": "page"}, "data.composition.*digit, canvas, centred, turned, photograph, crop"),
+    ({"data.composition": "page"}, "data.composition.*digit, canvas, centred, turned, scene, photograph, crop"),
     ({"model.pixels": "float"}, "model.pixels.*unit, raw"),
     ({"optim.name": "adan"}, "optim.name.*adam, adamw, adagrad, rmsprop, sgd"),
     ({"optim.schedule": "linear"}, "optim.schedule.*constant, cosine, exponential, staircase"),
@@ -119,7 +119,7 @@ REFUSALS = [
     ({"data.composition": "digit"}, "data.min_length, data.max_length.*Set both to 1"),
     ({"model.encoder": "conv 5x5, relu"}, "model.encoder: 'conv 5x5' is not a layer"),
     ({"model.encoder": "conv 3x3x8 /2, dense 10"}, "model.encoder has a dense layer"),
-    ({"model.encoder": "conv 3x3x8 /5"}, "must be squares that fill"),
+    ({"model.encoder": "conv 3x3x8 valid"}, "without padding.*must fill the image"),
     ({"model.head": "conv 3x3x8"}, "model.head: 'conv 3x3x8' needs a feature map"),
     ({"model.box_head": "dense 8, pool 2"}, "model.box_head: 'pool 2' needs a feature map"),
     ({"model.encoder": "dense 8, conv 3x3x8"}, "model.encoder: 'conv 3x3x8' needs a feature map"),

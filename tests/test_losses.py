@@ -33,26 +33,59 @@ def test_box_squared_error_is_the_mean_of_the_four_numbers():
     np.testing.assert_allclose(error, [(1 + 4 + 9 + 16) / 4])
 
 
+CELLS = {"target": "cell", "target_radius": 0.0, "smoothing": 0.0}
+
+
 def test_cell_targets():
     truth = batch([[7, 3, N]], [[[4, 4, 8, 8], [31.9, 15.9, 8, 8], [0, 0, 0, 0]]])
-    digits, boxes = losses.cell_targets(truth, (2, 4))  # cells of 8 x 8
+    digits, boxes, share = losses.cell_targets(truth, (2, 4), 8)
     expected = np.full((2, 4), N)
     expected[0, 0], expected[1, 3] = 7, 3
     np.testing.assert_array_equal(digits[0], expected)
     np.testing.assert_allclose(boxes[0, 1, 3], [31.9, 15.9, 8, 8])
     assert boxes[0].sum() == pytest.approx(24 + 31.9 + 15.9 + 16)
+    np.testing.assert_array_equal(share[0], expected != N)
+
+
+def test_several_cells_say_a_digit_and_each_belongs_to_the_nearest():
+    truth = batch([[7, 3]], [[[8, 8, 16, 16], [24, 8, 16, 16]]])  # middles of cells at 4, 12, 20, 28 and at 4, 12
+    digits, boxes, share = losses.cell_targets(truth, (2, 4), 8, "several", 0.4)
+    np.testing.assert_array_equal(digits[0], [[7, 7, 3, 3]] * 2)  # each 4 pixels off on both axes: 0.354 sides
+    np.testing.assert_array_equal(share[0], np.ones((2, 4)))
+    np.testing.assert_allclose(boxes[0, :, 2:], np.broadcast_to([24.0, 8, 16, 16], (2, 2, 4)))
+    digits, _, share = losses.cell_targets(truth, (2, 4), 8, "several", 0.3)
+    assert (digits[0] != N).sum() == 2, "only the cells that hold the centres"
+    assert share.sum() == 2
+
+
+def test_gaussian_shares_fall_with_the_distance_in_sides_of_the_box():
+    truth = batch([[7]], [[[4, 4, 16, 8]]])  # the middle of the first cell
+    digits, _, share = losses.cell_targets(truth, (2, 4), 8, "gaussian", 0.5)
+    np.testing.assert_allclose(share[0, 0, :3], [1, np.exp(-0.5), np.exp(-2)], rtol=1e-6)  # 0, 1/2 and 1 side away
+    np.testing.assert_allclose(share[0, 1, 0], np.exp(-2), rtol=1e-6)  # 8 pixels down are a whole side
+    assert share[0, 0, 3] == 0, "what has less than a twentieth has nothing"
+    assert digits[0, 0, 3] == N
+
+
+def test_a_digit_that_is_not_there_has_no_share():
+    truth = batch([[N, N]], [[[0, 0, 0, 0], [0, 0, 0, 0]]])
+    for target in losses.TARGETS:
+        digits, boxes, share = losses.cell_targets(truth, (2, 4), 8, target, 0.5)
+        assert (digits == N).all()
+        assert not boxes.any()
+        assert not share.any()
 
 
 def test_of_two_digits_in_one_cell_the_first_counts():
     truth = batch([[7, 3]], [[[1, 1, 8, 8], [2, 2, 8, 8]]])
-    digits, boxes = losses.cell_targets(truth, (2, 4))
+    digits, boxes, _ = losses.cell_targets(truth, (2, 4), 8)
     assert digits[0, 0, 0] == 7
     np.testing.assert_allclose(boxes[0, 0, 0], [1, 1, 8, 8])
 
 
 def test_a_centre_outside_belongs_to_the_nearest_cell():
     truth = batch([[7, 3]], [[[-5, 20, 8, 8], [40, -1, 8, 8]]])
-    digits, _ = losses.cell_targets(truth, (2, 4))
+    digits, _, _ = losses.cell_targets(truth, (2, 4), 8)
     assert digits[0, 1, 0] == 7
     assert digits[0, 0, 3] == 3
 
@@ -62,11 +95,22 @@ def test_cell_losses_by_hand():
     outputs = Outputs(
         cell_logits=jnp.zeros((1, 2, 4, 11)),
         cell_boxes=jnp.broadcast_to(jnp.array([8.0, 4, 8, 8]), (1, 2, 4, 4)),
+        stride=8,
     )
-    entropy, boxes = losses.cell_losses(outputs, truth, background=0.5)
+    entropy, boxes = losses.cell_losses(outputs, truth, ConfigDict({**CELLS, "background": 0.5}))
     np.testing.assert_allclose(entropy, [np.log(11) * (2 + 6 * 0.5) / 2], rtol=1e-6)
     # centres are half a cell off in x, one height is half of the truth
     np.testing.assert_allclose(boxes, [(0.5 + 0.5 + np.log(2)) / 2], rtol=1e-6)
+
+
+def test_smoothing_spreads_a_part_over_all_classes_where_a_digit_is():
+    truth = batch([[7]], [[[4, 4, 8, 8]]])
+    logits = jnp.zeros((1, 1, 2, 11)).at[0, 0, 0, 7].set(2.0)
+    outputs = Outputs(cell_logits=logits, cell_boxes=jnp.ones((1, 1, 2, 4)), stride=8)
+    entropy, _ = losses.cell_losses(outputs, truth, ConfigDict({**CELLS, "background": 1.0, "smoothing": 0.1}))
+    total = np.log(np.exp(2.0) + 10)
+    expected = 0.9 * (total - 2) + 0.1 * (total - 2 / 11) + np.log(11)  # the digit's cell, and the empty one
+    np.testing.assert_allclose(entropy, [expected], rtol=1e-6)
 
 
 def test_total_weighs_and_averages_over_what_counts():
@@ -103,7 +147,7 @@ def test_only_terms_with_a_weight_are_there():
 
 @pytest.mark.parametrize("garbage", [1e30, jnp.nan, jnp.inf])
 def test_a_padded_row_changes_nothing_in_the_cells_either(garbage):
-    config = ConfigDict({"cells": 1.0, "cell_boxes": 1.0})
+    config = ConfigDict({**CELLS, "cells": 1.0, "cell_boxes": 1.0, "background": 0.5, "smoothing": 0.1})
     truth = batch(
         [[7, 3], [5, N], [1, 2]], [[[4, 4, 8, 8], [12, 4, 8, 8]], [[20, 4, 8, 8], [0] * 4], [[4, 4, 8, 8]] * 2]
     )
@@ -111,8 +155,8 @@ def test_a_padded_row_changes_nothing_in_the_cells_either(garbage):
     boxes = 1 + jax.random.uniform(jax.random.key(1), (3, 2, 4, 4))
 
     def loss(logits, boxes, truth):
-        outputs = Outputs(cell_logits=logits, cell_boxes=boxes)
-        entropy, error = losses.cell_losses(outputs, truth, background=0.5)
+        outputs = Outputs(cell_logits=logits, cell_boxes=boxes, stride=8)
+        entropy, error = losses.cell_losses(outputs, truth, config)
         return losses.total({"cells": entropy, "cell_boxes": error}, truth.mask, jnp.sum(truth.mask), config)
 
     padded = truth.replace(index=jnp.array([0, 1, -1]))

@@ -6,6 +6,7 @@ example must have the same pixels everywhere. Golden hashes in tests/test_compos
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,12 +22,23 @@ ONE = 4096
 """1.0 in the fixed-point numbers of this room: 12 bits after the point."""
 
 _DEGREES = np.arange(-45, 46)
-_COS = np.round(np.cos(np.deg2rad(_DEGREES)) * ONE).astype(np.int32)
-_SIN = np.round(np.sin(np.deg2rad(_DEGREES)) * ONE).astype(np.int32)
-_EXTENT = SIZE * (np.abs(_COS) + np.abs(_SIN))
+COS = np.round(np.cos(np.deg2rad(_DEGREES)) * ONE).astype(np.int32)
+SIN = np.round(np.sin(np.deg2rad(_DEGREES)) * ONE).astype(np.int32)
+_EXTENT = SIZE * (np.abs(COS) + np.abs(SIN))
 """Side of the square around a turned tile, fixed point, by degrees + 45."""
 _SIDE = 2 * -(-_EXTENT // (2 * ONE))
 """The same in whole pixels, even, so that the middle stays where it is: 28..40."""
+_POINTS = 4
+
+
+def _hats(size: int, points: int) -> np.ndarray:
+    """How much of each of `points` points, evenly spread from the first pixel to the last, each pixel takes: i32
+    [size, points], sixty-fourths, linear between two of them."""
+    at = np.arange(size) * (points - 1) / (size - 1)
+    return np.round(64 * np.maximum(1 - np.abs(at[:, None] - np.arange(points)), 0)).astype(np.int32)
+
+
+_BETWEEN = _hats(SIZE, _POINTS)
 FRAME = 40
 """A square of pixels that holds a tile however it is turned."""
 
@@ -40,16 +52,23 @@ class Augmentation:
       zoom: percent, larger or smaller.
       shear: percent, either way.
       shift: pixels, either way, each axis.
+      elastic: percent of a pixel that each of 4x4 points over the digit is moved at most, either way, each axis, and what
+        lies between them smoothly (Simard et al. 2003, "Best practices for convolutional neural networks", section 2).
     """
 
     rotation: int = 0
     zoom: int = 0
     shear: int = 0
     shift: int = 0
+    elastic: int = 0
 
     @property
     def on(self) -> bool:
-        return any((self.rotation, self.zoom, self.shear, self.shift))
+        return any((self.rotation, self.zoom, self.shear, self.shift, self.elastic))
+
+
+BENT = tuple(field.name for field in dataclasses.fields(Augmentation))
+"""Keys of the config's section `data` that bend digits."""
 
 
 class Layout(NamedTuple):
@@ -216,7 +235,7 @@ class Turned:
 
     def _turn(self, tile: Array, degrees: Array, side: Array) -> Array:
         """u8 [28, 28] -> u8 [40, 40], nothing outside the middle `side` pixels."""
-        cos, sin = jnp.asarray(_COS)[degrees + 45], jnp.asarray(_SIN)[degrees + 45]
+        cos, sin = jnp.asarray(COS)[degrees + 45], jnp.asarray(SIN)[degrees + 45]
         matrix = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
         turned = warp(jnp.pad(tile, (FRAME - SIZE) // 2), matrix, jnp.zeros(2, jnp.int32))
         inside = jnp.abs(2 * jnp.arange(FRAME) - (FRAME - 1)) < side
@@ -282,7 +301,7 @@ def bend(tiles: Array, key: Array, augmentation: Augmentation) -> Array:
     """Turns, zooms, shears and shifts each of u8 [L, 28, 28] on its own, bilinear, black outside."""
     bits = jax.random.bits(key, (tiles.shape[0], 5), jnp.uint32)
     degrees = _between(bits[:, 0], augmentation.rotation)
-    cos, sin = jnp.asarray(_COS)[degrees + 45], jnp.asarray(_SIN)[degrees + 45]
+    cos, sin = jnp.asarray(COS)[degrees + 45], jnp.asarray(SIN)[degrees + 45]
     # The inverse map, from a place in the result to a place in the source: zoom and shear times rotation.
     zoom = ONE + _between(bits[:, 1], augmentation.zoom * ONE // 100)
     shear = _between(bits[:, 2], augmentation.shear * ONE // 100)
@@ -294,7 +313,12 @@ def bend(tiles: Array, key: Array, augmentation: Augmentation) -> Array:
         -2,
     )  # [L, 2, 2], (x, y) rows
     shift = _between(bits[:, 3:5], augmentation.shift * ONE)
-    return jax.vmap(warp)(tiles, matrix, shift)
+    if not augmentation.elastic:
+        return jax.vmap(warp)(tiles, matrix, shift)
+    points = jax.random.bits(jax.random.fold_in(key, 1), (tiles.shape[0], 2, _POINTS, _POINTS), jnp.uint32)
+    points = _between(points, augmentation.elastic * ONE // 100)
+    field = jnp.einsum("iu,...uv,jv->...ij", _BETWEEN, points, _BETWEEN) >> 12  # [L, 2, 28, 28]
+    return jax.vmap(warp)(tiles, matrix, shift[:, :, None, None] + field)
 
 
 def warp(tile: Array, matrix: Array, shift: Array) -> Array:
@@ -303,7 +327,7 @@ def warp(tile: Array, matrix: Array, shift: Array) -> Array:
     Args:
       tile: u8 [S, S], S <= 64.
       matrix: i32 [2, 2], fixed point, rows x and y; entries below 4 * ONE.
-      shift: i32 [2], fixed point, pixels in x and y.
+      shift: i32 [2] or [2, S, S], fixed point, pixels in x and y.
 
     Returns:
       u8 [S, S].

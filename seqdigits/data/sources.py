@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from seqdigits.batch import NO_DIGIT, Batch, Spec, pad_rows
 from seqdigits.config import reads_box
-from seqdigits.data import compose, digits, own, svhn, svhn_cropped, views
+from seqdigits.data import augment, compose, digits, own, scene, svhn, svhn_cropped, views
 from seqdigits.errors import UserError
 from seqdigits.streams import Stream, stream_key
 
@@ -206,6 +206,7 @@ class ResidentSource(Source):
         image: tuple[int, int, int],
         lengths: tuple[int, int],
         cutout: int,
+        augmentation: augment.Augmentation,
         order_seed: int,
     ):
         """What lies on the device, and what becomes of it.
@@ -217,10 +218,12 @@ class ResidentSource(Source):
           lengths: fewest digits in an image, and L.
           cutout: side of the square that is cut out of each image, at a random place in training and from the middle
             otherwise; 0 = the whole image.
+          augmentation: what is done to each image in training, before that.
           order_seed: of the order of the examples in an epoch.
         """
         self._load = load
         self._cutout = cutout
+        self._augmentation = augmentation
         spec = Spec(
             image=(cutout, cutout, image[2]) if cutout else image,
             min_length=lengths[0],
@@ -243,6 +246,10 @@ class ResidentSource(Source):
         """See Source.make."""
         index = jnp.maximum(host["index"], 0)
         image, digits_, boxes = (arrays[name][index] for name in ("images", "digits", "boxes"))
+        if train and self._augmentation.on:
+            image, boxes = augment.augment_all(
+                image, digits_, boxes, host["position"], jax.random.fold_in(key, 1), self._augmentation
+            )
         if self._cutout:
             image, boxes = cut_out(image, digits_, boxes, self._cutout, host["position"], key if train else None)
         return Batch(image=image, digits=digits_, boxes=boxes, index=host["index"])
@@ -279,6 +286,13 @@ def limit_of(source: Source, split: str) -> int | None:
     return min(TRAIN_LIMIT, source.spec.num_examples or TRAIN_LIMIT) if split == "train" else None
 
 
+def size_of(data: ConfigDict, split: str) -> tuple[int, int]:
+    """Height and width of what digits are put on, or photographs squeezed to, in one split."""
+    if split == "train" and data.train_height:
+        return data.train_height, data.train_width
+    return data.height, data.width
+
+
 def image_size(data: ConfigDict) -> tuple[int, int]:
     """Height and width of the images, in pixels, from the config's section `data`."""
     if data.composition == "digit":
@@ -303,26 +317,39 @@ def create(config: ConfigDict, split: str) -> Source:
     endless = data.composition != "digit" and num_examples[split] == 0
     validation = digits.DIGITS[data.digits].pool * data.validation_percent // 100
     files = {"folder": data.folder, "url": data.url, "tfds": _tfds(data)}
+    common = {
+        "digit_set": data.digits,
+        "split": split,
+        "validation": validation,
+        "load": partial(digits.load, data.digits, split, validation=validation, **files),
+        "num_examples": None if endless else num_examples[split],
+        "examples": (config.seed, Stream.ENDLESS) if endless else (data.seed, Stream[split.upper()]),
+        "order_seed": config.seed,
+    }
+    if data.composition == scene.NAME:
+        from seqdigits.data import scenes  # it builds on Source
+
+        height, width = size_of(data, split)
+        return scenes.create(data, height=height, width=width, **common)
     return VirtualSource(
-        composition=_composition(data),
-        augmentation=compose.Augmentation(rotation=data.rotation, zoom=data.zoom, shear=data.shear, shift=data.shift),
-        digit_set=data.digits,
-        split=split,
-        validation=validation,
-        load=partial(digits.load, data.digits, split, validation=validation, **files),
-        num_examples=None if endless else num_examples[split],
-        examples=(config.seed, Stream.ENDLESS) if endless else (data.seed, Stream[split.upper()]),
-        order_seed=config.seed,
+        composition=_composition(data, split),
+        augmentation=compose.Augmentation(**{name: data[name] for name in compose.BENT}),
+        **common,
     )
 
 
-def _composition(data: ConfigDict) -> compose.Composition:
+def _composition(data: ConfigDict, split: str) -> compose.Composition:
+    height, width = size_of(data, split)
     if data.composition == "digit":
         return compose.Digit()
     if data.composition == "turned":
-        return compose.Turned(data.height, data.width, data.max_length, data.min_length, data.jitter, data.stacked)
+        return compose.Turned(height, width, data.max_length, data.min_length, data.jitter, data.stacked)
     kind = compose.Centred if data.composition == "centred" else compose.Canvas
-    return kind(data.height, data.width, data.max_length, data.min_length)
+    return kind(height, width, data.max_length, data.min_length)
+
+
+def _augmentation(data: ConfigDict) -> augment.Augmentation:
+    return augment.Augmentation(**{name: data[name] for name in augment.KEYS})
 
 
 def _tfds(data: ConfigDict) -> str | None:
@@ -342,6 +369,7 @@ def _photographs(config: ConfigDict, split: str) -> ResidentSource:
         image=(data.height, data.width, 1 if data.grey else 3),
         lengths=(data.min_length, data.max_length),
         cutout=data.cutout,
+        augmentation=_augmentation(data),
         order_seed=config.seed,
     )
 
@@ -355,6 +383,7 @@ def _cropped(config: ConfigDict, split: str) -> ResidentSource:
         image=(data.height, data.width, 1 if data.grey else 3),
         lengths=(1, 1),
         cutout=data.cutout,
+        augmentation=_augmentation(data),
         order_seed=config.seed,
     )
 
@@ -370,5 +399,6 @@ def _own(config: ConfigDict, split: str) -> ResidentSource:
         image=(data.height, data.width, 1 if data.grey else 3),
         lengths=lengths,
         cutout=data.cutout,
+        augmentation=_augmentation(data),
         order_seed=config.seed,
     )

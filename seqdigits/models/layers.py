@@ -8,13 +8,16 @@
 | `dropout R` | drops each number with probability R in training (a published "keep p" is R = 1 - p) |
 | `pool P` | P x P max pool of stride P, SAME; `/S` = stride S; `valid` = what is left of the last window is dropped |
 | `dense F` | fully connected to F features; a feature map is flattened before |
+| `fold S` | each square of S x S places becomes one place with all their features: a stride that loses nothing |
+| `mark NAME` | keeps the feature map as it is here |
+| `add NAME` | adds the map that was kept; where it is of another shape, brought to this one by a convolution 1x1 with its stride and a `norm` (He et al. 2015, arXiv:1512.03385, section 3.3, option B) |
+| `join NAME` | the finer map that was kept, and this one enlarged to it, side by side: scales are joined, the cells are those of the finer map |
 
 A convolution or dense layer has no bias where a `norm` follows at once, for the norm's shift does the same.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +49,7 @@ class Layer:
     padding: str = "SAME"
     rate: float = 0.0
     scale: bool = True  # whether a norm has one
+    name: str = ""  # of a map that is kept
 
 
 _FORMS = {
@@ -55,9 +59,16 @@ _FORMS = {
     "dropout": re.compile(r"dropout (?P<rate>0?\.\d+)"),
     "pool": re.compile(r"pool (?P<size>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
     "dense": re.compile(r"dense (?P<features>\d+)"),
+    "fold": re.compile(r"fold (?P<size>\d+)"),
+    "mark": re.compile(r"mark (?P<name>\w+)"),
+    "add": re.compile(r"add (?P<name>\w+)"),
+    "join": re.compile(r"join (?P<name>\w+)"),
 }
+_OF_MAPS = ("conv", "pool", "fold", "mark", "add", "join")
+"""Layers that need a feature map."""
 _EXAMPLES = (
-    "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, norm shift, dropout 0.5, pool 2, pool 3 /2, dense 128"
+    "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, norm shift, dropout 0.5, pool 2, pool 3 /2, dense 128, "
+    "fold 2, mark a, add a, join a"
 )
 
 
@@ -70,14 +81,27 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
     Raises:
       UserError: naming `key`, the word that is not understood or that needs a feature map where there is none any more.
     """
-    layers = []
+    layers: list[Layer] = []
+    marks: dict[str, int] = {}  # stride at each
     for word in (" ".join(word.split()) for word in text.split(",") if word.strip()):
         layer = _parse_layer(word, key)
         flat = flat or layer.kind == "dense"
-        if flat and layer.kind in ("conv", "pool"):
+        if flat and layer.kind in _OF_MAPS:
             raise UserError(
                 f"{key}: {word!r} needs a feature map, and here are flat features. Put it before what is dense."
             )
+        stride = total_stride(tuple(layers))
+        if layer.kind == "mark":
+            if layer.name in marks:
+                raise UserError(f"{key}: {word!r} stands there twice. Give each map a name of its own.")
+            marks[layer.name] = stride
+        elif layer.name:
+            if layer.name not in marks:
+                raise UserError(f"{key}: {word!r} needs 'mark {layer.name}' before it. Marked are: {', '.join(marks) or 'none'}.")
+            if stride % marks[layer.name]:
+                raise UserError(
+                    f"{key}: {word!r}: the stride here, {stride}, is no multiple of the one at the mark, {marks[layer.name]}."
+                )
         layers.append(layer)
     return tuple(layers)
 
@@ -89,8 +113,8 @@ def _parse_layer(word: str, key: str) -> Layer:
         raise UserError(f"{key}: {word!r} is not a layer. Allowed are, for example: {_EXAMPLES}.")
     found = match.groupdict()
     size, features = (int(found.get(name) or 1) for name in ("size", "features"))
-    stride = int(found.get("stride") or (size if kind == "pool" else 1))
-    if 0 in (size, features, stride) and kind in ("conv", "pool", "dense"):
+    stride = int(found.get("stride") or (size if kind in ("pool", "fold") else 1))
+    if 0 in (size, features, stride) and kind in ("conv", "pool", "dense", "fold"):
         raise UserError(f"{key}: {word!r} has a zero; sizes, features and strides are at least 1.")
     return Layer(
         kind=kind,
@@ -100,6 +124,7 @@ def _parse_layer(word: str, key: str) -> Layer:
         padding="VALID" if found.get("valid") else "SAME",
         rate=float(found.get("rate") or 0),
         scale=not found.get("shift"),
+        name=found.get("name") or "",
     )
 
 
@@ -107,14 +132,23 @@ def output_size(layers: tuple[Layer, ...], height: int, width: int, key: str) ->
     """h, w of the feature map after convolutions and pools.
 
     Raises:
-      UserError: a VALID layer finds less than its own size.
+      UserError: a VALID layer finds less than its own size, or a `fold` a size that it does not divide.
     """
+    marks = {}
     for layer in layers:
         if layer.kind in ("conv", "pool"):
             if layer.padding == "VALID" and min(height, width) < layer.size:
                 raise UserError(f"{key}: a {layer.kind} of size {layer.size} without padding meets {height}x{width}.")
             cut = layer.size - 1 if layer.padding == "VALID" else 0
             height, width = (-(-(n - cut) // layer.stride) for n in (height, width))
+        elif layer.kind == "fold":
+            if height % layer.size or width % layer.size:
+                raise UserError(f"{key}: fold {layer.size} does not divide {height}x{width}.")
+            height, width = height // layer.size, width // layer.size
+        elif layer.kind == "mark":
+            marks[layer.name] = height, width
+        elif layer.kind == "join":
+            height, width = marks[layer.name]
     return height, width
 
 
@@ -123,8 +157,31 @@ def total_stride(layers: tuple[Layer, ...]) -> int:
 
     >>> total_stride(parse("conv 5x5x16 /2, relu, pool 2", "model.encoder"))
     4
+    >>> total_stride(parse("fold 2, mark a, conv 3x3x16 /2, join a", "model.encoder"))
+    2
     """
-    return math.prod(layer.stride for layer in layers if layer.kind in ("conv", "pool"))
+    return _strides(layers)[-1]
+
+
+def largest_stride(layers: tuple[Layer, ...]) -> int:
+    """The largest that there is on the way.
+
+    >>> largest_stride(parse("fold 2, mark a, conv 3x3x16 /2, join a", "model.encoder"))
+    4
+    """
+    return max(_strides(layers))
+
+
+def _strides(layers: tuple[Layer, ...]) -> list[int]:
+    """Pixels of the image that one step is, before the first layer and after each."""
+    strides, marks = [1], {}
+    for layer in layers:
+        strides.append(strides[-1] * layer.stride)  # 1 of what has none
+        if layer.kind == "mark":
+            marks[layer.name] = strides[-1]
+        elif layer.kind == "join":
+            strides[-1] = marks[layer.name]
+    return strides
 
 
 class Base(nn.Module):
@@ -166,6 +223,7 @@ class Stack(Base):
     @nn.compact
     def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
         inits = {"kernel_init": self.kernels(), "bias_init": self.biases()}
+        marks: dict[str, Array] = {}
         for i, layer in enumerate(self.layers):
             normed = i + 1 < len(self.layers) and self.layers[i + 1].kind == "norm"
             if layer.kind == "conv":
@@ -185,9 +243,41 @@ class Stack(Base):
                 x = nn.Dropout(layer.rate)(x, deterministic=not train)
             elif layer.kind == "pool":
                 x = max_pool(x, layer.size, layer.stride, layer.padding)
+            elif layer.kind == "fold":
+                x = fold(x, layer.size)
+            elif layer.kind == "mark":
+                marks[layer.name] = x
+            elif layer.kind == "join":
+                x = jnp.concatenate([marks[layer.name], enlarge(x, marks[layer.name].shape)], axis=-1)
+            elif layer.kind == "add":
+                x = x + self._as(x, marks[layer.name], train=train, mask=mask)
             else:
                 x = nn.Dense(layer.features, use_bias=not normed, **inits)(flatten(x))
         return x
+
+
+    def _as(self, x: Array, kept: Array, *, train: bool, mask: Array) -> Array:
+        """The map that was kept, in the shape of x."""
+        if kept.shape == x.shape:
+            return kept
+        stride = -(-kept.shape[1] // x.shape[1])
+        kept = nn.Conv(x.shape[-1], (1, 1), stride, use_bias=False, kernel_init=self.kernels())(kept)
+        return MaskedBatchNorm(axis=self.axis, frozen=self.frozen)(kept, train=train, mask=mask)
+
+
+def fold(x: Array, size: int) -> Array:
+    """[B, H, W, F] -> [B, H/size, W/size, size*size*F]."""
+    batch, height, width, features = x.shape
+    x = x.reshape(batch, height // size, size, width // size, size, features)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // size, width // size, -1)
+
+
+def enlarge(x: Array, shape: tuple[int, ...]) -> Array:
+    """[B, h, w, F] -> [B, H, W, F] with H, W of `shape` [B, H, W, _]: each place repeated, what goes beyond cut off."""
+    times = -(-shape[1] // x.shape[1]), -(-shape[2] // x.shape[2])
+    batch, h, w, features = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, h, times[0], w, times[1], features))
+    return x.reshape(batch, h * times[0], w * times[1], features)[:, : shape[1], : shape[2]]
 
 
 def flatten(x: Array) -> Array:

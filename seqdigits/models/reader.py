@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.batch import NO_DIGIT, Outputs
-from seqdigits.models.layers import Base, Layer, Stack, total_stride
+from seqdigits.models.layers import Base, Layer, Stack, largest_stride, total_stride
 from seqdigits.models.pixels import Pixels
 
 
 class DenseReader(Base):
-    """A fully convolutional network: any image size, any number of digits.
+    """A fully convolutional network: any image size, any number of digits. An image whose sides are no multiples of the
+    largest stride is continued to the right and below, its edge repeated.
 
     Attributes:
       pixels: kind of the first layer.
@@ -26,14 +27,18 @@ class DenseReader(Base):
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
         """image u8 [B, H, W, C], mask bool [B] -> Outputs with cell_logits and cell_boxes, and the mean box as box."""
         x = Pixels(self.pixels, name="pixels")(image)
+        most = largest_stride(self.encoder)
+        x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % most), (0, -x.shape[2] % most), (0, 0)), mode="edge")
         x = Stack(**self.common, layers=self.encoder, name="encoder")(x, train=train, mask=mask)  # [B, h, w, F]
         logits = nn.Dense(NO_DIGIT + 1, kernel_init=self.kernels(), bias_init=_mostly_none, name="digits")(x)
         place = nn.Dense(4, kernel_init=self.kernels(), name="place")(x)
         mean_box = self.variable("input_stats", "mean_box", jnp.zeros, (4,))
+        stride = total_stride(self.encoder)
         return Outputs(
             box=jnp.broadcast_to(mean_box.value, (image.shape[0], 4)),
             cell_logits=logits,
-            cell_boxes=_boxes(place, total_stride(self.encoder)),
+            cell_boxes=_boxes(place, stride),
+            stride=stride,
         )
 
 

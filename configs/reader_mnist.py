@@ -1,0 +1,45 @@
+"""One digit, MNIST, by the dense reader: 28x28 pixels in, one cell in the middle of its grid says which digit it is.
+
+    python -m seqdigits.main --config configs/reader_mnist.py --workdir runs/reader_mnist
+
+25 epochs of the 55,000 digits, each bent anew every time, with the moving average of the weights. `reader_canvas` begins with
+what this one has learned.
+"""
+
+from ml_collections import ConfigDict
+
+from seqdigits.config import base_config
+
+
+def get_config() -> ConfigDict:
+    config = base_config()
+    config.data.composition = "digit"
+    config.data.min_length = 1
+    config.data.max_length = 1
+    config.data.rotation = 12
+    config.data.zoom = 12
+    config.data.shear = 12
+    config.data.shift = 2
+    config.data.elastic = 150
+    config.model.encoder = (
+        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
+        "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
+        "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
+    )
+    config.loss.cells = 1.0
+    config.loss.cell_boxes = 1.0
+    config.optim.name = "adamw"
+    config.optim.learning_rate = 4e-3
+    config.optim.schedule = "cosine"
+    config.optim.warmup_steps = 500
+    config.optim.decay_steps = 13_750
+    config.optim.weight_decay = 1e-2
+    config.optim.clip_norm = 1.0
+    config.optim.moving_average = 0.999
+    config.train.batch_size = 100
+    config.train.steps = 13_750  # 25 epochs
+    config.train.log_every = 550
+    config.train.checkpoint_every = 1_100
+    config.evaluate.every = 1_100
+    config.evaluate.examples = 0
+    return config
