@@ -2,7 +2,7 @@
 
     python -m seqdigits.main --config configs/reader_mnist.py --workdir runs/reader_mnist
 
-25 epochs of the 55,000 digits, each bent anew every time, with the moving average of the weights. `reader_canvas` begins with
+15 epochs of the 55,000 digits, each bent anew every time, with the moving average of the weights. `reader_canvas` begins with
 what this one has learned.
 """
 
@@ -32,12 +32,12 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 4e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 500
-    config.optim.decay_steps = 13_750
+    config.optim.decay_steps = 8_250
     config.optim.weight_decay = 1e-2
     config.optim.clip_norm = 1.0
     config.optim.moving_average = 0.999
     config.train.batch_size = 100
-    config.train.steps = 13_750  # 25 epochs
+    config.train.steps = 8_250  # 15 epochs
     config.train.log_every = 550
     config.train.checkpoint_every = 1_100
     config.evaluate.every = 1_100

@@ -24,7 +24,8 @@ class Augmentation:
 
     Attributes:
       rotation: degrees, at most 45, either way.
-      zoom: percent; each axis on its own by up to a third of it, besides both together.
+      zoom: percent; the number is from 1 + this times smaller to as many times larger, and besides each axis on its own by up
+        to a third of it.
       shear: percent, either way.
       shift: pixels, either way, each axis.
       colour: percent, of contrast, brightness (of half the range) and each channel; and then one of four is turned into its
@@ -85,8 +86,9 @@ def _matrix(
     becomes, f32 [2] width and height in pixels."""
     degrees = draws.between(-augmentation.rotation, augmentation.rotation)
     cos, sin = jnp.asarray(COS)[degrees + 45], jnp.asarray(SIN)[degrees + 45]
-    zoom = augmentation.zoom * ONE // 100
-    scale = ONE + draws.between(-zoom, zoom) + draws.between(-zoom // 3, zoom // 3, 2)  # [2]
+    low, high = ONE * 100 // (100 + augmentation.zoom), ONE * (100 + augmentation.zoom) // 100
+    own = augmentation.zoom * ONE // 300
+    scale = draws.between(low, high) + draws.between(-own, own, 2)  # [2]
     least = jnp.ceil(hull[2:] * ONE / jnp.array([size[1], size[0]])).astype(jnp.int32)
     scale = jnp.maximum(scale, jnp.minimum(least, ONE))  # what is as large as the picture is not made larger
     shear = draws.between(-augmentation.shear, augmentation.shear) * ONE // 100

@@ -1,0 +1,57 @@
+"""Made scenes: numbers in handwriting and type, on all grounds, among other things; read by the dense reader. No photograph is
+trained on.
+
+    python -m seqdigits.main --config configs/reader_scene.py --workdir runs/reader_scene
+
+Scenes of 64x128 with digits of 8 to 60 pixels, which two CPU cores can do. Larger ones, with digits of 10 to 120:
+--config.data.height=128 --config.data.width=256 --config.data.min_digit=10 --config.data.max_digit=120
+
+How it reads photographs: --mode evaluate with --config.data.composition=photograph --config.data.photographs=svhn_2000
+--config.data.max_length=6 --config.data.max_numbers=1 --config.read.max_numbers=1
+"""
+
+from ml_collections import ConfigDict
+
+from seqdigits.config import base_config
+
+
+def get_config() -> ConfigDict:
+    config = base_config()
+    config.data.composition = "scene"
+    config.data.height = 64
+    config.data.width = 128
+    config.data.min_digit = 8
+    config.data.max_digit = 60
+    config.data.min_length = 1
+    config.data.max_length = 10
+    config.data.max_numbers = 3
+    config.data.train_examples = 0
+    config.data.validation_examples = 2_000
+    config.data.test_examples = 5_000
+    config.model.pixels = "image_mean"
+    config.model.encoder = (
+        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, conv 3x3x64, norm, relu, mark a, "
+        "conv 3x3x96 /2, norm, relu, mark b, conv 3x3x96, norm, relu, conv 3x3x96, norm, add b, relu, mark c, "
+        "conv 3x3x128 /2, norm, relu, mark d, conv 3x3x128, norm, relu, conv 3x3x128, norm, add d, relu, "
+        "join c, conv 3x3x96, norm, relu, join a, conv 3x3x64, norm, relu"
+    )
+    config.read.max_numbers = 3
+    config.read.group = True
+    config.loss.cells = 1.0
+    config.loss.cell_boxes = 1.0
+    config.loss.target = "several"
+    config.loss.target_radius = 0.25
+    config.optim.name = "adamw"
+    config.optim.learning_rate = 4e-3
+    config.optim.schedule = "cosine"
+    config.optim.warmup_steps = 300
+    config.optim.decay_steps = 3_200
+    config.optim.weight_decay = 1e-2
+    config.optim.clip_norm = 1.0
+    config.optim.moving_average = 0.998
+    config.train.batch_size = 64
+    config.train.steps = 3_200  # 204,800 scenes
+    config.train.log_every = 50
+    config.train.checkpoint_every = 200
+    config.evaluate.every = 800
+    return config

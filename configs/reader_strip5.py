@@ -1,0 +1,48 @@
+"""Five digits side by side, 28x140, read by the dense reader.
+
+    python -m seqdigits.main --config configs/reader_canvas.py --workdir runs/reader_canvas
+    python -m seqdigits.main --config configs/reader_strip5.py --workdir runs/reader_strip5
+
+It begins with what `reader_canvas` has learned and goes on with strips, which are canvases without room around them.
+
+Published (other networks, 500,000 to 1,500,000 images): sequence accuracy 0.80 to 0.88.
+"""
+
+from ml_collections import ConfigDict
+
+from seqdigits.config import base_config
+
+
+def get_config() -> ConfigDict:
+    config = base_config()
+    config.data.height = 28
+    config.data.width = 140
+    config.data.train_examples = 0
+    config.data.rotation = 12
+    config.data.zoom = 12
+    config.data.shear = 12
+    config.data.elastic = 150
+    config.model.encoder = (
+        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
+        "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
+        "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
+    )
+    config.init.path = "runs/reader_canvas"
+    config.loss.cells = 1.0
+    config.loss.cell_boxes = 1.0
+    config.loss.target = "several"
+    config.loss.target_radius = 0.3
+    config.optim.name = "adamw"
+    config.optim.learning_rate = 1e-3
+    config.optim.schedule = "cosine"
+    config.optim.warmup_steps = 100
+    config.optim.decay_steps = 1_500
+    config.optim.weight_decay = 1e-2
+    config.optim.clip_norm = 1.0
+    config.optim.moving_average = 0.995
+    config.train.batch_size = 64
+    config.train.steps = 1_500  # 96,000 strips
+    config.train.log_every = 100
+    config.train.checkpoint_every = 500
+    config.evaluate.every = 500
+    return config

@@ -1,0 +1,56 @@
+"""House numbers, the whole photograph squeezed to 64x128 and no crop by the true box, read by the dense reader.
+
+    python -m seqdigits.main --config configs/reader_scene.py --workdir runs/reader_scene
+    python -m seqdigits.main --config configs/reader_svhn.py --workdir runs/reader_svhn
+
+It begins with what `reader_scene` has learned of made scenes and goes on with the first 2,000 photographs of train (1,800, and
+200 held out), each bent and coloured anew every time. All of them: --config.data.photographs=svhn
+
+Published, on all 33,402 photographs and more: sequence accuracy 0.43 and less.
+"""
+
+from ml_collections import ConfigDict
+
+from seqdigits.config import base_config
+
+
+def get_config() -> ConfigDict:
+    config = base_config()
+    config.data.composition = "photograph"
+    config.data.photographs = "svhn_2000"
+    config.data.height = 64
+    config.data.width = 128
+    config.data.min_length = 1
+    config.data.max_length = 6
+    config.data.rotation = 10
+    config.data.zoom = 90
+    config.data.shear = 10
+    config.data.shift = 12
+    config.data.colour = 40
+    config.model.pixels = "image_mean"
+    config.model.encoder = (
+        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, conv 3x3x64, norm, relu, mark a, "
+        "conv 3x3x96 /2, norm, relu, mark b, conv 3x3x96, norm, relu, conv 3x3x96, norm, add b, relu, mark c, "
+        "conv 3x3x128 /2, norm, relu, mark d, conv 3x3x128, norm, relu, conv 3x3x128, norm, add d, relu, "
+        "join c, conv 3x3x96, norm, relu, join a, conv 3x3x64, norm, relu"
+    )
+    config.init.path = "runs/reader_scene"
+    config.loss.cells = 1.0
+    config.loss.cell_boxes = 1.0
+    config.loss.target = "several"
+    config.loss.target_radius = 0.25
+    config.optim.name = "adamw"
+    config.optim.learning_rate = 1e-3
+    config.optim.schedule = "cosine"
+    config.optim.warmup_steps = 100
+    config.optim.decay_steps = 1_400
+    config.optim.weight_decay = 5e-2
+    config.optim.clip_norm = 1.0
+    config.optim.moving_average = 0.99
+    config.train.batch_size = 64
+    config.train.steps = 1_400  # 50 epochs of 1,800
+    config.train.log_every = 50
+    config.train.checkpoint_every = 200
+    config.evaluate.every = 200
+    config.evaluate.examples = 0
+    return config
