@@ -1,14 +1,13 @@
-"""How far confidences can be trusted, from histograms that are summed over batches and devices.
+"""How far confidences can be trusted, from histograms that are summed over batches and devices."""
 
-This file defines what clu collections hold, so it must not use `from __future__ import annotations`.
-"""
+from __future__ import annotations
 
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax import Array
 
 BINS = 512
@@ -18,8 +17,7 @@ finest where confidence is near 0 or 1, as most is: near 1 an f32 ends at 16.6."
 _MIDDLES = (1 / (1 + np.exp(-(LEAST + (np.arange(BINS) + 0.5) * (MOST - LEAST) / BINS)))).astype(np.float32)
 
 
-@flax.struct.dataclass
-class Certainty:
+class Certainty(struct.PyTreeNode):
     """Cases by their confidence, in BINS bins. All are sums, so that two of them are added.
 
     Attributes:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -166,15 +167,62 @@ def table(reports: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+class Restored(NamedTuple):
+    """A model with what a checkpoint holds.
+
+    Attributes:
+      path, step: of the checkpoint.
+      different: where the config differs from that of the run, in data and reading.
+      model, devices: of the config.
+      variables: on the devices.
+    """
+
+    path: Path
+    step: int
+    different: list[str]
+    model: nn.Module
+    devices: Devices
+    variables: Variables
+
+
+def restore(config: ConfigDict, workdir: Path, which: str, split: str) -> Restored:
+    """Restores a checkpoint, and says which, and what is otherwise than in training.
+
+    Args:
+      config: validated, with the model of the run; its data may be others than it was trained on.
+      workdir: of the run.
+      which: latest, best, a step, a path W/checkpoints/STEP, or a file of weights (.npz).
+      split: one that there is: photographs of your own may all be in one.
+
+    Raises:
+      UserError: no such checkpoint, damaged, or of another model.
+    """
+    path = Path(which) if which.endswith(".npz") else checkpoint.find(workdir, which)
+    found, meta = transfer.load(path)
+    other_model = changes(config, meta["config"], ("model",))
+    if other_model:
+        raise UserError(f"{path} is of another model:\n  " + "\n  ".join(other_model) + "\nTake those back.")
+    different = changes(config, meta["config"], ("data", "read"))
+    spec = sources.create(config, split).spec
+    model = build(config, spec)
+    _check(found, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
+    devices = Devices(config.parallel)
+    placed = devices.replicate(found)
+    print(f"evaluating {path}, step {meta['step']:,}", flush=True)
+    if different:
+        print("otherwise than in training:\n  " + "\n  ".join(different), flush=True)
+    return Restored(path, meta["step"], different, model, devices, placed)
+
+
 def evaluate_checkpoint(
     config: ConfigDict, workdir: Path, *, which: str, splits: tuple[str, ...], stop: Stop | None = None
 ) -> dict[str, dict[str, Any]]:
     """Restores a checkpoint, evaluates whole splits, prints a table and writes the reports.
 
     Args:
-      config: with the model of the run; its data may be others than it was trained on, which is said.
+      config: see restore.
       workdir: of the run.
-      which: latest, best, a step, a path W/checkpoints/STEP, or a file of weights (.npz).
+      which: see restore.
       splits: which to evaluate; () = those of the config.
       stop: ends it early.
 
@@ -189,25 +237,13 @@ def evaluate_checkpoint(
     for split in splits:
         if split not in SPLITS:
             raise UserError(f"--split {split}: allowed are {', '.join(SPLITS)}.")
-    path = Path(which) if which.endswith(".npz") else checkpoint.find(workdir, which)
-    found, meta = transfer.load(path)
-    other_model = changes(config, meta["config"], ("model",))
-    if other_model:
-        raise UserError(f"{path} is of another model:\n  " + "\n  ".join(other_model) + "\nTake those back.")
-    different = changes(config, meta["config"], ("data", "read"))
-    spec = sources.create(config, (*splits, "test")[0]).spec  # of any split: photographs of your own may all be in one
-    model = build(config, spec)
-    _check(found, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
-    devices = Devices(config.parallel)
-    placed = devices.replicate(found)
-    print(f"evaluating {path}, step {meta['step']:,}", flush=True)
-    if different:
-        print("otherwise than in training:\n  " + "\n  ".join(different), flush=True)
-    about = {"step": meta["step"], "checkpoint": which, "otherwise_than_in_training": different}
+    restored = restore(config, workdir, which, (*splits, "test")[0])
+    devices, steps = restored.devices, Steps(config, restored.model, restored.devices.axis)
+    about = {"step": restored.step, "checkpoint": which, "otherwise_than_in_training": restored.different}
     reports = {}
     for split in splits:
-        evaluator = Evaluator(Steps(config, model, devices.axis), sources.create(config, split), devices)
-        reports[split] = evaluator.report(workdir, split, placed, about, stop)
+        evaluator = Evaluator(steps, sources.create(config, split), devices)
+        reports[split] = evaluator.report(workdir, split, restored.variables, about, stop)
     print(table(reports))
     return reports
 

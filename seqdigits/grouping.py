@@ -54,7 +54,7 @@ def numbers(box: Array, kept: Array, confidence: Array, count: int) -> tuple[Arr
     weight = jnp.where(of_label, confidence * box[:, 3], 0.0)
     _, chosen = jax.lax.top_k(jnp.sum(weight, axis=-1), min(count, box.shape[0]))
     member = jnp.pad(of_label[chosen], ((0, max(count - box.shape[0], 0)), (0, 0)))  # [N, M]
-    near = jnp.any(member[:, :, None] & links, axis=1) | ~jnp.any(member, axis=-1, keepdims=True)
+    near = (member.astype(jnp.float32) @ links.astype(jnp.float32) > 0) | ~jnp.any(member, axis=-1, keepdims=True)
     return member, jax.vmap(_along, (None, 0))(box, member), near
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from PIL import Image, ImageDraw, ImageFont
 
+from seqdigits import agreement
 from seqdigits.batch import NO_DIGIT, Batch, Reading, decode
 
 TRUE, PREDICTED = (0, 200, 70), (235, 50, 40)
@@ -29,11 +30,9 @@ def sheet(batch: Batch, reading: Reading, count: int = 12, columns: int = 3) -> 
     """
     batch, reading = jax.tree.map(np.asarray, (batch, reading))
     rows = np.flatnonzero(batch.index >= 0)
-    truths = {r: decode(batch.digits[r]) for r in rows}
-    read = {r: decode(reading.digits[r, 0]) for r in rows}
-    many = {r: reading.length[r, 0] > batch.digits.shape[1] for r in rows}
-    wrong = [r for r in rows if read[r] != truths[r] or many[r]]
-    right = [r for r in rows if r not in set(wrong)]
+    truths, read = {r: _true(batch, r) for r in rows}, {r: _read(reading, r) for r in rows}
+    whole = np.asarray(jax.jit(agreement.compare)(batch, reading).whole)
+    wrong, right = [r for r in rows if not whole[r]], [r for r in rows if whole[r]]
     chosen = wrong[: max(count // 2, count - len(right))] + right
     chosen = chosen[:count]
     height, width = batch.image.shape[1:3]
@@ -45,12 +44,27 @@ def sheet(batch: Batch, reading: Reading, count: int = 12, columns: int = 3) -> 
     for i, row in enumerate(chosen):
         x, y = i % columns * cell[0] + 4, i // columns * cell[1] + 4
         page.paste(_picture(batch, reading, row, zoom), (x, y))
-        text = f"{read[row] or 'nothing'}{'+' if many[row] else ''}  {reading.confidence[row, 0]:.0%}"
+        text = f"{read[row]}  {reading.confidence[row, 0]:.0%}"
         color = TRUE if row in right else PREDICTED
         draw.text((x, y + height * zoom + 2), text, color, font)
         if row not in right:
-            draw.text((x + 120, y + height * zoom + 2), f"is {truths[row]}", _TEXT, font)
+            beside = x + max(120, round(draw.textlength(text, font)) + 12)
+            draw.text((beside, y + height * zoom + 2), f"is {truths[row]}", _TEXT, font)
     return page
+
+
+def _true(batch: Batch, row: np.integer) -> str:
+    """The numbers of an image, a space between two."""
+    digits = batch.digits[row]
+    number = np.zeros_like(digits) if batch.number is None else batch.number[row]
+    return " ".join(decode(digits[(number == n) & (digits != NO_DIGIT)]) for n in np.unique(number[digits != NO_DIGIT]))
+
+
+def _read(reading: Reading, row: np.integer) -> str:
+    """The numbers that were read, best first; behind one of more than L digits a plus."""
+    most, lengths = reading.digits.shape[-1], reading.length[row]
+    numbers = zip(reading.digits[row], lengths, strict=True)
+    return " ".join(decode(digits) + ("+" if n > most else "") for digits, n in numbers if n) or "nothing"
 
 
 def _picture(batch: Batch, reading: Reading, row: np.integer, zoom: int) -> Image.Image:
@@ -61,7 +75,7 @@ def _picture(batch: Batch, reading: Reading, row: np.integer, zoom: int) -> Imag
     for box in batch.boxes[row][batch.digits[row] != NO_DIGIT]:
         _rectangle(draw, box, TRUE, zoom, inset=0)
     if reading.digit_boxes is not None:
-        for box in reading.digit_boxes[row, 0][reading.digits[row, 0] != NO_DIGIT]:
+        for box in reading.digit_boxes[row][reading.digits[row] != NO_DIGIT]:
             _rectangle(draw, box, PREDICTED, zoom, inset=2)
     elif reading.box is not None:
         _rectangle(draw, reading.box[row, 0], PREDICTED, zoom, inset=2)

@@ -26,7 +26,8 @@ class Limits(NamedTuple):
       min_length: digits that are read at least, the best ones, where all are one number.
       max_numbers: N, rows of a reading of cells.
       group: whether digits that stand together make a number each; else all are one, from left to right.
-      temperature: logits are divided by it before they become probabilities.
+      temperature: logits are divided by it before they become confidences (Guo et al. 2017, arXiv:1706.04599). What is read
+        does not depend on it.
     """
 
     max_length: int
@@ -58,12 +59,12 @@ def read(outputs: Outputs, limits: Limits) -> Reading:
     so that the reading is wrong, as the position is.
     """
     if outputs.digit_logits is not None:
-        return _read_positions(outputs.digit_logits / limits.temperature, outputs.box)
+        return _read_positions(outputs.digit_logits, outputs.box, limits.temperature)
     return _read_cells(outputs, limits)
 
 
-def _read_positions(logits: Array, box: Array | None) -> Reading:
-    probability = jax.nn.softmax(logits)  # [B, L, K]
+def _read_positions(logits: Array, box: Array | None, temperature: float | Array) -> Reading:
+    probability = jax.nn.softmax(logits / temperature)  # [B, L, K]
     digits = jnp.argmax(logits, axis=-1).astype(jnp.int32)
     confidence = jnp.max(probability, axis=-1)
     reading = Reading(
@@ -88,17 +89,20 @@ class _Candidates(NamedTuple):
 
     Attributes:
       box: f32 [M, 4].
-      score: f32 [M], that there is a digit.
-      of_digit: f32 [M, 10], that it is this one.
+      digit: i32 [M], which one it is, if it is one.
+      likely: f32 [M], probability of that digit, at temperature 1.
       kept: bool [M], which are read.
-      left_out: f32 [M], score of those that are not, though no other stands for them; 0 of the others.
+      doubted: bool [M], which are not, though no other stands for them.
+      confidence, score: f32 [M], probability of that digit and of any digit, at the temperature of the limits.
     """
 
     box: Array
-    score: Array
-    of_digit: Array
+    digit: Array
+    likely: Array
     kept: Array
-    left_out: Array
+    doubted: Array
+    confidence: Array
+    score: Array
 
 
 def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits) -> Reading:
@@ -106,12 +110,12 @@ def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits
     found = _candidates(logits, cell_boxes, limits)
     first = jnp.arange(limits.max_numbers) == 0
     if limits.group:
-        certain = jnp.max(found.of_digit, axis=-1)
-        member, along, near = grouping.numbers(found.box, found.kept, certain, limits.max_numbers)  # [N, M]
+        member, along, near = grouping.numbers(found.box, found.kept, found.likely, limits.max_numbers)  # [N, M]
     else:
         member = found.kept & first[:, None]
         along, near = jnp.broadcast_to(found.box[:, 0], member.shape), jnp.ones_like(member)
     rows = jax.vmap(partial(_number, found, limits.max_length))(member, along, near)
+    assert rows.box is not None, "cells have boxes"
     # That there is nothing is said by the first number, with its confidence.
     says = (rows.length > 0) | first
     return rows.replace(
@@ -125,26 +129,44 @@ def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates
     """A digit whose centre lies near the border of cells is half believed by each of them, and each points at the same box.
     Its centre lies in one of them only, so what cells with overlapping boxes say adds up.
     """
-    probability = jax.nn.softmax(logits / limits.temperature).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT]  # [h*w, 10]
+    probability, tempered = (
+        jax.nn.softmax(x).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT] for x in (logits, logits / limits.temperature)
+    )  # [h*w, 10]
     missing = max(limits.max_length - probability.shape[0], 0)  # a grid smaller than L is filled with empty cells
-    probability = jnp.pad(probability, ((0, missing), (0, 0)))
+    probability, tempered = (jnp.pad(p, ((0, missing), (0, 0))) for p in (probability, tempered))
     candidates = min(8 * limits.max_length, probability.shape[0])  # room for all cells of each digit
     score, cell = jax.lax.top_k(jnp.sum(probability, axis=-1), candidates)  # [M], best first
     box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))[cell]  # [M, 4]
     same = _overlap(box, limits.max_overlap)
     weight = jnp.where(same, score, 0.0)  # [M, M]
-    together = jnp.sum(weight, axis=-1)
-    of_digit = jnp.where(same, 1.0, 0.0) @ probability[cell]  # [M, 10]
-    of_digit /= jnp.maximum(together, 1.0)[:, None]
+    together, of_digit = _together(same, probability[cell])
     box = weight @ box / jnp.maximum(together, 1e-6)[:, None]
+    digit = jnp.argmax(of_digit, axis=-1)[:, None]
+    said, confidence = _together(same, tempered[cell])
     same = _overlap(box, limits.max_overlap)
     sure = together >= limits.min_score
     kept = _without_doubles(same, sure)
-    doubt = ~sure
+    doubted = ~sure
     if limits.min_length and not limits.group:
         kept = _at_least(limits.min_length, same, together, kept)
-        doubt &= ~jnp.any(same & (kept & ~sure), axis=-1)
-    return _Candidates(box, together, of_digit, kept, jnp.where(doubt, together, 0.0))
+        doubted &= ~jnp.any(same & (kept & ~sure), axis=-1)
+    return _Candidates(
+        box=box,
+        digit=digit[:, 0].astype(jnp.int32),
+        likely=jnp.take_along_axis(of_digit, digit, axis=-1)[:, 0],
+        kept=kept,
+        doubted=doubted,
+        confidence=jnp.take_along_axis(confidence, digit, axis=-1)[:, 0],
+        score=said,
+    )
+
+
+def _together(same: Array, probability: Array) -> tuple[Array, Array]:
+    """What cells say with those that point at the same digit: bool [M, M], f32 [M, 10] -> f32 [M], that there is one, which
+    may exceed 1; f32 [M, 10], that it is this one, 1 in all at most."""
+    score = jnp.sum(jnp.where(same, jnp.sum(probability, axis=-1), 0.0), axis=-1)
+    of_digit = jnp.where(same, 1.0, 0.0) @ probability
+    return score, of_digit / jnp.maximum(score, 1.0)[:, None]
 
 
 def _number(found: _Candidates, max_length: int, member: Array, along: Array, near: Array) -> Reading:
@@ -162,12 +184,12 @@ def _number(found: _Candidates, max_length: int, member: Array, along: Array, ne
     rank = jnp.where(best, along, jnp.inf)
     order = jnp.argsort(rank)[:max_length]
     there = jnp.isfinite(rank[order])
-    digits = jnp.where(there, jnp.argmax(found.of_digit[order], axis=-1), NO_DIGIT).astype(jnp.int32)
+    digits = jnp.where(there, found.digit[order], NO_DIGIT)
     digit_boxes = jnp.where(there[:, None], found.box[order], 0.0)
     # The ending: nothing that was left out, but for doubles, is a digit after all.
-    left_out = jnp.where(near, found.left_out, 0.0) + jnp.where(member & ~best, found.score, 0.0)
+    left_out = jnp.where((near & found.doubted) | (member & ~best), found.score, 0.0)
     left_out = jnp.minimum(jnp.max(left_out), 1.0)
-    certain = jnp.where(there, jnp.max(found.of_digit[order], axis=-1), 1.0 - left_out)
+    certain = jnp.where(there, found.confidence[order], 1.0 - left_out)
     return Reading(
         length=jnp.sum(member),
         digits=digits,

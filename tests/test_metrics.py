@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqdigits import metrics, reading
+from seqdigits import metrics, pictures, reading
 from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading
 
 N = NO_DIGIT
@@ -189,3 +189,15 @@ def test_several_numbers_merged_are_the_whole():
 def test_one_number_by_definition_has_no_recall():
     result = figures(metrics.tally(*example()))
     assert (result["number_recall"], result["number_precision"]) == (None, None)
+
+
+def test_a_sheet_of_several_numbers_names_them_all():
+    batch, reading = two_numbers(), found(("12", 4, 0.9), ("8", 60, 0.8))
+    as_numpy = jax.tree.map(np.asarray, (batch, reading))
+    assert pictures._true(as_numpy[0], 0) == "12 7"
+    assert pictures._read(as_numpy[1], 0) == "12 8"
+    assert pictures._read(as_numpy[1].replace(length=np.array([[5, 0, 0]])), 0) == "12+"
+    assert pictures._read(as_numpy[1].replace(length=np.array([[0, 0, 0]])), 0) == "nothing"
+    sheet = pictures.sheet(batch, reading)
+    red = (np.asarray(sheet) == pictures.PREDICTED).all(-1)
+    assert red.sum() > 2 * 2 * (6 * 4 + 4 * 4)  # boxes of both, and the caption

@@ -1,0 +1,152 @@
+"""How much the grid of a reader can say at all: `python -m seqdigits.ceiling --config configs/X.py [--split validation]
+[--limit N]`.
+
+A cell says one digit, and of two boxes that overlap by more than read.max_overlap one is dropped. An image whose true digits
+break either rule cannot be read right as a whole, however well the network is trained.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from seqdigits import interrupt
+from seqdigits.errors import UserError
+from seqdigits.interrupt import Stop, Stopped
+
+if TYPE_CHECKING:  # JAX must not be there before signals are taken care of
+    from jax import Array
+    from ml_collections import ConfigDict
+
+    from seqdigits.batch import Batch
+
+USAGE = "python -m seqdigits.ceiling --config configs/X.py [--split validation] [--limit N]"
+
+
+def _main(stop: Stop) -> None:
+    from absl import flags
+
+    from seqdigits import command_line
+    from seqdigits.data.digits import SPLITS
+
+    values = command_line.experiment_flags()
+    flags.DEFINE_enum("split", "validation", list(SPLITS), "of the data", flag_values=values)
+    flags.DEFINE_integer(
+        "limit",
+        None,
+        "images, at most; default: all, of train 10,000",
+        lower_bound=1,
+        upper_bound=2**31 - 1,
+        flag_values=values,
+    )
+    command_line.parse(values, sys.argv, USAGE, needed=("config",))
+    command_line.prepare_jax()
+    config, split = values["config"].value, values["split"].value
+    print(table(ceiling(config, split, values["limit"].value, stop), config))
+
+
+class Ceiling(NamedTuple):
+    """Of the images of a split, how many the grid of a stride can say.
+
+    Attributes:
+      stride: pixels of the side of a cell.
+      grid: cells, h and w.
+      images: how many were looked at.
+      apart: images with no two digits' centres in one cell.
+      separate: images with no two boxes that overlap by more than read.max_overlap.
+      both: images with neither.
+    """
+
+    stride: int
+    grid: tuple[int, int]
+    images: int
+    apart: int
+    separate: int
+    both: int
+
+
+def ceiling(config: ConfigDict, split: str, limit: int | None = None, stop: Stop | None = None) -> list[Ceiling]:
+    """The ceilings of half the model's stride (where it is even), of its own, and of double.
+
+    Args:
+      config: of a reader.
+      split: train, validation or test.
+      limit: images, at most; None = those that an evaluation counts.
+      stop: ends it early.
+
+    Raises:
+      UserError: the model has no grid.
+      Stopped: `stop` was set before the end.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from seqdigits.data import sources
+    from seqdigits.models import layers
+    from seqdigits.streams import Stream, stream_key
+    from seqdigits.validation import validate
+
+    validate(config)
+    if config.model.name != "reader":
+        raise UserError(f"model.name = {config.model.name} has no grid of cells. Name the config of a reader.")
+    source = sources.create(config, split)
+    own = layers.total_stride(layers.parse(config.model.encoder, "model.encoder"))
+    strides = [own // 2] * (own % 2 == 0) + [own, 2 * own]
+    key = stream_key(config.seed, Stream.AUGMENT)
+
+    @jax.jit
+    def count(arrays: Any, host: Any) -> Array:
+        batch = source.make(arrays, host, key, train=False)
+        return jnp.stack([counts(batch, stride, config.read.max_overlap) for stride in strides])
+
+    arrays, total = jax.device_put(source.arrays), np.zeros((len(strides), 4), np.int64)
+    whole = sources.limit_of(source, split) if limit is None else limit
+    for host in source.all(config.evaluate.batch_size, whole):
+        if stop is not None and stop.is_set():
+            raise Stopped
+        total += np.asarray(count(arrays, host))
+    height, width = source.spec.image[:2]
+    return [
+        Ceiling(stride, (-(-height // stride), -(-width // stride)), *row)
+        for stride, row in zip(strides, total.tolist(), strict=True)
+    ]
+
+
+def counts(batch: Batch, stride: int, max_overlap: float) -> Array:
+    """Images, and of those `apart`, `separate` and `both`, as in Ceiling: i32 [4]. Padding left out."""
+    import jax.numpy as jnp
+
+    from seqdigits import boxes as bx
+    from seqdigits.batch import NO_DIGIT
+    from seqdigits.losses import centre_cells
+
+    height, width = batch.image.shape[1:3]
+    grid = (-(-height // stride), -(-width // stride))
+    row, column = centre_cells(batch.boxes, (grid[0] * stride, grid[1] * stride), grid)  # [B, L]
+    cell = row * grid[1] + column
+    there = batch.digits != NO_DIGIT
+    two = there[:, :, None] & there[:, None] & ~jnp.eye(there.shape[1], dtype=bool)  # [B, L, L]
+    apart = ~jnp.any(two & (cell[:, :, None] == cell[:, None]), axis=(1, 2))
+    overlap = bx.iou(batch.boxes[:, :, None], batch.boxes[:, None])
+    separate = ~jnp.any(two & (overlap > max_overlap), axis=(1, 2))
+    each = (jnp.ones_like(apart), apart, separate, apart & separate)
+    return jnp.stack([jnp.sum(batch.mask & one) for one in each])
+
+
+def table(ceilings: list[Ceiling], config: ConfigDict) -> str:
+    """The shares for a person, a row for each stride."""
+    from seqdigits.models import layers
+
+    own = layers.total_stride(layers.parse(config.model.encoder, "model.encoder"))
+    heads = ("grid", "one digit a cell", f"overlap to {config.read.max_overlap:g}", "both")
+    lines = [f"{ceilings[0].images:,} images", "stride".rjust(8) + "".join(f"{head:>18}" for head in heads)]
+    for c in ceilings:
+        cells = (f"{c.grid[0]}x{c.grid[1]}", *(f"{n / c.images:.4f}" for n in (c.apart, c.separate, c.both)))
+        mark = "  the model's" if c.stride == own else ""
+        lines.append(f"{c.stride:>8}" + "".join(f"{cell:>18}" for cell in cells) + mark)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    interrupt.run(_main)
