@@ -1,9 +1,10 @@
 """One digit, MNIST, by the dense reader: 28x28 pixels in, one cell in the middle of its grid says which digit it is.
 
+    python -m seqdigits.main --config configs/reader_canvas.py --workdir runs/reader_canvas
     python -m seqdigits.main --config configs/reader_mnist.py --workdir runs/reader_mnist
 
-15 epochs of the 55,000 digits, each bent anew every time, with the moving average of the weights. `reader_canvas` begins with
-what this one has learned.
+It begins with what `reader_canvas` has learned of the same 55,000 digits, and goes on with 10 epochs of them, each bent anew every
+time, with the moving average of the weights.
 """
 
 from ml_collections import ConfigDict
@@ -26,18 +27,19 @@ def get_config() -> ConfigDict:
         "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
         "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
     )
+    config.init.path = "runs/reader_canvas"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
     config.optim.name = "adamw"
-    config.optim.learning_rate = 4e-3
+    config.optim.learning_rate = 1e-3
     config.optim.schedule = "cosine"
-    config.optim.warmup_steps = 500
-    config.optim.decay_steps = 8_250
+    config.optim.warmup_steps = 200
+    config.optim.decay_steps = 5_500
     config.optim.weight_decay = 1e-2
     config.optim.clip_norm = 1.0
     config.optim.moving_average = 0.999
     config.train.batch_size = 100
-    config.train.steps = 8_250  # 15 epochs
+    config.train.steps = 5_500  # 10 epochs
     config.train.log_every = 550
     config.train.checkpoint_every = 1_100
     config.evaluate.every = 1_100
