@@ -102,6 +102,12 @@ TURNED = {"data.composition": "turned", "data.height": 128, "data.width": 64}
 GRU = {"model.name": "gru", "model.gru_units": 9, "loss.digits": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0}
 
 REFUSALS = [
+    ({"read.temperature": 0.0}, "read.temperature = 0.0 is out of range: 0.01 to 100"),
+    ({"read.max_numbers": 0}, "read.max_numbers = 0 is out of range: 1 to 100"),
+    (
+        {"model.name": "heads", "loss.digits": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0, "read.group": True},
+        "read.group = True means nothing with model.name = heads",
+    ),
     ({"model.name": "readr"}, "model.name = 'readr'.*heads, gru, row_gru, reader"),
     ({"data.digits": "emnist"}, "data.digits.*uci, mnist"),
     ({"data.composition": "page"}, "data.composition.*digit, canvas, centred, turned, scene, photograph, crop"),
