@@ -160,9 +160,17 @@ def test_photographs_may_reach_over_the_edge_but_not_lie_beside_the_image():
 
 def test_stacked_digits_follow_each_other_downward():
     boxes = np.array([[[5, 9, 2, 2], [4, 12, 2, 2]]], np.float32)
+    digits, untold = np.array([[1, 2]], np.int32), np.array([[-1, -1]], np.int32)
+    assert checks.disorder(digits, boxes, untold, stacked=False).tolist() == [True]
+    assert checks.disorder(digits, boxes, untold, stacked=True).tolist() == [False]
+
+
+def test_numbers_of_a_scene_are_each_in_order_in_rows_that_run_either_way():
     digits = np.array([[1, 2]], np.int32)
-    assert checks.disorder(digits, boxes, stacked=False).tolist() == [True]
-    assert checks.disorder(digits, boxes, stacked=True).tolist() == [False]
+    for second, one, two in (([4, 12], False, False), ([4, 8], True, False), ([6, 8], False, False)):
+        boxes = np.array([[[5, 9, 2, 2], [*second, 2, 2]]], np.float32)
+        for number, wrong in (([0, 0], one), ([0, 1], two)):
+            assert checks.disorder(digits, boxes, np.array([number], np.int32), stacked=False).tolist() == [wrong]
 
 
 def test_extremes_are_those_of_all():

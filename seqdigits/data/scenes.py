@@ -146,7 +146,7 @@ def _paint(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
     tall = lines.scale * TALL // ONE
     # Plates: of one shade, so that ink on them needs only to differ from that.
     number = jnp.arange(count) < scene.max_numbers
-    plated = draws.chance(jnp.where(number, 35, 20), count)
+    plated = draws.chance(jnp.where(number, 45, 20), count)
     shade = draws.below(256, count)
     low, high = jnp.where(plated, shade, low), jnp.where(plated, shade, high)
     colourful = jnp.where(draws.chance(60), draws.between(0, 25), draws.between(20, 110))
@@ -162,7 +162,6 @@ def _paint(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
 
     has_plate = jnp.append(plated, False)[drawn.line]
     grain = (field * draws.below(60)) >> 8
-    image = jnp.where(has_plate & (drawn.plate > 128), image, image)
     image = lay(image, plates, drawn.plate * has_plate)
     image = lay(image, rims, drawn.rim * has_plate)
     image = image + grain * has_plate
@@ -172,27 +171,35 @@ def _paint(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
     moved = jnp.roll(jnp.roll(cover, shadow_x, 1), shadow_y, 0)
     depth = draws.between(60, 200) * draws.chance(30)
     image = image - ((image * (moved * depth >> 8)) >> 8)
+    outlined = draws.chance(9, count) & (tall > 20)
+    around = _widened(cover) * jnp.append(outlined, False)[drawn.line]
+    image = lay(image, rims, around)
     image = lay(image, inks, cover + (cover >> 7))
     # A relief: lit from one side, dark on the other.
     relief = draws.between(30, 120) * draws.chance(20)
     image = image + (((cover - moved) * relief) >> 8)
-    image = damage.shade(scene, draws, jnp.clip(image, 0, 255))
     is_number = lines.there & number
     least = jnp.where(is_number, tall, 1000).min()
     faint = jnp.where(is_number, contrast, 255).min()
+    image = damage.shade(scene, draws, jnp.clip(image, 0, 255), faint)
     return damage.camera(scene, draws, image, least, faint)
+
+
+def _widened(cover: Array) -> Array:
+    """The most of each pixel and its eight neighbours, i32 [H, W]."""
+    return jax.lax.reduce_window(cover, 0, jax.lax.max, (3, 3), (1, 1), "same")
 
 
 def _inks(draws: Draws, low: Array, high: Array, count: int, tall: Array) -> tuple[Array, Array]:
     """Colours of ink, i32 [T, 3], and how far each is from the shades low..high behind it, in brightness, i32 [T]."""
     faint = draws.chance(12, count) & (tall > 16)
-    least = jnp.where(faint, 36, 62)
+    least = jnp.where(faint, 40, jnp.where(tall < 20, 90, 66))
     up, down = 255 - high, low
     lighter = draws.below(up + down, count) < up
     lighter = jnp.where(up < least, False, jnp.where(down < least, True, lighter))
     room = jnp.where(lighter, up, down)
     contrast = jnp.minimum(least + draws.below(jnp.maximum(room - least, 0) + 1, count), room)
-    contrast = jnp.where(faint, jnp.minimum(contrast, 36 + draws.below(30, count)), contrast)
+    contrast = jnp.where(faint, jnp.minimum(contrast, 40 + draws.below(30, count)), contrast)
     brightness = jnp.where(lighter, high + contrast, low - contrast)
     colourful = jnp.where(draws.chance(65), draws.between(0, 20), draws.between(20, 120))
     return ground.shades(draws, brightness, colourful, count), contrast

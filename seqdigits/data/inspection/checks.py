@@ -106,16 +106,20 @@ def described(kind: str, digits: np.ndarray, boxes: np.ndarray, place: int) -> s
     return f"{reads}, box {place + 1}: centre {x:g}, {y:g}, {w:g} wide, {h:g} high"
 
 
-def disorder(digits: np.ndarray, boxes: np.ndarray, stacked: bool) -> np.ndarray:
-    """Which numbers have a digit that stands before the one in front of it, along the row: bool [B].
+def disorder(digits: np.ndarray, boxes: np.ndarray, number: np.ndarray, stacked: bool) -> np.ndarray:
+    """Which examples have a digit that stands before the one in front of it in its number, along the row: bool [B].
 
     Args:
       digits: i32 [B, L].
       boxes: f32 [B, L, 4].
+      number: i32 [B, L], as in Look. Where it is told, the rows of numbers may run either way.
       stacked: whether rows run from top to bottom, else from left to right.
     """
-    good, at = sound(digits, boxes), boxes[..., 1 if stacked else 0]
-    return (good[:, 1:] & good[:, :-1] & (at[:, 1:] < at[:, :-1])).any(1)
+    good = sound(digits, boxes)
+    back = boxes[:, 1:, :2] < boxes[:, :-1, :2]
+    one = back[..., 1 if stacked else 0]
+    wrong = np.where(number[:, 1:] >= 0, back.all(-1), one)
+    return (good[:, 1:] & good[:, :-1] & (number[:, 1:] == number[:, :-1]) & wrong).any(1)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Look(struct.PyTreeNode):
     """What the device says of one batch.
 
     Attributes:
-      digits, boxes, index: as in Batch.
+      digits, boxes, index, number: as in Batch; number -1 where it has none.
       sums, squares: u32 [H, W, C], of the bytes of all images without padding, and of their squares.
       low, high: u8 [B], of each image the darkest and the brightest byte.
       total: u32 [B], sum of each image's bytes.
@@ -28,6 +28,7 @@ class Look(struct.PyTreeNode):
     digits: Array
     boxes: Array
     index: Array
+    number: Array
     sums: Array
     squares: Array
     low: Array
@@ -59,6 +60,7 @@ def look(batch: Batch) -> Look:
         digits=batch.digits,
         boxes=batch.boxes,
         index=batch.index,
+        number=jnp.full_like(batch.digits, -1) if batch.number is None else batch.number,
         sums=sums,
         squares=squares,
         low=low,

@@ -49,6 +49,7 @@ class _Rows:
       digits: i32 [b, L].
       boxes: f32 [b, L, 4].
       index: i32 [b].
+      number: i32 [b, L].
       low, high: u8 [b].
       total: u32 [b].
       image_print: u64 [b].
@@ -58,6 +59,7 @@ class _Rows:
     digits: np.ndarray
     boxes: np.ndarray
     index: np.ndarray
+    number: np.ndarray
     low: np.ndarray
     high: np.ndarray
     total: np.ndarray
@@ -227,7 +229,7 @@ class Survey:
         area[good], over[good] = boxes[:, 2:].prod(-1), checks.outside(boxes, self.spec)
         self.notes["over"] += int((over > 0).sum())
         self.notes["unknown"] += int(there - ((rows.boxes != 0).any(-1) & (rows.digits != NO_DIGIT)).sum())
-        disorder = checks.disorder(rows.digits, rows.boxes, self._stacked)
+        disorder = checks.disorder(rows.digits, rows.boxes, rows.number, self._stacked)
         self.notes["disorder"] += int(disorder.sum())
         return [
             (self.smallest, 1 / np.where(good, area, np.inf).min(1, initial=np.inf)),

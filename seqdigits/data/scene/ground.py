@@ -9,25 +9,33 @@ from seqdigits.data.scene.draws import Draws, scatter
 from seqdigits.data.scene.layout import ONE, Lines, Scene
 
 SHAPES = 4
-_COARSE = 32  # pixels between the points of the coarsest noise
+OCTAVES = 6
+_COARSE = 1 << (OCTAVES - 1)  # pixels between the points of the coarsest noise
 
 
 def shades(draws: Draws, brightness: Array, colourful: Array | int, *shape: int) -> Array:
-    """Colours of a given brightness, i32 [*shape, 3]; `colourful` is how far the channels may be from it."""
-    apart = draws.about(colourful, *shape, 3)
+    """Colours of a given brightness, i32 [*shape, 3]; `colourful` is how far the channels may be from it.
+
+    Most are between beige or brick and blue, as things out of doors are.
+    """
+    room = jnp.minimum(brightness, 255 - brightness) + 12  # more would be cut off, and brightness with it
+    colourful = jnp.minimum(jnp.broadcast_to(jnp.asarray(colourful), shape), room)[..., None]
+    free = draws.about(colourful, *shape, 3)
+    warm = draws.about(colourful, *shape, 1) * jnp.array([5, 1, -5]) // 4
+    apart = jnp.where(draws.chance(75, *shape, 1), warm + free // 4, free)
     mean = (apart * jnp.array([77, 150, 29])).sum(-1, keepdims=True) // 256
     return jnp.clip(brightness[..., None] + apart - mean, 0, 255)
 
 
 def noise(scene: Scene, draws: Draws, shares: Array) -> Array:
-    """i32 [H, W], about -128..127 where `shares` i32 [6] add up to 256: one for each size, 32 pixels first, then 16, .. 1."""
-    field = None
+    """i32 [H, W], -128..127 at most, where `shares` i32 [OCTAVES] add up to 256: of each size, 32 pixels first, then 16, .. 1."""
+    field = jnp.zeros((0, 0), jnp.int32)
     size = _COARSE
-    for octave in range(6):
+    for octave in range(OCTAVES):
         h, w = -(-scene.height // size) + 2, -(-scene.width // size) + 2
         values = (scatter(draws.bits(), h, w) >> 24).astype(jnp.int32) - 128
         layer = values * shares[octave]
-        field = layer if field is None else _double(field)[:h, :w] + layer
+        field = layer if octave == 0 else _double(field)[:h, :w] + layer
         size //= 2
     return field[: scene.height, : scene.width] >> 8
 
@@ -73,10 +81,10 @@ def paint(scene: Scene, draws: Draws, lines: Lines) -> tuple[Array, Array, Array
     spread = jnp.where(draws.chance(60), draws.between(6, 45), draws.between(30, 95))
     low = draws.below(256 - spread)
     high = low + spread
-    colourful = jnp.where(draws.chance(65), draws.between(2, 24), draws.between(15, 110))
-    middle = shades(draws, jnp.zeros(1, jnp.int32) + 128, colourful, 1)[0] - 128
+    colourful = jnp.where(draws.chance(72), draws.between(2, 24), draws.between(15, 100))
+    middle = shades(draws, jnp.full(1, 128), colourful, 1)[0] - 128
     both = jnp.clip(jnp.stack([low, high])[:, None] + middle + draws.about(8, 2, 3), 0, 255)
-    shares = draws.below(100, 6) * draws.chance(60, 6) + 1
+    shares = draws.below(100, OCTAVES) * draws.chance(60, OCTAVES) + 1
     shares = shares * 256 // shares.sum()
     field = noise(scene, draws, shares)
     slope_x, slope_y = draws.between(-128, 128), draws.between(-128, 128)
@@ -97,27 +105,26 @@ def _things(
     """Lays rectangles, ellipses, bars and frames over the ground; near a line only in shades of the ground."""
     y, x = jnp.arange(scene.height)[:, None], jnp.arange(scene.width)[None, :]
     longer = max(scene.height, scene.width)
-    there = draws.chance(45, SHAPES)
-    centre = jnp.stack([draws.below(scene.width, SHAPES), draws.below(scene.height, SHAPES)], -1)
+    there = draws.chance(50, SHAPES)
+    size = jnp.array([scene.width, scene.height])
+    centre = draws.between(-size // 6, size * 7 // 6, SHAPES, 2)
     radius = draws.between(2, longer // 3, SHAPES, 2)
-    bar = draws.chance(40, SHAPES)
-    radius = jnp.where(
-        bar[:, None], jnp.stack([draws.between(longer // 4, longer, SHAPES), draws.between(1, 4, SHAPES)], -1), radius
-    )
-    cos, sin = draws.about(ONE, SHAPES) // 2, draws.between(0, 1, SHAPES)
-    direction = jnp.where(
-        sin[:, None] > 0, jnp.stack([cos, ONE - jnp.abs(cos) // 4], -1), jnp.stack([ONE - jnp.abs(cos) // 4, cos], -1)
-    )
-    reach = radius.max(-1)
+    # Bars, and slabs such as the frame of a door: across the whole image.
+    bar, slab = draws.chance(30, SHAPES), draws.chance(45, SHAPES)
+    thick = jnp.where(slab, draws.between(4, longer // 6, SHAPES), draws.between(1, 3, SHAPES))
+    bar = bar | slab
+    radius = jnp.where(bar[:, None], jnp.stack([draws.between(longer // 2, longer, SHAPES), thick], -1), radius)
+    lean = draws.about(jnp.where(draws.chance(60), ONE // 12, ONE // 2), SHAPES)
+    other = ONE - jnp.abs(lean) // 4
+    direction = jnp.where(draws.chance(65, SHAPES)[:, None], jnp.stack([lean, other], -1), jnp.stack([other, lean], -1))
+    turned = jnp.abs(jnp.stack([direction, direction[:, ::-1]], 1))  # [SHAPES, 2, 2]
+    reach = (turned * radius[:, None]).sum(-1) // ONE + 2
+    low_edge, high_edge = (centre - reach)[:, None], (centre + reach)[:, None]
     near = (
-        (centre[:, None, 0] + reach[:, None] > lines.region[None, :, 0])
-        & (centre[:, None, 0] - reach[:, None] < lines.region[None, :, 2])
-        & (centre[:, None, 1] + reach[:, None] > lines.region[None, :, 1])
-        & (centre[:, None, 1] - reach[:, None] < lines.region[None, :, 3])
-        & lines.there
+        ((high_edge > lines.region[None, :, :2]) & (low_edge < lines.region[None, :, 2:])).all(-1) & lines.there
     ).any(1)
     brightness = jnp.where(near, low + draws.below(256, SHAPES) * (high - low) // 256, draws.below(256, SHAPES))
-    colours = shades(draws, brightness, jnp.where(draws.chance(50), colourful, 60), SHAPES)
+    colours = shades(draws, brightness, jnp.where(near | draws.chance(50, SHAPES), colourful, 60), SHAPES)
     round_, hollow = draws.chance(40, SHAPES) & ~bar, draws.chance(40, SHAPES) & ~bar
     rim = draws.between(1, 4, SHAPES)
     for i in range(SHAPES):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from seqdigits.data.scene.draws import Draws
-from seqdigits.data.scene.layout import CELL, FAR, ONE, SUB, WEIGHT, Glyphs, Lines, Scene
+from seqdigits.data.scene.layout import CELL, FAR, ONE, SUB, TALL, WEIGHT, Glyphs, Lines, Scene
 
 _LEVELS = 3
 _SIDES = np.array([CELL >> level for level in range(_LEVELS)], np.int32)
 _BASES = np.concatenate([[0], np.cumsum(_SIDES**2)]).astype(np.int32)
+
+
+Pick = Callable[[Array], Array]
+"""Of values i32 [T] that of each pixel's line, i32 [H, W]; 0 where none is."""
 
 
 class Ink(NamedTuple):
@@ -37,29 +43,25 @@ def read(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Ink:
     count = scene.lines
     y, x = jnp.arange(scene.height)[:, None], jnp.arange(scene.width)[None, :]
     left, top, right, bottom = (lines.region[:, i] for i in range(4))
-    inside = [
-        (x >= left[t]) & (x < right[t]) & (y >= top[t]) & (y < bottom[t]) & lines.there[t] for t in range(count)
-    ]
+    inside = [(x >= left[t]) & (x < right[t]) & (y >= top[t]) & (y < bottom[t]) & lines.there[t] for t in range(count)]
 
-    def pick(values: Array, default: int = 0) -> Array:
-        """Of each pixel the value of its line, i32 [H, W] of [T]."""
-        picked = jnp.full((scene.height, scene.width), default, jnp.int32)
+    def pick(values: Array) -> Array:
+        picked = jnp.zeros((scene.height, scene.width), jnp.int32)
         for t in range(count):
             picked = jnp.where(inside[t], values[t], picked)
         return picked
 
-    line = pick(jnp.arange(count), count)
+    line = count + pick(jnp.arange(count) - count)
     u, v = _unmap(2 * x + 1 - pick(lines.centre[:, 0]), 2 * y + 1 - pick(lines.centre[:, 1]), lines, pick)
     stacked = pick(lines.stacked.astype(jnp.int32)) > 0
-    level_of = _level(lines, glyphs)
-    cover = _sample(glyphs, level_of, line, u, v, stacked)
+    cover = _sample(glyphs, _level(lines, glyphs), line, u, v, stacked)
     cover = _weigh(draws, lines, cover, pick)
     plate, rim = _plate(draws, lines, u, v, pick)
     is_in = line < count
     return Ink(line, jnp.where(is_in, cover, 0), jnp.where(is_in, plate, 0), jnp.where(is_in, rim, 0))
 
 
-def _unmap(x: Array, y: Array, lines: Lines, pick) -> tuple[Array, Array]:  # noqa: ANN001
+def _unmap(x: Array, y: Array, lines: Lines, pick: Pick) -> tuple[Array, Array]:
     """From half pixels from the centre to u and v, 1/64 texel."""
     a, b, c, d = (pick(lines.inverse[:, i, j]) for i in (0, 1) for j in (0, 1))
     fine = 2 * WEIGHT // SUB
@@ -68,14 +70,8 @@ def _unmap(x: Array, y: Array, lines: Lines, pick) -> tuple[Array, Array]:  # no
     divisor = jnp.maximum(divisor, WEIGHT // 8)
     limit = 1 << 16  # beyond every line
     u, v = jnp.clip(u, -limit, limit), jnp.clip(v, -limit, limit)
-    return jax_div(u * WEIGHT, divisor), jax_div(v * WEIGHT, divisor)
-
-
-def jax_div(a: Array, b: Array) -> Array:
-    """Division that rounds towards zero: a third of the cost of `//`."""
-    import jax
-
-    return jax.lax.div(a, b)
+    # Rounded towards zero: a third of the cost of `//`.
+    return jax.lax.div(u * WEIGHT, divisor), jax.lax.div(v * WEIGHT, divisor)
 
 
 def _level(lines: Lines, glyphs: Glyphs) -> Array:
@@ -97,7 +93,7 @@ def _pyramid(cells: Array) -> Array:
 
 def _sample(glyphs: Glyphs, level: Array, line: Array, u: Array, v: Array, stacked: Array) -> Array:
     """Coverage at each pixel, bilinear, i32 [H, W] 0..255."""
-    start = jnp.where(glyphs.line < FAR // SUB, glyphs.line * FAR + glyphs.start, 0)  # [G], on the strip of all lines
+    start = glyphs.line * FAR + glyphs.start  # [G], on the strip of all lines
     order = jnp.argsort(start)
     along = line * FAR + jnp.where(stacked, v, u)
     rank = jnp.zeros_like(line)
@@ -112,15 +108,17 @@ def _sample(glyphs: Glyphs, level: Array, line: Array, u: Array, v: Array, stack
             glyphs.scale >> level,
             side,
             jnp.arange(len(order)) * int(_BASES[-1]) + jnp.asarray(_BASES)[level],
+            glyphs.line,
         ]
     )[:, order]
     glyph = jnp.maximum(rank - 1, 0)
-    middle_u, middle_v, scale, side, base = (table[i][glyph] for i in range(5))
+    middle_u, middle_v, scale, side, base, owner = (table[i][glyph] for i in range(6))
     # From the middle of the cell, at its level; half a texel back, for the middle of a texel is its place.
     column = (((u - middle_u) * scale) >> 12) + side * (SUB // 2) - SUB // 2
     row = (((v - middle_v) * scale) >> 12) + side * (SUB // 2) - SUB // 2
     last = side - 1
     there = (column > 0) & (row > 0) & (column < last * SUB) & (row < last * SUB) & (rank > 0)
+    there &= owner == line  # before the first glyph of a line stands the last one of another
     c, r = jnp.clip(column >> 6, 0, last - 1), jnp.clip(row >> 6, 0, last - 1)
     at = base + r * side + c
     right, down = column & (SUB - 1), row & (SUB - 1)
@@ -133,18 +131,21 @@ def _sample(glyphs: Glyphs, level: Array, line: Array, u: Array, v: Array, stack
     return jnp.where(there, (upper * (SUB - down) + lower * down + SUB * SUB // 2) >> 12, 0)
 
 
-def _weigh(draws: Draws, lines: Lines, cover: Array, pick) -> Array:  # noqa: ANN001
+def _weigh(draws: Draws, lines: Lines, cover: Array, pick: Pick) -> Array:
     """Thicker or thinner strokes, with sharper or softer edges: a threshold and a gain."""
     count = len(lines.there)
     threshold = jnp.where(lines.hand, draws.between(70, 140, count), 128 + draws.about(56, count))
     sharp = jnp.clip(lines.scale, ONE, 4 * ONE) // 16  # as sharp as the edge of a pixel: 256 = as it is
+    # Small strokes must not be thin.
+    small = lines.scale * TALL < 20 * ONE
+    threshold = jnp.where(small, jnp.minimum(threshold, 110), threshold)
     gain = sharp * draws.between(60, 110, count) // 100
     # At least so much that no ink stays none, and full ink full.
     gain = jnp.maximum(gain, 128 * 256 // jnp.minimum(threshold, 255 - threshold) + 1)
     return jnp.clip((((cover - pick(threshold)) * pick(gain)) >> 8) + 128, 0, 255)
 
 
-def _plate(draws: Draws, lines: Lines, u: Array, v: Array, pick) -> tuple[Array, Array]:  # noqa: ANN001
+def _plate(draws: Draws, lines: Lines, u: Array, v: Array, pick: Pick) -> tuple[Array, Array]:
     """A rectangle behind each line with corners cut or not, and its border."""
     count = len(lines.there)
     border = draws.between(2 * SUB, 5 * SUB, count) * draws.chance(60, count)

@@ -33,7 +33,7 @@ FAR = 1 << 20
 """Each line has a piece of this length, in u, of one strip that all lines are on."""
 MARGIN = 1
 """Pixels between ink and the edge of the image."""
-_TRIES = 12
+_TRIES = 20
 
 _ANGLES = np.deg2rad(np.arange(-45, 46))
 _COS, _SIN = (np.round(f(_ANGLES) * ONE).astype(np.int32) for f in (np.cos, np.sin))
@@ -154,10 +154,11 @@ def _lengths(scene: Scene, draws: Draws, large: Array) -> tuple[Array, Array]:
     numbers = scene.max_numbers
     several = draws.chance(60) & ~large
     wanted = jnp.where(several, draws.between(2, numbers), 1)
-    drawn = draws.between(1, scene.longest, numbers)
-    least = jnp.maximum(scene.min_length, 1)
-    first = jnp.where(large, draws.between(least, min(5, scene.longest)), draws.between(least, scene.longest))
-    # Numbers of six digits are rare: a draw of one is often thrown again.
+    drawn = draws.between(1, jnp.where(draws.chance(70, numbers), min(3, scene.longest), scene.longest), numbers)
+    # House numbers of two and three digits are the most frequent.
+    house = jnp.asarray(np.repeat(np.arange(1, 6), (15, 36, 27, 14, 8)))[draws.below(100)]
+    single = jnp.where(large, house, draws.between(1, scene.longest))
+    first = jnp.clip(jnp.where(several, drawn[0], single), scene.min_length, scene.longest)
     left, lengths = jnp.int32(scene.max_length), []
     for n in range(numbers):
         length = jnp.minimum(first if n == 0 else drawn[n], left) * (n < wanted)
@@ -189,7 +190,7 @@ def _glyphs(
     pad = (CELL - tiles.shape[-1]) // 2
     written_cells = jnp.pad(tiles, ((0, 0), (pad, pad), (pad, pad)))
     cells = jnp.where(written[:, None, None], written_cells, arrays["type_digits"][face, digit])
-    dark = tiles > 90
+    dark = tiles > 64  # about where the least threshold of its strokes is; see ink
     columns, rows = (_extent(dark.any(axis)) for axis in (1, 2))
     side = tiles.shape[-1]
     ink_written = (jnp.stack([columns[0], rows[0], columns[1], rows[1]], -1) - side // 2) * (SUB * TALL) // 20
@@ -260,14 +261,13 @@ def _place(
     # The large number is as wide and as high as it happens to be cropped: photographs are squeezed to one shape.
     limit = min(scene.max_digit, scene.height - 2 * MARGIN)
     least, most = (min(max(scene.height * share // 100, scene.min_digit), limit) for share in (25, 90))
-    wanted_height = jnp.where(
-        is_large, draws.between(least, most, count), _heights(scene, draws, there)
+    wanted_height = jnp.where(is_large, draws.between(least, most, count), _heights(scene, draws, there))
+    shares = np.round(scene.width * 0.13 * (0.95 / 0.13) ** (np.arange(256) / 255)).astype(np.int32)
+    wanted_width = jnp.asarray(shares)[draws.below(256, count)]
+    stretched = (
+        wanted_width * (SUB * TALL // 2) // jnp.maximum(wanted_height, 1) * ONE // jnp.maximum(extent[:, 0], SUB)
     )
-    wanted_width = draws.between(scene.width * 33 // 100, scene.width * 95 // 100, count)
-    stretched = wanted_width * (SUB * TALL // 2) // jnp.maximum(wanted_height, 1) * ONE // jnp.maximum(extent[:, 0], SUB)
-    stretch = jnp.where(
-        is_large & ~stacked, jnp.clip(stretched, ONE * 6 // 10, ONE * 18 // 10), _stretch(draws, count)
-    )
+    stretch = jnp.where(is_large & ~stacked, jnp.clip(stretched, ONE * 4 // 10, ONE * 18 // 10), _stretch(draws, count))
     turned = jnp.stack(
         [
             jnp.stack([cos * stretch // ONE, (cos * shear - sin * ONE) // ONE], -1),
@@ -355,7 +355,9 @@ def _settle(
     tries = least + tries.astype(jnp.int32)
     central = (least + most) // 2 + (tries - (least + most) // 2) // 2
     tries = jnp.where(is_large[:, None], central, tries)  # [tries, T, 2]
-    centres, regions, found = [], [], []
+    centres: list[Array] = []
+    regions: list[Array] = []
+    found: list[Array] = []
     for t in range(count):
         region = jnp.concatenate([tries[:, t] + around[t, 0], tries[:, t] + around[t, 1]], -1)  # [tries, 4]
         free = jnp.ones(_TRIES, bool)
