@@ -29,10 +29,11 @@ def get_config() -> ConfigDict:
     config.data.colour = 40
     config.model.pixels = "image_mean"
     config.model.encoder = (
-        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, conv 3x3x64, norm, relu, mark a, "
+        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, mark a, "
         "conv 3x3x96 /2, norm, relu, mark b, conv 3x3x96, norm, relu, conv 3x3x96, norm, add b, relu, mark c, "
         "conv 3x3x128 /2, norm, relu, mark d, conv 3x3x128, norm, relu, conv 3x3x128, norm, add d, relu, "
-        "join c, conv 3x3x96, norm, relu, join a, conv 3x3x64, norm, relu"
+        "conv 1x1x256, norm, relu, unfold 2, join c, conv 3x3x96, norm, relu, "
+        "conv 1x1x256, norm, relu, unfold 2, join a, conv 1x1x64, norm, relu"
     )
     config.init.path = "runs/reader_scene"
     config.loss.cells = 1.0

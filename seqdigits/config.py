@@ -90,13 +90,13 @@ def base_config() -> ConfigDict:
 
     config.model = model = ConfigDict()
     model.name = (
-        "reader"  # heads: a dense head a position | gru: a GRU unrolls them | row_gru: it reads the rows | reader
+        "reader"  # heads: a dense head a position | gru: a GRU unrolls them | attention: looking at the map | row_gru: it reads the rows | reader
     )
     model.pixels = "unit"  # unit: 0..1 | raw: 0..255 | image_mean | per_pixel; see models/pixels.py
     model.encoder = ""  # layers from the image on, as text; see models/layers.py
     model.head = ""  # all but reader: layers of each position's head before its last dense layer
-    model.shared_head = False  # gru, row_gru: whether all positions share one head
-    model.gru_units = 0  # gru, row_gru
+    model.shared_head = False  # gru, attention, row_gru: whether all positions share one head
+    model.gru_units = 0  # gru, attention, row_gru
     model.localize = False  # all but reader: whether there is a head for the box of the whole sequence
     model.box_head = ""  # its layers before the last dense layer
     model.kernel_init = "lecun_normal"  # lecun_normal | glorot_uniform | truncated_normal (deviation 0.1)

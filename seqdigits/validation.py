@@ -32,7 +32,7 @@ def validate(config: ConfigDict) -> None:
     _one_of(config, "data.photographs", (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "own"))
     _one_of(config, "data.source", SOURCES)
     _one_of(config, "data.records_form", records.FORMS)
-    _one_of(config, "data.composition", (*compose.COMPOSITIONS, scene.NAME, *views.KINDS))
+    _one_of(config, "data.composition", (*compose.COMPOSITIONS, *views.KINDS, scene.NAME))
     _one_of(config, "loss.digit_loss", DIGIT_LOSSES)
     _one_of(config, "loss.positions", POSITIONS)
     _one_of(config, "loss.target", TARGETS)
@@ -289,7 +289,7 @@ def _validate_model(config: ConfigDict) -> None:
     layers.parse(model.box_head, "model.box_head", flat=True)
     height, width = image_size(config.data)
     layers.output_size(encoder, height, width, "model.encoder")
-    reader, unrolled = model.name == "reader", model.name in ("gru", "row_gru")
+    reader, unrolled = model.name == "reader", model.name in ("gru", "attention", "row_gru")
     if unrolled and model.gru_units < 1:
         raise UserError(
             f"model.gru_units = {model.gru_units}: model.name = {model.name} needs at least 1, for example 576."
@@ -299,9 +299,10 @@ def _validate_model(config: ConfigDict) -> None:
             f"model.gru_units = {model.gru_units} is cut into data.max_length = {config.data.max_length} equal parts with "
             "model.name = row_gru. Make it a multiple."
         )
-    if (reader or model.name == "row_gru") and any(layer.kind == "dense" for layer in encoder):
+    flat = [layer.kind for layer in encoder if layer.kind in layers.FLAT]
+    if (reader or model.name in ("attention", "row_gru")) and flat:
         raise UserError(
-            f"model.encoder has a dense layer, which leaves no grid for model.name = {model.name}. Remove it."
+            f"model.encoder has a {flat[0]} layer, which leaves no grid for model.name = {model.name}. Remove it."
         )
     if reader and any(layer.padding == "VALID" for layer in encoder):
         raise UserError(

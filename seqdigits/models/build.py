@@ -12,7 +12,7 @@ from seqdigits.models.reader import DenseReader
 from seqdigits.models.sequence import SequenceModel
 from seqdigits.streams import Stream, stream_key
 
-MODELS = ("heads", "gru", "row_gru", "reader")
+MODELS = ("heads", "gru", "attention", "row_gru", "reader")
 
 
 def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:

@@ -8,7 +8,9 @@
 | `dropout R` | drops each number with probability R in training (a published "keep p" is R = 1 - p) |
 | `pool P` | P x P max pool of stride P, SAME; `/S` = stride S; `valid` = what is left of the last window is dropped |
 | `dense F` | fully connected to F features; a feature map is flattened before |
+| `mean` | the mean over all places of a feature map, which leaves flat features |
 | `fold S` | each square of S x S places becomes one place with all their features: a stride that loses nothing |
+| `unfold S` | the reverse: the features of each place become a square of S x S places (Shi et al. 2016, arXiv:1609.05158, section 3.2) |
 | `mark NAME` | keeps the feature map as it is here |
 | `add NAME` | adds the map that was kept; where it is of another shape, brought to this one by a convolution 1x1 with its stride and a `norm` (He et al. 2015, arXiv:1512.03385, section 3.3, option B) |
 | `join NAME` | the finer map that was kept, and this one enlarged to it, side by side: scales are joined, the cells are those of the finer map |
@@ -59,16 +61,20 @@ _FORMS = {
     "dropout": re.compile(r"dropout (?P<rate>0?\.\d+)"),
     "pool": re.compile(r"pool (?P<size>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
     "dense": re.compile(r"dense (?P<features>\d+)"),
+    "mean": re.compile(r"mean"),
     "fold": re.compile(r"fold (?P<size>\d+)"),
+    "unfold": re.compile(r"unfold (?P<size>\d+)"),
     "mark": re.compile(r"mark (?P<name>\w+)"),
     "add": re.compile(r"add (?P<name>\w+)"),
     "join": re.compile(r"join (?P<name>\w+)"),
 }
-_OF_MAPS = ("conv", "pool", "fold", "mark", "add", "join")
+_OF_MAPS = ("conv", "pool", "mean", "fold", "unfold", "mark", "add", "join")
 """Layers that need a feature map."""
+FLAT = ("dense", "mean")
+"""Layers that leave none."""
 _EXAMPLES = (
     "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, norm shift, dropout 0.5, pool 2, pool 3 /2, dense 128, "
-    "fold 2, mark a, add a, join a"
+    "mean, fold 2, unfold 2, mark a, add a, join a"
 )
 
 
@@ -85,12 +91,14 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
     marks: dict[str, int] = {}  # stride at each
     for word in (" ".join(word.split()) for word in text.split(",") if word.strip()):
         layer = _parse_layer(word, key)
-        flat = flat or layer.kind == "dense"
         if flat and layer.kind in _OF_MAPS:
             raise UserError(
                 f"{key}: {word!r} needs a feature map, and here are flat features. Put it before what is dense."
             )
+        flat = flat or layer.kind in FLAT
         stride = total_stride(tuple(layers))
+        if layer.kind == "unfold" and stride % layer.size:
+            raise UserError(f"{key}: {word!r}: the stride here, {stride}, is no multiple of it.")
         if layer.kind == "mark":
             if layer.name in marks:
                 raise UserError(f"{key}: {word!r} stands there twice. Give each map a name of its own.")
@@ -114,7 +122,7 @@ def _parse_layer(word: str, key: str) -> Layer:
     found = match.groupdict()
     size, features = (int(found.get(name) or 1) for name in ("size", "features"))
     stride = int(found.get("stride") or (size if kind in ("pool", "fold") else 1))
-    if 0 in (size, features, stride) and kind in ("conv", "pool", "dense", "fold"):
+    if 0 in (size, features, stride) and kind in ("conv", "pool", "dense", "fold", "unfold"):
         raise UserError(f"{key}: {word!r} has a zero; sizes, features and strides are at least 1.")
     return Layer(
         kind=kind,
@@ -145,6 +153,8 @@ def output_size(layers: tuple[Layer, ...], height: int, width: int, key: str) ->
             if height % layer.size or width % layer.size:
                 raise UserError(f"{key}: fold {layer.size} does not divide {height}x{width}.")
             height, width = height // layer.size, width // layer.size
+        elif layer.kind == "unfold":
+            height, width = height * layer.size, width * layer.size
         elif layer.kind == "mark":
             marks[layer.name] = height, width
         elif layer.kind == "join":
@@ -177,7 +187,9 @@ def _strides(layers: tuple[Layer, ...]) -> list[int]:
     strides, marks = [1], {}
     for layer in layers:
         strides.append(strides[-1] * layer.stride)  # 1 of what has none
-        if layer.kind == "mark":
+        if layer.kind == "unfold":
+            strides[-1] //= layer.size
+        elif layer.kind == "mark":
             marks[layer.name] = strides[-1]
         elif layer.kind == "join":
             strides[-1] = marks[layer.name]
@@ -243,8 +255,12 @@ class Stack(Base):
                 x = nn.Dropout(layer.rate)(x, deterministic=not train)
             elif layer.kind == "pool":
                 x = max_pool(x, layer.size, layer.stride, layer.padding)
+            elif layer.kind == "mean":
+                x = jnp.mean(x, axis=(1, 2))
             elif layer.kind == "fold":
                 x = fold(x, layer.size)
+            elif layer.kind == "unfold":
+                x = unfold(x, layer.size)
             elif layer.kind == "mark":
                 marks[layer.name] = x
             elif layer.kind == "join":
@@ -270,6 +286,13 @@ def fold(x: Array, size: int) -> Array:
     batch, height, width, features = x.shape
     x = x.reshape(batch, height // size, size, width // size, size, features)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // size, width // size, -1)
+
+
+def unfold(x: Array, size: int) -> Array:
+    """[B, h, w, size*size*F] -> [B, h*size, w*size, F], the reverse of `fold`."""
+    batch, h, w, features = x.shape
+    x = x.reshape(batch, h, w, size, size, features // size**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, h * size, w * size, -1)
 
 
 def enlarge(x: Array, shape: tuple[int, ...]) -> Array:

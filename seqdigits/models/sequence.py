@@ -18,9 +18,9 @@ class SequenceModel(Base):
       pixels: kind of the first layer.
       encoder: layers from the image to the features.
       steps: how the features become a vector a position: `heads` = the same flat features for each; `gru` = a GRU reads the
-        flat features L times; `row_gru` = a GRU reads the rows of the feature map from top to bottom, and its last state is
+        flat features L times; `attention` = a GRU looks at the feature map anew for each position; `row_gru` = a GRU reads the rows of the feature map from top to bottom, and its last state is
         cut into L parts.
-      gru_units: of both GRUs.
+      gru_units: of the GRUs.
       head: layers of each position's head before its last dense layer to K.
       shared_head: whether the positions share one head.
       box_head: layers of the localization head before its last dense layer to 4; None = no localization. It sees the flat
@@ -65,6 +65,8 @@ class SequenceModel(Base):
             rows = x.reshape(x.shape[0], x.shape[1], -1)  # [B, h, w*F]
             last = Gru(units=self.gru_units, name="gru")(rows)[:, -1]
             return last.reshape(x.shape[0], self.positions, -1)
+        if self.steps == "attention":
+            return Attention(units=self.gru_units, repeats=self.positions, name="attention")(x)  # [B, L, units]
         x = flatten(x)  # [B, F]
         if self.steps == "gru":
             return Gru(units=self.gru_units, repeats=self.positions, name="gru")(x)  # [B, L, units]
@@ -104,6 +106,55 @@ class Gru(nn.Module):
         start = jnp.zeros((x.shape[0], self.units), x.dtype)
         _, states = cell(units=self.units, name="recurrent")(start, given)
         return states
+
+
+class Attention(nn.Module):
+    """A GRU that chooses before each step where on a feature map to look: the places are weighed by what stands there, by
+    where they are, and by its state, and it reads their weighted mean (Bahdanau et al. 2014, arXiv:1409.0473, section 3.1;
+    for images Xu et al. 2015, arXiv:1502.03044, section 4.2).
+
+    Attributes:
+      units: u, of the GRU and of what places are weighed by.
+      repeats: L, steps.
+    """
+
+    units: int
+    repeats: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """x f32 [B, h, w, F] -> f32 [B, L, u]."""
+        batch, h, w, _ = x.shape
+        rows, columns = jnp.linspace(-1, 1, h), jnp.linspace(-1, 1, w)
+        where = jnp.stack(jnp.meshgrid(columns, rows), axis=-1)  # [h, w, 2]
+        x = jnp.concatenate([x, jnp.broadcast_to(where, (batch, h, w, 2))], axis=-1)
+        places = x.reshape(batch, h * w, -1)
+        keys = nn.Dense(self.units, name="keys")(places)
+        steps = nn.scan(
+            _AttentionStep,
+            variable_broadcast="params",
+            split_rngs={"params": False},
+            in_axes=(nn.broadcast, nn.broadcast),
+            out_axes=1,
+            length=self.repeats,
+        )
+        start = jnp.zeros((batch, self.units), x.dtype)
+        _, states = steps(units=self.units, name="steps")(start, places, keys)
+        return states
+
+
+class _AttentionStep(nn.Module):
+    units: int
+
+    @nn.compact
+    def __call__(self, state: Array, places: Array, keys: Array) -> tuple[Array, Array]:
+        query = nn.Dense(self.units, use_bias=False, name="query")(state)
+        score = nn.Dense(1, use_bias=False, name="score")(nn.tanh(keys + query[:, None]))[..., 0]  # [B, h*w]
+        seen = jnp.einsum("bp,bpf->bf", nn.softmax(score), places)
+        given = nn.Dense(
+            3 * self.units, kernel_init=nn.initializers.glorot_uniform(), bias_init=_open_gates, name="input"
+        )(seen)
+        return _GruStep(units=self.units, name="recurrent")(state, given)
 
 
 class _GruStep(nn.Module):
