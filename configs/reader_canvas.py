@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     config = base_config()
     config.data.min_length = 1
     config.data.train_examples = 0
+    config.data.validation_examples = 5_000
     config.data.train_height = 40
     config.data.train_width = 152
     config.data.rotation = 12
@@ -35,14 +36,14 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 4e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 200
-    config.optim.decay_steps = 6_000
+    config.optim.decay_steps = 4_000
     config.optim.weight_decay = 1e-2
     config.optim.clip_norm = 1.0
     config.optim.moving_average = 0.999
     config.train.batch_size = 64
-    config.train.steps = 6_000  # 384,000 images
+    config.train.steps = 4_000  # 256,000 images
     config.train.log_every = 100
-    config.train.checkpoint_every = 600
+    config.train.checkpoint_every = 500
     config.evaluate.every = 200
-    config.evaluate.examples = 600
+    config.evaluate.examples = 400
     return config
