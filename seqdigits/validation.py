@@ -32,7 +32,7 @@ def validate(config: ConfigDict) -> None:
     _one_of(config, "data.photographs", (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "own"))
     _one_of(config, "data.source", SOURCES)
     _one_of(config, "data.records_form", records.FORMS)
-    _one_of(config, "data.composition", (*compose.COMPOSITIONS, *views.KINDS, scene.NAME))
+    _one_of(config, "data.composition", (*compose.COMPOSITIONS, scene.NAME, *views.KINDS))
     _one_of(config, "loss.digit_loss", DIGIT_LOSSES)
     _one_of(config, "loss.positions", POSITIONS)
     _one_of(config, "loss.target", TARGETS)

@@ -93,7 +93,7 @@ def test_batches_of_any_size_have_the_same_pixels(source, batch, size):
 @pytest.mark.slow
 def test_not_compiled_the_pixels_are_the_same(source, batch):
     with jax.disable_jit():
-        part = source.make(source.arrays, {"index": jnp.arange(2)}, jax.random.key(0), False)
+        part = source.make(jax.device_put(source.arrays), {"index": jnp.arange(2)}, jax.random.key(0), False)
     np.testing.assert_array_equal(part.image, batch.image[:2])
     np.testing.assert_array_equal(part.boxes, batch.boxes[:2])
 
