@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from seqdigits.batch import NO_DIGIT
-from seqdigits.data import inspect, sources
+from seqdigits.data import augment, inspect, sources
 from seqdigits.data.inspection import checks, page
 from seqdigits.data.inspection.survey import LISTED, Survey, survey
 from seqdigits.errors import UserError
@@ -44,7 +44,8 @@ class Given(sources.ResidentSource):
 
     def __init__(self, arrays: dict[str, np.ndarray], indices: list[int] | None = None, min_length: int = 1) -> None:
         size, lengths = (HEIGHT, WIDTH, 1), (min_length, LENGTH)
-        super().__init__(load=lambda: arrays, num_examples=N, image=size, lengths=lengths, cutout=0, order_seed=0)
+        as_it_is = {"cutout": 0, "augmentation": augment.Augmentation(), "order_seed": 0}
+        super().__init__(load=lambda: arrays, num_examples=N, image=size, lengths=lengths, **as_it_is)
         self._indices = indices
 
     def all(self, batch_size: int, limit: int | None = None) -> Iterator[sources.Host]:
