@@ -33,7 +33,8 @@ def _main(stop: Stop) -> None:
 
     values = command_line.experiment_flags()
     flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
-    flags.DEFINE_string("checkpoint", "best", "latest, best, a step, a path, or weights (.npz)", flag_values=values)
+    which = "latest, best, a step, a path, weights (.npz), or the name of weights that come with the package"
+    flags.DEFINE_string("checkpoint", "best", which, flag_values=values)
     flags.DEFINE_integer(
         "examples", 4_000, "of validation, at most", lower_bound=1, upper_bound=2**31 - 1, flag_values=values
     )

@@ -222,8 +222,8 @@ def find(workdir: Path, which: str) -> Path:
         return here / which
     if not Path(which).name.isdecimal():
         raise UserError(
-            f"--checkpoint {which}: allowed are latest, best, a step, the path W/checkpoints/STEP, or a file "
-            "of weights (.npz)."
+            f"--checkpoint {which}: allowed are latest, best, a step, the path W/checkpoints/STEP, a file of weights (.npz), "
+            "or the name of weights that come with the package, which python -m seqdigits.pretrained lists."
         )
     return Path(which)
 

@@ -70,6 +70,7 @@ def base_config() -> ConfigDict:
     data.jitter = 0  # turned: pixels that a digit is shifted at most, on each axis, as far as its cell has room
     data.stacked = False  # turned: from top to bottom
     data.grey = False  # photographs, scene
+    data.rgb = False  # digits: three equal channels, for a network that was trained on colour
     data.cutout = 0  # photographs: side of a square cut out, at random in training, else in the middle; 0 = all of it
     data.min_length = 5  # digits in an image
     data.max_length = 5
@@ -111,7 +112,8 @@ def base_config() -> ConfigDict:
 
     config.init = init = ConfigDict()  # transfer: where parameters begin, if not at random
     init.path = (
-        ""  # a workdir (its best checkpoint), a checkpoint W/checkpoints/STEP, or a file of weights; "" = nowhere
+        ""  # a workdir (its best checkpoint), a checkpoint W/checkpoints/STEP, a file of weights, or the name of those that
+        # come with the package, see pretrained.py; "" = nowhere
     )
     init.params = ".*"  # those whose name fits are taken; a regular expression such as encoder/.*
 

@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from seqdigits import checkpoint, metrics, params, pictures, transfer
+from seqdigits import checkpoint, metrics, params, pictures, pretrained, transfer
 from seqdigits.batch import Batch, Reading, Variables
 from seqdigits.clock import duration
 from seqdigits.config import changes
@@ -191,13 +191,15 @@ def restore(config: ConfigDict, workdir: Path, which: str, split: str) -> Restor
     Args:
       config: validated, with the model of the run; its data may be others than it was trained on.
       workdir: of the run.
-      which: latest, best, a step, a path W/checkpoints/STEP, or a file of weights (.npz).
+      which: latest, best, a step, a path W/checkpoints/STEP, a file of weights (.npz), or the name of weights that come with
+        the package, where nothing of that name lies in the working directory.
       split: one that there is: photographs of your own may all be in one.
 
     Raises:
       UserError: no such checkpoint, damaged, or of another model.
     """
-    path = Path(which) if which.endswith(".npz") else checkpoint.find(workdir, which)
+    shipped = pretrained.find(which)
+    path = shipped or (Path(which) if which.endswith(".npz") else checkpoint.find(workdir, which))
     found, meta = transfer.load(path)
     other_model = changes(config, meta["config"], ("model",))
     if other_model:

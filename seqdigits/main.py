@@ -11,7 +11,7 @@ from pathlib import Path
 from seqdigits import interrupt
 
 USAGE = """python -m seqdigits.main --config configs/X.py --workdir W [--config.key=value ...]
-       the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH|FILE.npz]"""
+       the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH|FILE.npz|NAME]"""
 
 
 def _main(stop: interrupt.Stop) -> None:
@@ -24,7 +24,11 @@ def _main(stop: interrupt.Stop) -> None:
     flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do", flag_values=values)
     flags.DEFINE_list("split", [], "evaluate: splits; default: evaluate.splits of the config", flag_values=values)
     flags.DEFINE_string(
-        "checkpoint", "latest", "evaluate: latest, best, a step, a path, or weights (.npz)", flag_values=values
+        "checkpoint",
+        "latest",
+        "evaluate: latest, best, a step, a path, weights (.npz), or the name of weights that come with the package "
+        "(python -m seqdigits.pretrained lists them)",
+        flag_values=values,
     )
     command_line.parse(values, sys.argv, USAGE, needed=("config", "workdir"))
     command_line.prepare_jax()

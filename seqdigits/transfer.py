@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from seqdigits import checkpoint, params, weights
+from seqdigits import checkpoint, params, pretrained, weights
 from seqdigits.batch import Variables
 from seqdigits.errors import UserError
 
@@ -17,16 +17,19 @@ def load(path: Path) -> tuple[Variables, dict]:
 
     Args:
       path: a workdir, whose best checkpoint counts (the latest where none was evaluated); a checkpoint
-        W/checkpoints/STEP; or a file of weights.
+        W/checkpoints/STEP; a file of weights; or the name of weights that come with the package (pretrained.NAMES), where
+        nothing of that name lies in the working directory.
 
     Raises:
       UserError: there is none, or it is damaged.
     """
+    path = pretrained.find(str(path)) or path
     if path.suffix == ".npz":
         return weights.load(path)
     if not path.is_dir():
         raise UserError(
-            f"there is nothing at {path}: neither a workdir, nor a checkpoint, nor a file of weights (.npz)."
+            f"there is nothing at {path}: neither a workdir, nor a checkpoint, nor a file of weights (.npz). The weights that "
+            f"come with the package are {', '.join(pretrained.NAMES)}."
         )
     if checkpoint.folder(path).is_dir():
         if not checkpoint.all_steps(checkpoint.folder(path)):

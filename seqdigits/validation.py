@@ -124,6 +124,7 @@ def _validate_data(config: ConfigDict) -> None:
         "data.jitter": kind != "turned",
         "data.stacked": kind != "turned",
         "data.grey": not photographic and kind != scene.NAME,
+        "data.rgb": photographic or kind == scene.NAME,
         **{f"data.{name}": kind != scene.NAME for name in ("max_numbers", "min_digit", "max_digit")},
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
@@ -161,7 +162,7 @@ def _validate_stream(config: ConfigDict) -> None:
     """Refuses what records cannot hold, with data.source = stream."""
     data, per_call = config.data, config.train.steps_per_call
     bent = {f"data.{name}": True for name in (*compose.BENT, *augment.KEYS)}
-    unread = {"data.records_form": data.composition in views.KINDS, **bent}
+    unread = {"data.records_form": data.composition in views.KINDS, "data.rgb": True, **bent}
     _refuse_unread(config, unread, "data.source = stream")
     if data.composition == "cropped_digit":
         raise UserError(

@@ -153,16 +153,17 @@ class VirtualSource(Source):
         num_examples: int | None,
         examples: tuple[int, Stream],
         order_seed: int,
+        channels: int = 1,
     ):
         """`load`: gives the digits; `examples`: seed and stream of the examples themselves; `order_seed`: of their order in
-        an epoch."""
+        an epoch; `channels`: 1, or 3 that are equal."""
         self._composition = composition
         self._augmentation = augmentation
         self._load = load
         self._examples = examples
         available = digits.num_digits(digit_set, split, validation)
         spec = Spec(
-            image=(composition.height, composition.width, 1),
+            image=(composition.height, composition.width, channels),
             max_length=composition.max_length,
             min_length=composition.min_length,
             num_examples=available if isinstance(composition, compose.Digit) else num_examples,
@@ -190,6 +191,7 @@ class VirtualSource(Source):
             return compose.compose(self._composition, arrays, index, key, augment_key, self._augmentation)
 
         image, digits_, boxes = jax.vmap(one)(index, keys, augment_keys)
+        image = jnp.broadcast_to(image, (*image.shape[:-1], self.spec.image[-1]))
         return Batch(image=image, digits=digits_, boxes=boxes, index=host["index"])
 
 
@@ -334,6 +336,7 @@ def create(config: ConfigDict, split: str) -> Source:
     return VirtualSource(
         composition=_composition(data, split),
         augmentation=compose.Augmentation(**{name: data[name] for name in compose.BENT}),
+        channels=3 if data.rgb else 1,
         **common,
     )
 

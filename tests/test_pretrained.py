@@ -1,0 +1,401 @@
+"""Weights that come with the package: checked, found by name, refused where they may not be shipped, measured."""
+
+import json
+import os
+import sys
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from test_compose import GOLDEN, GOLDEN_CONFIGS, digest, make, split_arrays
+
+from seqdigits import experiments, model_card, params, pretrained, shipping, transfer, weights
+from seqdigits.config import to_json
+from seqdigits.data import sources
+from seqdigits.errors import Help, UserError
+from seqdigits.evaluate import evaluate_checkpoint
+from seqdigits.interrupt import Stop, Stopped
+from seqdigits.models.build import build, init_variables
+from seqdigits.validation import validate
+
+SHIPPED = pretrained.FOLDER
+TINY = {"model.encoder": "conv 5x5x4 /4, norm, relu", "read.min_score": 0.3, "read.temperature": 1.5}
+ROOM = {"data.digits": "uci", "data.height": 32, "data.width": 96, "data.max_length": 3}
+TARGETS = {
+    "handwriting": (
+        shipping.Target(
+            "canvas", "small canvases", "reader_canvas", ROOM | {"read.max_numbers": 1, "read.group": False}
+        ),
+        shipping.Target("crop", "photographs", "reader_svhn_crop", {"read.max_numbers": 1, "read.group": False}),
+    ),
+    "scene": (
+        shipping.Target("canvas", "small canvases", "reader_canvas", ROOM | {"data.rgb": True, "read.max_numbers": 1}),
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where weights of the package lie in this test, not there yet; the working directory is empty, MNIST is not needed."""
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "shipped")
+    monkeypatch.setattr(shipping, "TARGETS", TARGETS)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "shipped"
+
+
+@pytest.fixture
+def result(small_config, tmp_path):
+    """`result({"data.rgb": True}, partial=True)`: RESULT.json of a run, as seqdigits.reproduce writes it, and its weights
+    beside it, which were never trained."""
+
+    def write(overrides=None, name="small", **changes):
+        config = small_config(TINY | (overrides or {}))
+        variables = init_variables(
+            build(config, sources.create(config, "test").spec), sources.create(config, "test").spec, 0
+        )
+        saved = json.loads(to_json(config))
+        about = {"step": 4, "config": saved, "commit": "0123456789abcdef"}
+        weights.save(tmp_path / f"{name}.npz", variables, about, half=True)
+        run = {
+            "name": name,
+            "settings": {},
+            "config": saved,
+            "config_sha256": "0" * 64,
+            "seed": 0,
+            "commit": "0123456789abcdef",
+            "trained": [{"step": 0, "commit": "fedcba9876543210", "devices": ["cpu cpu"]}],
+            "devices": ["cpu cpu"],
+            "cores": 2,
+            "python": "3.11.7",
+            "versions": {"jax": "0.10.2"},
+            "steps": 4,
+            "steps_planned": 4,
+            "partial": False,
+            "minutes": 3.4,
+            "parameters": params.count(variables["params"]),
+        }
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(run | changes))
+        return path
+
+    return write
+
+
+def leaves(tree):
+    return dict(zip(params.names(tree), jax.tree.leaves(tree), strict=True))
+
+
+def same(variables, path):
+    expected, found = leaves(weights.load(path)[0]), leaves(variables)
+    return expected.keys() == found.keys() and all(
+        np.array_equal(found[name], value) for name, value in expected.items()
+    )
+
+
+# --- shipping -----------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_shipped_with_their_sum_and_a_card(folder, result):
+    path = result()
+    facts = shipping.ship("handwriting", path)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "handwriting.json",
+        "handwriting.md",
+        "handwriting.npz",
+        "sha256.json",
+    ]
+    assert pretrained.path("handwriting").read_bytes() == path.with_suffix(".npz").read_bytes()
+    assert pretrained.sums() == {"handwriting": facts["sha256"]}
+    assert pretrained.facts("handwriting") == facts
+    assert (facts["images"], facts["commit"], facts["figures"]) == (32, "fedcba9876543210", {})
+    card = (folder / "handwriting.md").read_text()
+    for part in (
+        facts["sha256"],
+        "`configs/small.py`",
+        "1,257 training digits",
+        "CC BY 4.0",
+        "Not measured yet",
+        "1 channel, grey",
+    ):
+        assert part in card
+    assert "Partial" not in card
+    shipping.ship("scene", result({"data.rgb": True, "data.digits": "mnist"}, "other"))
+    assert pretrained.sums().keys() == {"handwriting", "scene"}
+    card = (folder / "scene.md").read_text()
+    for part in (
+        "55,000 training digits of MNIST",
+        "CC BY-SA 3.0",
+        "3 channels",
+        "the same values in all three channels",
+    ):
+        assert part in card
+
+
+def test_a_flipped_byte_or_a_missing_file_is_refused_with_the_cure(folder, result):
+    with pytest.raises(
+        UserError, match=r"handwriting\.npz is missing\. Install seqdigits anew; or.*ship NAME RESULT\.json"
+    ):
+        pretrained.path("handwriting")
+    shipping.ship("handwriting", result())
+    file = folder / "handwriting.npz"
+    whole = file.read_bytes()
+    for at in (0, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(UserError, match="the weights 'handwriting' are damaged.*Install seqdigits anew"):
+            pretrained.path("handwriting")
+    file.write_bytes(whole)
+    (folder / "sha256.json").write_text("{}")
+    with pytest.raises(UserError, match=r"sha256\.json does not have them"):
+        pretrained.path("handwriting")
+    (folder / "sha256.json").write_text("[")
+    with pytest.raises(UserError, match=r"sha256\.json is damaged"):
+        pretrained.path("handwriting")
+    with pytest.raises(UserError, match="there are no weights 'hand'. The names are handwriting, scene"):
+        pretrained.path("hand")
+
+
+PHOTOGRAPHS = {"data.composition": "photograph", "data.digits": "mnist"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes", "message"),
+    [
+        ({}, {"partial": True, "steps_planned": 8}, "is partial: 4 of 8 steps.*--partial"),
+        ({}, {"steps": 3}, r"small\.npz is not of the run of .*small\.json: step 4 there and 3 here"),
+        ({}, {"trained": []}, "is no result of seqdigits.reproduce"),
+        (PHOTOGRAPHS, {}, "small was trained on photographs .*non-commercial use only"),
+        ({"init.path": "runs/reader_svhn"}, {}, "runs/reader_svhn was trained on photographs"),
+        ({"init.path": "runs/svhn_transfer_box"}, {}, "runs/svhn_transfer_box was trained on photographs"),
+        ({"init.path": "elsewhere"}, {}, "init.path = elsewhere: what that was trained on is not known"),
+        (
+            {"init.path": "runs/reader_canvas"},
+            {"settings": {"init.path": "runs/reader_canvas"}},
+            "init.path = runs/reader_canvas: what that was trained on is not known",
+        ),
+        ({"model.pixels": "per_pixel"}, {}, "model.pixels = per_pixel.*images of any size"),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_shipped_is_refused(folder, result, overrides, changes, message):
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        shipping.ship("handwriting", result(overrides, **changes))
+    assert not folder.exists()
+
+
+def test_a_run_that_began_with_one_on_photographs_is_refused_however_it_is_named(
+    folder, result, small_config, tmp_path
+):
+    """Its workdir, a checkpoint in it, its weights; and one that began with that."""
+    workdir = tmp_path / "first"
+    workdir.mkdir()
+    (workdir / "config.json").write_text(to_json(small_config(PHOTOGRAPHS)))
+    of_photographs = result(PHOTOGRAPHS, "photographs").with_suffix(".npz")
+    between = result({"init.path": str(workdir)}, "between").with_suffix(".npz")
+    for begin in (workdir, workdir / "checkpoints" / "4", of_photographs, between):
+        with pytest.raises(UserError, match="was trained on photographs"):
+            shipping.ship("handwriting", result({"init.path": str(begin)}))
+    (workdir / "config.json").write_text(to_json(small_config()))
+    shipping.ship("handwriting", result({"init.path": str(workdir)}))
+    shipping.ship("scene", result({"init.path": "handwriting"}))
+    shipping.ship("scene", result({"init.path": "runs/reader_canvas"}))
+
+
+def test_too_many_bytes_are_refused(folder, result, monkeypatch):
+    monkeypatch.setattr(shipping, "MOST_BYTES", 1000)
+    with pytest.raises(UserError, match=r"have [\d,]+ bytes, at most 1,000 are allowed"):
+        shipping.ship("handwriting", result())
+    assert not folder.exists()
+
+
+def test_a_partial_run_is_shipped_when_asked_for_and_the_card_says_so(folder, result):
+    shipping.ship("handwriting", result(partial=True, steps_planned=8), partial=True)
+    assert "**Partial**: trained for 4 of 8 planned steps." in (folder / "handwriting.md").read_text()
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_taken_where_a_path_is(folder, result, small_config, tmp_path, capsys):
+    shipping.ship("handwriting", result())
+    found, about = transfer.load(transfer.Path("handwriting"))
+    assert about["step"] == 4
+    assert same(found, folder / "handwriting.npz")
+    figures = evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
+    assert figures["test"]["examples"] == 40
+    assert f"evaluating {folder}/handwriting.npz, step 4" in capsys.readouterr().out
+
+
+def test_what_lies_in_the_working_directory_comes_first_and_it_is_said(folder, result, small_config, tmp_path, capsys):
+    shipping.ship("handwriting", result())
+    os.mkdir("handwriting")
+    with pytest.raises(UserError, match="checkpoint handwriting has no manifest"):
+        transfer.load(transfer.Path("handwriting"))
+    with pytest.raises(UserError, match="--checkpoint handwriting: allowed are.*weights that come with the package"):
+        evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
+    said = capsys.readouterr().out
+    assert said.count("handwriting is what lies in the working directory, not the weights of that name") == 2
+    assert str(folder / "handwriting.npz") in said
+
+
+def test_a_name_that_is_not_shipped_and_no_name_are_refused(folder, small_config, tmp_path):
+    with pytest.raises(UserError, match=r"scene\.npz is missing"):
+        transfer.load(transfer.Path("scene"))
+    with pytest.raises(UserError, match=r"there is nothing at scenes.*The weights that come.*handwriting, scene"):
+        transfer.load(transfer.Path("scenes"))
+    with pytest.raises(UserError, match="--checkpoint scenes: allowed are"):
+        evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="scenes", splits=("test",))
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------
+
+
+def test_measuring_writes_figures_and_the_card_again(folder, result, monkeypatch, tmp_path):
+    monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path / "nothing"))
+    shipping.ship("handwriting", result())
+    figures = shipping.measure("handwriting", limit=20)
+    assert pretrained.facts("handwriting")["figures"] == figures
+    assert figures["crop"] is None
+    row = figures["canvas"]
+    assert (row["examples"], row["limit"], row["config"]) == (20, 20, "reader_canvas")
+    assert 0 < row["half_interval"] < 0.25
+    card = (folder / "handwriting.md").read_text()
+    for part in (
+        "| canvas | the first 20 |",
+        "| crop | not measured |",
+        "measure handwriting --only canvas --limit 20",
+        "± ",
+    ):
+        assert part in card
+    assert str(tmp_path) not in card + (folder / "handwriting.json").read_text()
+    shipping.measure("handwriting", only=("canvas",), limit=7)
+    assert pretrained.facts("handwriting")["figures"]["canvas"]["examples"] == 7
+    assert "  canvas       sequence accuracy" in "\n".join(pretrained.listing("handwriting"))
+    with pytest.raises(UserError, match="--only cavas: handwriting is measured on canvas, crop"):
+        shipping.measure("handwriting", only=("cavas",))
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        shipping.measure("handwriting", stop=stop)
+
+
+def test_what_is_measured_is_read_as_the_weights_were_trained(folder, result):
+    trained = shipping.ship("scene", result({"data.rgb": True, "model.pixels": "image_mean"}))["config"]
+    config = shipping.configured(TARGETS["scene"][0], trained)
+    assert (config.read.min_score, config.read.temperature, config.data.rgb) == (0.3, 1.5, True)
+    assert json.loads(to_json(ConfigDict({"model": config.model})))["model"] == trained["model"]
+    assert shipping.measure("scene", limit=5)["canvas"]["examples"] == 5  # a network of three channels, grey digits
+
+
+@pytest.mark.parametrize(("name", "target"), [(n, t) for n, those in shipping.TARGETS.items() for t in those], ids=str)
+def test_every_target_fits_the_network_that_it_measures(name, target, experiment):
+    trained = experiment({"handwriting": "reader_canvas", "scene": "reader_scene"}[name])
+    config = shipping.configured(target, json.loads(to_json(trained)))
+    channels = [sources.create(c, "test").spec.image[-1] for c in (config, trained)]
+    assert channels[0] == channels[1] == model_card.channels_of(trained.data)
+    assert config.init.path == ""
+    assert target.config in experiments.names()
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["pretrained", *arguments])
+    monkeypatch.setattr("seqdigits.command_line.prepare_jax", lambda: None)
+    pretrained._main(Stop())
+
+
+def test_the_command_ships_measures_and_lists(folder, result, monkeypatch, capsys):
+    command(monkeypatch)
+    assert capsys.readouterr().out == "handwriting: not shipped\nscene (the default): not shipped\n"
+    command(monkeypatch, "ship", "handwriting", str(result()))
+    command(monkeypatch, "measure", "handwriting", "--only", "canvas", "--limit", "5")
+    capsys.readouterr()
+    command(monkeypatch)
+    said = capsys.readouterr().out
+    assert "bytes, SHA-256" in said
+    assert "the first of 5 examples" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("shp", "scene"), "'shp scene' is not understood"),
+        (("ship", "scene"), "is not understood"),
+        (("ship", "scene", "x.json", "--limit", "3"), "is not understood"),
+        (("--partial",), "is not understood"),
+        (("ship", "scen", "x.json"), "there are no weights 'scen'"),
+        (("ship", "scene", "x.json"), "there is no file of weights x.npz"),
+        (("measure", "scene"), r"scene\.npz is missing"),
+        (("measure", "scene", "--limit", "0"), "lower|limit"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named(folder, monkeypatch, arguments, message):
+    with pytest.raises(UserError, match=message):
+        command(monkeypatch, *arguments)
+
+
+def test_help_has_the_names(monkeypatch):
+    with pytest.raises(Help, match="(?s)measure NAME.*handwriting, scene"):
+        command(monkeypatch, "--help")
+
+
+# --- data.rgb -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["digit", "small canvas of 1 to 3"])
+def test_three_channels_are_equal_and_their_pixels_are_the_golden_ones(small_config, name):
+    split, overrides = GOLDEN_CONFIGS[name]
+    source = sources.create(small_config(overrides | {"data.digits": "uci", "data.rgb": True}), split)
+    batch = make(source, split_arrays("uci", split, ""), np.arange(100))
+    assert batch.image.shape[1:] == source.spec.image
+    assert batch.image.shape[-1] == 3
+    assert (batch.image == batch.image[..., :1]).all()
+    assert digest(batch.replace(image=np.ascontiguousarray(batch.image[..., :1]))) == GOLDEN["uci", name]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (PHOTOGRAPHS, "data.rgb = True means nothing with data.composition = photograph"),
+        ({"data.composition": "scene"}, "data.rgb = True means nothing with data.composition = scene"),
+        ({"data.source": "stream"}, "data.rgb = True means nothing with data.source = stream"),
+    ],
+)
+def test_three_channels_are_for_computed_digits_alone(small_config, overrides, message):
+    with pytest.raises(UserError, match=message):
+        validate(small_config(overrides | {"data.rgb": True}))
+
+
+# --- what is really there -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=pretrained.NAMES)
+def name(request):
+    if not (SHIPPED / f"{request.param}.npz").exists():
+        pytest.skip(f"{request.param} is not shipped yet")
+    return request.param
+
+
+def test_what_is_shipped_is_whole_and_small_and_its_card_is_made_of_its_facts(name):
+    file, facts = pretrained.path(name), pretrained.facts(name)
+    assert file.stat().st_size == facts["bytes"] <= shipping.MOST_BYTES
+    assert pretrained.sums()[name] == facts["sha256"]
+    assert not facts["partial"]
+    variables, about = weights.load(file)
+    assert about["config"] == facts["config"]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+    assert params.count(variables["params"]) == facts["parameters"]
+    assert (SHIPPED / f"{name}.md").read_text() == model_card.text(name, facts)
+
+
+def test_what_is_shipped_reads(name, mnist_folder, tmp_path):
+    """50 canvases of one to three digits, 64x128."""
+    (target,) = [target for target in shipping.TARGETS[name] if target.label == "canvas"]
+    config = shipping.configured(target, pretrained.facts(name)["config"])
+    config.data.folder = str(mnist_folder)
+    config.data.height, config.data.width, config.data.max_length, config.data.test_examples = 64, 128, 3, 50
+    config.data.train_height = config.data.train_width = 0
+    figures = evaluate_checkpoint(config, tmp_path, which=str(pretrained.path(name)), splits=("test",))
+    assert figures["test"]["sequence_accuracy"] >= {"handwriting": 0.9, "scene": 0.7}[name]
