@@ -24,6 +24,7 @@ FREE_KEYS = (
     "read.max_numbers",
     "read.group",
     "read.temperature",
+    "read.halvings",
     "train.steps",
     "train.log_every",
     "train.checkpoint_every",
@@ -65,8 +66,9 @@ def base_config() -> ConfigDict:
     data.composition = "canvas"
     data.height = 128  # pixels that digits are put on, or photographs squeezed to; a composition of digits has 28
     data.width = 256
-    data.train_height = 0  # reader: pixels of what it trains on, where that is smaller than what it reads; 0 = the same
+    data.train_height = 0  # reader: pixels of what it trains on, where that is not what it reads; 0 = the same
     data.train_width = 0
+    data.train_photographs = 0  # photographs: how many of the training split are trained on, the first; 0 = all
     data.jitter = 0  # turned: pixels that a digit is shifted at most, on each axis, as far as its cell has room
     data.stacked = False  # turned: from top to bottom
     data.grey = False  # photographs, scene
@@ -90,9 +92,7 @@ def base_config() -> ConfigDict:
     data.colour = 0  # photographs: percent
 
     config.model = model = ConfigDict()
-    model.name = (
-        "reader"  # heads: a dense head a position | gru: a GRU unrolls them | attention: looking at the map | row_gru: it reads the rows | reader
-    )
+    model.name = "reader"  # heads: a dense head a position | gru: a GRU unrolls them | attention: looking at the map | row_gru: it reads the rows | reader
     model.pixels = "unit"  # unit: 0..1 | raw: 0..255 | image_mean | per_pixel; see models/pixels.py
     model.encoder = ""  # layers from the image on, as text; see models/layers.py
     model.head = ""  # all but reader: layers of each position's head before its last dense layer
@@ -108,6 +108,7 @@ def base_config() -> ConfigDict:
     read.max_overlap = 0.4  # reader: cells whose boxes overlap by more (IoU) point at the same digit
     read.max_numbers = 1  # reader: numbers of a reading, best first; N
     read.group = False  # reader: whether digits that stand together make a number each; else all are one, left to right
+    read.halvings = 0  # reader: how often an image is also read at half the size of before, for larger digits
     read.temperature = 1.0  # logits are divided by it, so that confidences are calibrated; see seqdigits/calibrate.py
 
     config.init = init = ConfigDict()  # transfer: where parameters begin, if not at random

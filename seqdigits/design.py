@@ -67,10 +67,7 @@ VARIANTS = {
     "small": Variant(
         "network",
         "stride 8, 84,767 parameters",
-        {
-            "model.encoder": "conv 5x5x16 /2, norm, relu, "
-            + _convolutions("3x3x32 /2", "3x3x48 /2", "3x3x64", "3x3x64")
-        },
+        {"model.encoder": "conv 5x5x16 /2, norm, relu, " + _convolutions("3x3x32 /2", "3x3x48 /2", "3x3x64", "3x3x64")},
     ),
     "deep": Variant(
         "network",

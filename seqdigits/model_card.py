@@ -145,9 +145,8 @@ def _measuring(name: str, label: str, row: dict[str, Any] | None) -> str:
     least, most = row["lengths"]
     told = f"{least}" if least == most else f"{least} to {most}"
     return (
-        f"{row['what']}. The data of `configs/{row['config']}.py`, {settings}; the reader is told that there are {told} "
-        f"digits in an image; commit `{_short(row['commit'])}`, "
-        f"{row['devices'][0]}: `{command}{limit}`"
+        f"{row['what']}. The data of `configs/{row['config']}.py`, {settings}; digits of an image, which the reader is "
+        f"told: {told}; commit `{_short(row['commit'])}`, {row['devices'][0]}: `{command}{limit}`"
     )
 
 

@@ -14,6 +14,9 @@ from seqdigits import boxes as bx
 from seqdigits import grouping
 from seqdigits.batch import NO_DIGIT, Outputs, Reading, Spec
 
+_CELLS, _SEVERAL_CELLS = 8, 32
+"""Room for all cells that point at one digit, where one of them should, and where several should."""
+
 
 class Limits(NamedTuple):
     """What a reading is bounded by; from the config, saved with weights. All static, but that min_score and temperature may
@@ -28,6 +31,7 @@ class Limits(NamedTuple):
       group: whether digits that stand together make a number each; else all are one, from left to right.
       temperature: logits are divided by it before they become confidences (Guo et al. 2017, arXiv:1706.04599). What is read
         does not depend on it.
+      several: whether the reader learned that several cells should say a digit (loss.target).
     """
 
     max_length: int
@@ -37,6 +41,7 @@ class Limits(NamedTuple):
     max_numbers: int = 1
     group: bool = False
     temperature: float | Array = 1.0
+    several: bool = False
 
 
 def limits(config: ConfigDict, spec: Spec) -> Limits:
@@ -49,6 +54,7 @@ def limits(config: ConfigDict, spec: Spec) -> Limits:
         max_numbers=config.read.max_numbers,
         group=config.read.group,
         temperature=config.read.temperature,
+        several=config.loss.target != "cell",
     )
 
 
@@ -106,7 +112,7 @@ class _Candidates(NamedTuple):
 
 
 def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits) -> Reading:
-    """One image: logits f32 [h, w, 11], cell_boxes f32 [h, w, 4] -> Reading without B."""
+    """One image: logits f32 [..., 11] of cells, cell_boxes f32 [..., 4] -> Reading without B."""
     found = _candidates(logits, cell_boxes, limits)
     first = jnp.arange(limits.max_numbers) == 0
     if limits.group:
@@ -131,18 +137,19 @@ def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates
     """
     probability, tempered = (
         jax.nn.softmax(x).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT] for x in (logits, logits / limits.temperature)
-    )  # [h*w, 10]
+    )  # [cells, 10]
     missing = max(limits.max_length - probability.shape[0], 0)  # a grid smaller than L is filled with empty cells
     probability, tempered = (jnp.pad(p, ((0, missing), (0, 0))) for p in (probability, tempered))
-    candidates = min(8 * limits.max_length, probability.shape[0])  # room for all cells of each digit
+    room = _SEVERAL_CELLS if limits.several else _CELLS
+    candidates = min(room * limits.max_length, probability.shape[0])
     score, cell = jax.lax.top_k(jnp.sum(probability, axis=-1), candidates)  # [M], best first
     box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))[cell]  # [M, 4]
     same = _overlap(box, limits.max_overlap)
     weight = jnp.where(same, score, 0.0)  # [M, M]
-    together, of_digit = _together(same, probability[cell])
+    together, of_digit = _together(same, probability[cell], limits.several)
     box = weight @ box / jnp.maximum(together, 1e-6)[:, None]
     digit = jnp.argmax(of_digit, axis=-1)[:, None]
-    said, confidence = _together(same, tempered[cell])
+    said, confidence = _together(same, tempered[cell], limits.several)
     same = _overlap(box, limits.max_overlap)
     sure = together >= limits.min_score
     kept = _without_doubles(same, sure)
@@ -161,12 +168,21 @@ def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates
     )
 
 
-def _together(same: Array, probability: Array) -> tuple[Array, Array]:
-    """What cells say with those that point at the same digit: bool [M, M], f32 [M, 10] -> f32 [M], that there is one, which
-    may exceed 1; f32 [M, 10], that it is this one, 1 in all at most."""
-    score = jnp.sum(jnp.where(same, jnp.sum(probability, axis=-1), 0.0), axis=-1)
+def _together(same: Array, probability: Array, several: bool) -> tuple[Array, Array]:
+    """What cells say with those that point at the same digit: bool [M, M], f32 [M, 10] -> f32 [M], that there is one, and
+    f32 [M, 10], that it is this one, 1 in all at most.
+
+    Where only one cell should say it, what they say adds up, and the first may exceed 1. Where several should, it is their
+    mean, each counted by how sure it is that there is a digit: else ten cells that hardly believe in one would make it sure.
+    """
+    score = jnp.sum(probability, axis=-1)
+    if several:
+        weight = jnp.where(same, score, 0.0)
+        total = jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)
+        return weight @ score / total, weight @ probability / total[:, None]
+    together = jnp.sum(jnp.where(same, score, 0.0), axis=-1)
     of_digit = jnp.where(same, 1.0, 0.0) @ probability
-    return score, of_digit / jnp.maximum(score, 1.0)[:, None]
+    return together, of_digit / jnp.maximum(together, 1.0)[:, None]
 
 
 def _number(found: _Candidates, max_length: int, member: Array, along: Array, near: Array) -> Reading:

@@ -79,9 +79,11 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("data.colour", 0, 90),
     ("data.train_height", 0, 8192),
     ("data.train_width", 0, 8192),
+    ("data.train_photographs", 0, _MANY),
     ("read.min_score", 0, 1),
     ("read.max_overlap", 0, 1),
     ("read.max_numbers", 1, 100),
+    ("read.halvings", 0, 4),
     ("read.temperature", 0.01, 100),
     *((f"loss.{name}", 0, float("inf")) for name in _WEIGHTS),
     ("loss.target_radius", 0, 2),
@@ -117,6 +119,7 @@ def _validate_data(config: ConfigDict) -> None:
             )
     elif data.min_length > data.max_length:
         raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
+    other_files = photographic and data.photographs in (svhn_cropped.NAME, "own")
     unread = {
         "data.digits": photographic,
         "data.photographs": not photographic,
@@ -129,10 +132,17 @@ def _validate_data(config: ConfigDict) -> None:
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
         **{f"data.{name}": name not in _augmented_by(kind) for name in (*compose.BENT, *augment.KEYS)},
-        "data.train_height": config.model.name != "reader" or kind not in ("canvas", "centred", "turned"),
-        "data.train_width": config.model.name != "reader" or kind not in ("canvas", "centred", "turned"),
+        **{
+            f"data.train_{side}": config.model.name != "reader" or other_files or kind == "digit"
+            for side in ("height", "width")
+        },
+        "data.train_photographs": not photographic or other_files,
     }
     _refuse_unread(config, unread, f"data.composition = {kind}")
+    if bool(data.train_height) != bool(data.train_width):
+        raise UserError(
+            f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither."
+        )
     if photographic:
         _validate_photographs(config)
     elif kind != "digit":
@@ -238,10 +248,6 @@ def _validate_parts(config: ConfigDict) -> None:
 def _validate_room(config: ConfigDict) -> None:
     """Refuses an image that the digits do not fit into."""
     data = config.data
-    if bool(data.train_height) != bool(data.train_width):
-        raise UserError(
-            f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither."
-        )
     side = {"centred": compose.Centred.side, "turned": compose.FRAME + 1}.get(data.composition, digits.SIZE)
     run, rise = ("height", "width") if data.stacked else ("width", "height")
     for which in ("", "train_") if data.train_height else ("",):
@@ -332,6 +338,7 @@ def _validate_model(config: ConfigDict) -> None:
         "read.max_overlap": not reader,
         "read.max_numbers": not reader,
         "read.group": not reader,
+        "read.halvings": not reader,
         "loss.digit_loss": reader,
         "loss.positions": reader,
         "loss.no_digit": reader,

@@ -497,6 +497,18 @@ def test_bend_goes_to_its_limit_either_way_and_no_further(augmentation, tile, me
     assert abs(amounts.std() / (limit / np.sqrt(3)) - 1) < 0.15, "spread evenly"
 
 
+def test_an_elastic_digit_is_moved_smoothly_and_no_further_than_the_limit():
+    ramp = np.broadcast_to(
+        np.arange(28, dtype=np.uint8) * 9, (28, 28)
+    )  # nine levels a pixel: what is read tells from where
+    bent = jax.jit(compose.bend, static_argnums=2)(np.stack([ramp] * 200), KEY, Augmentation(elastic=150))
+    moved = (np.asarray(bent).astype(float) - ramp)[:, 4:24, 4:24] / 9  # pixels in x, away from the black outside
+    assert abs(moved).max() < 1.5 + 0.1
+    assert abs(moved).max() > 1.2
+    assert abs(np.diff(moved, axis=1)).max() < 2 * 1.5 / 9 + 0.15, "points are nine pixels apart; rounding is 1/9"
+    assert len({each.tobytes() for each in np.asarray(bent)}) == 200
+
+
 def test_bend_treats_each_tile_on_its_own():
     bent = jax.jit(compose.bend, static_argnums=2)(np.stack([NOISE] * 4), KEY, Augmentation(rotation=20))
     assert len({each.tobytes() for each in np.asarray(bent)}) == 4

@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 from seqdigits.errors import UserError
-from seqdigits.models.layers import Layer, MaskedBatchNorm, Stack, max_pool, output_size, parse
+from seqdigits.models.layers import (
+    Layer,
+    MaskedBatchNorm,
+    Stack,
+    enlarge,
+    fold,
+    max_pool,
+    output_size,
+    parse,
+    total_stride,
+    unfold,
+)
 
 
 def test_every_form_is_understood():
@@ -44,6 +55,70 @@ def test_zeros_are_refused():
     for word in ("conv 0x0x8", "conv 3x3x0", "conv 3x3x8 /0", "pool 0", "dense 0"):
         with pytest.raises(UserError, match="has a zero"):
             parse(word, "model.encoder")
+
+
+def run(text: str, x: jnp.ndarray) -> tuple[jnp.ndarray, dict]:
+    stack, mask = Stack(layers=parse(text, "e")), jnp.ones(len(x), bool)
+    variables = stack.init(jax.random.key(0), x, train=False, mask=mask)
+    return stack.apply(variables, x, train=False, mask=mask), variables["params"]
+
+
+def test_fold_puts_squares_into_features_and_unfold_takes_them_out_again():
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    np.testing.assert_array_equal(fold(x, 2)[0, 0, 1], [2, 3, 6, 7])
+    np.testing.assert_array_equal(unfold(fold(x, 2), 2), x)
+    y, _ = run("fold 2, unfold 2", jax.random.normal(jax.random.key(0), (2, 8, 12, 3)))
+    np.testing.assert_array_equal(y, jax.random.normal(jax.random.key(0), (2, 8, 12, 3)))
+
+
+def test_enlarge_repeats_and_cuts():
+    x = jnp.array([[1.0, 2], [3, 4]])[None, :, :, None]
+    np.testing.assert_array_equal(enlarge(x, (1, 3, 4, 9))[0, :, :, 0], [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]])
+
+
+def test_mean_is_that_of_all_places():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 5, 4))
+    np.testing.assert_allclose(run("mean", x)[0], x.mean((1, 2)), rtol=1e-6)
+
+
+def test_a_map_that_was_kept_is_added_or_joined():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 7, 3))
+    y, _ = run("mark a, relu, add a", x)
+    np.testing.assert_allclose(y, x + jnp.maximum(x, 0))
+    y, params = run("mark a, pool 2, join a", x)
+    np.testing.assert_array_equal(y[..., :3], x)
+    np.testing.assert_array_equal(y[:, 4, 6, 3:], run("pool 2", x)[0][:, 2, 3])
+    assert params == {}
+    y, params = run("mark a, conv 3x3x4 /2, add a", x)
+    assert y.shape == (2, 3, 4, 4)
+    assert params["Conv_1"]["kernel"].shape == (1, 1, 3, 4), "brought to the shape by 1x1"
+
+
+def test_strides_and_sizes_follow_what_is_kept():
+    layers = parse("fold 2, mark a, conv 3x3x4 /2, mark b, pool 2, join b, conv 1x1x16, unfold 2, join a", "e")
+    assert total_stride(layers) == 2
+    assert output_size(layers, 32, 48, "e") == (16, 24)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mark a, mark a", "'mark a' stands there twice"),
+        ("conv 3x3x4, add a", "'add a' needs 'mark a' before it. Marked are: none"),
+        ("pool 4, mark a, unfold 2, join a", "the stride here, 2, is no multiple of the one at the mark, 4"),
+        ("pool 3, unfold 2", "the stride here, 3, is no multiple of it"),
+        ("mean, conv 3x3x4", "needs a feature map"),
+        ("fold 0", "has a zero"),
+    ],
+)
+def test_what_cannot_be_kept_or_joined_is_refused(text, message):
+    with pytest.raises(UserError, match=message):
+        parse(text, "e")
+
+
+def test_fold_refuses_what_it_does_not_divide():
+    with pytest.raises(UserError, match="fold 2 does not divide 5x8"):
+        output_size(parse("fold 2", "e"), 5, 8, "e")
 
 
 def test_output_size():

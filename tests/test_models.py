@@ -32,6 +32,9 @@ def test_parameter_counts_are_the_published_ones(experiment, name):
 ENCODER = "conv 5x5x8 /2, relu, conv 3x3x16 /2, relu, conv 3x3x16 /2, relu"
 
 
+JOINED = "fold 2, conv 3x3x8, norm, relu, mark a, conv 3x3x16 /2, norm, add a, conv 1x1x32, unfold 2, join a"
+
+
 def small(name, **changes):
     config = base_config()
     config.data.digits, config.data.height, config.data.width = "uci", 32, 64
@@ -55,7 +58,7 @@ def four_examples(config):
     return source, make(source.arrays, host)
 
 
-@pytest.mark.parametrize("name", ["heads", "gru"])
+@pytest.mark.parametrize("name", ["heads", "gru", "attention"])
 def test_the_first_loss_is_near_that_of_guessing(name):
     config = small(name)
     source, batch = four_examples(config)
@@ -70,10 +73,12 @@ def test_the_first_loss_is_near_that_of_guessing(name):
     [
         ("heads", BOX),
         ("gru", BOX | {"model.head": "dense 16, relu"}),
+        ("attention", {"model.shared_head": True}),
         ("reader", {}),
         ("reader", {"model.encoder": ENCODER.replace("relu", "norm, relu")}),
+        ("reader", {"model.encoder": JOINED}),
     ],
-    ids=["heads", "gru", "reader", "reader-norm"],
+    ids=["heads", "gru", "attention", "reader", "reader-norm", "reader-joined"],
 )
 def test_the_gradient_reaches_every_parameter(name, changes):
     config = small(name, **changes)

@@ -47,9 +47,7 @@ KEYS = tuple(field.name for field in dataclasses.fields(Augmentation))
 """Keys of the config's section `data` that it is made of."""
 
 
-def augment(
-    image: Array, digits: Array, boxes: Array, key: Array, augmentation: Augmentation
-) -> tuple[Array, Array]:
+def augment(image: Array, digits: Array, boxes: Array, key: Array, augmentation: Augmentation) -> tuple[Array, Array]:
     """One photograph: image u8 [H, W, C], boxes f32 [L, 4] -> the same, changed.
 
     The number stays in the picture as a whole where it can: it is moved back, and what would make it too large is taken
@@ -79,9 +77,7 @@ def augment(
     return image, jnp.where(there[:, None], jnp.concatenate([centre, sides], axis=-1), 0.0)
 
 
-def _matrix(
-    draws: Draws, augmentation: Augmentation, hull: Array, size: tuple[int, int]
-) -> tuple[Array, Array]:
+def _matrix(draws: Draws, augmentation: Augmentation, hull: Array, size: tuple[int, int]) -> tuple[Array, Array]:
     """From a place in the result to a place in the photograph, i32 [2, 2] fixed point, rows x and y; and how large the number
     becomes, f32 [2] width and height in pixels."""
     degrees = draws.between(-augmentation.rotation, augmentation.rotation)

@@ -364,12 +364,20 @@ def _photographs(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
     if data.photographs == svhn_cropped.NAME:
         return _cropped(config, split)
+    height, width = size_of(data, split)
     which = {"name": data.photographs, "parts": tuple(data.parts), "split": split, "max_length": data.max_length}
-    layout = {"kind": data.composition, "height": data.height, "width": data.width, "grey": data.grey}
+    layout = {"kind": data.composition, "height": height, "width": width, "grey": data.grey}
+    available = svhn.count(**which, single=data.composition == "cropped_digit")
+    count = min(data.train_photographs or available, available) if split == "train" else available
+
+    def load() -> dict[str, np.ndarray]:
+        everything = svhn.load(**which, **layout, folder=data.folder)
+        return {name: array[:count] for name, array in everything.items()}
+
     return ResidentSource(
-        load=partial(svhn.load, **which, **layout, folder=data.folder),
-        num_examples=svhn.count(**which, single=data.composition == "cropped_digit"),
-        image=(data.height, data.width, 1 if data.grey else 3),
+        load=load,
+        num_examples=count,
+        image=(height, width, 1 if data.grey else 3),
         lengths=(data.min_length, data.max_length),
         cutout=data.cutout,
         augmentation=_augmentation(data),

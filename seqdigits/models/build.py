@@ -28,7 +28,7 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
         "encoder": parse(model.encoder, "model.encoder"),
     }
     if model.name == "reader":
-        return DenseReader(**common)
+        return DenseReader(**common, halvings=config.read.halvings)
     return SequenceModel(
         **common,
         steps=model.name,

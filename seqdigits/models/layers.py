@@ -105,7 +105,9 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
             marks[layer.name] = stride
         elif layer.name:
             if layer.name not in marks:
-                raise UserError(f"{key}: {word!r} needs 'mark {layer.name}' before it. Marked are: {', '.join(marks) or 'none'}.")
+                raise UserError(
+                    f"{key}: {word!r} needs 'mark {layer.name}' before it. Marked are: {', '.join(marks) or 'none'}."
+                )
             if stride % marks[layer.name]:
                 raise UserError(
                     f"{key}: {word!r}: the stride here, {stride}, is no multiple of the one at the mark, {marks[layer.name]}."
@@ -270,7 +272,6 @@ class Stack(Base):
             else:
                 x = nn.Dense(layer.features, use_bias=not normed, **inits)(flatten(x))
         return x
-
 
     def _as(self, x: Array, kept: Array, *, train: bool, mask: Array) -> Array:
         """The map that was kept, in the shape of x."""

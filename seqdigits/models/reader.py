@@ -18,28 +18,53 @@ class DenseReader(Base):
     Attributes:
       pixels: kind of the first layer.
       encoder: layers from the image to a feature map; its stride is the size of a cell.
+      halvings: how often the image is also read at half the size of before, for digits larger than those that were
+        trained on; not in training. The cells of all sizes are then one list, h = their number, w = 1.
     """
 
     pixels: str = "unit"
     encoder: tuple[Layer, ...] = ()
+    halvings: int = 0
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
         """image u8 [B, H, W, C], mask bool [B] -> Outputs with cell_logits and cell_boxes, and the mean box as box."""
+        encoder = Stack(**self.common, layers=self.encoder, name="encoder")
+        digits = nn.Dense(NO_DIGIT + 1, kernel_init=self.kernels(), bias_init=_mostly_none, name="digits")
+        place = nn.Dense(4, kernel_init=self.kernels(), name="place")
+        stride, most = total_stride(self.encoder), largest_stride(self.encoder)
+
+        def look(x: Array) -> tuple[Array, Array]:
+            x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % most), (0, -x.shape[2] % most), (0, 0)), mode="edge")
+            x = encoder(x, train=train, mask=mask)  # [B, h, w, F]
+            return digits(x), _boxes(place(x), stride)
+
         x = Pixels(self.pixels, name="pixels")(image)
-        most = largest_stride(self.encoder)
-        x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % most), (0, -x.shape[2] % most), (0, 0)), mode="edge")
-        x = Stack(**self.common, layers=self.encoder, name="encoder")(x, train=train, mask=mask)  # [B, h, w, F]
-        logits = nn.Dense(NO_DIGIT + 1, kernel_init=self.kernels(), bias_init=_mostly_none, name="digits")(x)
-        place = nn.Dense(4, kernel_init=self.kernels(), name="place")(x)
+        logits, boxes = look(x)
+        if self.halvings and not train:
+            looks = [(logits, boxes)]
+            for times in range(1, self.halvings + 1):
+                x = _halve(x)
+                logits, boxes = look(x)
+                looks.append((logits, boxes * 2**times))
+            logits, boxes = (
+                jnp.concatenate([part.reshape(len(image), -1, 1, part.shape[-1]) for part in parts], axis=1)
+                for parts in zip(*looks, strict=True)
+            )  # [B, all cells, 1, 11], [B, all cells, 1, 4]
         mean_box = self.variable("input_stats", "mean_box", jnp.zeros, (4,))
-        stride = total_stride(self.encoder)
         return Outputs(
             box=jnp.broadcast_to(mean_box.value, (image.shape[0], 4)),
             cell_logits=logits,
-            cell_boxes=_boxes(place, stride),
+            cell_boxes=boxes,
             stride=stride,
         )
+
+
+def _halve(x: Array) -> Array:
+    """Each 2 x 2 places as their mean: f32 [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C], the edge repeated."""
+    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), mode="edge")
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def _mostly_none(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
