@@ -22,7 +22,7 @@ _PURPOSE = {
         "Finds numbers in handwriting and type, of any colour, among letters and other things, reads each, and says where each digit "
         "stands and how sure it is.",
         (
-            "Digits {min_digit} to {max_digit} pixels high; larger ones must be scaled down. Numbers of 1 to 6 digits.",
+            "Digits {min_digit} to {max_digit} pixels high; for larger ones set `read.halvings`, or scale them down. Numbers of 1 to 6 digits.",
             "Trained on made scenes alone: how well it reads photographs, only figures on photographs say.",
             "Most numbers of training are turned by little, some by up to 40 degrees; upside down is not read.",
             "Digits of the scripts of the West, 0 to 9; letters are left out as far as they do not look like digits (O, l).",
