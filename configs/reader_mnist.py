@@ -3,7 +3,7 @@
     python -m seqdigits.main --config configs/reader_canvas.py --workdir runs/reader_canvas
     python -m seqdigits.main --config configs/reader_mnist.py --workdir runs/reader_mnist
 
-It begins with what `reader_canvas` has learned of the same 55,000 digits, and goes on with 10 epochs of them, each bent anew every
+It begins with what `reader_canvas` has learned of the same 55,000 digits, and goes on with 8 epochs of them, each bent anew every
 time, with the moving average of the weights.
 """
 
@@ -30,16 +30,18 @@ def get_config() -> ConfigDict:
     config.init.path = "runs/reader_canvas"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
+    config.loss.target = "several"
+    config.loss.target_radius = 0.3
     config.optim.name = "adamw"
     config.optim.learning_rate = 1e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 200
-    config.optim.decay_steps = 5_500
+    config.optim.decay_steps = 4_400
     config.optim.weight_decay = 1e-2
     config.optim.clip_norm = 1.0
     config.optim.moving_average = 0.999
     config.train.batch_size = 100
-    config.train.steps = 5_500  # 10 epochs
+    config.train.steps = 4_400  # 8 epochs
     config.train.log_every = 550
     config.train.checkpoint_every = 1_100
     config.evaluate.every = 1_100

@@ -62,6 +62,15 @@ PLAIN: dict[str, Any] = {
 }
 """What the factors are varied from, one at a time."""
 
+_SEVERAL = {"loss.target": "several", "loss.target_radius": 0.3}
+_GAUSSIAN = {"loss.target": "gaussian", "loss.target_radius": 0.15}
+_AVERAGED = {"optim.moving_average": 0.99}
+_DEEP = (
+    "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
+    "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
+    "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
+)
+
 VARIANTS = {
     "plain": Variant("-", "stride 8, 391,119 parameters; canvases of 40x152; the cell of the centre", {}),
     "small": Variant(
@@ -71,11 +80,8 @@ VARIANTS = {
     ),
     "deep": Variant(
         "network",
-        "stride 8, two more convolutions, residual",
-        {
-            "model.encoder": PLAIN["model.encoder"]
-            + ", mark a, conv 3x3x128, norm, relu, conv 3x3x128, norm, add a, relu"
-        },
+        "stride 8, two residual pairs",
+        {"model.encoder": _DEEP},
     ),
     "stride4": Variant("network", "stride 4, without the last scale", {"model.encoder": _STRIDE_4}),
     "joined": Variant(
@@ -92,12 +98,22 @@ VARIANTS = {
     ),
     "whole": Variant("canvas", "128x256, as it is read", {"data.train_height": 0, "data.train_width": 0}),
     "wide": Variant("canvas", "64x160", {"data.train_height": 64, "data.train_width": 160}),
-    "several": Variant("target", "all cells within 0.3", {"loss.target": "several", "loss.target_radius": 0.3}),
-    "gaussian": Variant("target", "gaussian of 0.15", {"loss.target": "gaussian", "loss.target_radius": 0.15}),
+    "several": Variant("target", "all cells within 0.3", _SEVERAL),
+    "gaussian": Variant("target", "gaussian of 0.15", _GAUSSIAN),
     "smoothed": Variant("label smoothing", "0.1", {"loss.smoothing": 0.1}),
-    "averaged": Variant("moving average", "0.99", {"optim.moving_average": 0.99}),
+    "averaged": Variant("moving average", "0.99", _AVERAGED),
     "upright": Variant("augmentation", "none", {"data.rotation": 0, "data.zoom": 0, "data.shear": 0}),
     "elastic": Variant("augmentation", "and elastic, 1.5 pixels", {"data.elastic": 150}),
+    "both": Variant(
+        "several at once",
+        "all cells within 0.3, averaged, elastic, deep",
+        {**_SEVERAL, **_AVERAGED, "data.elastic": 150, "model.encoder": _DEEP},
+    ),
+    "both_gaussian": Variant(
+        "several at once",
+        "gaussian of 0.15, averaged, elastic, deep",
+        {**_GAUSSIAN, **_AVERAGED, "data.elastic": 150, "model.encoder": _DEEP},
+    ),
 }
 
 

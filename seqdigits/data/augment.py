@@ -140,4 +140,8 @@ def augment_all(
 ) -> tuple[Array, Array]:
     """A batch: image u8 [B, H, W, C], boxes f32 [B, L, 4], each with a key of its own, `key` folded with position i32 [B]."""
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, position)
-    return jax.vmap(lambda *row: augment(*row, augmentation))(image, digits, boxes, keys)
+
+    def one(image: Array, digits: Array, boxes: Array, key: Array) -> tuple[Array, Array]:
+        return augment(image, digits, boxes, key, augmentation)
+
+    return jax.vmap(one)(image, digits, boxes, keys)

@@ -1,0 +1,72 @@
+"""The design by measurement: variants that can run, and a table of what is there."""
+
+import json
+import sys
+
+import pytest
+
+from seqdigits import design
+from seqdigits.errors import UserError
+from seqdigits.interrupt import Stop
+from seqdigits.validation import validate
+
+
+@pytest.mark.parametrize("name", design.VARIANTS)
+def test_every_variant_can_run_and_sees_as_many_images(name):
+    config = design.config_of(name, seed=3)
+    validate(config)
+    assert config.train.steps * config.train.batch_size == 32_000
+    assert config.seed == 3
+    assert tuple(config.evaluate.splits) == ("validation",), "test chooses nothing"
+
+
+def test_there_are_at_most_six_factors_and_each_level_differs_from_the_plain_one():
+    factors = {v.factor for v in design.VARIANTS.values()} - {"-", "several at once"}
+    assert len(factors) <= 6
+    for name, variant in design.VARIANTS.items():
+        if name != "plain":
+            assert any(design.PLAIN[key] != value for key, value in variant.keys.items())
+
+
+def one(variant, seed, accuracy, error=0.5):
+    return {
+        "variant": variant,
+        "seed": seed,
+        "parameters": 1_000,
+        "seconds": 60.0,
+        "sequence_accuracy": accuracy,
+        "localization_error": error,
+    }
+
+
+def test_the_table_has_a_row_a_variant_and_the_spread_of_seeds():
+    text = design.table([one("several", 1, 0.98), one("plain", 0, 0.9), one("several", 0, 0.96)])
+    rows = [line for line in text.splitlines() if line.startswith(("| plain", "| several"))]
+    assert rows[0].endswith("| 1,000 | 1 | 0.9000 | 0.50 | 60 |")
+    assert rows[1].endswith("| 1,000 | 2 | 0.9700 (0.9600 to 0.9800) | 0.50 (0.50 to 0.50) | 60 |")
+
+
+def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
+    for seed in (0, 1):
+        (tmp_path / f"plain-{seed}.json").write_text(json.dumps(one("plain", seed, 0.9)))
+    monkeypatch.setattr(design, "run", lambda *_: pytest.fail("it was run again"))
+    monkeypatch.setattr(sys, "argv", ["design", "plain", "--seeds", "2", "--out", str(tmp_path)])
+    design._main(Stop())
+    assert "0.9000 (0.9000 to 0.9000)" in capsys.readouterr().out
+    assert (tmp_path / "table.md").read_text().startswith("Validation, 32,000 images a run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nothing"], "there is no variant nothing. Known are plain"), (["--seeds", "0"], "seeds")],
+)
+def test_mistakes_are_one_message(monkeypatch, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["design", *arguments])
+    with pytest.raises(UserError, match=message):
+        design._main(Stop())
+
+
+def test_a_damaged_result_is_named(tmp_path):
+    (tmp_path / "plain-0.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged.*Delete it"):
+        design.read(tmp_path)
