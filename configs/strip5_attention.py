@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     config.data.height = 28
     config.data.width = 140
     config.data.train_examples = 0
+    config.data.validation_examples = 5_000
     config.data.rotation = 12
     config.data.zoom = 12
     config.data.shear = 12
@@ -31,12 +32,12 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 4e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 200
-    config.optim.decay_steps = 2_000
+    config.optim.decay_steps = 1_000
     config.optim.weight_decay = 1e-2
     config.optim.clip_norm = 1.0
     config.optim.moving_average = 0.995
     config.train.batch_size = 64
-    config.train.steps = 2_000  # 128,000 strips
+    config.train.steps = 1_000  # 64,000 strips
     config.train.log_every = 100
     config.train.checkpoint_every = 500
     config.evaluate.every = 500

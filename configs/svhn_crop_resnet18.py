@@ -35,15 +35,15 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 1e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 100
-    config.optim.decay_steps = 1_125
+    config.optim.decay_steps = 700
     config.optim.weight_decay = 5e-2
     config.optim.clip_norm = 1.0
     config.optim.moving_average = 0.99
     config.train.batch_size = 64
-    config.train.steps = 1_125  # 40 epochs of 1,800
+    config.train.steps = 700  # 25 epochs of 1,800
     config.train.log_every = 25
-    config.train.checkpoint_every = 125
-    config.evaluate.every = 375
+    config.train.checkpoint_every = 175
+    config.evaluate.every = 350
     config.evaluate.examples = 0
     return config
 

@@ -69,9 +69,9 @@ TARGETS = {
         Target("digit", _DIGIT, "reader_mnist", _ONE_NUMBER | _COLOUR),
         Target(
             "photograph",
-            "house numbers, the first 500 photographs of SVHN's test set, whole, squeezed to 64x128",
+            "house numbers, the first 500 photographs of SVHN's test set, whole, squeezed to 128x256 and to 64x128",
             "reader_svhn",
-            _HOUSE_NUMBERS,
+            {**_HOUSE_NUMBERS, "read.halvings": 1},
         ),
         Target(
             "crop",
