@@ -1,9 +1,8 @@
 """House numbers cropped by the true box, made 30% wider and higher, 64x64 in colour, read by the dense reader.
 
-    python -m seqdigits.main --config configs/reader_scene.py --workdir runs/reader_scene
     python -m seqdigits.main --config configs/reader_svhn_crop.py --workdir runs/reader_svhn_crop
 
-It begins with what `reader_scene` has learned of made scenes and goes on with the first 2,000 photographs of train (1,800, and
+It begins with the weights `scene` that come with the package, which `reader_scene` learned of made scenes, and goes on with the first 2,000 photographs of train (1,800, and
 200 held out), each bent and coloured anew every time. All of them: --config.data.photographs=svhn
 
 Published, on the same crops at 32x32: 0.8505 to 0.9176; by others at 54x54: 0.9603 and more; all on 229,754 photographs.
@@ -35,7 +34,7 @@ def get_config() -> ConfigDict:
         "conv 1x1x256, norm, relu, unfold 2, join c, conv 3x3x96, norm, relu, "
         "conv 1x1x256, norm, relu, unfold 2, join a, conv 1x1x64, norm, relu"
     )
-    config.init.path = "runs/reader_scene"
+    config.init.path = "scene"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
     config.loss.target = "several"
