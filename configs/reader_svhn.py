@@ -3,8 +3,9 @@ to 64x128, on which alone it is trained.
 
     python -m seqdigits.main --config configs/reader_svhn.py --workdir runs/reader_svhn
 
-It begins with the weights `scene` that come with the package, which `reader_scene` learned of made scenes, and goes on with the first 2,000 photographs of train (1,800, and
-200 held out), each bent and coloured anew every time. All of them: --config.data.photographs=svhn
+It begins with the weights `scene` that come with the package, which `reader_scene` learned of made scenes, and goes on with
+the first 2,000 photographs of train (1,800, and 200 held out), each bent and coloured anew every time. All of them:
+--config.data.photographs=svhn
 
 Published, on all 33,402 photographs and more: sequence accuracy 0.43 and less.
 """

@@ -2,8 +2,9 @@
 
     python -m seqdigits.main --config configs/reader_svhn_crop.py --workdir runs/reader_svhn_crop
 
-It begins with the weights `scene` that come with the package, which `reader_scene` learned of made scenes, and goes on with the first 2,000 photographs of train (1,800, and
-200 held out), each bent and coloured anew every time. All of them: --config.data.photographs=svhn
+It begins with the weights `scene` that come with the package, which `reader_scene` learned of made scenes, and goes on with
+the first 2,000 photographs of train (1,800, and 200 held out), each bent and coloured anew every time. All of them:
+--config.data.photographs=svhn
 
 Published, on the same crops at 32x32: 0.8505 to 0.9176; by others at 54x54: 0.9603 and more; all on 229,754 photographs.
 """
