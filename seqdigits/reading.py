@@ -147,7 +147,7 @@ def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates
     same = _overlap(box, limits.max_overlap)
     weight = jnp.where(same, score, 0.0)  # [M, M]
     together, of_digit = _together(same, probability[cell], limits.several)
-    box = weight @ box / jnp.maximum(together, 1e-6)[:, None]
+    box = weight @ box / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
     digit = jnp.argmax(of_digit, axis=-1)[:, None]
     said, confidence = _together(same, tempered[cell], limits.several)
     same = _overlap(box, limits.max_overlap)

@@ -119,7 +119,8 @@ def _validate_data(config: ConfigDict) -> None:
             )
     elif data.min_length > data.max_length:
         raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
-    other_files = photographic and data.photographs in (svhn_cropped.NAME, "own")
+    single = photographic and data.photographs == svhn_cropped.NAME
+    resizable = config.model.name == "reader" and kind != "digit" and not single
     unread = {
         "data.digits": photographic,
         "data.photographs": not photographic,
@@ -132,11 +133,9 @@ def _validate_data(config: ConfigDict) -> None:
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
         **{f"data.{name}": name not in _augmented_by(kind) for name in (*compose.BENT, *augment.KEYS)},
-        **{
-            f"data.train_{side}": config.model.name != "reader" or other_files or kind == "digit"
-            for side in ("height", "width")
-        },
-        "data.train_photographs": not photographic or other_files,
+        "data.train_height": not resizable,
+        "data.train_width": not resizable,
+        "data.train_photographs": not photographic or single or data.photographs == "own",
     }
     _refuse_unread(config, unread, f"data.composition = {kind}")
     if bool(data.train_height) != bool(data.train_width):
@@ -161,6 +160,10 @@ def _validate_data(config: ConfigDict) -> None:
     _refuse_unread(config, {"data.records": data.source == "plain"}, "data.source = plain")
 
 
+_OF_TRAINING = ("train_height", "train_width", "train_photographs")
+"""Keys that make the training split other than the rest, which records do not hold."""
+
+
 def _augmented_by(kind: str) -> tuple[str, ...]:
     """The keys that augment a composition in training."""
     if kind in views.KINDS:
@@ -171,7 +174,7 @@ def _augmented_by(kind: str) -> tuple[str, ...]:
 def _validate_stream(config: ConfigDict) -> None:
     """Refuses what records cannot hold, with data.source = stream."""
     data, per_call = config.data, config.train.steps_per_call
-    bent = {f"data.{name}": True for name in (*compose.BENT, *augment.KEYS)}
+    bent = {f"data.{name}": True for name in (*compose.BENT, *augment.KEYS, *_OF_TRAINING)}
     unread = {"data.records_form": data.composition in views.KINDS, "data.rgb": True, **bent}
     _refuse_unread(config, unread, "data.source = stream")
     if data.composition == "cropped_digit":
@@ -220,6 +223,11 @@ def _validate_photographs(config: ConfigDict) -> None:
         )
     else:
         _refuse_unread(config, {"data.parts": True}, "data.photographs = own")
+    if data.cutout and data.train_height:
+        raise UserError(
+            f"data.cutout = {data.cutout}: with data.train_height = {data.train_height} it is not clear what is cut out of. "
+            "Take one of them out."
+        )
     if data.cutout > min(data.height, data.width):
         raise UserError(
             f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} that it is cut out of."

@@ -403,11 +403,12 @@ def _own(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
     lengths = (data.min_length, data.max_length)
     own.chosen(data.folder, split, kind=data.composition, lengths=lengths, boxes=reads_box(config))  # or refuses them
-    layout = {"kind": data.composition, "height": data.height, "width": data.width, "grey": data.grey}
+    height, width = size_of(data, split)
+    layout = {"kind": data.composition, "height": height, "width": width, "grey": data.grey}
     return ResidentSource(
         load=partial(own.load, data.folder, split, **layout, max_length=data.max_length),
         num_examples=own.count(data.folder, split, data.max_length, data.composition),
-        image=(data.height, data.width, 1 if data.grey else 3),
+        image=(height, width, 1 if data.grey else 3),
         lengths=lengths,
         cutout=data.cutout,
         augmentation=_augmentation(data),
