@@ -83,9 +83,9 @@ def base_config() -> ConfigDict:
     data.validation_examples = 15_000
     data.test_examples = 30_000
     data.seed = 0  # of the canvases of finite sets, and of all validation and test canvases
-    # augmentation in training, of each digit (compose.Augmentation) or photograph (augment.Augmentation): at most this, either way
+    # augmentation in training, at most so much: of each digit, see compose.Augmentation; of photographs, augment.Augmentation
     data.rotation = 0  # degrees
-    data.zoom = 0  # percent; larger or smaller by 1 / (1 +- this)
+    data.zoom = 0  # percent
     data.shear = 0  # percent
     data.shift = 0  # pixels
     data.elastic = 0  # digits: percent of a pixel

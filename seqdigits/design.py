@@ -201,7 +201,7 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
-    """The results as Markdown: medians over seeds, and the range where there are several."""
+    """The results as Markdown: means over seeds, and the range where there are several."""
     lines = [
         f"Validation, {STEPS * 64:,} images a run; sequence accuracy and localization error in px². Several seeds: the mean,",
         "and in brackets the least and the most.",

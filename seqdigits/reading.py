@@ -14,8 +14,8 @@ from seqdigits import boxes as bx
 from seqdigits import grouping
 from seqdigits.batch import NO_DIGIT, Outputs, Reading, Spec
 
-_CELLS, _SEVERAL_CELLS = 8, 32
-"""Room for all cells that point at one digit, where one of them should, and where several should."""
+_CANDIDATES = 4
+"""How many times L places are looked at, in the order of how surely a digit is there."""
 
 
 class Limits(NamedTuple):
@@ -31,7 +31,7 @@ class Limits(NamedTuple):
       group: whether digits that stand together make a number each; else all are one, from left to right.
       temperature: logits are divided by it before they become confidences (Guo et al. 2017, arXiv:1706.04599). What is read
         does not depend on it.
-      several: whether the reader learned that several cells should say a digit (loss.target).
+      target: which cells the reader learned should say a digit, one of losses.TARGETS.
     """
 
     max_length: int
@@ -41,7 +41,7 @@ class Limits(NamedTuple):
     max_numbers: int = 1
     group: bool = False
     temperature: float | Array = 1.0
-    several: bool = False
+    target: str = "cell"
 
 
 def limits(config: ConfigDict, spec: Spec) -> Limits:
@@ -54,7 +54,7 @@ def limits(config: ConfigDict, spec: Spec) -> Limits:
         max_numbers=config.read.max_numbers,
         group=config.read.group,
         temperature=config.read.temperature,
-        several=config.loss.target != "cell",
+        target=config.loss.target,
     )
 
 
@@ -132,24 +132,23 @@ def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits
 
 
 def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates:
-    """A digit whose centre lies near the border of cells is half believed by each of them, and each points at the same box.
-    Its centre lies in one of them only, so what cells with overlapping boxes say adds up.
-    """
+    """A digit whose centre lies near the border of cells is half believed by each of them, and each points at the same box:
+    what cells with overlapping boxes say is put together."""
     probability, tempered = (
         jax.nn.softmax(x).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT] for x in (logits, logits / limits.temperature)
     )  # [cells, 10]
     missing = max(limits.max_length - probability.shape[0], 0)  # a grid smaller than L is filled with empty cells
     probability, tempered = (jnp.pad(p, ((0, missing), (0, 0))) for p in (probability, tempered))
-    room = _SEVERAL_CELLS if limits.several else _CELLS
-    candidates = min(room * limits.max_length, probability.shape[0])
-    score, cell = jax.lax.top_k(jnp.sum(probability, axis=-1), candidates)  # [M], best first
-    box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))[cell]  # [M, 4]
-    same = _overlap(box, limits.max_overlap)
-    weight = jnp.where(same, score, 0.0)  # [M, M]
-    together, of_digit = _together(same, probability[cell], limits.several)
+    box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))  # [cells, 4]
+    score = jnp.sum(probability, axis=-1)
+    seed, fresh = _seeds(score, box, min(_CANDIDATES * limits.max_length, len(score)), limits.max_overlap)  # [M]
+    same = (bx.iou(box[seed][:, None], box) > limits.max_overlap) | (seed[:, None] == jnp.arange(len(score)))
+    same &= fresh[:, None]  # [M, cells]
+    weight = jnp.where(same, score, 0.0)
+    together, of_digit = _together(same, seed, probability, limits.target)
     box = weight @ box / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
     digit = jnp.argmax(of_digit, axis=-1)[:, None]
-    said, confidence = _together(same, tempered[cell], limits.several)
+    said, confidence = _together(same, seed, tempered, limits.target)
     same = _overlap(box, limits.max_overlap)
     sure = together >= limits.min_score
     kept = _without_doubles(same, sure)
@@ -168,21 +167,36 @@ def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates
     )
 
 
-def _together(same: Array, probability: Array, several: bool) -> tuple[Array, Array]:
-    """What cells say with those that point at the same digit: bool [M, M], f32 [M, 10] -> f32 [M], that there is one, and
-    f32 [M, 10], that it is this one, 1 in all at most.
+def _seeds(score: Array, box: Array, count: int, max_overlap: float) -> tuple[Array, Array]:
+    """The surest cell, the surest of those that do not point at its digit, and so on: f32 [cells], f32 [cells, 4] -> i32
+    [M], bool [M], whether there still was one."""
 
-    Where only one cell should say it, what they say adds up, and the first may exceed 1. Where several should, it is their
-    mean, each counted by how sure it is that there is a digit: else ten cells that hardly believe in one would make it sure.
+    def take(free: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
+        best = jnp.argmax(jnp.where(free, score, -1.0))
+        fresh = free[best]
+        free &= bx.iou(box[best], box) <= max_overlap
+        return free.at[best].set(False), (best, fresh)
+
+    return jax.lax.scan(take, jnp.ones(len(score), bool), None, length=count)[1]
+
+
+def _together(same: Array, seed: Array, probability: Array, target: str) -> tuple[Array, Array]:
+    """What the cells say that point at the same digits: bool [M, cells], i32 [M], f32 [cells, 10] -> f32 [M], that there is
+    one, and f32 [M, 10], that it is this one, 1 in all at most.
+
+    Where only the cell of the centre should say it (`cell`), what they say adds up, and the first may exceed 1. Where all
+    around it should (`several`), it is their mean, each counted by how sure it is that there is a digit: else ten cells that
+    hardly believe in one would make it sure. Where they should the less the farther (`gaussian`), the surest one counts.
     """
     score = jnp.sum(probability, axis=-1)
-    if several:
-        weight = jnp.where(same, score, 0.0)
+    if target == "gaussian":
+        return score[seed], probability[seed]
+    weight = jnp.where(same, score, 0.0)
+    if target == "several":
         total = jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)
         return weight @ score / total, weight @ probability / total[:, None]
-    together = jnp.sum(jnp.where(same, score, 0.0), axis=-1)
-    of_digit = jnp.where(same, 1.0, 0.0) @ probability
-    return together, of_digit / jnp.maximum(together, 1.0)[:, None]
+    together = jnp.sum(weight, axis=-1)
+    return together, jnp.where(same, 1.0, 0.0) @ probability / jnp.maximum(together, 1.0)[:, None]
 
 
 def _number(found: _Candidates, max_length: int, member: Array, along: Array, near: Array) -> Reading:

@@ -304,7 +304,7 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
         )
     config = experiments.load(target.config)
     default = base_config()
-    for section in ("model", "read"):
+    for section in ("model", "read", "loss"):
         config[section] = default[section]
         config[section].update(trained[section])
     config.init = default.init

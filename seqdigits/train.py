@@ -216,7 +216,10 @@ class _Run:
             state = state.replace(**self.devices.replicate(begun), average=average)
         missing = {name: part for name, part in state.input_stats.items() if name not in known}
         if missing:
-            known |= input_stats.measure(self.config, self.source, self.arrays, self.devices, missing)
+            other_size = bool(self.config.data.train_height)
+            source = sources.create(sources.as_read(self.config), "train") if other_size else self.source
+            arrays = self.devices.replicate(source.arrays) if other_size else self.arrays
+            known |= input_stats.measure(self.config, source, arrays, self.devices, missing)
         return state.replace(input_stats=known)
 
     def _headline(self, state: TrainState) -> str:
@@ -239,8 +242,9 @@ class _Run:
         )
 
     def _evaluator(self, split: str) -> evaluate.Evaluator:
-        source = self.source if split == "train" else sources.create(self.config, split)
-        return evaluate.Evaluator(self.steps, source, self.devices, self.arrays if split == "train" else None)
+        is_trained_on = split == "train" and not self.config.data.train_height
+        source = self.source if is_trained_on else sources.create(sources.as_read(self.config), split)
+        return evaluate.Evaluator(self.steps, source, self.devices, self.arrays if is_trained_on else None)
 
     def _final_evaluation(self, state: TrainState) -> None:
         reports = {}

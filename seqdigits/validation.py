@@ -76,7 +76,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("data.shear", 0, 90),
     ("data.shift", 0, digits.SIZE),
     ("data.elastic", 0, 400),
-    ("data.colour", 0, 90),
+    ("data.colour", 0, 60),
     ("data.train_height", 0, 8192),
     ("data.train_width", 0, 8192),
     ("data.train_photographs", 0, _MANY),
@@ -138,9 +138,10 @@ def _validate_data(config: ConfigDict) -> None:
         "data.train_photographs": not photographic or single or data.photographs == "own",
     }
     _refuse_unread(config, unread, f"data.composition = {kind}")
-    if bool(data.train_height) != bool(data.train_width):
+    if bool(data.train_height) != bool(data.train_width) or 0 < min(data.train_height, data.train_width) < digits.SIZE:
         raise UserError(
-            f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither."
+            f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither; each at "
+            f"least {digits.SIZE}."
         )
     if photographic:
         _validate_photographs(config)
@@ -279,10 +280,13 @@ def _validate_scene(config: ConfigDict) -> None:
         raise UserError(
             f"data.source = {data.source}: scenes are computed on the device, nothing of them is on disk. Set it to plain."
         )
-    if not (32 <= data.height <= 1024 and 32 <= data.width <= 1024):
-        raise UserError(
-            f"data.height, data.width = {data.height}, {data.width}: data.composition = scene needs 32 to 1024 pixels each."
-        )
+    for which in ("", "train_") if data.train_height else ("",):
+        height, width = data[f"{which}height"], data[f"{which}width"]
+        if not (32 <= height <= 1024 and 32 <= width <= 1024):
+            raise UserError(
+                f"data.{which}height, data.{which}width = {height}, {width}: data.composition = scene needs 32 to 1024 pixels "
+                "each."
+            )
     if data.min_digit > data.max_digit:
         raise UserError(f"data.min_digit = {data.min_digit} is more than data.max_digit = {data.max_digit}.")
     if data.min_digit > data.height * 3 // 4:
@@ -303,8 +307,10 @@ def _validate_model(config: ConfigDict) -> None:
     layers.parse(model.head, "model.head", flat=True)
     layers.parse(model.box_head, "model.box_head", flat=True)
     height, width = image_size(config.data)
-    layers.output_size(encoder, height, width, "model.encoder")
     reader, unrolled = model.name == "reader", model.name in ("gru", "attention", "row_gru")
+    if reader:  # it continues the image to a multiple of the largest stride
+        height, width = (n + -n % layers.largest_stride(encoder) for n in (height, width))
+    layers.output_size(encoder, height, width, "model.encoder")
     if unrolled and model.gru_units < 1:
         raise UserError(
             f"model.gru_units = {model.gru_units}: model.name = {model.name} needs at least 1, for example 576."
@@ -318,6 +324,11 @@ def _validate_model(config: ConfigDict) -> None:
     if (reader or model.name in ("attention", "row_gru")) and flat:
         raise UserError(
             f"model.encoder has a {flat[0]} layer, which leaves no grid for model.name = {model.name}. Remove it."
+        )
+    if model.pixels == "per_pixel" and config.data.train_height:
+        raise UserError(
+            f"model.pixels = per_pixel: with data.train_height = {config.data.train_height} the images that are read have other "
+            "pixels than those of training. Set it to unit or image_mean."
         )
     if reader and any(layer.padding == "VALID" for layer in encoder):
         raise UserError(

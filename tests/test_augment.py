@@ -53,8 +53,12 @@ def test_the_boxes_go_where_the_pixels_go(augmentation):
             assert 0 <= column < WIDTH
             assert 0 <= row < HEIGHT
             assert low <= image[row, column, 0] < high, "the middle of the box has the digit's shade"
-        inside = (image[..., 0] > 185).sum()
-        assert inside == pytest.approx(second[2] * second[3], rel=0.25), "as large as its box"
+        rows, columns = np.nonzero(image[..., 0] > 185)
+        ink = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        box = np.concatenate([second[:2] - second[2:] / 2, second[:2] + second[2:] / 2])
+        np.testing.assert_allclose(
+            ink, np.clip(box, 0, [WIDTH, HEIGHT] * 2), atol=2.6
+        )  # what is cut by a slanted edge is fainter
 
 
 def test_zoom_makes_smaller_and_larger_but_keeps_the_number_whole():
@@ -66,14 +70,15 @@ def test_zoom_makes_smaller_and_larger_but_keeps_the_number_whole():
         [boxes[:, :2, :2] - boxes[:, :2, 2:] / 2, boxes[:, :2, :2] + boxes[:, :2, 2:] / 2], axis=-1
     )
     assert corners[..., :2].min() > -1
-    assert (corners[..., 2].max(), corners[..., 3].max()) < (WIDTH + 1, HEIGHT + 1)
+    assert corners[..., 2].max() < WIDTH + 1
+    assert corners[..., 3].max() < HEIGHT + 1
 
 
 def test_shift_goes_to_its_limit_either_way():
     _, boxes = many(Augmentation(shift=9), 400)
     moved = boxes[:, 0, :2] - BOXES[0, :2]
-    assert moved.min() == pytest.approx(-9, abs=0.01)
-    assert moved.max() == pytest.approx(9, abs=0.01)
+    assert -9 <= moved.min() < -8.8
+    assert 8.8 < moved.max() <= 9
 
 
 def test_colour_changes_brightness_and_turns_one_of_four_into_its_negative():
@@ -109,4 +114,5 @@ def test_padding_and_evaluation_are_left_alone(small_config, svhn_folder):
     np.testing.assert_array_equal(same.image[1], arrays["images"][5])
     changed = source.make(arrays, host, jax.random.key(0), train=True)
     assert (changed.image[1] != arrays["images"][5]).any()
-    assert changed.digits[2, 0] == 4, "a padded row is valid"
+    example = source.make(arrays, {**host, "index": jnp.array([0, 5, 0])}, jax.random.key(0), train=True)
+    np.testing.assert_array_equal(changed.image[2], example.image[2], "a padded row is example 0")

@@ -168,9 +168,15 @@ REFUSALS = [
     ({"data.train_height": 40, "data.train_width": 30}, "do not fit into data.train_width = 30. At most 1 do"),
     ({"data.train_height": 24, "data.train_width": 152}, "data.train_height = 24: digits of"),
     ({**GRU, "data.train_height": 40, "data.train_width": 152}, "data.train_height = 40 means nothing with"),
-    ({**PHOTOGRAPH, "data.train_height": 32, "data.train_width": 64, "data.cutout": 16}, "data.cutout = 16: with data.train_h"),
+    (
+        {**PHOTOGRAPH, "data.train_height": 32, "data.train_width": 64, "data.cutout": 16},
+        "data.cutout = 16: with data.train_h",
+    ),
     ({"data.train_photographs": 9}, "data.train_photographs = 9 means nothing with data.composition = canvas"),
-    ({"data.source": "stream", "data.train_height": 32, "data.train_width": 96}, "data.train_height = 32 means nothing with data.source"),
+    (
+        {"data.source": "stream", "data.train_height": 32, "data.train_width": 96},
+        "data.train_height = 32 means nothing with data.source",
+    ),
     ({"loss.target": "all"}, "loss.target = 'all' is not known. Allowed are cell, several, gaussian"),
     ({"loss.target": "several"}, "loss.target_radius = 0: loss.target = several needs one"),
     ({"loss.target_radius": 0.2}, "loss.target_radius = 0.2 means nothing"),

@@ -249,7 +249,7 @@ def test_where_several_cells_should_say_a_digit_what_they_say_is_averaged():
         probability[0, 0, column, [7, 1, N]] = seven, one, 1 - seven - one
     boxes = np.array([[[[10, 8, 8, 8], [12, 8, 8, 8], [11, 8, 8, 8], [40, 8, 8, 8]]]], np.float32)
     outputs = Outputs(cell_logits=jnp.log(jnp.array(probability)), cell_boxes=jnp.array(boxes), box=jnp.array([MEAN]))
-    reading = read(outputs, Limits(2, 0.4, 0.4, several=True))
+    reading = read(outputs, Limits(2, 0.4, 0.4, target="several"))
     assert decode(reading.digits[0, 0]) == "7"
     scores = np.array([0.95, 0.7, 0.1])  # of the three cells that point at one digit, each weighed by itself
     seven = scores @ np.array([0.9, 0.6, 0.1]) / scores.sum()
@@ -265,5 +265,5 @@ def test_many_cells_that_hardly_believe_in_a_digit_do_not_make_it_sure():
         cell_boxes=jnp.broadcast_to(jnp.array([10.0, 8, 8, 8]), (1, 1, 9, 4)),
         box=jnp.array([MEAN]),
     )
-    assert int(read(outputs, Limits(2, 0.4, 0.4, several=True)).length[0, 0]) == 0
+    assert int(read(outputs, Limits(2, 0.4, 0.4, target="several")).length[0, 0]) == 0
     assert int(read(outputs, Limits(2, 0.4, 0.4)).length[0, 0]) == 1, "where one cell should, what they say adds up"

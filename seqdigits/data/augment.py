@@ -28,7 +28,7 @@ class Augmentation:
         to a third of it.
       shear: percent, either way.
       shift: pixels, either way, each axis.
-      colour: percent, of contrast, brightness (of half the range) and each channel; and then one of four is turned into its
+      colour: percent, at most 60, of contrast, brightness (of half the range) and each channel; and then one of four is turned into its
         negative, and noise is added.
     """
 
@@ -65,15 +65,15 @@ def augment(image: Array, digits: Array, boxes: Array, key: Array, augmentation:
     matrix, size = _matrix(draws, augmentation, hull, (height, width))
     room = jnp.maximum(jnp.array([width, height]) - size, 0.0) / 2
     middle = jnp.array([width, height]) / 2
-    drawn = draws.between(-augmentation.shift, augmentation.shift, 2).astype(jnp.float32)
-    place = jnp.clip(hull[:2] + drawn, middle - room, middle + room)
+    drawn = draws.between(-augmentation.shift * ONE, augmentation.shift * ONE, 2).astype(jnp.float32)
+    place = jnp.clip(hull[:2] + drawn / ONE, middle - room, middle + room)
     fixed = jnp.round(jnp.stack([hull[:2], place]) * ONE).astype(jnp.int32)
     image = _sample(image, matrix, fixed[0], fixed[1])
     if augmentation.colour:
         image = _colour(draws, image, augmentation.colour)
-    inverse = jnp.linalg.inv(matrix.astype(jnp.float32) / ONE)
+    inverse = _inverse(matrix)
     centre = (boxes[:, :2] - fixed[0] / ONE) @ inverse.T + fixed[1] / ONE
-    sides = boxes[:, 2:] * jnp.abs(jnp.diag(inverse))
+    sides = boxes[:, 2:] @ jnp.abs(inverse).T  # of the hull of the turned corners
     return image, jnp.where(there[:, None], jnp.concatenate([centre, sides], axis=-1), 0.0)
 
 
@@ -84,8 +84,9 @@ def _matrix(draws: Draws, augmentation: Augmentation, hull: Array, size: tuple[i
     cos, sin = jnp.asarray(COS)[degrees + 45], jnp.asarray(SIN)[degrees + 45]
     low, high = ONE * 100 // (100 + augmentation.zoom), ONE * (100 + augmentation.zoom) // 100
     own = augmentation.zoom * ONE // 300
-    scale = draws.between(low, high) + draws.between(-own, own, 2)  # [2]
-    least = jnp.ceil(hull[2:] * ONE / jnp.array([size[1], size[0]])).astype(jnp.int32)
+    scale = (draws.between(low, high) * (ONE + draws.between(-own, own, 2))) >> 12  # [2]
+    sides = jnp.ceil(hull[2:]).astype(jnp.int32)
+    least = sides * ONE // jnp.array([size[1], size[0]])
     scale = jnp.maximum(scale, jnp.minimum(least, ONE))  # what is as large as the picture is not made larger
     shear = draws.between(-augmentation.shear, augmentation.shear) * ONE // 100
     x, y = scale[0], scale[1]
@@ -95,7 +96,13 @@ def _matrix(draws: Draws, augmentation: Augmentation, hull: Array, size: tuple[i
             jnp.stack([-((x * sin) >> 12), (y * cos) >> 12]),
         ]
     )
-    return matrix, hull[2:] * ONE / scale
+    return matrix, jnp.abs(_inverse(matrix)) @ hull[2:]
+
+
+def _inverse(matrix: Array) -> Array:
+    """i32 [2, 2] fixed point -> f32 [2, 2]."""
+    (a, b), (c, d) = matrix.astype(jnp.float32) / ONE
+    return jnp.array([[d, -b], [-c, a]]) / (a * d - b * c)
 
 
 def _sample(image: Array, matrix: Array, source: Array, target: Array) -> Array:

@@ -64,7 +64,7 @@ class Augmentation:
 
     @property
     def on(self) -> bool:
-        return any((self.rotation, self.zoom, self.shear, self.shift, self.elastic))
+        return any(dataclasses.astuple(self))
 
 
 BENT = tuple(field.name for field in dataclasses.fields(Augmentation))

@@ -304,6 +304,13 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
     return data.height, data.width
 
 
+def as_read(config: ConfigDict) -> ConfigDict:
+    """The config whose training split is made as large as what is read, to be looked at and not to be trained on."""
+    same = config.copy_and_resolve_references()
+    same.data.train_height = same.data.train_width = 0
+    return same
+
+
 def create(config: ConfigDict, split: str) -> Source:
     """The source of one split ("train", "validation", "test") as a whole config describes it."""
     if config.data.source == "stream":

@@ -82,7 +82,7 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
     """The layers of a stack; "" has none. `flat`: it gets features [B, F], not a feature map.
 
     >>> parse("conv 5x5x32 /2, relu", "model.encoder")[0]
-    Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0, scale=True)
+    Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0, scale=True, name='')
 
     Raises:
       UserError: naming `key`, the word that is not understood or that needs a feature map where there is none any more.
@@ -237,7 +237,9 @@ class Stack(Base):
     @nn.compact
     def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
         inits = {"kernel_init": self.kernels(), "bias_init": self.biases()}
+        strides = _strides(self.layers)
         marks: dict[str, Array] = {}
+        stride_at: dict[str, int] = {}
         for i, layer in enumerate(self.layers):
             normed = i + 1 < len(self.layers) and self.layers[i + 1].kind == "norm"
             if layer.kind == "conv":
@@ -264,21 +266,30 @@ class Stack(Base):
             elif layer.kind == "unfold":
                 x = unfold(x, layer.size)
             elif layer.kind == "mark":
-                marks[layer.name] = x
+                marks[layer.name], stride_at[layer.name] = x, strides[i]
             elif layer.kind == "join":
                 x = jnp.concatenate([marks[layer.name], enlarge(x, marks[layer.name].shape)], axis=-1)
             elif layer.kind == "add":
-                x = x + self._as(x, marks[layer.name], train=train, mask=mask)
+                times = strides[i] // stride_at[layer.name]
+                x = x + self._as(x, marks[layer.name], times, train=train, mask=mask)
             else:
                 x = nn.Dense(layer.features, use_bias=not normed, **inits)(flatten(x))
         return x
 
-    def _as(self, x: Array, kept: Array, *, train: bool, mask: Array) -> Array:
-        """The map that was kept, in the shape of x."""
+    def _as(self, x: Array, kept: Array, times: int, *, train: bool, mask: Array) -> Array:
+        """The map that was kept, of a stride so many times smaller, in the shape of x.
+
+        Raises:
+          UserError: it is not to be had, for something was cut off in between.
+        """
         if kept.shape == x.shape:
             return kept
-        stride = -(-kept.shape[1] // x.shape[1])
-        kept = nn.Conv(x.shape[-1], (1, 1), stride, use_bias=False, kernel_init=self.kernels())(kept)
+        if tuple(-(-n // times) for n in kept.shape[1:3]) != x.shape[1:3]:
+            raise UserError(
+                f"model.encoder adds a map of {kept.shape[1]}x{kept.shape[2]} with {times} times the stride to one of "
+                f"{x.shape[1]}x{x.shape[2]}: take out what cuts off in between ('valid')."
+            )
+        kept = nn.Conv(x.shape[-1], (1, 1), times, use_bias=False, kernel_init=self.kernels())(kept)
         return MaskedBatchNorm(axis=self.axis, frozen=self.frozen)(kept, train=train, mask=mask)
 
 
@@ -290,8 +301,16 @@ def fold(x: Array, size: int) -> Array:
 
 
 def unfold(x: Array, size: int) -> Array:
-    """[B, h, w, size*size*F] -> [B, h*size, w*size, F], the reverse of `fold`."""
+    """[B, h, w, size*size*F] -> [B, h*size, w*size, F], the reverse of `fold`.
+
+    Raises:
+      UserError: the features cannot be shared out.
+    """
     batch, h, w, features = x.shape
+    if features % size**2:
+        raise UserError(
+            f"unfold {size} needs features that {size**2} divides, and finds {features}. Change what is before it."
+        )
     x = x.reshape(batch, h, w, size, size, features // size**2)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, h * size, w * size, -1)
 

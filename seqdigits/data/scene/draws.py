@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-WORDS = 1024
+WORDS = 8192
 """Random words of a scene; what is drawn for each pixel comes from `scatter`."""
 
 
