@@ -45,7 +45,7 @@ def test_nothing_asked_for_changes_nothing():
 )
 def test_the_boxes_go_where_the_pixels_go(augmentation):
     images, boxes = many(augmentation)
-    assert len({image.tobytes() for image in images}) > 190, "each its own"
+    assert len({image.tobytes() for image in images}) > 25, "whole degrees and percent"
     for image, (first, second, none) in zip(images, boxes, strict=True):
         assert not none.any()
         for (x, y, _, _), low, high in ((first, 120, 185), (second, 185, 256)):
