@@ -87,6 +87,7 @@ class Outputs(struct.PyTreeNode):
       cell_logits: f32 [B, h, w, 11], for each cell of the dense reader the digit whose centre it holds, or NO_DIGIT.
       cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
       stride: side of a cell, in pixels; static. The grid may reach over the image's right and lower edge.
+      looks: cells of each size that the image was read at; static. Where there are several, h is the sum of them and w 1.
     """
 
     digit_logits: Array | None = None
@@ -94,6 +95,7 @@ class Outputs(struct.PyTreeNode):
     cell_logits: Array | None = None
     cell_boxes: Array | None = None
     stride: int = struct.field(pytree_node=False, default=0)
+    looks: tuple[int, ...] = struct.field(pytree_node=False, default=())
 
 
 class Reading(struct.PyTreeNode):

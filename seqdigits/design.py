@@ -146,13 +146,25 @@ def _main(stop: Stop) -> None:
     for seed in range(values["seeds"].value):
         for name in names or VARIANTS:
             path = out / f"{name}-{seed}.json"
-            if not path.exists():
+            if not _is_there(path, name, seed):
                 print(f"\n--- {name}, seed {seed}", flush=True)
                 result = run(name, seed, workdirs / f"{name}-{seed}", values["folder"].value, stop)
                 write_atomically(path, json.dumps(result, indent=1))
     text = table(read(out))
     write_atomically(out / "table.md", text)
     print(f"\n{text}")
+
+
+def _is_there(path: Path, name: str, seed: int) -> bool:
+    """Whether a result is there, and of this very config; another one is run again."""
+    from seqdigits.results import digest
+
+    if not path.exists():
+        return False
+    same = _read(path)["config_sha256"] == digest(config_of(name, seed))
+    if not same:
+        print(f"{path} is of another config; it is run again.", flush=True)
+    return same
 
 
 def config_of(name: str, seed: int = 0) -> Any:
@@ -182,6 +194,7 @@ def run(name: str, seed: int, workdir: Path, folder: str, stop: Stop) -> dict[st
     return {
         "variant": name,
         "seed": seed,
+        "config_sha256": results.digest(config_of(name, seed)),
         "images": STEPS * config.train.batch_size,
         "parameters": params.count(state.params),
         "seconds": next(line["seconds"] for line in reversed(metrics) if line["split"] == "train"),
@@ -194,10 +207,14 @@ def run(name: str, seed: int, workdir: Path, folder: str, stop: Stop) -> dict[st
 
 def read(out: Path) -> list[dict[str, Any]]:
     """The results that are there."""
+    return [_read(path) for path in sorted(out.glob("*-*.json"))]
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return [json.loads(path.read_text()) for path in sorted(out.glob("*-*.json"))]
-    except ValueError as e:
-        raise UserError(f"a result in {out} is damaged ({e}). Delete it; the same command runs it again.") from e
+        return {"config_sha256": "", **json.loads(path.read_text())}
+    except (OSError, ValueError, TypeError) as e:
+        raise UserError(f"{path} is damaged ({e}). Delete it; the same command runs it again.") from e
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:

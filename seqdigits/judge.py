@@ -113,7 +113,11 @@ class Judge:
 
     def _sums(self, temperature: float, min_score: float) -> Judged:
         arguments = jnp.float32(temperature), jnp.float32(min_score)
-        parts = [jax.device_get(self._judge(*said, *arguments)) for said in self._said()]
+        parts = []
+        for said in self._said():
+            if self._stop is not None and self._stop.is_set():
+                raise Stopped
+            parts.append(jax.device_get(self._judge(*said, *arguments)))
         return jax.tree.map(lambda *x: np.sum(x, axis=0), *parts)
 
     def _said(self) -> Iterator[tuple[Batch, Outputs]]:
@@ -123,8 +127,6 @@ class Judge:
             return
         kept = []
         for host in self._source.all(self._batch_size, self._examples):
-            if self._stop is not None and self._stop.is_set():
-                raise Stopped
             said = self._say(self._variables, self._arrays, self._devices.split(host))
             if self._keeps:
                 kept.append(said)

@@ -203,6 +203,7 @@ def _data(config: dict[str, Any]) -> list[str]:
         )
     lines += [
         "- No photograph, and no house number, was trained on.",
-        "- The weights: Apache-2.0, as the package.",
+        "- The weights: Apache-2.0, as the package, as far as they are ours to license. Whether the licence of a data set reaches "
+        "weights that were learned from it is not settled; of photographs whose use is restricted none was taken, to be sure.",
     ]
     return lines

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
@@ -87,7 +88,21 @@ def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
     assert outputs.cell_logits is not None, "a reader has cells"
     assert outputs.cell_boxes is not None, "and their boxes"
     assert outputs.box is not None, "and the mean box"
-    return jax.vmap(partial(_read_grid, limits=limits))(outputs.cell_logits, outputs.cell_boxes, outputs.box)
+    cells = [x.reshape(len(x), -1, x.shape[-1]) for x in (outputs.cell_logits, outputs.cell_boxes)]
+    ends = np.cumsum(outputs.looks)[:-1] if outputs.looks else []
+    looks = zip(*(jnp.split(x, ends, axis=1) for x in cells), strict=True)
+    read_one = jax.vmap(partial(_read_grid, limits=limits))
+    return _surest([read_one(logits, boxes, outputs.box) for logits, boxes in looks])
+
+
+def _surest(readings: list[Reading]) -> Reading:
+    """Of each image the reading whose best number is the surest: one that found nothing only where all did."""
+    if len(readings) == 1:
+        return readings[0]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *readings)  # [looks, B, ...]
+    sure = jnp.where(stacked.length[:, :, 0] > 0, stacked.confidence[:, :, 0], -1.0)
+    best = jnp.argmax(sure, axis=0)  # [B]
+    return jax.tree.map(lambda x: x[best, jnp.arange(len(best))], stacked)
 
 
 class _Candidates(NamedTuple):

@@ -47,7 +47,7 @@ def collect(
         "name": name,
         "settings": settings,
         "config": json.loads(to_json(config)),
-        "config_sha256": _digest(config),
+        "config_sha256": digest(config),
         "seed": config.seed,
         **{key: program[key] for key in ("commit", "devices", "cores", "python", "versions")},
         "trained": [{key: part[key] for key in ("step", "commit", "devices")} for part in trained],
@@ -64,7 +64,7 @@ def collect(
     }
 
 
-def _digest(config: ConfigDict) -> str:
+def digest(config: ConfigDict) -> str:
     """SHA-256 of a config, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from seqdigits import design
+from seqdigits import design, results
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop
 from seqdigits.validation import validate
@@ -30,6 +30,7 @@ def test_there_are_at_most_six_factors_and_each_level_differs_from_the_plain_one
 
 def one(variant, seed, accuracy, error=0.5):
     return {
+        "config_sha256": results.digest(design.config_of(variant, seed)),
         "variant": variant,
         "seed": seed,
         "parameters": 1_000,
@@ -54,6 +55,15 @@ def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
     design._main(Stop())
     assert "0.9000 (0.9000 to 0.9000)" in capsys.readouterr().out
     assert (tmp_path / "table.md").read_text().startswith("Validation, 32,000 images a run")
+
+
+def test_what_is_of_another_config_is_run_again(tmp_path, monkeypatch, capsys):
+    (tmp_path / "plain-0.json").write_text(json.dumps(one("plain", 0, 0.9) | {"config_sha256": "another"}))
+    monkeypatch.setattr(design, "run", lambda *_: one("plain", 0, 0.8))
+    monkeypatch.setattr(sys, "argv", ["design", "plain", "--out", str(tmp_path)])
+    design._main(Stop())
+    assert "is of another config; it is run again" in capsys.readouterr().out
+    assert design.read(tmp_path)[0]["sequence_accuracy"] == 0.8
 
 
 @pytest.mark.parametrize(

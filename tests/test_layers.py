@@ -116,6 +116,18 @@ def test_what_cannot_be_kept_or_joined_is_refused(text, message):
         parse(text, "e")
 
 
+def test_what_does_not_fit_is_said_when_the_network_is_built():
+    with pytest.raises(UserError, match="unfold 2 needs features that 4 divides, and finds 10"):
+        run("conv 3x3x10 /2, unfold 2", jnp.zeros((1, 8, 8, 1)))
+    with pytest.raises(UserError, match="adds a map of 8x8 with 1 times the stride to one of 6x6"):
+        run("mark a, conv 3x3x1 valid, add a", jnp.zeros((1, 8, 8, 1)))
+
+
+def test_an_odd_map_that_was_kept_is_brought_down_by_the_strides_in_between():
+    y, _ = run("mark a, conv 3x3x4 /2, conv 3x3x4 /2, add a", jnp.zeros((1, 9, 33, 3)))
+    assert y.shape == (1, 3, 9, 4)
+
+
 def test_fold_refuses_what_it_does_not_divide():
     with pytest.raises(UserError, match="fold 2 does not divide 5x8"):
         output_size(parse("fold 2", "e"), 5, 8, "e")

@@ -209,3 +209,34 @@ def test_a_shared_head_is_the_same_at_every_position_and_counts_padding_alike():
     (outputs, stats), (alone, stats_alone) = train(batch.image, padded.mask), train(batch.image[:3], padded.mask[:3])
     np.testing.assert_allclose(outputs.digit_logits[:3], alone.digit_logits, atol=1e-5)
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), stats, stats_alone)
+
+
+def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
+    config = small("reader", **{"model.encoder": JOINED, "data.max_length": 1, "data.min_length": 1})
+    model = build(config, sources.create(config, "train").spec)
+    image = jnp.zeros((1, 29, 50, 1), jnp.uint8)
+    variables = model.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
+    outputs = model.apply(variables, image, train=False, mask=jnp.ones(1, bool))
+    assert outputs.cell_logits.shape == (1, 16, 26, 11), "32 x 52, multiples of the largest stride, 4; cells of 2"
+    assert outputs.stride == 2
+
+
+def test_an_image_is_also_read_at_half_its_size_and_the_boxes_are_in_its_own_pixels():
+    config = small("reader")
+    spec = sources.create(config, "train").spec
+    once, twice = (build(small("reader", **{"read.halvings": n}), spec) for n in (0, 1))
+    image = jax.random.randint(jax.random.key(0), (2, 32, 64, 1), 0, 256).astype(jnp.uint8)
+    image = jnp.repeat(jnp.repeat(image[:, ::2, ::2], 2, axis=1), 2, axis=2)  # halved without loss
+    half, mask = image[:, ::2, ::2], jnp.ones(2, bool)
+    variables = once.init(jax.random.key(1), image, train=False, mask=mask)
+    whole, small_ones, both = (
+        model.apply(variables, x, train=False, mask=mask) for model, x in ((once, image), (once, half), (twice, image))
+    )
+    assert whole.cell_logits.shape == (2, 4, 8, 11)
+    assert both.cell_logits.shape == (2, 32 + 8, 1, 11)
+    flat = [x.reshape(2, -1, x.shape[-1]) for x in (both.cell_logits, both.cell_boxes)]
+    np.testing.assert_allclose(flat[0][:, :32], whole.cell_logits.reshape(2, 32, 11), atol=1e-5)
+    np.testing.assert_allclose(flat[0][:, 32:], small_ones.cell_logits.reshape(2, 8, 11), atol=1e-5)
+    np.testing.assert_allclose(flat[1][:, 32:], 2 * small_ones.cell_boxes.reshape(2, 8, 4), rtol=1e-5)
+    trained = twice.apply(variables, image, train=True, mask=mask)
+    assert trained.cell_logits.shape == (2, 4, 8, 11), "not in training"

@@ -267,3 +267,25 @@ def test_many_cells_that_hardly_believe_in_a_digit_do_not_make_it_sure():
     )
     assert int(read(outputs, Limits(2, 0.4, 0.4, target="several")).length[0, 0]) == 0
     assert int(read(outputs, Limits(2, 0.4, 0.4)).length[0, 0]) == 1, "where one cell should, what they say adds up"
+
+
+def test_of_several_looks_the_surest_counts_and_none_is_mixed_with_another():
+    probability = np.full((2, 6, 1, 11), 1e-9)
+    probability[..., N] = 1
+    for row, found in enumerate([((1, 7, 0.8), (4, 3, 0.95)), ((0, 5, 0.9),)]):
+        for cell, digit, p in found:
+            probability[row, cell, 0, [digit, N]] = p, 1 - p
+    boxes = np.full((2, 6, 1, 4), 8.0, np.float32)
+    boxes[:, :, 0, 0] = 20 * np.arange(6)  # apart
+    outputs = Outputs(
+        cell_logits=jnp.log(jnp.array(probability)),
+        cell_boxes=jnp.array(boxes),
+        box=jnp.array([MEAN, MEAN]),
+        looks=(4, 2),
+    )
+    reading = read(outputs, LIMITS)
+    assert [decode(digits[0]) for digits in reading.digits] == ["3", "5"]
+    assert reading.length[:, 0].tolist() == [1, 1]
+    np.testing.assert_allclose(reading.digit_confidence[:, 0, 0], [0.95, 0.9], rtol=1e-5)
+    merged = read(outputs.replace(looks=()), LIMITS)
+    assert decode(merged.digits[0, 0]) == "73", "one look with both"

@@ -13,9 +13,16 @@ import jax
 import numpy as np
 import pytest
 
+from seqdigits import boxes as bx
 from seqdigits import checkpoint
+from seqdigits.batch import NO_DIGIT
+from seqdigits.data import sources
 from seqdigits.errors import UserError
+from seqdigits.evaluate import Evaluator
 from seqdigits.interrupt import Stop, Stopped
+from seqdigits.models.build import build
+from seqdigits.parallel import Devices
+from seqdigits.steps import Steps
 from seqdigits.train import train_and_evaluate
 
 ROOT = Path(__file__).parent.parent
@@ -224,3 +231,20 @@ def test_input_statistics_are_measured_once_and_kept(tmp_path, run_config):
     config.train.steps = 3
     again = train_and_evaluate(config, tmp_path).input_stats
     assert jax.tree.all(jax.tree.map(np.array_equal, first, again))
+
+
+def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_config, tmp_path):
+    config = small_config(
+        {"data.train_height": 32, "data.train_width": 88, "data.height": 48, "evaluate.splits": ("train", "test")}
+    )
+    state = train_and_evaluate(config, tmp_path)
+    whole = sources.create(sources.as_read(config), "train")
+    assert sources.create(config, "train").spec.image == (32, 88, 1)
+    assert whole.spec.image == sources.create(config, "test").spec.image == (48, 96, 1)
+    report = json.loads((tmp_path / "evaluation" / "train.json").read_text())
+    steps = Steps(config, build(config, whole.spec))
+    figures = Evaluator(steps, whole, Devices()).figures(state.variables(), None, "train")
+    assert figures["localization_error"] == pytest.approx(report["localization_error"])
+    batch = whole.make(whole.arrays, next(whole.all(200)), jax.random.key(0), train=False)
+    box = np.asarray(bx.hull(batch.boxes, batch.digits != NO_DIGIT))[np.asarray(batch.mask)]
+    np.testing.assert_allclose(state.input_stats["mean_box"], box.mean(0), rtol=1e-4)

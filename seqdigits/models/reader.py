@@ -19,7 +19,7 @@ class DenseReader(Base):
       pixels: kind of the first layer.
       encoder: layers from the image to a feature map; its stride is the size of a cell.
       halvings: how often the image is also read at half the size of before, for digits larger than those that were
-        trained on; not in training. The cells of all sizes are then one list, h = their number, w = 1.
+        trained on; not in training. The cells of all sizes are then one list, see Outputs.looks.
     """
 
     pixels: str = "unit"
@@ -41,8 +41,8 @@ class DenseReader(Base):
 
         x = Pixels(self.pixels, name="pixels")(image)
         logits, boxes = look(x)
+        looks = [(logits, boxes)]
         if self.halvings and not train:
-            looks = [(logits, boxes)]
             for times in range(1, self.halvings + 1):
                 x = _halve(x)
                 logits, boxes = look(x)
@@ -57,6 +57,7 @@ class DenseReader(Base):
             cell_logits=logits,
             cell_boxes=boxes,
             stride=stride,
+            looks=tuple(part.shape[1] * part.shape[2] for part, _ in looks),
         )
 
 
