@@ -6,8 +6,8 @@ trained on.
 Scenes of 64x128 with digits of 8 to 60 pixels, which two CPU cores can do. Larger ones, with digits of 10 to 120:
 --config.data.height=128 --config.data.width=256 --config.data.min_digit=10 --config.data.max_digit=120
 
-How it reads photographs: --mode evaluate with --config.data.composition=photograph --config.data.photographs=svhn_2000
---config.data.max_length=6 --config.data.max_numbers=1 --config.read.max_numbers=1
+How it reads photographs: --config configs/reader_svhn.py --mode evaluate --checkpoint runs/reader_scene/checkpoints/STEP, or
+--checkpoint scene for the weights that come with the package.
 """
 
 from ml_collections import ConfigDict

@@ -24,6 +24,8 @@ FREE_KEYS = (
     "read.max_numbers",
     "read.group",
     "read.temperature",
+    "read.slope",
+    "read.offset",
     "read.halvings",
     "train.steps",
     "train.log_every",
@@ -109,6 +111,8 @@ def base_config() -> ConfigDict:
     read.max_numbers = 1  # reader: numbers of a reading, best first; N
     read.group = False  # reader: whether digits that stand together make a number each; else all are one, left to right
     read.halvings = 0  # reader: how often an image is also read at half the size of before, for larger digits
+    read.slope = 1.0  # a number's confidence c becomes sigmoid(slope x logit(c) + offset); see seqdigits/calibrate.py
+    read.offset = 0.0
     read.temperature = 1.0  # logits are divided by it, so that confidences are calibrated; see seqdigits/calibrate.py
 
     config.init = init = ConfigDict()  # transfer: where parameters begin, if not at random

@@ -1,11 +1,11 @@
-"""Readings of one split at one temperature and threshold after another, and how right their confidences are."""
+"""Readings of one split at one temperature, threshold and so on after another, and how right their confidences are."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,11 +54,18 @@ def negative_log_likelihood(confidence: Array, right: Array) -> Array:
     return -jnp.where(right, jnp.log(p), jnp.log1p(-p))
 
 
-def judged(
-    limits: reading.Limits, batch: Batch, outputs: Outputs, temperature: float | Array, min_score: float | Array
-) -> Judged:
-    """One batch read at a temperature and a min_score, which may be traced; padding left out."""
-    read = reading.read(outputs, limits._replace(temperature=temperature, min_score=min_score))
+class Settings(NamedTuple):
+    """What a reading is judged at: keys of the config's section `read`; may be traced, f32 []."""
+
+    temperature: float | Array
+    min_score: float | Array
+    slope: float | Array = 1.0
+    offset: float | Array = 0.0
+
+
+def judged(limits: reading.Limits, batch: Batch, outputs: Outputs, settings: Settings) -> Judged:
+    """One batch read at these settings; padding left out."""
+    read = reading.read(outputs, limits._replace(**settings._asdict()))
     found, row = agreement.compare(batch, read), batch.mask
     loss = negative_log_likelihood(read.confidence[:, 0], found.best_right)
     there = (read.digits != NO_DIGIT) & row[:, None, None]
@@ -93,14 +100,14 @@ class Judge:
         self._kept: list[tuple[Batch, Outputs]] | None = None
         self._keeps = each * self._source.count(examples) <= _KEPT_BYTES
 
-    def loss(self, temperature: float, min_score: float) -> float:
+    def loss(self, settings: Settings) -> float:
         """Mean over the examples, in nats."""
-        found = self._sums(temperature, min_score)
+        found = self._sums(settings)
         return float(found.loss) / int(found.count)
 
-    def figures(self, temperature: float, min_score: float) -> dict[str, Any]:
+    def figures(self, settings: Settings) -> dict[str, Any]:
         """Names and meanings as in metrics.Tally.compute."""
-        found = self._sums(temperature, min_score)
+        found = self._sums(settings)
         return {
             "examples": int(found.count),
             "sequence_accuracy": int(found.whole) / int(found.count),
@@ -111,13 +118,13 @@ class Judge:
             "reliability": {"numbers": found.numbers.reliability(), "digits": found.digits.reliability()},
         }
 
-    def _sums(self, temperature: float, min_score: float) -> Judged:
-        arguments = jnp.float32(temperature), jnp.float32(min_score)
+    def _sums(self, settings: Settings) -> Judged:
+        traced = Settings(*map(jnp.float32, settings))
         parts = []
         for said in self._said():
             if self._stop is not None and self._stop.is_set():
                 raise Stopped
-            parts.append(jax.device_get(self._judge(*said, *arguments)))
+            parts.append(jax.device_get(self._judge(*said, traced)))
         return jax.tree.map(lambda *x: np.sum(x, axis=0), *parts)
 
     def _said(self) -> Iterator[tuple[Batch, Outputs]]:

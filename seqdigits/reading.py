@@ -32,6 +32,8 @@ class Limits(NamedTuple):
       group: whether digits that stand together make a number each; else all are one, from left to right.
       temperature: logits are divided by it before they become confidences (Guo et al. 2017, arXiv:1706.04599). What is read
         does not depend on it.
+      slope, offset: a number's confidence c becomes sigmoid(slope x logit(c) + offset) (Platt 1999, "Probabilistic outputs for
+        support vector machines", section 2), which changes no order. They may be traced, too.
       target: which cells the reader learned should say a digit, one of losses.TARGETS.
     """
 
@@ -42,6 +44,8 @@ class Limits(NamedTuple):
     max_numbers: int = 1
     group: bool = False
     temperature: float | Array = 1.0
+    slope: float | Array = 1.0
+    offset: float | Array = 0.0
     target: str = "cell"
 
 
@@ -55,6 +59,8 @@ def limits(config: ConfigDict, spec: Spec) -> Limits:
         max_numbers=config.read.max_numbers,
         group=config.read.group,
         temperature=config.read.temperature,
+        slope=config.read.slope,
+        offset=config.read.offset,
         target=config.loss.target,
     )
 
@@ -66,8 +72,19 @@ def read(outputs: Outputs, limits: Limits) -> Reading:
     so that the reading is wrong, as the position is.
     """
     if outputs.digit_logits is not None:
-        return _read_positions(outputs.digit_logits, outputs.box, limits.temperature)
-    return _read_cells(outputs, limits)
+        reading = _read_positions(outputs.digit_logits, outputs.box, limits.temperature)
+    else:
+        reading = _read_cells(outputs, limits)
+    return reading.replace(confidence=_calibrated(reading.confidence, limits))
+
+
+def _calibrated(confidence: Array, limits: Limits) -> Array:
+    """Of numbers, see Limits; that of a row without a number stays 0."""
+    c = jnp.clip(confidence, 1e-6, 1 - 1e-6)
+    logit = jnp.log(c) - jnp.log1p(-c)
+    moved = jax.nn.sigmoid(limits.slope * logit + limits.offset)
+    as_it_is = (limits.slope == 1) & (limits.offset == 0) | (confidence == 0)
+    return jnp.where(as_it_is, confidence, moved)
 
 
 def _read_positions(logits: Array, box: Array | None, temperature: float | Array) -> Reading:
@@ -91,16 +108,21 @@ def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
     cells = [x.reshape(len(x), -1, x.shape[-1]) for x in (outputs.cell_logits, outputs.cell_boxes)]
     ends = np.cumsum(outputs.looks)[:-1] if outputs.looks else []
     looks = zip(*(jnp.split(x, ends, axis=1) for x in cells), strict=True)
-    read_one = jax.vmap(partial(_read_grid, limits=limits))
-    return _surest([read_one(logits, boxes, outputs.box) for logits, boxes in looks])
+
+    def read_at(temperature: float | Array) -> list[Reading]:
+        read_one = jax.vmap(partial(_read_grid, limits=limits._replace(temperature=temperature)))
+        return [read_one(logits, boxes, outputs.box) for logits, boxes in looks]
+
+    looks = list(looks)
+    readings = read_at(limits.temperature)
+    return readings[0] if len(looks) == 1 else _surest(readings, [one.confidence[:, 0] for one in read_at(1.0)])
 
 
-def _surest(readings: list[Reading]) -> Reading:
-    """Of each image the reading whose best number is the surest: one that found nothing only where all did."""
-    if len(readings) == 1:
-        return readings[0]
+def _surest(readings: list[Reading], sure: list[Array]) -> Reading:
+    """Of each image the reading whose best number is the surest, f32 [B] each at temperature 1, so that what is read does not
+    depend on that; one that found nothing only where all did."""
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *readings)  # [looks, B, ...]
-    sure = jnp.where(stacked.length[:, :, 0] > 0, stacked.confidence[:, :, 0], -1.0)
+    sure = jnp.where(stacked.length[:, :, 0] > 0, jnp.stack(sure), -1.0)
     best = jnp.argmax(sure, axis=0)  # [B]
     return jax.tree.map(lambda x: x[best, jnp.arange(len(best))], stacked)
 

@@ -85,6 +85,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("read.max_numbers", 1, 100),
     ("read.halvings", 0, 4),
     ("read.temperature", 0.01, 100),
+    ("read.slope", 0.01, 100),
+    ("read.offset", -100, 100),
     *((f"loss.{name}", 0, float("inf")) for name in _WEIGHTS),
     ("loss.target_radius", 0, 2),
     ("loss.smoothing", 0, 0.9),

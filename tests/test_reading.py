@@ -289,3 +289,13 @@ def test_of_several_looks_the_surest_counts_and_none_is_mixed_with_another():
     np.testing.assert_allclose(reading.digit_confidence[:, 0, 0], [0.95, 0.9], rtol=1e-5)
     merged = read(outputs.replace(looks=()), LIMITS)
     assert decode(merged.digits[0, 0]) == "73", "one look with both"
+
+
+def test_the_confidence_of_a_number_moves_along_a_line_and_that_of_no_number_stays_nothing():
+    outputs = cells((0, 0, 4, 0.8, [4, 4, 8, 8]))
+    plain = read(outputs, LIMITS._replace(max_numbers=2))
+    moved = read(outputs, LIMITS._replace(max_numbers=2, slope=2.0, offset=-1.0))
+    c = float(plain.confidence[0, 0])
+    expected = 1 / (1 + np.exp(-(2 * np.log(c / (1 - c)) - 1)))
+    np.testing.assert_allclose(moved.confidence[0], [expected, 0], rtol=1e-4)
+    np.testing.assert_array_equal(moved.digits, plain.digits)
