@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
         "conv 1x1x256, norm, relu, unfold 2, join c, conv 3x3x96, norm, relu, "
         "conv 1x1x256, norm, relu, unfold 2, join a, conv 1x1x64, norm, relu"
     )
+    config.read.min_score = 0.6
     config.init.path = "scene"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0

@@ -2,8 +2,9 @@
 `python -m seqdigits.calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]`.
 
 First the least score of a digit, with which most numbers are right. Then logits are divided by one temperature (Guo et al. 2017,
-arXiv:1706.04599, section 4.2), the one under which the confidences of the numbers are likeliest, given which of them are right;
-and the logit of a number's confidence is moved along a line (Platt 1999), so that it is likelier still. Nothing is trained.
+arXiv:1706.04599, section 4.2), the one under which the confidences of the digits are likeliest, given which of them are right.
+And the logit of a number's confidence is moved along a line (Platt 1999), the one under which that of the numbers are
+likeliest; the order of numbers stays. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def calibrate(
             s: judge.figures(Settings(1.0, s))["sequence_accuracy"] for s in sorted({*_MIN_SCORES, read.min_score})
         }
         best = Settings(1.0, max(right, key=lambda s: (right[s], -abs(s - read.min_score))))
-    best = best._replace(temperature=best_temperature(lambda t: judge.loss(best._replace(temperature=t))))
+    best = best._replace(temperature=best_temperature(lambda t: judge.digit_loss(best._replace(temperature=t))))
     slope, offset = best_line(lambda a, b: judge.loss(best._replace(slope=a, offset=b)))
     best = best._replace(slope=slope, offset=offset)
     before, after = judge.figures(now), judge.figures(best)

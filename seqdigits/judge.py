@@ -31,13 +31,16 @@ class Judged(struct.PyTreeNode):
 
     Attributes:
       count, whole: i32 [], examples, and those that are right as a whole.
-      loss: f32 [], see negative_log_likelihood.
+      loss: f32 [], see negative_log_likelihood, of the numbers.
+      digit_count, digit_loss: i32 [], f32 [], the same of the digits that are read.
       numbers, digits: as in metrics.Tally.
     """
 
     count: Array
     whole: Array
     loss: Array
+    digit_count: Array
+    digit_loss: Array
     numbers: Certainty
     digits: Certainty
 
@@ -73,6 +76,8 @@ def judged(limits: reading.Limits, batch: Batch, outputs: Outputs, settings: Set
         count=jnp.sum(row),
         whole=jnp.sum(row & found.whole),
         loss=jnp.sum(jnp.where(row, loss, 0.0)),
+        digit_count=jnp.sum(there),
+        digit_loss=jnp.sum(jnp.where(there, negative_log_likelihood(read.digit_confidence, found.digit_right), 0.0)),
         numbers=certainty(read.confidence[:, 0], found.best_right, row),
         digits=certainty(read.digit_confidence, found.digit_right, there),
     )
@@ -104,6 +109,11 @@ class Judge:
         """Mean over the examples, in nats."""
         found = self._sums(settings)
         return float(found.loss) / int(found.count)
+
+    def digit_loss(self, settings: Settings) -> float:
+        """Mean over the digits that are read, in nats."""
+        found = self._sums(settings)
+        return float(found.digit_loss) / max(int(found.digit_count), 1)
 
     def figures(self, settings: Settings) -> dict[str, Any]:
         """Names and meanings as in metrics.Tally.compute."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +30,8 @@ class Limits(NamedTuple):
       min_length: digits that are read at least, the best ones, where all are one number.
       max_numbers: N, rows of a reading of cells.
       group: whether digits that stand together make a number each; else all are one, from left to right.
-      temperature: logits are divided by it before they become confidences (Guo et al. 2017, arXiv:1706.04599). What is read
-        does not depend on it.
+      temperature: logits are divided by it before they become confidences of digits (Guo et al. 2017, arXiv:1706.04599).
+        Neither what is read nor the confidence of a number depends on it.
       slope, offset: a number's confidence c becomes sigmoid(slope x logit(c) + offset) (Platt 1999, "Probabilistic outputs for
         support vector machines", section 2), which changes no order. They may be traced, too.
       target: which cells the reader learned should say a digit, one of losses.TARGETS.
@@ -95,7 +95,7 @@ def _read_positions(logits: Array, box: Array | None, temperature: float | Array
         length=jnp.sum(digits != NO_DIGIT, axis=-1),
         digits=digits,
         digit_confidence=confidence,
-        confidence=jnp.prod(confidence, axis=-1),
+        confidence=jnp.prod(jnp.max(jax.nn.softmax(logits), axis=-1), axis=-1),
         box=box,
     )
     return jax.tree.map(lambda x: x[:, None], reading)  # N = 1
@@ -106,23 +106,18 @@ def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
     assert outputs.cell_boxes is not None, "and their boxes"
     assert outputs.box is not None, "and the mean box"
     cells = [x.reshape(len(x), -1, x.shape[-1]) for x in (outputs.cell_logits, outputs.cell_boxes)]
-    ends = np.cumsum(outputs.looks)[:-1] if outputs.looks else []
+    ends: Any = np.cumsum(outputs.looks)[:-1] if outputs.looks else []
     looks = zip(*(jnp.split(x, ends, axis=1) for x in cells), strict=True)
-
-    def read_at(temperature: float | Array) -> list[Reading]:
-        read_one = jax.vmap(partial(_read_grid, limits=limits._replace(temperature=temperature)))
-        return [read_one(logits, boxes, outputs.box) for logits, boxes in looks]
-
-    looks = list(looks)
-    readings = read_at(limits.temperature)
-    return readings[0] if len(looks) == 1 else _surest(readings, [one.confidence[:, 0] for one in read_at(1.0)])
+    read_one = jax.vmap(partial(_read_grid, limits=limits))
+    return _surest([read_one(logits, boxes, outputs.box) for logits, boxes in looks])
 
 
-def _surest(readings: list[Reading], sure: list[Array]) -> Reading:
-    """Of each image the reading whose best number is the surest, f32 [B] each at temperature 1, so that what is read does not
-    depend on that; one that found nothing only where all did."""
+def _surest(readings: list[Reading]) -> Reading:
+    """Of each image the reading whose best number is the surest; one that found nothing only where all did."""
+    if len(readings) == 1:
+        return readings[0]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *readings)  # [looks, B, ...]
-    sure = jnp.where(stacked.length[:, :, 0] > 0, jnp.stack(sure), -1.0)
+    sure = jnp.where(stacked.length[:, :, 0] > 0, stacked.confidence[:, :, 0], -1.0)
     best = jnp.argmax(sure, axis=0)  # [B]
     return jax.tree.map(lambda x: x[best, jnp.arange(len(best))], stacked)
 
@@ -133,19 +128,20 @@ class _Candidates(NamedTuple):
     Attributes:
       box: f32 [M, 4].
       digit: i32 [M], which one it is, if it is one.
-      likely: f32 [M], probability of that digit, at temperature 1.
+      likely, score: f32 [M], probability of that digit and of any digit.
       kept: bool [M], which are read.
       doubted: bool [M], which are not, though no other stands for them.
-      confidence, score: f32 [M], probability of that digit and of any digit, at the temperature of the limits.
+      confidence, said: f32 [M], the same two at the temperature of the limits.
     """
 
     box: Array
     digit: Array
     likely: Array
+    score: Array
     kept: Array
     doubted: Array
     confidence: Array
-    score: Array
+    said: Array
 
 
 def _read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits) -> Reading:
@@ -200,7 +196,8 @@ def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates
         kept=kept,
         doubted=doubted,
         confidence=jnp.take_along_axis(confidence, digit, axis=-1)[:, 0],
-        score=said,
+        score=together,
+        said=said,
     )
 
 
@@ -254,15 +251,16 @@ def _number(found: _Candidates, max_length: int, member: Array, along: Array, ne
     digits = jnp.where(there, found.digit[order], NO_DIGIT)
     digit_boxes = jnp.where(there[:, None], found.box[order], 0.0)
     # The ending: nothing that was left out, but for doubles, is a digit after all.
-    left_out = jnp.where((near & found.doubted) | (member & ~best), found.score, 0.0)
-    left_out = jnp.minimum(jnp.max(left_out), 1.0)
-    certain = jnp.where(there, found.confidence[order], 1.0 - left_out)
+    is_left_out = (near & found.doubted) | (member & ~best)
+    ending, said_ending = (
+        1.0 - jnp.minimum(jnp.max(jnp.where(is_left_out, score, 0.0)), 1.0) for score in (found.score, found.said)
+    )
     return Reading(
         length=jnp.sum(member),
         digits=digits,
-        digit_confidence=certain,
+        digit_confidence=jnp.where(there, found.confidence[order], said_ending),
         digit_boxes=digit_boxes,
-        confidence=jnp.prod(jnp.where(there, certain, 1.0)) * (1.0 - left_out),
+        confidence=jnp.prod(jnp.where(there, found.likely[order], 1.0)) * ending,
         box=bx.hull(digit_boxes, there),
     )
 

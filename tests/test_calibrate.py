@@ -38,11 +38,12 @@ def over_confident(factor, count=4_000):
 def test_the_temperature_of_over_confident_logits_is_found():
     batch, outputs = over_confident(2.5)
     judged = jax.jit(lambda t: judge.judged(LIMITS, batch, outputs, Settings(t, 0.4)))
-    found = calibrate.best_temperature(lambda t: float(judged(t).loss))
+    found = calibrate.best_temperature(lambda t: float(judged(t).digit_loss))
     assert found == pytest.approx(2.5, rel=0.1)
     before, after = jax.device_get((judged(1.0), judged(found)))
-    assert before.numbers.calibration_error() > 0.1
-    assert after.numbers.calibration_error() < 0.02
+    assert before.digits.calibration_error() > 0.1
+    assert after.digits.calibration_error() < 0.02
+    assert after.numbers.calibration_error() == before.numbers.calibration_error()
     assert before.whole == after.whole
 
 

@@ -127,7 +127,8 @@ def test_logits_are_divided_by_the_temperature():
     logits = jnp.log(jnp.array(probability))[None, None]
     reading = read(Outputs(digit_logits=logits), LIMITS._replace(temperature=2.0))
     cooler = np.sqrt(0.8) / (np.sqrt(0.8) + 10 * np.sqrt(0.02))
-    np.testing.assert_allclose(reading.confidence, [[cooler]], rtol=1e-5)
+    np.testing.assert_allclose(reading.digit_confidence, [[[cooler]]], rtol=1e-5)
+    np.testing.assert_allclose(reading.confidence, [[0.8]], rtol=1e-5)
     cell = cells((0, 1, 5, 0.9, [12, 4, 8, 8]))
     cooler = read(cell, LIMITS._replace(temperature=3.0))
     p = np.array([0.9] + [0.001] * 9 + [0.091]) ** (1 / 3)
@@ -139,9 +140,9 @@ def test_what_is_read_does_not_depend_on_the_temperature(temperature):
     half_each = cells((0, 1, 5, 0.3, [15, 4, 8, 8]), (0, 2, 5, 0.25, [16, 4, 8, 8]), (1, 3, 2, 0.35, [28, 12, 8, 8]))
     for limits in (LIMITS, GROUPED):
         one, other = read(half_each, limits), read(half_each, limits._replace(temperature=temperature))
-        for name in ("length", "digits", "digit_boxes", "box"):
+        for name in ("length", "digits", "digit_boxes", "box", "confidence"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-        assert not np.allclose(one.confidence[0, 0], other.confidence[0, 0])
+        assert not np.allclose(one.digit_confidence[0, 0], other.digit_confidence[0, 0])
 
 
 def test_rows_behind_the_only_number_are_empty():
