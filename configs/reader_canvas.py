@@ -28,6 +28,10 @@ def get_config() -> ConfigDict:
         "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
         "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
     )
+    config.read.min_score = 0.4  # this and the next three: seqdigits.calibrate, on validation
+    config.read.temperature = 0.25
+    config.read.slope = 2.58
+    config.read.offset = 1.687
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
     config.loss.target = "several"
