@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,10 +119,10 @@ def ship(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]:
 
 
 def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
-    """What is known of a run's weights, and the bytes of their file."""
+    """What is known of a run's weights, and the bytes of the file to ship: that of the run, but that how they are read is as
+    the experiment's file has it now, for they may have been calibrated since."""
     file = result.with_suffix(".npz")
-    about = weights.load(file)[1]  # refuses what is no file of weights
-    content = file.read_bytes()
+    variables, about = weights.load(file)  # refuses what is no file of weights
     try:
         run = json.loads(result.read_text())
         facts = {"result": run["name"], "commit": run["trained"][-1]["commit"] or run["commit"], **_some(run, _OF_RUN)}
@@ -135,6 +136,13 @@ def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
             f"{file} is not of the run of {result}: step {about['step']:,} there and {run['steps']:,} here, or another config. "
             "Take both from one run of seqdigits.reproduce --weights."
         )
+    base = facts["result"].split("+")[0]
+    if base in experiments.names():
+        facts["config"] = {**facts["config"], "read": experiments.load(base).read.to_dict()}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / file.name
+        weights.save(copy, variables, {**about, "config": facts["config"]}, half=True)
+        content = copy.read_bytes()
     sizes = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return {**facts, **sizes, "figures": {}}, content
 
