@@ -166,7 +166,7 @@ REFUSALS = [
     ({"data.colour": 5}, "data.colour = 5 means nothing with data.composition = canvas"),
     ({"data.train_height": 40}, "data.train_height, data.train_width = 40, 0: give both, or neither"),
     ({"data.train_height": 40, "data.train_width": 30}, "do not fit into data.train_width = 30. At most 1 do"),
-    ({"data.train_height": 24, "data.train_width": 152}, "data.train_height = 24: digits of"),
+    ({"data.train_height": 24, "data.train_width": 152}, "= 24, 152: give both, or neither; each at least 28"),
     ({**GRU, "data.train_height": 40, "data.train_width": 152}, "data.train_height = 40 means nothing with"),
     (
         {**PHOTOGRAPH, "data.train_height": 32, "data.train_width": 64, "data.cutout": 16},
