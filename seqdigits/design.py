@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits import experiments, interrupt
+from seqdigits.config import base_config
 from seqdigits.errors import Help, UserError
 from seqdigits.interrupt import Stop
 
@@ -170,6 +171,7 @@ def _is_there(path: Path, name: str, seed: int) -> bool:
 def config_of(name: str, seed: int = 0) -> Any:
     """The config of a variant."""
     config = experiments.load(BASE)
+    config.read = base_config().read  # what was calibrated is of another network
     config.update_from_flattened_dict(PLAIN | VARIANTS[name].keys)
     config.seed = seed
     config.optim.warmup_steps, config.optim.decay_steps, config.train.steps = STEPS // 5, STEPS, STEPS
