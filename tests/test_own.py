@@ -351,7 +351,7 @@ def test_missing_boxes_are_refused_where_they_are_needed(one, needs):
         ({"data.max_length": 101}, "data.max_length = 101 is out of range: 1 to 100"),
         ({"data.cutout": 40}, "data.cutout = 40 is more than the image"),
         ({"data.composition": "canvas"}, "data.photographs = 'own' means nothing with data.composition = canvas"),
-        ({"data.rotation": 5}, "data.rotation = 5 means nothing"),
+        ({"data.elastic": 5}, "data.elastic = 5 means nothing"),
     ],
 )
 def test_configs_that_are_refused_before_a_file_is_opened(small_config, changes, message):

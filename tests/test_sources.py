@@ -13,6 +13,7 @@ import pytest
 
 from seqdigits.batch import Batch
 from seqdigits.data import digits, sources
+from seqdigits.data.augment import Augmentation
 
 DIGIT = {"data.composition": "digit", "data.min_length": 1, "data.max_length": 1}
 ENDLESS = {"data.train_examples": 0}
@@ -301,7 +302,13 @@ def resident(cutout: int, order_seed: int = 0) -> sources.ResidentSource:
         "boxes": np.array([[[5, 4, 2, 3], [0, 0, 0, 0]]] * 4, np.float32),
     }
     return sources.ResidentSource(
-        load=lambda: loaded, num_examples=4, image=(8, 10, 3), lengths=(1, 2), cutout=cutout, order_seed=order_seed
+        load=lambda: loaded,
+        num_examples=4,
+        image=(8, 10, 3),
+        lengths=(1, 2),
+        cutout=cutout,
+        augmentation=Augmentation(),
+        order_seed=order_seed,
     )
 
 

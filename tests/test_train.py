@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -245,6 +246,7 @@ def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_con
     steps = Steps(config, build(config, whole.spec))
     figures = Evaluator(steps, whole, Devices()).figures(state.variables(), None, "train")
     assert figures["localization_error"] == pytest.approx(report["localization_error"])
-    batch = whole.make(whole.arrays, next(whole.all(200)), jax.random.key(0), train=False)
+    make = jax.jit(partial(whole.make, key=jax.random.key(0), train=False))
+    batch = make(whole.arrays, next(whole.all(200)))
     box = np.asarray(bx.hull(batch.boxes, batch.digits != NO_DIGIT))[np.asarray(batch.mask)]
     np.testing.assert_allclose(state.input_stats["mean_box"], box.mean(0), rtol=1e-4)
