@@ -24,7 +24,10 @@ def run(*args, program="seqdigits.main"):
         (("--config", "configs/quikstart.py", "--workdir", "W"), "configs/quickstart.py"),
         (("--config", QUICKSTART, "--workdir", "W", "--config.optim.learning_rat=1"), "learning_rate"),
         (("--config", QUICKSTART, "--workdir", "W", "--config.train.steps=many"), "many"),
-        (("--config", QUICKSTART, "--workdir", "W", "--config.model.name=readr"), "heads, gru, attention, row_gru, reader"),
+        (
+            ("--config", QUICKSTART, "--workdir", "W", "--config.model.name=readr"),
+            "heads, gru, attention, row_gru, reader",
+        ),
         (("--config", QUICKSTART, "--workdir", "W", "--mode", "trian"), "train|evaluate"),
         (("--config", QUICKSTART, "--workdir", "W", "--worldir", "V"), "worldir"),
         (("--config", QUICKSTART, "--workdir", "W", "again"), "'again' is not understood"),
