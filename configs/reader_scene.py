@@ -50,14 +50,14 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 4e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 300
-    config.optim.decay_steps = 2_400
+    config.optim.decay_steps = 6_500
     config.optim.weight_decay = 1e-2
     config.optim.clip_norm = 1.0
-    config.optim.moving_average = 0.998
+    config.optim.moving_average = 0.999
     config.train.batch_size = 64
-    config.train.steps = 2_400  # 153,600 scenes
-    config.train.log_every = 50
-    config.train.checkpoint_every = 200
-    config.evaluate.every = 600
-    config.evaluate.examples = 1_000
+    config.train.steps = 6_500  # 416,000 scenes
+    config.train.log_every = 100
+    config.train.checkpoint_every = 500
+    config.evaluate.every = 1_300
+    config.evaluate.examples = 500
     return config
