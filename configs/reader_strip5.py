@@ -34,16 +34,16 @@ def get_config() -> ConfigDict:
     config.loss.target = "several"
     config.loss.target_radius = 0.3
     config.optim.name = "adamw"
-    config.optim.learning_rate = 1e-3
+    config.optim.learning_rate = 5e-4
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 100
-    config.optim.decay_steps = 500
+    config.optim.decay_steps = 1_500
     config.optim.weight_decay = 1e-2
     config.optim.clip_norm = 1.0
-    config.optim.moving_average = 0.995
+    config.optim.moving_average = 0.998
     config.train.batch_size = 64
-    config.train.steps = 500  # 32,000 strips
+    config.train.steps = 1_500  # 96,000 strips
     config.train.log_every = 50
-    config.train.checkpoint_every = 250
-    config.evaluate.every = 250
+    config.train.checkpoint_every = 500
+    config.evaluate.every = 500
     return config

@@ -70,6 +70,7 @@ def base_config() -> ConfigDict:
     data.width = 256
     data.train_height = 0  # reader: pixels of what it trains on, where that is not what it reads; 0 = the same
     data.train_width = 0
+    data.train_min_length = 0  # reader, digits put together: fewest digits in what it trains on; 0 = min_length
     data.train_photographs = 0  # photographs: how many of the training split are trained on, the first; 0 = all
     data.jitter = 0  # turned: pixels that a digit is shifted at most, on each axis, as far as its cell has room
     data.stacked = False  # turned: from top to bottom

@@ -216,9 +216,9 @@ class _Run:
             state = state.replace(**self.devices.replicate(begun), average=average)
         missing = {name: part for name, part in state.input_stats.items() if name not in known}
         if missing:
-            other_size = bool(self.config.data.train_height)
-            source = sources.create(sources.as_read(self.config), "train") if other_size else self.source
-            arrays = self.devices.replicate(source.arrays) if other_size else self.arrays
+            like = sources.trains_as_read(self.config.data)
+            source = self.source if like else sources.create(sources.as_read(self.config), "train")
+            arrays = self.arrays if like else self.devices.replicate(source.arrays)
             known |= input_stats.measure(self.config, source, arrays, self.devices, missing)
         return state.replace(input_stats=known)
 
@@ -242,7 +242,7 @@ class _Run:
         )
 
     def _evaluator(self, split: str) -> evaluate.Evaluator:
-        is_trained_on = split == "train" and not self.config.data.train_height
+        is_trained_on = split == "train" and sources.trains_as_read(self.config.data)
         source = self.source if is_trained_on else sources.create(sources.as_read(self.config), split)
         return evaluate.Evaluator(self.steps, source, self.devices, self.arrays if is_trained_on else None)
 

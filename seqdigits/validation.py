@@ -77,6 +77,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("data.shift", 0, digits.SIZE),
     ("data.elastic", 0, 400),
     ("data.colour", 0, 60),
+    ("data.train_min_length", 0, 100),
     ("data.train_height", 0, 8192),
     ("data.train_width", 0, 8192),
     ("data.train_photographs", 0, _MANY),
@@ -121,6 +122,11 @@ def _validate_data(config: ConfigDict) -> None:
             )
     elif data.min_length > data.max_length:
         raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
+    if data.train_min_length and not data.min_length <= data.train_min_length <= data.max_length:
+        raise UserError(
+            f"data.train_min_length = {data.train_min_length} is none of the lengths that are read, "
+            f"{data.min_length} to {data.max_length}. Give one of them, or 0."
+        )
     single = photographic and data.photographs == svhn_cropped.NAME
     resizable = config.model.name == "reader" and kind != "digit" and not single
     unread = {
@@ -137,6 +143,7 @@ def _validate_data(config: ConfigDict) -> None:
         **{f"data.{name}": name not in _augmented_by(kind) for name in (*compose.BENT, *augment.KEYS)},
         "data.train_height": not resizable,
         "data.train_width": not resizable,
+        "data.train_min_length": not resizable or photographic or kind == scene.NAME,
         "data.train_photographs": not photographic or single or data.photographs == "own",
     }
     _refuse_unread(config, unread, f"data.composition = {kind}")
@@ -163,7 +170,7 @@ def _validate_data(config: ConfigDict) -> None:
     _refuse_unread(config, {"data.records": data.source == "plain"}, "data.source = plain")
 
 
-_OF_TRAINING = ("train_height", "train_width", "train_photographs")
+_OF_TRAINING = ("train_height", "train_width", "train_min_length", "train_photographs")
 """Keys that make the training split other than the rest, which records do not hold."""
 
 

@@ -172,6 +172,8 @@ REFUSALS = [
         {**PHOTOGRAPH, "data.train_height": 32, "data.train_width": 64, "data.cutout": 16},
         "data.cutout = 16: with data.train_h",
     ),
+    ({"data.train_min_length": 4}, "data.train_min_length = 4 is none of the lengths that are read, 1 to 3"),
+    ({**PHOTOGRAPH, "data.train_min_length": 2}, "data.train_min_length = 2 means nothing with"),
     ({"data.train_photographs": 9}, "data.train_photographs = 9 means nothing with data.composition = canvas"),
     (
         {"data.source": "stream", "data.train_height": 32, "data.train_width": 96},

@@ -236,11 +236,19 @@ def test_input_statistics_are_measured_once_and_kept(tmp_path, run_config):
 
 def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_config, tmp_path):
     config = small_config(
-        {"data.train_height": 32, "data.train_width": 88, "data.height": 48, "evaluate.splits": ("train", "test")}
+        {
+            "data.train_height": 32,
+            "data.train_width": 88,
+            "data.height": 48,
+            "data.train_min_length": 2,
+            "evaluate.splits": ("train", "test"),
+        }
     )
     state = train_and_evaluate(config, tmp_path)
     whole = sources.create(sources.as_read(config), "train")
-    assert sources.create(config, "train").spec.image == (32, 88, 1)
+    trained_on = sources.create(config, "train").spec
+    assert (trained_on.image, trained_on.min_length, trained_on.max_length) == ((32, 88, 1), 2, 3)
+    assert (whole.spec.min_length, sources.create(config, "validation").spec.min_length) == (1, 1)
     assert whole.spec.image == sources.create(config, "test").spec.image == (48, 96, 1)
     report = json.loads((tmp_path / "evaluation" / "train.json").read_text())
     steps = Steps(config, build(config, whole.spec))

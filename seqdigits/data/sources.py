@@ -304,11 +304,19 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
     return data.height, data.width
 
 
+_TRAINED_OTHERWISE = ("train_height", "train_width", "train_min_length")
+
+
 def as_read(config: ConfigDict) -> ConfigDict:
-    """The config whose training split is made as large as what is read, to be looked at and not to be trained on."""
+    """The config whose training split is made like what is read, to be looked at and not to be trained on."""
     same = config.copy_and_resolve_references()
-    same.data.train_height = same.data.train_width = 0
+    same.data.update(dict.fromkeys(_TRAINED_OTHERWISE, 0))
     return same
+
+
+def trains_as_read(data: ConfigDict) -> bool:
+    """Whether what is trained on has the size and the lengths of what is read."""
+    return not any(data[key] for key in _TRAINED_OTHERWISE)
 
 
 def create(config: ConfigDict, split: str) -> Source:
@@ -350,12 +358,13 @@ def create(config: ConfigDict, split: str) -> Source:
 
 def _composition(data: ConfigDict, split: str) -> compose.Composition:
     height, width = size_of(data, split)
+    min_length = (split == "train" and data.train_min_length) or data.min_length
     if data.composition == "digit":
         return compose.Digit()
     if data.composition == "turned":
-        return compose.Turned(height, width, data.max_length, data.min_length, data.jitter, data.stacked)
+        return compose.Turned(height, width, data.max_length, min_length, data.jitter, data.stacked)
     kind = compose.Centred if data.composition == "centred" else compose.Canvas
-    return kind(height, width, data.max_length, data.min_length)
+    return kind(height, width, data.max_length, min_length)
 
 
 def _augmentation(data: ConfigDict) -> augment.Augmentation:
