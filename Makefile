@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BESIDE := -n auto --maxprocesses 4 --dist loadfile  # a process a core, a file of tests in one of them
 
 .PHONY: quickstart test test-all env stream lint types lock atlas clean
 
@@ -9,10 +10,10 @@ quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
 
 test: $(VENV)/stream-ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(BESIDE)
 
 test-all: $(VENV)/stream-ready  ## the slow tests too
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest $(BESIDE) -m ""
 
 env: $(VENV)/ready
 
