@@ -102,8 +102,8 @@ VARIANTS = {
     "wide": Variant("canvas", "64x160", {"data.train_height": 64, "data.train_width": 160}),
     "packed": Variant(
         "canvas",
-        "32x148 with 3 to 5 digits",
-        {"data.train_height": 32, "data.train_width": 148, "data.train_min_length": 3},
+        "40x148 with 4 or 5 digits",
+        {"data.train_width": 148, "data.train_min_length": 4},
     ),
     "several": Variant("target", "all cells within 0.3", _SEVERAL),
     "gaussian": Variant("target", "gaussian of 0.15", _GAUSSIAN),

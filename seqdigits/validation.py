@@ -128,7 +128,6 @@ def _validate_data(config: ConfigDict) -> None:
             f"{data.min_length} to {data.max_length}. Give one of them, or 0."
         )
     single = photographic and data.photographs == svhn_cropped.NAME
-    resizable = config.model.name == "reader" and kind != "digit" and not single
     unread = {
         "data.digits": photographic,
         "data.photographs": not photographic,
@@ -141,12 +140,16 @@ def _validate_data(config: ConfigDict) -> None:
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
         **{f"data.{name}": name not in _augmented_by(kind) for name in (*compose.BENT, *augment.KEYS)},
-        "data.train_height": not resizable,
-        "data.train_width": not resizable,
-        "data.train_min_length": not resizable or photographic or kind == scene.NAME,
+        "data.train_height": kind == "digit" or single,
+        "data.train_width": kind == "digit" or single,
+        "data.train_min_length": kind == "digit" or photographic or kind == scene.NAME,
         "data.train_photographs": not photographic or single or data.photographs == "own",
     }
     _refuse_unread(config, unread, f"data.composition = {kind}")
+    other = dict.fromkeys(
+        ("data.train_height", "data.train_width", "data.train_min_length"), config.model.name != "reader"
+    )
+    _refuse_unread(config, other, f"model.name = {config.model.name}")
     if bool(data.train_height) != bool(data.train_width) or 0 < min(data.train_height, data.train_width) < digits.SIZE:
         raise UserError(
             f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither; each at "

@@ -167,7 +167,10 @@ REFUSALS = [
     ({"data.train_height": 40}, "data.train_height, data.train_width = 40, 0: give both, or neither"),
     ({"data.train_height": 40, "data.train_width": 30}, "do not fit into data.train_width = 30. At most 1 do"),
     ({"data.train_height": 24, "data.train_width": 152}, "= 24, 152: give both, or neither; each at least 28"),
-    ({**GRU, "data.train_height": 40, "data.train_width": 152}, "data.train_height = 40 means nothing with"),
+    (
+        {**GRU, "data.train_height": 40, "data.train_width": 152},
+        "data.train_height = 40 means nothing with model.name = gru",
+    ),
     (
         {**PHOTOGRAPH, "data.train_height": 32, "data.train_width": 64, "data.cutout": 16},
         "data.cutout = 16: with data.train_h",

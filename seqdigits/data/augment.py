@@ -14,7 +14,7 @@ from jax import Array
 
 from seqdigits import boxes as bx
 from seqdigits.batch import NO_DIGIT
-from seqdigits.data.compose import COS, ONE, SIN
+from seqdigits.data.compose import COS, ONE, SIN, bilinear
 from seqdigits.data.scene.draws import Draws, scatter
 
 
@@ -116,16 +116,12 @@ def _sample(image: Array, matrix: Array, source: Array, target: Array) -> Array:
     y = (jnp.arange(height)[:, None] * 16 + 8) - (target[1] >> 8)
     at_x = ((matrix[0, 0] * x + matrix[0, 1] * y) >> 4) + source[0] - ONE // 2
     at_y = ((matrix[1, 0] * x + matrix[1, 1] * y) >> 4) + source[1] - ONE // 2
-    column, row = at_x >> 12, at_y >> 12
-    right, down = (((at & (ONE - 1)) >> 4)[..., None] for at in (at_x, at_y))  # 8 bits are enough for a weight
     flat = image.reshape(-1, channels).astype(jnp.int32)
 
     def at(r: Array, c: Array) -> Array:
         return flat[jnp.clip(r, 0, height - 1) * width + jnp.clip(c, 0, width - 1)]
 
-    upper = at(row, column) * (256 - right) + at(row, column + 1) * right
-    lower = at(row + 1, column) * (256 - right) + at(row + 1, column + 1) * right
-    return ((upper * (256 - down) + lower * down + 32768) >> 16).astype(jnp.uint8)
+    return bilinear(at, at_x, at_y)
 
 
 def _colour(draws: Draws, image: Array, percent: int) -> Array:

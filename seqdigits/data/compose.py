@@ -7,6 +7,7 @@ example must have the same pixels everywhere. Golden hashes in tests/test_compos
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -338,14 +339,31 @@ def warp(tile: Array, matrix: Array, shift: Array) -> Array:
     centre = (side - 1) * ONE // 2
     source_x = (matrix[0, 0] * x + matrix[0, 1] * y) // 2 + centre + shift[0]
     source_y = (matrix[1, 0] * x + matrix[1, 1] * y) // 2 + centre + shift[1]
-    column, row = source_x // ONE, source_y // ONE
-    right, down = (source_x % ONE) >> 4, (source_y % ONE) >> 4  # 8 bits are enough for a weight
     padded = jnp.pad(tile, 1).astype(jnp.int32)  # a black frame, where everything outside is read
 
     def at(r: Array, c: Array) -> Array:
         return padded[jnp.clip(r + 1, 0, side + 1), jnp.clip(c + 1, 0, side + 1)]
 
-    upper = at(row, column) * (256 - right) + at(row, column + 1) * right
+    return bilinear(at, source_x, source_y)
+
+
+def bilinear(at: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
+    """Reads an image between its pixels.
+
+    Args:
+      at: the pixels of rows i32 [H, W] and columns i32 [H, W], any of them: i32 [H, W] or [H, W, C], 0..255.
+      x, y: i32 [H, W], where to read, from the middle of the first pixel, fixed point.
+
+    Returns:
+      u8, shaped as `at` gives it.
+    """
+    column, row = x >> 12, y >> 12
+    upper_left = at(row, column)
+    more = (1,) * (upper_left.ndim - x.ndim)
+    right, down = (
+        ((part & (ONE - 1)) >> 4).reshape(*x.shape, *more) for part in (x, y)
+    )  # 8 bits are enough for a weight
+    upper = upper_left * (256 - right) + at(row, column + 1) * right
     lower = at(row + 1, column) * (256 - right) + at(row + 1, column + 1) * right
     return ((upper * (256 - down) + lower * down + 32768) >> 16).astype(jnp.uint8)
 
