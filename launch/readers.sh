@@ -7,8 +7,8 @@
 # results/. MNIST and, for the last two stages, the house numbers are looked for in $SEQDIGITS_DATA; TensorFlow is not needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-stage=${1:?name a stage: handwriting, scene, photographs or beside}
-shift
+stage=${1:-}
+shift || true
 
 series() { ${PYTHON:-python} -m seqdigits.reproduce "$@" --budget-minutes 9 --weights; }
 often=(--set train.steps_per_call=50 --set train.log_every=500 --set train.checkpoint_every=2000 --set evaluate.every=1000)
@@ -31,7 +31,7 @@ beside) # published networks on the same photographs, their whole schedules
   series svhn_paper_heads svhn_crop32 "${often[@]}" --set data.photographs=svhn_2000 "$@"
   ;;
 *)
-  echo "there is no stage $stage: handwriting, scene, photographs or beside" >&2
+  echo "there is no stage '$stage': handwriting, scene, photographs or beside" >&2
   exit 2
   ;;
 esac

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # JAX must not be there before signals are taken care of
     from ml_collections import ConfigDict
 
 USAGE = "python -m seqdigits.calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]"
-COOLEST, HOTTEST = 0.25, 8.0
+COOLEST, HOTTEST = 0.0625, 8.0
 """Temperatures are looked for between these."""
 _MIN_SCORES = tuple(round(0.05 * i, 2) for i in range(2, 19))
 
@@ -75,8 +75,8 @@ def calibrate(
     from seqdigits.writers import make_folder, write_atomically
 
     validate(config)
-    make_folder(workdir / "evaluation")
     restored = restore(config, workdir, which, "validation")
+    make_folder(workdir / "evaluation")
     read = config.read
     judge = Judge(config, restored, examples, stop)
     now = Settings(read.temperature, read.min_score, read.slope, read.offset)
@@ -114,7 +114,7 @@ def text(found: dict[str, Any]) -> str:
     after = found["after"]
     flags = {key: f"--config.read.{key}={after[key]:g}" for key in ("temperature", "slope", "offset")}
     if not COOLEST * 1.02 < after["temperature"] < HOTTEST / 1.02:
-        flags["temperature"] += "  (the end of what was searched: trust it little)"
+        lines += ["", "The temperature is the end of what was searched: trust it little."]
     if found["reader"]:
         flags["min_score"] = f"--config.read.min_score={after['min_score']:g}"
     return "\n".join([*lines, "", *flags.values()])

@@ -2,7 +2,8 @@
 [--limit N]`.
 
 A cell says one digit, and of two boxes that overlap by more than read.max_overlap one is dropped. An image whose true digits
-break either rule cannot be read right as a whole, however well the network is trained.
+break the second rule cannot be read right as a whole, however well the network is trained; nor one that breaks the first, where
+only the cell of the centre says the digit (loss.target = cell). With the other targets a cell beside it may.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def ceiling(config: ConfigDict, split: str, limit: int | None = None, stop: Stop
     validate(config)
     if config.model.name != "reader":
         raise UserError(f"model.name = {config.model.name} has no grid of cells. Name the config of a reader.")
-    source = sources.create(config, split)
+    source = sources.create(sources.as_read(config), split)
     own = layers.total_stride(layers.parse(config.model.encoder, "model.encoder"))
     strides = [own // 2] * (own % 2 == 0) + [own, 2 * own]
     key = stream_key(config.seed, Stream.AUGMENT)

@@ -214,7 +214,8 @@ def find(workdir: Path, which: str) -> Path:
                 raise UserError(f"{here} has no best checkpoint yet: no evaluation was done. Use --checkpoint latest.")
             return here / str(best["step"])
         raise UserError(
-            f"there is no checkpoint to evaluate in {here}. Train first: the same command with --mode train."
+            f"there is no checkpoint to evaluate in {here}. Train first: python -m seqdigits.main --config ... --workdir "
+            f"{workdir}."
         )
     if which.isdecimal():
         if int(which) not in steps:

@@ -43,14 +43,15 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
         raise Help(f"usage: {usage}\n\n{values.get_help()}\n\nConfigs: {known_configs()}")
     path = config_file(argv).partition(":")[0]
     if "config" in values and path != "configs/X.py" and not Path(path).exists():
-        raise UserError(f"there is no config {path}. Known are {known_configs()}.")
+        raise UserError(_no_config(path))
     try:
         rest = values(argv)[1:]
     except (KeyError, AttributeError) as e:
         raise UserError(f"there is no such key: {_reason(e)}\nThe keys stand in seqdigits/config.py.") from e
     except (flags.Error, TypeError, ValueError) as e:
         reason = _reason(e)
-        raise UserError(f"{reason}\nThe keys stand in seqdigits/config.py. usage: {usage}") from e
+        where = "The keys stand in seqdigits/config.py. " if "config." in reason else ""
+        raise UserError(f"{reason}\n{where}usage: {usage}") from e
     if rest:
         raise UserError(f"{' '.join(rest)!r} is not understood. usage: {usage}")
     for name in needed:
@@ -61,8 +62,12 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
         path = config_file(argv)
         if Path(path.partition(":")[0]).exists():
             raise UserError(f"the config {path} gives no ConfigDict from get_config().")
-        raise UserError(f"there is no config {path}. Known are {known_configs()}.")
+        raise UserError(_no_config(path))
     return values
+
+
+def _no_config(path: str) -> str:
+    return f"there is no config {path}." + (experiments.near(path) or f" Known are {known_configs()}.")
 
 
 def with_config(argv: list[str]) -> list[str]:

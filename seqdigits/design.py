@@ -1,7 +1,8 @@
 """The dense reader designed by measurement: one factor after another is changed, each run sees as many images, and validation
 decides. `python -m seqdigits.design [VARIANT ...] [--seeds N]`; no variant = all of them.
 
-Each run leaves OUT/VARIANT-SEED.json and is not run again while that is there; several of these commands may run side by side.
+Each run leaves OUT/VARIANT-SEED.json and is not run again while that is there; several of these commands may run side by side,
+of other variants each.
 At the end stands the table of all that is there, in OUT/table.md.
 """
 
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits import experiments, interrupt
-from seqdigits.config import base_config
+from seqdigits.config import base_config, to_json
 from seqdigits.errors import Help, UserError
 from seqdigits.interrupt import Stop
+from seqdigits.report import half_interval
 
 USAGE = "python -m seqdigits.design [VARIANT ...] [--seeds N] [--out DIR] [--workdirs DIR] [--folder DIR]"
 BASE = "reader_canvas"
@@ -98,7 +100,6 @@ VARIANTS = {
             + _convolutions("1x1x96")
         },
     ),
-    "whole": Variant("canvas", "128x256, as it is read", {"data.train_height": 0, "data.train_width": 0}),
     "wide": Variant("canvas", "64x160", {"data.train_height": 64, "data.train_width": 160}),
     "packed": Variant(
         "canvas",
@@ -163,15 +164,20 @@ def _main(stop: Stop) -> None:
 
 
 def _is_there(path: Path, name: str, seed: int) -> bool:
-    """Whether a result is there, and of this very config; another one is run again."""
-    from seqdigits.results import digest
-
+    """Whether a result is there, and of this config; another one is run again."""
     if not path.exists():
         return False
-    same = _read(path)["config_sha256"] == digest(config_of(name, seed))
-    if not same:
-        print(f"{path} is of another config; it is run again.", flush=True)
-    return same
+    different = _different(_read(path))
+    if different:
+        print(f"{path} is of another config, and it is run again:\n  " + "\n  ".join(different), flush=True)
+    return not different
+
+
+def _different(result: dict[str, Any]) -> list[str]:
+    """In what the config of a result is not that of its variant now; a key that it does not know yet counts as its default."""
+    from seqdigits.config import changes
+
+    return changes(config_of(result["variant"], result["seed"]), result["config"])
 
 
 def config_of(name: str, seed: int = 0) -> Any:
@@ -202,7 +208,7 @@ def run(name: str, seed: int, workdir: Path, folder: str, stop: Stop) -> dict[st
     return {
         "variant": name,
         "seed": seed,
-        "config_sha256": results.digest(config_of(name, seed)),
+        "config": json.loads(to_json(config_of(name, seed))),
         "images": STEPS * config.train.batch_size,
         "parameters": params.count(state.params),
         "seconds": next(line["seconds"] for line in reversed(metrics) if line["split"] == "train"),
@@ -214,33 +220,59 @@ def run(name: str, seed: int, workdir: Path, folder: str, stop: Stop) -> dict[st
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """The results that are there."""
-    return [_read(path) for path in sorted(out.glob("*-*.json"))]
+    """The results that are there, of the variants as they are now."""
+    found = [_read(path) for path in sorted(out.glob("*-*.json"))]
+    return [one for one in found if one["variant"] in VARIANTS and not _different(one)]
+
+
+_KEYS = (
+    "variant",
+    "seed",
+    "config",
+    "parameters",
+    "examples",
+    "sequence_accuracy",
+    "localization_error",
+    "seconds",
+    "commit",
+)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return {"config_sha256": "", **json.loads(path.read_text())}
-    except (OSError, ValueError, TypeError) as e:
+        result = json.loads(path.read_text())
+        return {**result, **{key: result[key] for key in _KEYS}}
+    except (OSError, ValueError, TypeError, LookupError) as e:
         raise UserError(f"{path} is damaged ({e}). Delete it; the same command runs it again.") from e
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     """The results as Markdown: means over seeds, and the range where there are several."""
     lines = [
-        f"Validation, {STEPS * 64:,} images a run; sequence accuracy and localization error in px². Several seeds: the mean,",
-        "and in brackets the least and the most.",
+        f"{STEPS * 64:,} images a run; sequence accuracy on validation, ± half of its 95% interval (Wilson) by the examples of all",
+        "seeds, and localization error in px². Several seeds: the mean, and in brackets the least and the most.",
         "",
-        "| variant | factor | level | parameters | seeds | sequence accuracy | localization error | seconds |",
-        "|---|---|---|---|---|---|---|---|",
+        "| variant | factor | level | parameters | seeds | examples | sequence accuracy | localization error | seconds | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, variant in VARIANTS.items():
         runs = [one for one in found if one["variant"] == name]
         if runs:
             accuracy, error = ([one[key] for one in runs] for key in ("sequence_accuracy", "localization_error"))
-            cells = (name, variant.factor, variant.level, f"{runs[0]['parameters']:,}", str(len(runs)))
-            seconds = statistics.mean(one["seconds"] for one in runs)
-            lines.append(f"| {' | '.join(cells)} | {_spread(accuracy, 4)} | {_spread(error, 2)} | {seconds:.0f} |")
+            examples = sum(one["examples"] for one in runs)
+            half = half_interval(statistics.mean(accuracy), examples)
+            commits = dict.fromkeys(f"`{(one['commit'] or '?')[:7]}`" for one in runs)
+            cells = (
+                *(name, variant.factor, variant.level, f"{runs[0]['parameters']:,}", str(len(runs)), f"{examples:,}"),
+                f"{_spread(accuracy, 4)} ± {half:.4f}",
+                _spread(error, 2),
+                f"{statistics.mean(one['seconds'] for one in runs):.0f}",
+                ", ".join(commits),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    missing = [name for name in VARIANTS if all(one["variant"] != name for one in found)]
+    if missing:
+        lines += ["", f"Not run: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 from pathlib import Path
 
@@ -15,6 +16,16 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 def names() -> list[str]:
     """The experiments that there are."""
     return sorted(path.stem for path in CONFIGS.glob("*.py"))
+
+
+def near(text: str) -> str:
+    """What somebody may have meant who named an experiment that there is not: "" or a question, for messages.
+
+    >>> near("configs/quickstrat.py"), near("quickstart"), near("nothing_of_the_kind")
+    (' Did you mean configs/quickstart.py?', ' Did you mean configs/quickstart.py?', '')
+    """
+    close = difflib.get_close_matches(Path(text).stem, names(), n=1, cutoff=0.75)
+    return f" Did you mean configs/{close[0]}.py?" if close else ""
 
 
 def load(name: str) -> ConfigDict:

@@ -70,8 +70,7 @@ def _contract(config: dict[str, Any]) -> list[str]:
     lines = [
         f"- Images uint8, 0..255, {channels}, of any height and width; `[batch, height, width, channels]`.",
         f"- Trained on images of {_size(config['data'])} pixels.",
-        f"- Read with `read.min_score` = {read['min_score']}, `read.max_overlap` = {read.get('max_overlap', 0.4)}, "
-        f"`read.temperature` = {read.get('temperature', 1.0)}.",
+        "- Read with " + ", ".join(f"`read.{key}` = {value}" for key, value in sorted(read.items())) + ".",
     ]
     if channels_of(config["data"]) == 3:
         lines.insert(1, "- Grey images: the same values in all three channels.")
@@ -143,10 +142,10 @@ def _measuring(name: str, label: str, row: dict[str, Any] | None) -> str:
     limit = "" if row["limit"] is None else f" --limit {row['limit']}"
     settings = ", ".join(f"`{key}` = {value}" for key, value in row["settings"].items())
     least, most = row["lengths"]
-    told = f"{least}" if least == most else f"{least} to {most}"
+    told = f"that there are exactly {least}" if least == most else f"that there are {least} to {most}"
     return (
-        f"{row['what']}. The data of `configs/{row['config']}.py`, {settings}; digits of an image, which the reader is "
-        f"told: {told}; commit `{_short(row['commit'])}`, {row['devices'][0]}: `{command}{limit}`"
+        f"{row['what']}. The data of `configs/{row['config']}.py`, {settings}; of the digits in an "
+        f"image the reader knows {told}; commit `{_short(row['commit'])}`, {row['devices'][0]}: `{command}{limit}`"
     )
 
 
@@ -163,7 +162,7 @@ def _origin(name: str, facts: dict[str, Any]) -> list[str]:
         f"- Layers: `{facts['config']['model']['encoder']}`.",
         f"- Training: {facts['steps']:,} steps, {facts['images']:,} images, {facts['minutes']:.0f} minutes on {devices} "
         f"({facts['cores']} cores), seed {facts['seed']}, commit `{_short(facts['commit'])}`, jax {facts['versions']['jax']}.",
-        f"- Again: `python -m seqdigits.reproduce {base}{_set(facts['settings'])} --weights`, then `python -m seqdigits.pretrained "
+        f"- Again, from commit `{_short(facts['commit'])}`: `python -m seqdigits.reproduce {base}{_set(facts['settings'])} --weights`, then `python -m seqdigits.pretrained "
         f"ship {name} results/{facts['result']}.json`.",
         f"- SHA-256 `{facts['sha256']}`, {facts['bytes']:,} bytes; an .npz of plain arrays, which cannot execute code.",
     ]

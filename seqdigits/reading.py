@@ -179,16 +179,18 @@ def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates
     same &= fresh[:, None]  # [M, cells]
     weight = jnp.where(same, score, 0.0)
     together, of_digit = _together(same, seed, probability, limits.target)
-    box = weight @ box / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
+    box = (
+        jnp.matmul(weight, box, precision=jax.lax.Precision.HIGHEST)
+        / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
+    )
     digit = jnp.argmax(of_digit, axis=-1)[:, None]
     said, confidence = _together(same, seed, tempered, limits.target)
     same = _overlap(box, limits.max_overlap)
     sure = together >= limits.min_score
     kept = _without_doubles(same, sure)
-    doubted = ~sure
     if limits.min_length and not limits.group:
         kept = _at_least(limits.min_length, same, together, kept)
-        doubted &= ~jnp.any(same & (kept & ~sure), axis=-1)
+    doubted = ~sure & ~jnp.any(same & kept, axis=-1)
     return _Candidates(
         box=box,
         digit=digit[:, 0].astype(jnp.int32),
@@ -224,7 +226,8 @@ def _together(same: Array, seed: Array, probability: Array, target: str) -> tupl
     """
     score = jnp.sum(probability, axis=-1)
     if target == "gaussian":
-        return score[seed], probability[seed]
+        there = jnp.any(same, axis=-1)
+        return jnp.where(there, score[seed], 0.0), jnp.where(there[:, None], probability[seed], 0.0)
     weight = jnp.where(same, score, 0.0)
     if target == "several":
         total = jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)

@@ -81,8 +81,10 @@ def text(results: list[dict[str, Any]]) -> str:
         "",
         "Written by `python -m seqdigits.report` from `results/`; nothing here is typed by hand. Three figures are training (its",
         "first 10,000 examples) / validation / test; behind ± half of the 95% interval of ours (Wilson), by the number of examples",
-        "of test. *Partial*: only the start of the schedule was run, so nothing is said of beaten or not. Published figures count",
-        "as they were printed, rounded. Minutes are of training with its evaluations, on a machine that did other things besides.",
+        "of test. *Partial*: only the start of the schedule was run, so nothing is said of beaten or not; *shorter*: a schedule of fewer",
+        "steps was run whole. Published figures count as they were printed, rounded. Minutes are of training with its evaluations, on a",
+        "machine that did other things besides. Several commits: of the parts of a run that was stopped and went on; + behind one:",
+        "files of the tree differed from it.",
     ]
     for letter, what in (*FAMILIES.items(), ("", "Ours alone, and what differs from the published data")):
         rows = [row for result in results if _family(result) == letter for row in _rows(result)]
@@ -96,11 +98,11 @@ def text(results: list[dict[str, Any]]) -> str:
 
 _LEVELS = (0.80, 0.95, 0.99)
 _SOON_HEAD = (
-    "Minutes of training, evaluations and compiling included, until validation first had a sequence accuracy of at least so much;",
-    "under a schedule that was made for the whole run.",
+    "Minutes of training, evaluations and compiling included, until the first examples of validation were first read with a sequence",
+    "accuracy of at least so much; behind it the localization error then. Under a schedule that was made for the whole run.",
     "",
-    f"| config | {' | '.join(f'{level:.2f}' for level in _LEVELS)} | commit, seed, device |",
-    f"|---|{'---|' * len(_LEVELS)}---|",
+    f"| config | examples | {' | '.join(f'{level:.2f}' for level in _LEVELS)} | commit; seed; device |",
+    f"|---|---|{'---|' * len(_LEVELS)}---|",
 )
 
 
@@ -113,18 +115,20 @@ def _how_soon(result: dict[str, Any]) -> list[str]:
     cells = []
     for level in _LEVELS:
         first = next((p for p in seen if p["sequence_accuracy"] >= level), None)
-        cells.append("-" if first is None else f"{first['seconds'] / 60:.1f}")
-    return [f"| `{_base(result)}` | {' | '.join(cells)} | {_origin(result)} |"]
+        cells.append("-" if first is None else f"{first['seconds'] / 60:.1f}, {first['localization_error']:.2f} px²")
+    examples = result["config"]["evaluate"]["examples"] or result["config"]["data"]["validation_examples"]
+    return [f"| `{_base(result)}` | {examples:,} | {' | '.join(cells)} | {_origin(result)} |"]
 
 
 def _origin(result: dict[str, Any]) -> str:
     device = result["devices"][0] + (f" x {len(result['devices'])}" if len(result["devices"]) > 1 else "")
-    commit = (result["trained"][-1]["commit"] or "?")[:7]
-    return f"`{commit}`, {result['seed']}, {device}"
+    commits = [one["commit"] or "?" for one in result["trained"]]
+    named = ", ".join(f"`{one[:7]}{'+' * one.endswith('+')}`" for one in dict.fromkeys(commits))
+    return f"{named}; {result['seed']}; {device}"
 
 
 _HEAD = (
-    "| config | steps | figure | published | ours | beaten | minutes | commit, seed, device |",
+    "| config | steps | figure | published | ours | beaten | minutes | commit; seed; device |",
     "|---|---|---|---|---|---|---|---|",
 )
 
@@ -140,7 +144,8 @@ def _family(result: dict[str, Any]) -> str:
 
 
 def _rows(result: dict[str, Any]) -> list[str]:
-    steps = f"{result['steps']:,}" + (f" of {result['steps_planned']:,}, *partial*" if result["partial"] else "")
+    whole = "*shorter*" if "optim.decay_steps" in result["settings"] else "*partial*"
+    steps = f"{result['steps']:,}" + (f" of {result['steps_planned']:,}, {whole}" if result["partial"] else "")
     origin = _origin(result)
     name = f"`{_base(result)}`" + "".join(f"<br>{key}={value}" for key, value in result["settings"].items())
     rows: list[str] = []

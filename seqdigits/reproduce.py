@@ -111,7 +111,7 @@ def chosen(arguments: Sequence[str]) -> list[str]:
         elif name in there or name in PUBLISHED:
             names.append(name)
         else:
-            raise UserError(f"there is no experiment {argument!r}. {_known()}")
+            raise UserError(f"there is no experiment {argument!r}.{experiments.near(argument) or f' {_known()}'}")
     missing = [name for name in names if name not in there]
     if missing:
         raise UserError(
@@ -335,7 +335,8 @@ def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) ->
         run.name, run.base, run.config, run.settings, run.planned, run.workdir, program, params.count(state.params)
     )
     if keep_weights:
-        about = {"step": run.result["steps"], "config": run.result["config"], "commit": program["commit"]}
+        about = {"step": run.result["steps"], "commit": program["commit"]}
+        about |= {key: run.result[key] for key in ("config", "begun_with")}
         weights.save(_weights_of(run), state.variables(), about, half=True)
     write_atomically(run.path, json.dumps(run.result, indent=1))
     run.state = "partial" if run.result["partial"] else "done"

@@ -51,6 +51,7 @@ def collect(
         "seed": config.seed,
         **{key: program[key] for key in ("commit", "devices", "cores", "python", "versions")},
         "trained": [{key: part[key] for key in ("step", "commit", "devices")} for part in trained],
+        "begun_with": _begun_with(workdir, steps),
         "steps": steps,
         "steps_planned": planned,
         "fraction": steps / planned,
@@ -64,9 +65,17 @@ def collect(
     }
 
 
-def digest(config: ConfigDict) -> str:
+def digest(config: ConfigDict | dict[str, Any]) -> str:
     """SHA-256 of a config, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()
+    plain = config.to_dict() if isinstance(config, ConfigDict) else config
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _begun_with(workdir: Path, step: int) -> dict[str, Any] | None:
+    """What the run began with, and that in turn, as it was then; None where it began with nothing."""
+    from seqdigits import checkpoint
+
+    return checkpoint.read_meta(checkpoint.folder(workdir) / str(step)).get("begun_with")
 
 
 _LONG = ("split", "confusion", "reliability")

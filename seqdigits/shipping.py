@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from seqdigits import experiments, model_card, pretrained, provenance, weights
-from seqdigits.config import base_config, to_json
+from seqdigits import experiments, model_card, pretrained, provenance, results, weights
+from seqdigits.config import base_config
 from seqdigits.data import archive, sources, views
 from seqdigits.data.digits import data_folder
 from seqdigits.errors import UserError
@@ -138,10 +138,15 @@ def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
         )
     base = facts["result"].split("+")[0]
     if base in experiments.names():
-        facts["config"] = {**facts["config"], "read": experiments.load(base).read.to_dict()}
+        read = experiments.load(base).read
+        read.update({key[5:]: value for key, value in facts["settings"].items() if key.startswith("read.")})
+        facts["config"] = {**facts["config"], "read": read.to_dict()}
+        facts["config_sha256"] = results.digest(facts["config"])
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
-        weights.save(copy, variables, {**about, "config": facts["config"]}, half=True)
+        weights.save(
+            copy, variables, {**about, "config": facts["config"], "begun_with": facts["begun_with"]}, half=True
+        )
         content = copy.read_bytes()
     sizes = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return {**facts, **sizes, "figures": {}}, content
@@ -150,6 +155,7 @@ def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
 _OF_RUN = (
     "settings",
     "config",
+    "begun_with",
     "config_sha256",
     "seed",
     "devices",
@@ -195,37 +201,18 @@ def _refuse(facts: dict[str, Any], result: Path, partial: bool) -> None:
 
 
 def _stages(facts: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and config of a run, and of all that it began with, one behind the other."""
-    name, config, seen = str(facts["result"]), facts["config"], set()
-    while True:
-        yield name, config
-        name = config["init"]["path"]
-        if not name or name in seen:
-            return
-        seen.add(name)
-        config = _config_of(name, literal="init.path" in facts["settings"])
-
-
-def _config_of(text: str, literal: bool) -> dict[str, Any]:
-    """The config of what an `init.path` names. `literal`: whether runs/X is just that folder; seqdigits.reproduce takes it for
-    the run of configs/X.py otherwise."""
-    path = Path(text)
-    name = path.name.split("+")[0]
-    if path.parent == Path("runs") and name in experiments.names() and not literal:
-        return json.loads(to_json(experiments.load(name)))
-    file = pretrained.find(text) or path
-    if file.suffix == ".npz":
-        return weights.load(file)[1]["config"]
-    workdir = path.parent.parent if path.parent.name == "checkpoints" else path
-    try:
-        config = json.loads((workdir / "config.json").read_text())
-        config["data"]["composition"], config["init"]["path"]
-    except (OSError, ValueError, LookupError, TypeError) as e:
-        raise UserError(
-            f"init.path = {text}: what that was trained on is not known ({e!r}), and it may have been photographs, whose licence "
-            "would pass to the weights. Put the run's workdir, with its config.json, there."
-        ) from e
-    return config
+    """Name and config of a run, and of all that it began with, one behind the other, as they were when it did."""
+    name, run = str(facts["result"]), facts
+    yield name, run["config"]
+    while run["config"]["init"]["path"]:
+        if not run["begun_with"]:
+            raise UserError(
+                f"{name} began with {run['config']['init']['path']}, and what that was trained on is not known: it may have been "
+                "photographs, whose licence would pass to the weights. Train it again from the first run on."
+            )
+        run = run["begun_with"]
+        name = run["path"]
+        yield name, run["config"]
 
 
 def _write(name: str, facts: dict[str, Any]) -> None:
@@ -262,7 +249,7 @@ def measure(
     for label in only:
         if label not in labels:
             raise UserError(f"--only {label}: {name} is measured on {', '.join(labels)}.")
-    found = facts["figures"]
+    make_folder(pretrained.FOLDER, "the folder of the package's weights")
     for target in TARGETS[name]:
         if only and target.label not in only:
             continue
@@ -270,10 +257,14 @@ def measure(
         missing = _missing(config)
         if missing:
             print(f"{target.label}: not measured: {missing}", flush=True)
-            found.setdefault(target.label, None)  # what was measured elsewhere stays
-        else:
-            found[target.label] = _measured(target, config, file, limit, stop)
-        facts["figures"] = {label: found[label] for label in labels if label in found}
+        row = None if missing else _measured(target, config, file, limit, stop)
+        now = pretrained.facts(name)  # another command may have measured meanwhile
+        if now["sha256"] != facts["sha256"]:
+            raise UserError(
+                f"other weights were shipped as {name} meanwhile: what was measured is not theirs. Measure again."
+            )
+        found = {target.label: row} | now["figures"] if row is None else now["figures"] | {target.label: row}
+        facts = {**now, "figures": {label: found[label] for label in labels if label in found}}
         _write(name, facts)
     print(table({label: row for label, row in facts["figures"].items() if row}), flush=True)
     print(pretrained.FOLDER / f"{name}.md", flush=True)
@@ -316,6 +307,7 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
         config[section] = default[section]
         config[section].update(trained[section])
     config.init = default.init
+    config.data = sources.as_read(config).data  # nothing is trained
     config.update_from_flattened_dict(dict(target.settings))
     validate(config)
     return config

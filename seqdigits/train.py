@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from seqdigits import evaluate, input_stats, metrics, params, provenance, transfer
 from seqdigits.batch import Variables
-from seqdigits.checkpoint import Checkpoints, all_steps, folder
+from seqdigits.checkpoint import Checkpoints, all_steps, folder, read_meta
 from seqdigits.clock import Clock
 from seqdigits.config import LESS_IS_BETTER, changes, to_json
 from seqdigits.data import sources, views
@@ -63,7 +63,10 @@ class _Run:
         self.steps = Steps(config, build(config, self.source.spec, axis), axis)
         self.shapes = jax.eval_shape(partial(self.steps.init, self.source))  # refuses bad patterns before data is read
         begins = bool(config.init.path) and not all_steps(folder(workdir))
-        self.begin_with = transfer.load(Path(config.init.path))[0] if begins else None
+        self.begin_with, self.begun_with = None, None
+        if begins:
+            self.begin_with, meta = transfer.load(Path(config.init.path))
+            self.begun_with = {"path": config.init.path, **transfer.origin(meta)}
         self.arrays = self.devices.replicate(self.source.arrays)
         self.validation = self._evaluator("validation")
         self.train_call = self.devices.step(
@@ -183,6 +186,7 @@ class _Run:
             "evaluation_due": self.evaluation_due,
             "seconds": seconds,
             "config": json.loads(to_json(self.config)),
+            "begun_with": self.begun_with,
         }
 
     def _refuse_nonfinite(self, first: int) -> None:
@@ -203,6 +207,7 @@ class _Run:
             return self._begin(self.devices.jit(partial(self.steps.init, self.source))())
         state, meta = restored
         self.best, self.evaluation_due, self.seconds = meta["best"], meta["evaluation_due"], meta["seconds"]
+        self.begun_with = meta.get("begun_with")
         return state
 
     def _begin(self, state: TrainState) -> TrainState:
@@ -270,9 +275,12 @@ def _claim(config: ConfigDict, workdir: Path) -> Iterator[None]:
         except OSError:
             raise UserError(f"--workdir {workdir} is in use by another run. Wait for it, or name another.") from None
         path = workdir / "config.json"
-        if path.exists() and all_steps(folder(workdir)):
+        steps = all_steps(folder(workdir))
+        if steps:
             try:
-                saved = json.loads(path.read_text())
+                saved = (
+                    json.loads(path.read_text()) if path.exists() else _saved_config(folder(workdir) / str(steps[-1]))
+                )
                 different = changes(config, saved)
             except (ValueError, AttributeError) as e:
                 raise UserError(f"{path} is damaged ({e}). Delete it to go on from the checkpoints beside it.") from e
@@ -284,3 +292,11 @@ def _claim(config: ConfigDict, workdir: Path) -> Iterator[None]:
                 )
         write_atomically(path, to_json(config))
         yield
+
+
+def _saved_config(checkpoint: Path) -> dict[str, Any]:
+    """The config that a checkpoint was saved with; of one without its manifest nothing is known, and it is not gone on from."""
+    try:
+        return read_meta(checkpoint)["config"]
+    except (OSError, ValueError, KeyError):
+        return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -12,7 +13,7 @@ from seqdigits.batch import Variables
 from seqdigits.errors import UserError
 
 
-def load(path: Path) -> tuple[Variables, dict]:
+def load(path: Path) -> tuple[Variables, dict[str, Any]]:
     """The variables that are evaluated of another run, and what was saved beside them.
 
     Args:
@@ -27,9 +28,10 @@ def load(path: Path) -> tuple[Variables, dict]:
     if path.suffix == ".npz":
         return weights.load(path)
     if not path.is_dir():
+        found = f"{path} is a file" if path.exists() else f"there is nothing at {path}"
         raise UserError(
-            f"there is nothing at {path}: neither a workdir, nor a checkpoint, nor a file of weights (.npz). The weights that "
-            f"come with the package are {', '.join(pretrained.NAMES)}."
+            f"{found}: no workdir, no checkpoint, no file of weights (.npz). Train that run first, or begin with weights that "
+            f"come with the package, --config.init.path={' or '.join(pretrained.NAMES)}."
         )
     if checkpoint.folder(path).is_dir():
         if not checkpoint.all_steps(checkpoint.folder(path)):
@@ -38,6 +40,11 @@ def load(path: Path) -> tuple[Variables, dict]:
         path = checkpoint.find(path, "best") if checkpoint.read_meta(latest)["best"] else latest
     state, meta = checkpoint.load_raw(path)
     return checkpoint.variables(state), meta
+
+
+def origin(meta: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a run for those that begin with it: its step, its config, and what it had itself begun with."""
+    return {"step": meta["step"], "config": meta["config"], "begun_with": meta.get("begun_with")}
 
 
 def begin(variables: Variables, found: Variables, config: ConfigDict) -> Variables:

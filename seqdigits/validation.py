@@ -45,7 +45,8 @@ def validate(config: ConfigDict) -> None:
     for key, least, most in _RANGES:
         value = _get(config, key)
         if not (least <= value <= most and math.isfinite(value)):
-            raise UserError(f"{key} = {value} is out of range: {least} to {most if most < 2**31 - 1 else '...'}.")
+            allowed = f"{least} to {most}" if most < _MANY else f"{least} or more"
+            raise UserError(f"{key} = {value} is out of range: {allowed}.")
     _validate_data(config)
     _validate_model(config)
     _validate_training(config)

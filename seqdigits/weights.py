@@ -64,8 +64,8 @@ def load(path: Path) -> tuple[Variables, dict[str, Any]]:
         variables = _nested(arrays)
     except FileNotFoundError:
         raise UserError(f"there is no file of weights {path}.") from None
-    except _DAMAGED as e:
-        raise UserError(f"{path} is not a file of weights, or damaged: {e}.") from e
+    except _DAMAGED as e:  # what numpy advises, to load it with pickle, is not repeated: that could run code
+        raise UserError(f"{path} is not a file of weights, an .npz of plain arrays; or it is damaged.") from e
     return {name: variables.get(name, {}) for name in ("params", "batch_stats", "input_stats")}, about
 
 

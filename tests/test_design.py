@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from seqdigits import design, results
+from seqdigits import design
+from seqdigits.config import to_json
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop
 from seqdigits.validation import validate
@@ -30,10 +31,12 @@ def test_there_are_at_most_six_factors_and_each_level_differs_from_the_plain_one
 
 def one(variant, seed, accuracy, error=0.5):
     return {
-        "config_sha256": results.digest(design.config_of(variant, seed)),
+        "config": json.loads(to_json(design.config_of(variant, seed))),
         "variant": variant,
         "seed": seed,
         "parameters": 1_000,
+        "examples": 2_000,
+        "commit": "0123456789",
         "seconds": 60.0,
         "sequence_accuracy": accuracy,
         "localization_error": error,
@@ -43,8 +46,11 @@ def one(variant, seed, accuracy, error=0.5):
 def test_the_table_has_a_row_a_variant_and_the_spread_of_seeds():
     text = design.table([one("several", 1, 0.98), one("plain", 0, 0.9), one("several", 0, 0.96)])
     rows = [line for line in text.splitlines() if line.startswith(("| plain", "| several"))]
-    assert rows[0].endswith("| 1,000 | 1 | 0.9000 | 0.50 | 60 |")
-    assert rows[1].endswith("| 1,000 | 2 | 0.9700 (0.9600 to 0.9800) | 0.50 (0.50 to 0.50) | 60 |")
+    assert rows[0].endswith("| 1,000 | 1 | 2,000 | 0.9000 ± 0.0132 | 0.50 | 60 | `0123456` |")
+    assert rows[1].endswith(
+        "| 1,000 | 2 | 4,000 | 0.9700 (0.9600 to 0.9800) ± 0.0053 | 0.50 (0.50 to 0.50) | 60 | `0123456` |"
+    )
+    assert "Not run: small, deep" in text
 
 
 def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
@@ -54,15 +60,18 @@ def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["design", "plain", "--seeds", "2", "--out", str(tmp_path)])
     design._main(Stop())
     assert "0.9000 (0.9000 to 0.9000)" in capsys.readouterr().out
-    assert (tmp_path / "table.md").read_text().startswith("Validation, 32,000 images a run")
+    assert (tmp_path / "table.md").read_text().startswith("32,000 images a run")
 
 
 def test_what_is_of_another_config_is_run_again(tmp_path, monkeypatch, capsys):
-    (tmp_path / "plain-0.json").write_text(json.dumps(one("plain", 0, 0.9) | {"config_sha256": "another"}))
+    earlier = one("plain", 0, 0.9)
+    earlier["config"]["loss"]["smoothing"] = 0.2
+    (tmp_path / "plain-0.json").write_text(json.dumps(earlier))
+    assert design.read(tmp_path) == [], "it is not in the table"
     monkeypatch.setattr(design, "run", lambda *_: one("plain", 0, 0.8))
     monkeypatch.setattr(sys, "argv", ["design", "plain", "--out", str(tmp_path)])
     design._main(Stop())
-    assert "is of another config; it is run again" in capsys.readouterr().out
+    assert "is of another config, and it is run again:\n  loss.smoothing: " in capsys.readouterr().out
     assert design.read(tmp_path)[0]["sequence_accuracy"] == 0.8
 
 
@@ -76,7 +85,15 @@ def test_mistakes_are_one_message(monkeypatch, arguments, message):
         design._main(Stop())
 
 
-def test_a_damaged_result_is_named(tmp_path):
-    (tmp_path / "plain-0.json").write_text("{")
+def test_a_key_that_came_later_makes_no_other_config(tmp_path):
+    earlier = one("plain", 0, 0.9)
+    del earlier["config"]["data"]["train_min_length"]
+    (tmp_path / "plain-0.json").write_text(json.dumps(earlier))
+    assert len(design.read(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_a_damaged_result_is_named(tmp_path, text):
+    (tmp_path / "plain-0.json").write_text(text)
     with pytest.raises(UserError, match="is damaged.*Delete it"):
         design.read(tmp_path)

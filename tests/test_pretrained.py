@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from functools import partial
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 from test_compose import GOLDEN, GOLDEN_CONFIGS, digest, make, split_arrays
 
-from seqdigits import experiments, model_card, params, pretrained, shipping, transfer, weights
+from seqdigits import experiments, model_card, params, pretrained, results, shipping, transfer, weights
 from seqdigits.config import to_json
 from seqdigits.data import sources
 from seqdigits.errors import Help, UserError
@@ -56,12 +57,14 @@ def result(small_config, tmp_path):
             build(config, sources.create(config, "test").spec), sources.create(config, "test").spec, 0
         )
         saved = json.loads(to_json(config))
-        about = {"step": 4, "config": saved, "commit": "0123456789abcdef"}
+        begun_with = changes.pop("begun_with", None)
+        about = {"step": 4, "config": saved, "begun_with": begun_with, "commit": "0123456789abcdef"}
         weights.save(tmp_path / f"{name}.npz", variables, about, half=True)
         run = {
             "name": name,
             "settings": {},
             "config": saved,
+            "begun_with": begun_with,
             "config_sha256": "0" * 64,
             "seed": 0,
             "commit": "0123456789abcdef",
@@ -166,14 +169,7 @@ PHOTOGRAPHS = {"data.composition": "photograph", "data.digits": "mnist"}
         ({}, {"steps": 3}, r"small\.npz is not of the run of .*small\.json: step 4 there and 3 here"),
         ({}, {"trained": []}, "is no result of seqdigits.reproduce"),
         (PHOTOGRAPHS, {}, "small was trained on photographs .*non-commercial use only"),
-        ({"init.path": "runs/reader_svhn"}, {}, "runs/reader_svhn was trained on photographs"),
-        ({"init.path": "runs/svhn_transfer_box"}, {}, "runs/svhn_transfer_box was trained on photographs"),
-        ({"init.path": "elsewhere"}, {}, "init.path = elsewhere: what that was trained on is not known"),
-        (
-            {"init.path": "runs/reader_canvas"},
-            {"settings": {"init.path": "runs/reader_canvas"}},
-            "init.path = runs/reader_canvas: what that was trained on is not known",
-        ),
+        ({"init.path": "scene"}, {}, "small began with scene, and what that was trained on is not known"),
         ({"model.pixels": "per_pixel"}, {}, "model.pixels = per_pixel.*images of any size"),
     ],
 )  # fmt: skip
@@ -183,22 +179,61 @@ def test_what_may_not_be_shipped_is_refused(folder, result, overrides, changes, 
     assert not folder.exists()
 
 
-def test_a_run_that_began_with_one_on_photographs_is_refused_however_it_is_named(
-    folder, result, small_config, tmp_path
-):
-    """Its workdir, a checkpoint in it, its weights; and one that began with that."""
-    workdir = tmp_path / "first"
-    workdir.mkdir()
-    (workdir / "config.json").write_text(to_json(small_config(PHOTOGRAPHS)))
-    of_photographs = result(PHOTOGRAPHS, "photographs").with_suffix(".npz")
-    between = result({"init.path": str(workdir)}, "between").with_suffix(".npz")
-    for begin in (workdir, workdir / "checkpoints" / "4", of_photographs, between):
-        with pytest.raises(UserError, match="was trained on photographs"):
-            shipping.ship("handwriting", result({"init.path": str(begin)}))
-    (workdir / "config.json").write_text(to_json(small_config()))
-    shipping.ship("handwriting", result({"init.path": str(workdir)}))
-    shipping.ship("scene", result({"init.path": "handwriting"}))
-    shipping.ship("scene", result({"init.path": "runs/reader_canvas"}))
+def test_a_run_that_began_with_one_on_photographs_is_refused_however_far_back(folder, result, small_config):
+    """What counts is what a run began with when it did, not what lies there now or is called so."""
+
+    def begun(path, overrides, begun_with=None):
+        config = json.loads(to_json(small_config(overrides)))
+        return {"path": path, "step": 4, "config": config, "begun_with": begun_with}
+
+    digits, photographs = begun("runs/digits", {}), begun("runs/reader_canvas", PHOTOGRAPHS)
+    between = begun("between", {"init.path": "runs/reader_canvas"}, photographs)
+    unknown = begun("between", {"init.path": "somewhere"})
+    ship = partial(shipping.ship, "handwriting")
+    with pytest.raises(UserError, match="runs/reader_canvas was trained on photographs"):
+        ship(result({"init.path": "runs/reader_canvas"}, begun_with=photographs))
+    with pytest.raises(UserError, match="runs/reader_canvas was trained on photographs"):
+        ship(result({"init.path": "between"}, begun_with=between))
+    with pytest.raises(UserError, match="between began with somewhere, and what that was trained on is not known"):
+        ship(result({"init.path": "between"}, begun_with=unknown))
+    assert not folder.exists()
+    assert ship(result({"init.path": "runs/digits"}, begun_with=digits))["begun_with"] == digits
+    assert weights.load(folder / "handwriting.npz")[1]["begun_with"] == digits
+
+
+def test_weights_are_read_as_their_experiment_says_now_but_for_what_the_run_changed(folder, result, experiment):
+    path = result({"read.halvings": 1}, "reader_canvas+read.halvings=1", settings={"read.halvings": 1})
+    facts = shipping.ship("handwriting", path)
+    assert facts["config"]["read"] == {**experiment("reader_canvas").read.to_dict(), "halvings": 1}
+    assert facts["config_sha256"] == results.digest(facts["config"]) != "0" * 64
+    assert weights.load(folder / "handwriting.npz")[1]["config"] == facts["config"]
+
+
+def test_what_is_measured_side_by_side_is_kept_and_what_is_not_theirs_refused(folder, result, monkeypatch):
+    shipping.ship("handwriting", result())
+
+    def other_measures(*args):
+        facts = pretrained.facts("handwriting")
+        facts["figures"]["crop"] = {**measured, "what": "of the other"}
+        shipping._write("handwriting", facts)
+        return measured
+
+    measured = shipping.measure("handwriting", only=("canvas",), limit=4)["canvas"]
+    monkeypatch.setattr(shipping, "_measured", other_measures)
+    figures = shipping.measure("handwriting", only=("canvas",), limit=4)
+    assert {label: row["what"] for label, row in figures.items()} == {
+        "canvas": "small canvases",
+        "crop": "of the other",
+    }
+
+    def other_ships(*args):
+        shipping.ship("handwriting", result({"seed": 5}, "other"))
+        return measured
+
+    monkeypatch.setattr(shipping, "_measured", other_ships)
+    with pytest.raises(UserError, match="other weights were shipped as handwriting meanwhile"):
+        shipping.measure("handwriting", only=("canvas",), limit=4)
+    assert pretrained.facts("handwriting")["figures"] == {}
 
 
 def test_too_many_bytes_are_refused(folder, result, monkeypatch):
@@ -241,7 +276,10 @@ def test_what_lies_in_the_working_directory_comes_first_and_it_is_said(folder, r
 def test_a_name_that_is_not_shipped_and_no_name_are_refused(folder, small_config, tmp_path):
     with pytest.raises(UserError, match=r"scene\.npz is missing"):
         transfer.load(transfer.Path("scene"))
-    with pytest.raises(UserError, match=r"there is nothing at scenes.*The weights that come.*handwriting, scene"):
+    with pytest.raises(
+        UserError,
+        match=r"there is nothing at scenes.*weights that come with the package, --config.init.path=handwriting or scene",
+    ):
         transfer.load(transfer.Path("scenes"))
     with pytest.raises(UserError, match="--checkpoint scenes: allowed are"):
         evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="scenes", splits=("test",))

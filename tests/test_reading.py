@@ -300,3 +300,22 @@ def test_the_confidence_of_a_number_moves_along_a_line_and_that_of_no_number_sta
     expected = 1 / (1 + np.exp(-(2 * np.log(c / (1 - c)) - 1)))
     np.testing.assert_allclose(moved.confidence[0], [expected, 0], rtol=1e-4)
     np.testing.assert_array_equal(moved.digits, plain.digits)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.2, 0.32, 0.34])
+def test_a_double_of_a_digit_that_is_read_costs_no_confidence(probability):
+    """Three cells in a row point at one digit, the third a little too far off to be put together with the first."""
+    found = [(0, 0, 3, 0.5, [10, 5, 10, 10]), (0, 1, 3, 0.45, [13, 5, 10, 10])]
+    several = LIMITS._replace(min_score=0.4, target="several")
+    alone = read(cells(*found), several)
+    three = read(cells(*found, (0, 2, 3, probability, [14.6, 5, 10, 10])), several)
+    assert three.digits.tolist() == alone.digits.tolist() == [[[3, N, N]]]
+    np.testing.assert_allclose(three.confidence, alone.confidence, rtol=0.03)
+
+
+@pytest.mark.parametrize("target", ["cell", "several", "gaussian"])
+def test_where_every_cell_points_at_one_digit_there_is_no_other(target):
+    found = [(row, column, 3, 0.9, [16, 8, 12, 12]) for row in range(2) for column in range(4)]
+    reading = read(cells(*found), LIMITS._replace(target=target))
+    assert reading.digits.tolist() == [[[3, N, N]]]
+    assert reading.confidence >= 0.89

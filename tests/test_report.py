@@ -47,17 +47,20 @@ def test_one_row_a_figure():
     assert "## B. A strip of digits" in page
     assert row == (
         "| `strip5_batchnorm`<br>data.folder=/data | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | yes | "
-        "61.2 | `0123456`, 0, cpu |"
+        "61.2 | `0123456`; 0; cpu |"
     )
 
 
 def test_how_soon_a_reader_reads():
     points = [(10, 60.0, None), (20, 90.0, 0.7), (30, 150.0, 0.85), (40, 300.0, 0.84), (50, 600.0, 0.96)]
-    curve = [{"step": step, "seconds": s, "sequence_accuracy": a} for step, s, a in points]
-    config = {"model": {"name": "reader"}, "init": {"path": ""}}
+    curve = [
+        {"step": step, "seconds": s, "sequence_accuracy": a, "localization_error": 1 - a if a else None}
+        for step, s, a in points
+    ]
+    config = {"model": {"name": "reader"}, "init": {"path": ""}, "evaluate": {"examples": 400}}
     page = report.text([result("reader_canvas", published=None, config=config, curve=curve)])
-    assert "| config | 0.80 | 0.95 | 0.99 | commit, seed, device |" in page
-    assert "| `reader_canvas` | 2.5 | 10.0 | - | `0123456`, 0, cpu |" in page
+    assert "| config | examples | 0.80 | 0.95 | 0.99 | commit; seed; device |" in page
+    assert "| `reader_canvas` | 400 | 2.5, 0.15 px² | 10.0, 0.04 px² | - | `0123456`; 0; cpu |" in page
     begun = {**config, "init": {"path": "runs/another"}}
     page = report.text([result("reader_mnist", published=None, config=begun, curve=curve)])
     assert "How soon" not in page, "it did not begin with nothing"

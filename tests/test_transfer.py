@@ -138,7 +138,8 @@ def test_a_frozen_norm_is_in_training_what_it_is_in_evaluation(small_config, fir
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"init.path": "/nowhere/at/all"}, "there is nothing at /nowhere/at/all"),
+        ({"init.path": "/nowhere/at/all"}, "there is nothing at /nowhere/at/all: no workdir, no checkpoint"),
+        ({"init.path": __file__}, "test_transfer.py is a file: no workdir, no checkpoint"),
         ({"init.path": "/nowhere/w.npz"}, "there is no file of weights"),
         ({"init.params": "conv.*"}, "init.params = 'conv.*' takes nothing from"),
         ({"data.height": 40}, "takes head_0/Dense_0/kernel, which is .* Narrow the pattern"),
@@ -206,7 +207,7 @@ def test_a_damaged_file_of_weights_is_refused(weights_file):
     np.save(path.with_suffix(".npy"), np.arange(3))
     for other in (b"", b"hello", whole[: len(whole) // 2], path.with_suffix(".npy").read_bytes()):
         path.write_bytes(other)
-        with pytest.raises(UserError, match="is not a file of weights, or damaged"):
+        with pytest.raises(UserError, match="is not a file of weights, an .npz of plain arrays; or it is damaged"):
             weights.load(path)
 
 

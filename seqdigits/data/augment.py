@@ -72,8 +72,8 @@ def augment(image: Array, digits: Array, boxes: Array, key: Array, augmentation:
     if augmentation.colour:
         image = _colour(draws, image, augmentation.colour)
     inverse = _inverse(matrix)
-    centre = (boxes[:, :2] - fixed[0] / ONE) @ inverse.T + fixed[1] / ONE
-    sides = boxes[:, 2:] @ jnp.abs(inverse).T  # of the hull of the turned corners
+    centre = _exact(boxes[:, :2] - fixed[0] / ONE, inverse.T) + fixed[1] / ONE
+    sides = _exact(boxes[:, 2:], jnp.abs(inverse).T)  # of the hull of the turned corners
     return image, jnp.where(there[:, None], jnp.concatenate([centre, sides], axis=-1), 0.0)
 
 
@@ -96,13 +96,18 @@ def _matrix(draws: Draws, augmentation: Augmentation, hull: Array, size: tuple[i
             jnp.stack([-((x * sin) >> 12), (y * cos) >> 12]),
         ]
     )
-    return matrix, jnp.abs(_inverse(matrix)) @ hull[2:]
+    return matrix, _exact(jnp.abs(_inverse(matrix)), hull[2:])
 
 
 def _inverse(matrix: Array) -> Array:
     """i32 [2, 2] fixed point -> f32 [2, 2]."""
     (a, b), (c, d) = matrix.astype(jnp.float32) / ONE
     return jnp.array([[d, -b], [-c, a]]) / (a * d - b * c)
+
+
+def _exact(a: Array, b: Array) -> Array:
+    """The product in f32: accelerators round what they multiply, by default, and places of up to 8192 pixels with it."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _sample(image: Array, matrix: Array, source: Array, target: Array) -> Array:

@@ -171,6 +171,8 @@ def _main(stop: Stop) -> None:
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
         raise Help(f"usage: {USAGE}\n\nChecks FOLDER/{labels.NAME} and every picture.\n\n{labels.__doc__}")
+    if not arguments:
+        raise UserError(f"FOLDER is missing. usage: {USAGE}")
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise UserError(f"{shlex.join(arguments)!r} is not understood. usage: {USAGE}")
     print(check(arguments[0], stop))
