@@ -51,7 +51,7 @@ def collect(
         "seed": config.seed,
         **{key: program[key] for key in ("commit", "devices", "cores", "python", "versions")},
         "trained": [{key: part[key] for key in ("step", "commit", "devices")} for part in trained],
-        "begun_with": _begun_with(workdir, steps),
+        "begun_with": _begun_with(config, workdir, steps),
         "steps": steps,
         "steps_planned": planned,
         "fraction": steps / planned,
@@ -71,11 +71,13 @@ def digest(config: ConfigDict | dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _begun_with(workdir: Path, step: int) -> dict[str, Any] | None:
-    """What the run began with, and that in turn, as it was then; None where it began with nothing."""
+def _begun_with(config: ConfigDict, workdir: Path, step: int) -> dict[str, Any] | None:
+    """What the run began with, and that in turn, as it was then; None where it began with nothing. It is called as the config
+    calls it, wherever the series had it."""
     from seqdigits import checkpoint
 
-    return checkpoint.read_meta(checkpoint.folder(workdir) / str(step)).get("begun_with")
+    found = checkpoint.read_meta(checkpoint.folder(workdir) / str(step)).get("begun_with")
+    return found and {**found, "path": config.init.path}
 
 
 _LONG = ("split", "confusion", "reliability")

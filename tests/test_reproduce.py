@@ -195,6 +195,9 @@ def test_a_second_stage_begins_with_the_first_of_the_same_series(folders, capsys
     assert (first.state, second.state) == ("done", "done")
     assert f"taken from {first.workdir}: " in capsys.readouterr().out
     assert second.result["config"]["init"]["path"] == "runs/a"  # as its file has it
+    assert first.result["begun_with"] is None
+    begun = second.result["begun_with"]
+    assert (begun["path"], begun["step"], begun["config"]["seed"], begun["begun_with"]) == ("runs/a", 4, 5, None)
 
 
 def test_a_second_stage_waits_for_the_whole_of_the_first(folders):

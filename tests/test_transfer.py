@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from seqdigits import params, transfer, weights
+from seqdigits.checkpoint import read_meta
 from seqdigits.config import to_json
 from seqdigits.data import sources
 from seqdigits.errors import UserError
@@ -83,6 +84,21 @@ def test_a_run_that_goes_on_does_not_begin_anew(small_config, first, tmp_path, c
     said = capsys.readouterr().out
     assert "going on from step 2" in said
     assert "taken from" not in said
+    for step in ("2", "4"):  # and still knows what it began with
+        begun = read_meta(tmp_path / "checkpoints" / step)["begun_with"]
+        assert (begun["path"], begun["config"]["model"]["encoder"]) == (str(first[0]), HEADS["model.encoder"])
+
+
+def test_a_run_without_its_config_file_goes_on_only_as_it_was(small_config, tmp_path):
+    config = small_config({"train.steps": 2})
+    train_and_evaluate(config, tmp_path)
+    (tmp_path / "config.json").unlink()
+    config.train.steps, config.seed = 4, 7
+    with pytest.raises(UserError, match="(?s)may not change when it goes on:.*seed: 0 -> 7"):
+        train_and_evaluate(config, tmp_path)
+    assert not (tmp_path / "config.json").exists()
+    config.seed = 0
+    train_and_evaluate(config, tmp_path)
 
 
 def test_a_workdir_means_its_best_checkpoint(first):
