@@ -32,6 +32,15 @@ def test_every_experiment_is_valid_and_says_what_it_is(experiment, name):
     assert f"--config configs/{name}.py --workdir runs/{name}" in text or name == "quickstart"
 
 
+@pytest.mark.parametrize(
+    "names", [("reader_canvas", "reader_mnist", "reader_strip5"), ("reader_scene", "reader_svhn", "reader_svhn_crop")]
+)
+def test_readers_that_begin_with_one_another_are_one_network(experiment, names):
+    first, *others = (experiment(name) for name in names)
+    for other in others:
+        assert (other.model, other.loss) == (first.model, first.loss)
+
+
 @pytest.mark.parametrize("name", OF_DIGITS)
 def test_every_experiment_of_digits_is_also_valid_with_uci_digits(experiment, name):
     config = experiment(name)

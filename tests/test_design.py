@@ -29,6 +29,11 @@ def test_there_are_at_most_six_factors_and_each_level_differs_from_the_plain_one
             assert any(design.PLAIN[key] != value for key, value in variant.keys.items())
 
 
+def test_the_last_variants_are_the_network_that_the_readers_have(experiment):
+    assert design.config_of("both").model == experiment("reader_canvas").model
+    assert design.config_of("both").loss == experiment("reader_canvas").loss
+
+
 def one(variant, seed, accuracy, error=0.5):
     return {
         "config": json.loads(to_json(design.config_of(variant, seed))),
