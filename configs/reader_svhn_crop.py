@@ -48,14 +48,14 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 1e-3
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 100
-    config.optim.decay_steps = 1_000
+    config.optim.decay_steps = 2_500
     config.optim.weight_decay = 5e-2
     config.optim.clip_norm = 1.0
-    config.optim.moving_average = 0.99
+    config.optim.moving_average = 0.998
     config.train.batch_size = 64
-    config.train.steps = 1_000  # 35 epochs of 1,800
+    config.train.steps = 2_500  # 89 epochs of 1,800
     config.train.log_every = 50
-    config.train.checkpoint_every = 200
-    config.evaluate.every = 200
+    config.train.checkpoint_every = 500
+    config.evaluate.every = 500
     config.evaluate.examples = 0
     return config
