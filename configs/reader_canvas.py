@@ -32,9 +32,9 @@ def get_config() -> ConfigDict:
         "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
     )
     config.read.min_score = 0.4  # this and the next three: seqdigits.calibrate, on validation
-    config.read.temperature = 0.25
-    config.read.slope = 2.58
-    config.read.offset = 1.687
+    config.read.temperature = 0.07062
+    config.read.slope = 1.528
+    config.read.offset = 2.411
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
     config.loss.target = "several"
