@@ -36,9 +36,9 @@ def get_config() -> ConfigDict:
         "conv 1x1x256, norm, relu, unfold 2, join a, conv 1x1x64, norm, relu"
     )
     config.read.min_score = 0.6  # this and the next three: seqdigits.calibrate, on validation
-    config.read.temperature = 0.25
-    config.read.slope = 1.265
-    config.read.offset = 2.973
+    config.read.temperature = 0.1748
+    config.read.slope = 1.438
+    config.read.offset = 2.103
     config.init.path = "scene"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
