@@ -40,10 +40,10 @@ def get_config() -> ConfigDict:
     )
     config.read.halvings = 1
     config.read.group = True
-    config.read.min_score = 0.6  # this and the next three: seqdigits.calibrate, on validation
-    config.read.temperature = 0.2706
-    config.read.slope = 1.576
-    config.read.offset = 3.309
+    config.read.min_score = 0.55  # this and the next three: seqdigits.calibrate, on validation
+    config.read.temperature = 0.321
+    config.read.slope = 1.76
+    config.read.offset = 2.667
     config.init.path = "scene"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0

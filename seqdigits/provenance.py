@@ -38,7 +38,7 @@ def record(workdir: Path, step: int) -> None:
 
 
 def commit() -> str | None:
-    """The commit of this source tree, "+" behind it where files differ; $SEQDIGITS_COMMIT where there is no git."""
+    """The commit of this source tree, "+" behind it where files differ, but for results; $SEQDIGITS_COMMIT where there is no git."""
     named = os.environ.get("SEQDIGITS_COMMIT")
     if named:
         return named
@@ -48,7 +48,7 @@ def commit() -> str | None:
     try:
         run = {"cwd": root, "capture_output": True, "text": True, "check": True}
         head = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()  # type: ignore[call-overload]
-        changed = subprocess.run(["git", "status", "--porcelain"], **run).stdout.strip()  # type: ignore[call-overload]
+        changed = subprocess.run(["git", "status", "--porcelain", ":(exclude)results"], **run).stdout.strip()  # type: ignore[call-overload]
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed else "")
