@@ -124,7 +124,7 @@ REFUSALS = [
     ({"optim.name": "adan"}, "optim.name.*adam, adamw, adagrad, rmsprop, sgd"),
     ({"optim.schedule": "linear"}, "optim.schedule.*constant, cosine, exponential, staircase"),
     ({"train.best_metric": "loss"}, "train.best_metric.*sequence_accuracy.*localization_error"),
-    ({"train.batch_size": 0}, "train.batch_size = 0.*1 to"),
+    ({"train.batch_size": 0}, "train.batch_size = 0 is out of range: 1 or more"),
     ({"data.rotation": 60}, "data.rotation = 60.*0 to 45"),
     ({"read.min_score": 1.5}, "read.min_score = 1.5.*0 to 1"),
     ({"data.min_length": 4, "data.max_length": 3}, "data.min_length = 4 is more than data.max_length = 3"),
