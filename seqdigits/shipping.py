@@ -263,7 +263,9 @@ def measure(
             raise UserError(
                 f"other weights were shipped as {name} meanwhile: what was measured is not theirs. Measure again."
             )
-        found = {target.label: row} | now["figures"] if row is None else now["figures"] | {target.label: row}
+        found = now["figures"]
+        if row or target.label not in found:  # what was measured where the data are stays
+            found[target.label] = row
         facts = {**now, "figures": {label: found[label] for label in labels if label in found}}
         _write(name, facts)
     print(table({label: row for label, row in facts["figures"].items() if row}), flush=True)

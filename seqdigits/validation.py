@@ -12,7 +12,7 @@ from seqdigits import params
 from seqdigits.config import METRICS, base_config, reads_box
 from seqdigits.data import augment, compose, digits, records, scene, svhn, svhn_cropped, views
 from seqdigits.data.scene import layout
-from seqdigits.data.sources import SOURCES, image_size
+from seqdigits.data.sources import SOURCES, TRAINED_OTHERWISE, image_size
 from seqdigits.errors import UserError
 from seqdigits.losses import DIGIT_LOSSES, POSITIONS, TARGETS
 from seqdigits.models import layers, pixels
@@ -147,10 +147,8 @@ def _validate_data(config: ConfigDict) -> None:
         "data.train_photographs": not photographic or single or data.photographs == "own",
     }
     _refuse_unread(config, unread, f"data.composition = {kind}")
-    other = dict.fromkeys(
-        ("data.train_height", "data.train_width", "data.train_min_length"), config.model.name != "reader"
-    )
-    _refuse_unread(config, other, f"model.name = {config.model.name}")
+    of_readers = {f"data.{name}": config.model.name != "reader" for name in TRAINED_OTHERWISE}
+    _refuse_unread(config, of_readers, f"model.name = {config.model.name}")
     if bool(data.train_height) != bool(data.train_width) or 0 < min(data.train_height, data.train_width) < digits.SIZE:
         raise UserError(
             f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither; each at "
@@ -174,7 +172,7 @@ def _validate_data(config: ConfigDict) -> None:
     _refuse_unread(config, {"data.records": data.source == "plain"}, "data.source = plain")
 
 
-_OF_TRAINING = ("train_height", "train_width", "train_min_length", "train_photographs")
+_OF_TRAINING = (*TRAINED_OTHERWISE, "train_photographs")
 """Keys that make the training split other than the rest, which records do not hold."""
 
 
