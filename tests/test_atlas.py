@@ -14,8 +14,8 @@ import pytest
 from PIL import ImageFont
 
 from seqdigits.data import atlas, build_atlas
-from seqdigits.data.build_atlas import Family
 from seqdigits.data.digits import SPLITS
+from seqdigits.data.families import FAMILIES, Family
 from seqdigits.errors import UserError
 from seqdigits.interrupt import Stop, Stopped
 
@@ -107,7 +107,7 @@ def test_no_family_is_in_two_splits():
     assert not any(one & other for one, other in itertools.combinations(families, 2))
     kin = {
         (family.kin or family.name, face.split)
-        for family in build_atlas.FAMILIES
+        for family in FAMILIES
         for face in atlas.faces()
         if face.family == family.name
     }
@@ -119,7 +119,7 @@ def test_no_family_is_in_two_splits():
 def test_faces_are_those_of_the_table_and_of_the_pinned_packages():
     expected = [
         (family.name, build_atlas._face(face)[2], family.package, split)
-        for family, split in zip(build_atlas.FAMILIES, build_atlas.splits(build_atlas.FAMILIES), strict=True)
+        for family, split in zip(FAMILIES, build_atlas.splits(FAMILIES), strict=True)
         for face in family.faces
     ]
     assert [(face.family, face.style, face.package, face.split) for face in atlas.faces()] == expected
@@ -192,7 +192,7 @@ def test_build_refuses_what_it_cannot_draw(tiny: Family, tmp_path: Path):
 
 
 def test_a_font_that_is_installed_is_drawn_as_it_is_in_the_file(tmp_path: Path):
-    family = build_atlas.FAMILIES[0]
+    family = FAMILIES[0]
     pytest.importorskip("matplotlib", reason="the extra `fonts` is not installed")
     data, _ = build_atlas.build([family], tmp_path, Stop())
     found = atlas._select(*atlas.parse(data), "train").digits.astype(int)
