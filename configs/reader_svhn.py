@@ -50,17 +50,17 @@ def get_config() -> ConfigDict:
     config.loss.target = "several"
     config.loss.target_radius = 0.25
     config.optim.name = "adamw"
-    config.optim.learning_rate = 1e-3
+    config.optim.learning_rate = 1.5e-3
     config.optim.schedule = "cosine"
-    config.optim.warmup_steps = 100
-    config.optim.decay_steps = 2_000
+    config.optim.warmup_steps = 300
+    config.optim.decay_steps = 11_000
     config.optim.weight_decay = 5e-2
     config.optim.clip_norm = 1.0
-    config.optim.moving_average = 0.998
-    config.train.batch_size = 64
-    config.train.steps = 2_000  # 71 epochs of 1,800
-    config.train.log_every = 50
-    config.train.checkpoint_every = 500
-    config.evaluate.every = 500
+    config.optim.moving_average = 0.999
+    config.train.batch_size = 32
+    config.train.steps = 11_000  # 196 epochs of 1,800
+    config.train.log_every = 100
+    config.train.checkpoint_every = 1_000
+    config.evaluate.every = 1_000
     config.evaluate.examples = 0
     return config
