@@ -35,6 +35,21 @@ def matching(tree: Variables, pattern: str) -> Variables:
     return jax.tree.unflatten(jax.tree.structure(tree), found)
 
 
+def listed(chosen: list[str], others: list[str]) -> str:
+    """Names for a person; those of a module that is chosen whole as one pattern, with how many they are.
+
+    >>> listed(["encoder/Conv_0/bias", "encoder/Conv_0/kernel", "head/bias"], ["head/kernel"])
+    'encoder/.* (2), head/bias'
+    """
+    whole = {name.split("/")[0] for name in chosen} - {name.split("/")[0] for name in others}
+    counts: dict[str, int] = {}
+    for name in chosen:
+        module = name.split("/")[0]
+        shown = f"{module}/.*" if module in whole else name
+        counts[shown] = counts.get(shown, 0) + 1
+    return ", ".join(name if count == 1 else f"{name} ({count})" for name, count in counts.items())
+
+
 def check(tree: Variables, pattern: str, key: str) -> None:
     """Refuses a pattern that fits no name of the tree; "" is none and fine.
 

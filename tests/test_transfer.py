@@ -63,8 +63,8 @@ def test_the_second_stage_trains_the_box_head_alone(small_config, first, tmp_pat
     for name, value in leaves(learned.input_stats).items():
         np.testing.assert_array_equal(leaves(state.input_stats)[name], value, err_msg=name)
     said = capsys.readouterr().out
-    assert f"taken from {workdir}/checkpoints/4: encoder/Conv_0/kernel, " in said
-    assert "begins anew: box_head/Dense_0/bias, " in said
+    assert f"taken from {workdir}/checkpoints/4: encoder/.* (" in said
+    assert "begins anew: box_head/.* (4)" in said
 
 
 def test_the_box_head_learned(small_config, first, tmp_path):
