@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.model.name = "heads"
     config.model.pixels = "image_mean"
     blocks = [
-        _block(f"{features}_{i}", features, 1 + (features > 64 and i == 0)) for features in _WIDTHS for i in (1, 2)
+        _block(f"{features}_{i}", features, 1 + (features > 64 and i == 1)) for features in _WIDTHS for i in (1, 2)
     ]
     config.model.encoder = ", ".join(["conv 7x7x64 /2, norm, relu, pool 3 /2", *blocks, "mean"])
     config.loss.digits = 1.0

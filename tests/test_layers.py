@@ -11,6 +11,7 @@ from seqdigits.models.layers import (
     Layer,
     MaskedBatchNorm,
     Stack,
+    convolve,
     enlarge,
     fold,
     max_pool,
@@ -150,6 +151,25 @@ def test_max_pool_is_flax_max_pool(shape, size, stride, padding):
     np.testing.assert_array_equal(found, expected)
     word = f"pool {size} /{stride}{' valid' if padding == 'VALID' else ''}"
     assert found.shape[1:3] == output_size(parse(word, "e"), *shape, "e")
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "stride"), [(2, 3, 1), (1, 3, 1), (4, 5, 1), (4, 3, 2), (3, 3, 2), (7, 5, 2), (3, 4, 1)]
+)
+def test_a_small_map_is_convolved_as_a_large_one(side, size, stride):
+    x, kernel = (
+        jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(2, side, side, 3), (size, size, 3, 4)])
+    )
+    rest = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "precision": "highest"}
+
+    def loss(convolve, x, kernel):
+        return jnp.sum(jnp.sin(convolve(x, kernel, (stride, stride), "SAME", **rest)))
+
+    for found, expected in zip(
+        *(jax.grad(loss, (1, 2))(f, x, kernel) for f in (convolve, jax.lax.conv_general_dilated)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(lambda x: loss(convolve, x, kernel))(x))
 
 
 def test_overlapping_pools_by_hand():
