@@ -113,11 +113,16 @@ def _read_cells(outputs: Outputs, limits: Limits) -> Reading:
 
 
 def _surest(readings: list[Reading]) -> Reading:
-    """Of each image the reading whose best number is the surest; one that found nothing only where all did."""
+    """Of each image the reading whose best number is the surest; one that found nothing only where all did.
+
+    Numbers of several lengths are compared by the geometric mean of what makes their confidence, one factor for each digit and
+    one for the ending: by the product, a stray digit that is half believed would come before four that are read well.
+    """
     if len(readings) == 1:
         return readings[0]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *readings)  # [looks, B, ...]
-    sure = jnp.where(stacked.length[:, :, 0] > 0, stacked.confidence[:, :, 0], -1.0)
+    length = jnp.minimum(stacked.length[:, :, 0], stacked.digits.shape[-1])
+    sure = jnp.where(length > 0, stacked.confidence[:, :, 0] ** (1 / (length + 1)), -1.0)
     best = jnp.argmax(sure, axis=0)  # [B]
     return jax.tree.map(lambda x: x[best, jnp.arange(len(best))], stacked)
 

@@ -292,6 +292,23 @@ def test_of_several_looks_the_surest_counts_and_none_is_mixed_with_another():
     assert decode(merged.digits[0, 0]) == "73", "one look with both"
 
 
+def test_a_long_number_that_is_read_well_comes_before_a_stray_digit():
+    probability = np.full((1, 4, 1, 11), 1e-9)
+    for cell, digit, p in ((0, 2, 0.8), (1, 3, 0.8), (2, 4, 0.8), (3, 9, 0.6)):  # 0.8 x 0.8 x 0.8 is less than 0.6
+        probability[0, cell, 0, [digit, N]] = p, 1 - p
+    boxes = np.full((1, 4, 1, 4), 8.0, np.float32)
+    boxes[0, :, 0, 0] = 20 * np.arange(4)
+    outputs = Outputs(
+        cell_logits=jnp.log(jnp.array(probability)),
+        cell_boxes=jnp.array(boxes),
+        box=jnp.array([MEAN]),
+        looks=(3, 1),
+    )
+    reading = read(outputs, LIMITS)
+    assert decode(reading.digits[0, 0]) == "234"
+    np.testing.assert_allclose(reading.confidence[0, 0], 0.8**3, rtol=1e-5)
+
+
 def test_the_confidence_of_a_number_moves_along_a_line_and_that_of_no_number_stays_nothing():
     outputs = cells((0, 0, 4, 0.8, [4, 4, 8, 8]))
     plain = read(outputs, LIMITS._replace(max_numbers=2))
