@@ -1,5 +1,5 @@
-"""House numbers, the whole photograph and no crop by the true box, read by the dense reader: squeezed to 128x256 and at once
-to 64x128, on which alone it is trained.
+"""House numbers, the whole photograph and no crop by the true box, read by the dense reader: squeezed to 128x256 and read at that
+size, at 3/4, 1/2 and 3/8 of it; trained on 64x128 alone.
 
     python -m seqdigits.main --config configs/reader_svhn.py --workdir runs/reader_svhn
 

@@ -44,9 +44,8 @@ class Target(NamedTuple):
 
 
 _ONE_NUMBER = {"read.max_numbers": 1, "read.group": False}
+"""All digits of an image are taken for it."""
 _SEVERAL_NUMBERS = {"read.max_numbers": 3, "read.group": True}
-_HOUSE_NUMBERS = {"read.max_numbers": 1, "read.group": False}
-"""Of photographs, each of one house number: with `read.group` False all digits of a photograph are taken for it."""
 _COLOUR = {"data.rgb": True}
 _CANVAS = "1 to 5 digits of MNIST's test set anywhere on a black canvas of 128x256"
 _STRIP = "5 digits of MNIST's test set side by side, 28x140"
@@ -70,15 +69,15 @@ TARGETS = {
         Target("digit", _DIGIT, "reader_mnist", _ONE_NUMBER | _COLOUR),
         Target(
             "photograph",
-            "house numbers, the first 500 photographs of SVHN's test set, whole, squeezed to 128x256 and to 64x128",
+            "house numbers, the first 500 photographs of SVHN's test set, whole, squeezed to 128x256 and to 3/4, 1/2 and 3/8 of that",
             "reader_svhn",
-            {**_HOUSE_NUMBERS, "read.halvings": 1},
+            {"read.max_numbers": 1, "read.group": True, "read.halvings": 1},  # the best of the numbers in it
         ),
         Target(
             "crop",
             "the same photographs, cut out around the true box, 64x64",
             "reader_svhn_crop",
-            _HOUSE_NUMBERS,
+            _ONE_NUMBER,
         ),
     ),
 }

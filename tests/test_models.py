@@ -221,22 +221,42 @@ def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
     assert outputs.stride == 2
 
 
-def test_an_image_is_also_read_at_half_its_size_and_the_boxes_are_in_its_own_pixels():
+def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pixels():
     config = small("reader")
     spec = sources.create(config, "train").spec
-    once, twice = (build(small("reader", **{"read.halvings": n}), spec) for n in (0, 1))
+    once, often = (build(small("reader", **{"read.halvings": n}), spec) for n in (0, 1))
     image = jax.random.randint(jax.random.key(0), (2, 32, 64, 1), 0, 256).astype(jnp.uint8)
     image = jnp.repeat(jnp.repeat(image[:, ::2, ::2], 2, axis=1), 2, axis=2)  # halved without loss
     half, mask = image[:, ::2, ::2], jnp.ones(2, bool)
     variables = once.init(jax.random.key(1), image, train=False, mask=mask)
-    whole, small_ones, both = (
-        model.apply(variables, x, train=False, mask=mask) for model, x in ((once, image), (once, half), (twice, image))
+    whole, small_ones, all_sizes = (
+        model.apply(variables, x, train=False, mask=mask) for model, x in ((once, image), (once, half), (often, image))
     )
     assert whole.cell_logits.shape == (2, 4, 8, 11)
-    assert both.cell_logits.shape == (2, 32 + 8, 1, 11)
-    flat = [x.reshape(2, -1, x.shape[-1]) for x in (both.cell_logits, both.cell_boxes)]
-    np.testing.assert_allclose(flat[0][:, :32], whole.cell_logits.reshape(2, 32, 11), atol=1e-5)
-    np.testing.assert_allclose(flat[0][:, 32:], small_ones.cell_logits.reshape(2, 8, 11), atol=1e-5)
-    np.testing.assert_allclose(flat[1][:, 32:], 2 * small_ones.cell_boxes.reshape(2, 8, 4), rtol=1e-5)
-    trained = twice.apply(variables, image, train=True, mask=mask)
+    assert all_sizes.looks == (32, 18, 8, 6), "32x64, 24x48, 16x32, 12x24; cells of 8"
+    assert all_sizes.cell_logits.shape == (2, sum(all_sizes.looks), 1, 11)
+    logits, boxes = (x.reshape(2, -1, x.shape[-1]) for x in (all_sizes.cell_logits, all_sizes.cell_boxes))
+    np.testing.assert_allclose(logits[:, :32], whole.cell_logits.reshape(2, 32, 11), atol=1e-5)
+    np.testing.assert_allclose(logits[:, 50:58], small_ones.cell_logits.reshape(2, 8, 11), atol=1e-5)
+    np.testing.assert_allclose(boxes[:, 50:58], 2 * small_ones.cell_boxes.reshape(2, 8, 4), rtol=1e-5)
+    trained = often.apply(variables, image, train=True, mask=mask)
     assert trained.cell_logits.shape == (2, 4, 8, 11), "not in training"
+
+
+def test_a_flat_image_looks_alike_at_every_size_and_its_boxes_grow_with_what_a_pixel_covers():
+    config = small("reader", **{"read.halvings": 1})
+    model = build(config, sources.create(config, "train").spec)
+    image, mask = jnp.full((1, 96, 128, 1), 77, jnp.uint8), jnp.ones(1, bool)
+    variables = model.init(jax.random.key(1), image, train=False, mask=mask)
+    outputs = model.apply(variables, image, train=False, mask=mask)
+    assert outputs.looks == (12 * 16, 9 * 12, 6 * 8, 5 * 6)
+    ends = np.cumsum(outputs.looks)
+    middles = [
+        (6, 8, 16, 0, 1.0),
+        (4, 6, 12, ends[0], 4 / 3),
+        (3, 4, 8, ends[1], 2.0),
+    ]  # away from the padding of convolutions
+    first = outputs.cell_boxes[0, 6 * 16 + 8, 0, 2:]
+    for row, column, width, begin, times in middles:
+        size = outputs.cell_boxes[0, begin + row * width + column, 0, 2:]
+        np.testing.assert_allclose(size, first * times, rtol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -18,8 +19,9 @@ class DenseReader(Base):
     Attributes:
       pixels: kind of the first layer.
       encoder: layers from the image to a feature map; its stride is the size of a cell.
-      halvings: how often the image is also read at half the size of before, for digits larger than those that were
-        trained on; not in training. The cells of all sizes are then one list, see Outputs.looks.
+      halvings: how often the image is also read at half the size of before, and at three quarters of each of these sizes
+        and of its own, for digits larger than those that were trained on; not in training. The cells of all sizes are then
+        one list, see Outputs.looks.
     """
 
     pixels: str = "unit"
@@ -34,19 +36,20 @@ class DenseReader(Base):
         place = nn.Dense(4, kernel_init=self.kernels(), name="place")
         stride, most = total_stride(self.encoder), largest_stride(self.encoder)
 
-        def look(x: Array) -> tuple[Array, Array]:
+        def look(x: Array, times: float = 1) -> tuple[Array, Array]:
+            """Cells of an image that is so many times smaller than the one given; boxes in pixels of that."""
             x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % most), (0, -x.shape[2] % most), (0, 0)), mode="edge")
             x = encoder(x, train=train, mask=mask)  # [B, h, w, F]
-            return digits(x), _boxes(place(x), stride)
+            return digits(x), _boxes(place(x), stride) * times
 
         x = Pixels(self.pixels, name="pixels")(image)
         logits, boxes = look(x)
         looks = [(logits, boxes)]
         if self.halvings and not train:
-            for times in range(1, self.halvings + 1):
+            looks.append(look(_three_quarters(x), 4 / 3))
+            for halved in range(1, self.halvings + 1):
                 x = _halve(x)
-                logits, boxes = look(x)
-                looks.append((logits, boxes * 2**times))
+                looks += [look(x, 2**halved), look(_three_quarters(x), 2**halved * 4 / 3)]
             logits, boxes = (
                 jnp.concatenate([part.reshape(len(image), -1, 1, part.shape[-1]) for part in parts], axis=1)
                 for parts in zip(*looks, strict=True)
@@ -63,9 +66,17 @@ class DenseReader(Base):
 
 def _halve(x: Array) -> Array:
     """Each 2 x 2 places as their mean: f32 [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C], the edge repeated."""
-    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), mode="edge")
+    x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % 2), (0, -x.shape[2] % 2), (0, 0)), mode="edge")
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+
+
+def _three_quarters(x: Array) -> Array:
+    """Each 4 x 4 places as 3 x 3, triangles over what they cover: f32 [B, H, W, C] -> [B, 3 ceil(H / 4), 3 ceil(W / 4), C],
+    the edge repeated."""
+    x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % 4), (0, -x.shape[2] % 4), (0, 0)), mode="edge")
+    batch, height, width, channels = x.shape
+    return jax.image.resize(x, (batch, height * 3 // 4, width * 3 // 4, channels), "linear")
 
 
 def _mostly_none(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
