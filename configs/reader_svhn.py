@@ -40,10 +40,10 @@ def get_config() -> ConfigDict:
     )
     config.read.halvings = 1
     config.read.group = True
-    config.read.min_score = 0.55  # this and the next three: seqdigits.calibrate, on validation
-    config.read.temperature = 0.3203
-    config.read.slope = 1.93
-    config.read.offset = 2.36
+    config.read.min_score = 0.5  # this and the next three: seqdigits.calibrate, on validation
+    config.read.temperature = 0.365
+    config.read.slope = 2.074
+    config.read.offset = 2.257
     config.init.path = "scene"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
