@@ -4,8 +4,9 @@
     python -m seqdigits.main --config configs/reader_svhn_crop.py --workdir runs/reader_svhn_crop
 
 It begins with what `reader_svhn` learned of the same photographs, whole: the first 2,000 of train (1,800, and 200 held out), each
-bent and coloured anew every time. All of them: --config.data.photographs=svhn. Straight from the weights that come with the
-package: --config.init.path=scene --config.optim.learning_rate=1e-3 --config.train.steps=2500 --config.optim.decay_steps=2500
+bent and coloured anew every time. All of them, in both commands: --config.data.photographs=svhn. Straight from the weights that
+come with the package, and so with fewer photographs (--config.data.train_photographs=N): --config.init.path=scene
+--config.optim.learning_rate=1e-3 --config.train.steps=2500 --config.optim.decay_steps=2500, and then seqdigits.calibrate.
 
 Published, on the same crops at 32x32: 0.8505 to 0.9176; by others at 54x54: 0.9603 and more; all on 229,754 photographs.
 """

@@ -23,7 +23,7 @@ scene) # 5 million scenes with digits of 10 to 120 pixels
     --set data.height=128 --set data.width=256 --set data.min_digit=10 --set data.max_digit=120 \
     --set train.batch_size=256 --set train.steps=20000 --set optim.decay_steps=20000 --set optim.warmup_steps=500 "$@"
   ;;
-photographs) # begins with the shipped weights; the first 2,000 photographs, as long as on a CPU: longer runs know them by heart
+photographs) # the first 2,000 photographs, whole, beginning with the shipped weights, then cropped; as long as on a CPU
   series reader_svhn reader_svhn_crop "${often[@]}" "$@"
   ;;
 beside) # published networks on the same photographs, their whole schedules

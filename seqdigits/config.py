@@ -111,9 +111,9 @@ def base_config() -> ConfigDict:
     read.max_overlap = 0.4  # reader: cells whose boxes overlap by more (IoU) point at the same digit
     read.max_numbers = 1  # reader: numbers of a reading, best first; N
     read.group = False  # reader: whether digits that stand together make a number each; else all are one, left to right
-    read.halvings = (
-        0  # reader: n > 0 = an image is also read at 1/2, 1/4, .. 1/2^n of its size and 3/4 of each, for larger digits
-    )
+    # reader: how often an image is also read at half the size of before, and at 3/4 of its own size and of each of these, for
+    # digits larger than those trained on; 0 = at its own size alone
+    read.halvings = 0
     read.slope = 1.0  # a number's confidence c becomes sigmoid(slope x logit(c) + offset); see seqdigits/calibrate.py
     read.offset = 0.0
     read.temperature = 1.0  # logits are divided by it, so that confidences are calibrated; see seqdigits/calibrate.py

@@ -116,7 +116,8 @@ def _surest(readings: list[Reading]) -> Reading:
     """Of each image the reading whose best number is the surest; one that found nothing only where all did.
 
     Numbers of several lengths are compared by the geometric mean of what makes their confidence, one factor for each digit and
-    one for the ending: by the product, a stray digit that is half believed would come before four that are read well.
+    one for the ending: by the product, a stray digit that is half believed would come before four that are read well. A lone
+    digit keeps a small advantage, half of its factors being the ending; leaving that out was no better on validation.
     """
     if len(readings) == 1:
         return readings[0]

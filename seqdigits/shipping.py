@@ -43,7 +43,7 @@ class Target(NamedTuple):
     settings: Mapping[str, Any]
 
 
-_ONE_NUMBER = {"read.max_numbers": 1, "read.group": False}
+_ALL_ONE_NUMBER = {"read.max_numbers": 1, "read.group": False}
 """All digits of an image are taken for it."""
 _SEVERAL_NUMBERS = {"read.max_numbers": 3, "read.group": True}
 _COLOUR = {"data.rgb": True}
@@ -53,9 +53,9 @@ _DIGIT = "single digits, MNIST's test set, 28x28"
 
 TARGETS = {
     "handwriting": (
-        Target("canvas", _CANVAS, "reader_canvas", _ONE_NUMBER),
-        Target("strip", _STRIP, "reader_strip5", _ONE_NUMBER),
-        Target("digit", _DIGIT, "reader_mnist", _ONE_NUMBER),
+        Target("canvas", _CANVAS, "reader_canvas", _ALL_ONE_NUMBER),
+        Target("strip", _STRIP, "reader_strip5", _ALL_ONE_NUMBER),
+        Target("digit", _DIGIT, "reader_mnist", _ALL_ONE_NUMBER),
     ),
     "scene": (
         Target(
@@ -64,9 +64,9 @@ TARGETS = {
             "reader_scene",
             _SEVERAL_NUMBERS,
         ),
-        Target("canvas", _CANVAS, "reader_canvas", _ONE_NUMBER | _COLOUR),
-        Target("strip", _STRIP, "reader_strip5", _ONE_NUMBER | _COLOUR),
-        Target("digit", _DIGIT, "reader_mnist", _ONE_NUMBER | _COLOUR),
+        Target("canvas", _CANVAS, "reader_canvas", _ALL_ONE_NUMBER | _COLOUR),
+        Target("strip", _STRIP, "reader_strip5", _ALL_ONE_NUMBER | _COLOUR),
+        Target("digit", _DIGIT, "reader_mnist", _ALL_ONE_NUMBER | _COLOUR),
         Target(
             "photograph",
             "house numbers, the first 500 photographs of SVHN's test set, whole, squeezed to 128x256 and to 3/4, 1/2 and 3/8 of that",
@@ -77,7 +77,7 @@ TARGETS = {
             "crop",
             "the same photographs, cut out around the true box, 64x64",
             "reader_svhn_crop",
-            _ONE_NUMBER,
+            _ALL_ONE_NUMBER,
         ),
     ),
 }

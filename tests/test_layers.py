@@ -154,11 +154,21 @@ def test_max_pool_is_flax_max_pool(shape, size, stride, padding):
 
 
 @pytest.mark.parametrize(
-    ("side", "size", "stride"), [(2, 3, 1), (1, 3, 1), (4, 5, 1), (4, 3, 2), (3, 3, 2), (7, 5, 2), (3, 4, 1)]
+    ("sides", "size", "stride"),
+    [
+        ((2, 2), 3, 1),
+        ((1, 1), 3, 1),
+        ((4, 5), 5, 1),
+        ((4, 4), 3, 2),
+        ((3, 3), 3, 2),
+        ((7, 7), 5, 2),
+        ((1, 8), 3, 1),
+        ((3, 3), 4, 1),
+    ],
 )
-def test_a_small_map_is_convolved_as_a_large_one(side, size, stride):
+def test_a_small_map_is_convolved_as_a_large_one(sides, size, stride):
     x, kernel = (
-        jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(2, side, side, 3), (size, size, 3, 4)])
+        jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(2, *sides, 3), (size, size, 3, 4)])
     )
     rest = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "precision": "highest"}
 

@@ -14,7 +14,7 @@ from seqdigits.config import base_config
 from seqdigits.data import sources
 from seqdigits.models.build import build, init_variables
 from seqdigits.models.pixels import Pixels
-from seqdigits.models.reader import DenseReader
+from seqdigits.models.reader import DenseReader, _three_quarters
 from seqdigits.models.sequence import Gru
 from seqdigits.published import PUBLISHED
 from seqdigits.reading import limits, read
@@ -243,20 +243,24 @@ def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pix
     assert trained.cell_logits.shape == (2, 4, 8, 11), "not in training"
 
 
-def test_a_flat_image_looks_alike_at_every_size_and_its_boxes_grow_with_what_a_pixel_covers():
+def test_smaller_sizes_are_the_same_picture_and_boxes_grow_with_what_a_pixel_covers():
+    ramp = jnp.broadcast_to(jnp.arange(30.0)[:, None, None], (30, 45, 1))[None]  # sides are no multiples of 4
+    small_ramp = _three_quarters(ramp)
+    assert small_ramp.shape == (1, 24, 36, 1)
+    expected = (np.arange(24) + 0.5) * 4 / 3 - 0.5  # the middles of the new pixels
+    np.testing.assert_allclose(small_ramp[0, 1:21, 0, 0], expected[1:21], atol=0.05)
+
     config = small("reader", **{"read.halvings": 1})
     model = build(config, sources.create(config, "train").spec)
     image, mask = jnp.full((1, 96, 128, 1), 77, jnp.uint8), jnp.ones(1, bool)
     variables = model.init(jax.random.key(1), image, train=False, mask=mask)
     outputs = model.apply(variables, image, train=False, mask=mask)
     assert outputs.looks == (12 * 16, 9 * 12, 6 * 8, 5 * 6)
-    ends = np.cumsum(outputs.looks)
-    middles = [
-        (6, 8, 16, 0, 1.0),
-        (4, 6, 12, ends[0], 4 / 3),
-        (3, 4, 8, ends[1], 2.0),
-    ]  # away from the padding of convolutions
-    first = outputs.cell_boxes[0, 6 * 16 + 8, 0, 2:]
-    for row, column, width, begin, times in middles:
-        size = outputs.cell_boxes[0, begin + row * width + column, 0, 2:]
-        np.testing.assert_allclose(size, first * times, rtol=1e-4)
+    begins = np.cumsum((0, *outputs.looks))
+    logits, boxes = outputs.cell_logits[0, :, 0], outputs.cell_boxes[0, :, 0]
+    for begin, width, times in zip(begins, (16, 12, 8, 6), (1, 4 / 3, 2, 8 / 3), strict=False):
+        cell = begin + 2 * width + 3  # away from where convolutions see beyond the edge
+        np.testing.assert_allclose(logits[cell], logits[2 * 16 + 3], atol=1e-4)
+        np.testing.assert_allclose(boxes[cell, 2:], boxes[2 * 16 + 3, 2:] * times, rtol=1e-4)
+        shift = boxes[2 * 16 + 3, :2] - 8 * jnp.array([3.5, 2.5])
+        np.testing.assert_allclose(boxes[cell, :2], (8 * jnp.array([3.5, 2.5]) + shift) * times, rtol=1e-4)

@@ -329,21 +329,23 @@ def flatten(x: Array) -> Array:
     return x.reshape(x.shape[0], -1)
 
 
-def convolve(x: Array, kernel: Array, stride: tuple[int, int], padding: Any, **kwargs: Any) -> Array:
-    """`lax.conv_general_dilated`, as nn.Conv calls it, of f32 [B, H, W, F] and f32 [k, k, F, G].
+def convolve(
+    x: Array, kernel: Array, stride: tuple[int, int], padding: Any, *, precision: Any = None, **kwargs: Any
+) -> Array:
+    """`lax.conv_general_dilated`, as nn.Conv calls it, of f32 [B, H, W, F] and f32 [k, k, F, G]; not dilated, not grouped.
 
-    Where the result is smaller than the kernel both ways, it is a product of matrices, each place with all that the kernel
-    covers there: XLA on the CPU takes such a map for the kernel, which makes it and its gradient a hundred times slower.
+    Where the result has fewer places than the kernel, it is a product of matrices, each place with all that the kernel covers
+    there: XLA on the CPU takes such a map for the kernel, which makes it and its gradient ten to a hundred times slower.
     """
     size = kernel.shape[0]
     height, width = (-(-n // s) for n, s in zip(x.shape[1:3], stride, strict=True))
-    if padding != "SAME" or max(height, width) >= size:
-        return jax.lax.conv_general_dilated(x, kernel, stride, padding, **kwargs)
+    if padding != "SAME" or height * width >= size**2:
+        return jax.lax.conv_general_dilated(x, kernel, stride, padding, precision=precision, **kwargs)
     around = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], stride, padding)
     x = jnp.pad(x, ((0, 0), *around, (0, 0)))
     rows, columns = ((n - 1) * s + 1 for n, s in zip((height, width), stride, strict=True))
     covered = [x[:, i : i + rows : stride[0], j : j + columns : stride[1]] for i in range(size) for j in range(size)]
-    return jnp.matmul(jnp.concatenate(covered, -1), kernel.reshape(-1, kernel.shape[-1]), precision=kwargs["precision"])
+    return jnp.matmul(jnp.concatenate(covered, -1), kernel.reshape(-1, kernel.shape[-1]), precision=precision)
 
 
 def max_pool(x: Array, size: int, stride: int, padding: str) -> Array:

@@ -37,7 +37,7 @@ class DenseReader(Base):
         stride, most = total_stride(self.encoder), largest_stride(self.encoder)
 
         def look(x: Array, times: float = 1) -> tuple[Array, Array]:
-            """Cells of an image that is so many times smaller than the one given; boxes in pixels of that."""
+            """Cells of an image that is so many times smaller than `image`; boxes in pixels of `image`."""
             x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % most), (0, -x.shape[2] % most), (0, 0)), mode="edge")
             x = encoder(x, train=train, mask=mask)  # [B, h, w, F]
             return digits(x), _boxes(place(x), stride) * times
