@@ -38,8 +38,7 @@ class DenseReader(Base):
 
         def look(x: Array, times: float = 1) -> tuple[Array, Array]:
             """Cells of an image that is so many times smaller than `image`; boxes in pixels of `image`."""
-            x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % most), (0, -x.shape[2] % most), (0, 0)), mode="edge")
-            x = encoder(x, train=train, mask=mask)  # [B, h, w, F]
+            x = encoder(_continued(x, most), train=train, mask=mask)  # [B, h, w, F]
             return digits(x), _boxes(place(x), stride) * times
 
         x = Pixels(self.pixels, name="pixels")(image)
@@ -64,9 +63,14 @@ class DenseReader(Base):
         )
 
 
+def _continued(x: Array, multiple: int) -> Array:
+    """[B, H, W, C] continued to the right and below, its edge repeated, to sides that are multiples."""
+    return jnp.pad(x, ((0, 0), (0, -x.shape[1] % multiple), (0, -x.shape[2] % multiple), (0, 0)), mode="edge")
+
+
 def _halve(x: Array) -> Array:
     """Each 2 x 2 places as their mean: f32 [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C], the edge repeated."""
-    x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % 2), (0, -x.shape[2] % 2), (0, 0)), mode="edge")
+    x = _continued(x, 2)
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
@@ -74,7 +78,7 @@ def _halve(x: Array) -> Array:
 def _three_quarters(x: Array) -> Array:
     """Each 4 x 4 places as 3 x 3, triangles over what they cover: f32 [B, H, W, C] -> [B, 3 ceil(H / 4), 3 ceil(W / 4), C],
     the edge repeated."""
-    x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % 4), (0, -x.shape[2] % 4), (0, 0)), mode="edge")
+    x = _continued(x, 4)
     batch, height, width, channels = x.shape
     return jax.image.resize(x, (batch, height * 3 // 4, width * 3 // 4, channels), "linear")
 
