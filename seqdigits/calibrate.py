@@ -45,14 +45,14 @@ def _main(stop: Stop) -> None:
     command_line.parse(values, sys.argv, USAGE, needed=("config", "workdir"))
     command_line.prepare_jax()
     workdir, which = Path(values["workdir"].value), values["checkpoint"].value
-    calibrate(values["config"].value, workdir, which=which, examples=values["examples"].value, stop=stop)
+    found = calibrate(values["config"].value, workdir, which=which, examples=values["examples"].value, stop=stop)
+    print(text(found), flush=True)
 
 
 def calibrate(
     config: ConfigDict, workdir: Path, *, which: str, examples: int, stop: Stop | None = None
 ) -> dict[str, Any]:
-    """Calibrates a checkpoint on validation; prints what was found with the flags to use, and writes
-    `W/evaluation/calibration.json` and `W/evaluation/reliability.png`.
+    """Calibrates a checkpoint on validation; writes `W/evaluation/calibration.json` and `W/evaluation/reliability.png`.
 
     Args:
       config: see evaluate.restore.
@@ -100,7 +100,6 @@ def calibrate(
     write_atomically(workdir / "evaluation" / "calibration.json", json.dumps(found, indent=1))
     picture = diagrams.reliability(before, after)
     write_atomically(workdir / "evaluation" / "reliability.png", pictures.png(picture))
-    print(text(found), flush=True)
     return found
 
 

@@ -9,6 +9,7 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from clu import metrics as clu_metrics
 from jax import Array
 
@@ -16,7 +17,7 @@ from seqdigits import agreement
 from seqdigits import boxes as bx
 from seqdigits.batch import NO_DIGIT, Batch, Outputs, Reading
 from seqdigits.certainty import Certainty, certainty
-from seqdigits.losses import box_squared_error, digit_cross_entropy
+from seqdigits.losses import box_squared_error
 
 Averages = dict[str, clu_metrics.Average]
 """Named averages of training: each a total and a count."""
@@ -159,7 +160,9 @@ def tally(batch: Batch, outputs: Outputs, reading: Reading) -> Tally:
         centre_error = total(jnp.linalg.norm(box[:, :2] - truth[:, :2], axis=-1))
         overlap = total(bx.iou(box, truth))
     if outputs.digit_logits is not None:
-        entropy = total(jnp.mean(digit_cross_entropy(outputs.digit_logits, batch.digits), axis=-1))
+        entropy = total(
+            jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs.digit_logits, batch.digits), axis=-1)
+        )
         logits, truth = outputs.digit_logits, batch.digits[..., None]
         of_truth = jnp.take_along_axis(logits, truth, axis=-1)
         behind = (logits < of_truth) | ((logits == of_truth) & (jnp.arange(logits.shape[-1]) >= truth))

@@ -92,14 +92,14 @@ def trained(tmp_path_factory, small_config):
     return config, workdir
 
 
-def test_a_run_is_calibrated(trained, capsys, monkeypatch):
+def test_a_run_is_calibrated(trained, monkeypatch):
     config, workdir = trained
     found = calibrate.calibrate(config, workdir, which="best", examples=30)
     assert found == json.loads((workdir / "evaluation" / "calibration.json").read_text())
     assert found["before"]["examples"] == 30
     assert found["after"]["negative_log_likelihood"] <= found["before"]["negative_log_likelihood"] + 1e-6
     assert found["after"]["sequence_accuracy"] >= found["before"]["sequence_accuracy"]
-    said = capsys.readouterr().out
+    said = calibrate.text(found)
     for key in ("temperature", "slope", "offset", "min_score"):
         assert f"--config.read.{key}={found['after'][key]:g}" in said
     assert Image.open(workdir / "evaluation" / "reliability.png").size == (752, 420)

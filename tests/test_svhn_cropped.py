@@ -54,7 +54,7 @@ def data(tmp_path, monkeypatch):
 
 
 def loaded(data, split="train", parts=("train",), **changes):
-    settings = {"height": 32, "width": 32, "grey": False, "folder": str(data), "tfds": None}
+    settings = {"height": 32, "width": 32, "grey": False, "folder": str(data)}
     return load(parts, split, **settings | changes)
 
 
@@ -166,12 +166,14 @@ def no_tensorflow(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
 
 
-def test_tfds_needs_tensorflow_and_says_so(data, no_tensorflow):
-    for read in (
-        lambda: loaded(data, tfds=""),
-        lambda: digits.load("mnist", "test", validation=0, folder=str(data), url="", tfds=""),
+def test_tfds_needs_tensorflow_and_says_so(data, no_tensorflow, small_config):
+    one = {"data.min_length": 1, "data.max_length": 1}
+    for changes in (
+        {"data.composition": "cropped_digit", "data.photographs": "svhn_cropped", **one},
+        {"data.composition": "digit", "data.digits": "mnist", **one},
     ):
+        config = small_config({"data.source": "tfds", "data.folder": str(data), **changes})
         with pytest.raises(UserError, match=r"need TensorFlow.*make stream.*pip install -e '\.\[stream\]'"):
-            read()
+            _ = sources.create(config, "test").arrays
     assert len(loaded(data)["images"]) == 24
     assert len(digits.load("uci", "test", validation=0, folder="", url="")[0]) == 270

@@ -1,5 +1,6 @@
 """What is read by the builders that TFDS has itself is what is read from the published files, in the same order."""
 
+import functools
 import gzip
 import hashlib
 import shutil
@@ -54,8 +55,9 @@ def tiny_mnist(tmp_path, monkeypatch):
     return tmp_path, tmp_path / "tfds"
 
 
-def mnist(folder, split="train", **changes):
-    return digits.load("mnist", split, **{"validation": 0, "folder": str(folder), "url": "nowhere"} | changes)
+def mnist(folder, split="train", tfds=None):
+    read = tfds and functools.partial(published.mnist, root=tfds)
+    return digits.load("mnist", split, validation=0, folder=str(folder), url="nowhere", read_mnist=read)
 
 
 def assert_same(found, expected):
@@ -74,7 +76,6 @@ def test_mnist_is_made_once_and_in_the_order_of_its_files(tiny_mnist, capsys):
     )
     assert (first[..., 0] != digits.load("mnist", "validation", validation=0, folder=str(folder), url="")[0][0]).any()
     shutil.rmtree(folder / "mnist")  # not needed any more
-    digits._mnist.cache_clear()
     assert len(mnist(folder, tfds=str(root))[0]) == 250
     assert not capsys.readouterr().out
 
@@ -102,7 +103,6 @@ def damage(root, how):
     """Does `how` to the file of test digits, and has nobody remember what was read."""
     path = root / "mnist" / "3.0.1" / "mnist-test.tfrecord-00000-of-00001"
     how(path)
-    digits._mnist.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def _page(faces: list[dict[str, str]], notices: dict[str, str], licences: dict[s
         "# Fonts of the atlas",
         "",
         f"`atlas.npz` has pictures of glyphs of {len(faces)} faces of {len(families)} free families, drawn by "
-        f"`{USAGE}`, which wrote this page too. No font is in it. The families, the packages they came "
+        "`python -m seqdigits.data.build_atlas`, which wrote this page too. No font is in it. The families, the packages they came "
         "in, their licences, and their notices:",
         "",
         "| family | split | faces | package | licence | notice |",
@@ -328,7 +328,7 @@ def _main(stop: interrupt.Stop) -> None:
         raise Help(f"usage: {USAGE}\n\n{__doc__}")
     if sys.argv[1:]:
         raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
-    data, faces = build(FAMILIES, Path(__file__).parent, stop)
+    data, faces = build(FAMILIES, Path(str(atlas.FILE)).parent, stop)
     print(f"atlas.npz: {len(faces)} faces of {len(FAMILIES)} families, {len(data) / 1e6:.2f} MB; FONTS.md")
     found = hashlib.sha256(data).hexdigest()
     if found != atlas.SHA256:

@@ -10,6 +10,7 @@ import functools
 import gzip
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,13 @@ def num_digits(name: str, split: str, validation: int) -> int:
 
 
 def load(
-    name: str, split: str, *, validation: int, folder: str, url: str, tfds: str | None = None
+    name: str,
+    split: str,
+    *,
+    validation: int,
+    folder: str,
+    url: str,
+    read_mnist: Callable[[Path, str], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads the digits of one split.
 
@@ -91,16 +98,16 @@ def load(
       validation: digits held out for validation, 0 = the set's own number.
       folder: where data files lie, MNIST's in its subfolder `mnist`; "" = see `data_folder`.
       url: address of the folder that MNIST's files are downloaded from when they are missing.
-      tfds: None: read those files. Else, of MNIST alone, the folder of TFDS data sets to read `mnist` from, see
-        `records.root`: the same digits; where TFDS does not have it yet, it is made of those files.
+      read_mnist: reads all of MNIST from a folder and url in place of `mnist_files`, training file first; for example
+        TFDS's own set.
 
     Returns:
       images u8 [N, 28, 28], 0 = background, and labels i32 [N], 0..9.
 
     Raises:
-      UserError: a file is damaged, or missing and not to be downloaded; with `tfds`, TensorFlow is not installed.
+      UserError: a file is damaged, or missing and not to be downloaded.
     """
-    images, labels = _uci() if name == "uci" else _mnist(data_folder(folder) / "mnist", url, tfds)
+    images, labels = _uci() if name == "uci" else (read_mnist or mnist_files)(data_folder(folder) / "mnist", url)
     part = DIGITS[name].slices(validation)[split]
     return images[part], labels[part]
 
@@ -133,11 +140,8 @@ def enlarge(small: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _mnist(folder: Path, url: str, tfds: str | None) -> tuple[np.ndarray, np.ndarray]:
-    if tfds is not None:
-        from seqdigits.data.builders import published  # needs TensorFlow
-
-        return published.mnist(folder, url, tfds)
+def mnist_files(folder: Path, url: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads all of MNIST from its four files: images u8 [70000, 28, 28] and labels i32 [70000], training file first."""
     parts = []
     for kind, magic, header in (("images-idx3", 2051, 16), ("labels-idx1", 2049, 8)):
         for part in ("train", "t10k"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from seqdigits.data import atlas, digits
 from seqdigits.data.scene import damage, ground, ink
 from seqdigits.data.scene.draws import Draws
 from seqdigits.data.scene.layout import ONE, SUB, TALL, Glyphs, Lines, Scene, boxes, lay_out
-from seqdigits.data.sources import TRAIN_LIMIT, Source
+from seqdigits.data.sources import TRAIN_LIMIT, ReadMnist, Source, digits_of, size_of
 from seqdigits.streams import Stream, stream_key
 
 
@@ -91,8 +90,10 @@ class SceneSource(Source):
         return Batch(image=image, digits=digits_, boxes=boxes_, index=host["index"], number=number)
 
 
-def create(data: ConfigDict, split: str, height: int, width: int, **common: Any) -> SceneSource:
-    """The source of one split from the section `data` of a config. `common`: see SceneSource."""
+def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> SceneSource:
+    """The source of one split of scenes; `read_mnist`: see digits.load."""
+    data = config.data
+    height, width = size_of(data, split)
     scene = Scene(
         height=height,
         width=width,
@@ -103,7 +104,7 @@ def create(data: ConfigDict, split: str, height: int, width: int, **common: Any)
         max_digit=data.max_digit,
         grey=data.grey,
     )
-    return SceneSource(scene=scene, split=split, **common)
+    return SceneSource(scene=scene, **digits_of(config, split, read_mnist))
 
 
 def compose(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[Array, Array, Array, Array]:

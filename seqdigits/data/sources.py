@@ -6,9 +6,11 @@ A source has `spec`, `arrays`, `batches(start)`, `all(batch_size)` and `make(arr
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -325,17 +327,59 @@ def create(config: ConfigDict, split: str) -> Source:
     if config.data.source == "stream":
         from seqdigits.data import streaming  # needs TensorFlow
 
-        return streaming.create(config, split)
-    if config.data.photographs == "own":
-        return _own(config, split)
-    if config.data.composition in views.KINDS:
-        return _photographs(config, split)
+        return streaming.create_streamed(config, split, _resident_or_virtual(config, split))
+    return _resident_or_virtual(config, split)
+
+
+def _resident_or_virtual(config: ConfigDict, split: str) -> Source:
+    data = config.data
+    reads_tfds = data.source == "tfds"
+    if data.composition in views.KINDS:
+        return create_photos(config, split, partial(_tfds_cropped, root=data.records) if reads_tfds else None)
+    read_mnist = partial(_tfds_mnist, root=data.records) if reads_tfds else None
+    if data.composition == scene.NAME:
+        from seqdigits.data import scenes  # it builds on Source
+
+        return scenes.create_scenes(config, split, read_mnist)
+    return create_synthetic(config, split, read_mnist)
+
+
+@functools.cache  # all splits are cut out of it
+def _tfds_mnist(folder: Path, url: str, root: str) -> tuple[np.ndarray, np.ndarray]:
+    from seqdigits.data.builders import published  # needs TensorFlow
+
+    return published.mnist(folder, url, root)
+
+
+def _tfds_cropped(folder: Path, part: str, root: str) -> tuple[np.ndarray, np.ndarray]:
+    from seqdigits.data.builders import published  # needs TensorFlow
+
+    return published.svhn_cropped(folder, part, root)
+
+
+ReadMnist = Callable[[Path, str], tuple[np.ndarray, np.ndarray]]
+"""Reads all of MNIST from a folder and url, see digits.load."""
+
+
+def create_synthetic(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> VirtualSource:
+    """The source of one split of strips, canvases, or single digits; `read_mnist`: see digits.load."""
+    data = config.data
+    return VirtualSource(
+        composition=_composition(data, split),
+        augmentation=compose.Augmentation(**{name: data[name] for name in compose.BENT}),
+        channels=3 if data.rgb else 1,
+        **digits_of(config, split, read_mnist),
+    )
+
+
+def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> dict[str, Any]:
+    """What a source composes of single digits needs to know of them and of its examples, by argument; see VirtualSource."""
     data = config.data
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}
     endless = data.composition != "digit" and num_examples[split] == 0
     validation = digits.DIGITS[data.digits].pool * data.validation_percent // 100
-    files = {"folder": data.folder, "url": data.url, "tfds": _tfds(data)}
-    common = {
+    files = {"folder": data.folder, "url": data.url, "read_mnist": read_mnist}
+    return {
         "digit_set": data.digits,
         "split": split,
         "validation": validation,
@@ -344,17 +388,6 @@ def create(config: ConfigDict, split: str) -> Source:
         "examples": (config.seed, Stream.ENDLESS) if endless else (data.seed, Stream[split.upper()]),
         "order_seed": config.seed,
     }
-    if data.composition == scene.NAME:
-        from seqdigits.data import scenes  # it builds on Source
-
-        height, width = size_of(data, split)
-        return scenes.create(data, height=height, width=width, **common)
-    return VirtualSource(
-        composition=_composition(data, split),
-        augmentation=compose.Augmentation(**{name: data[name] for name in compose.BENT}),
-        channels=3 if data.rgb else 1,
-        **common,
-    )
 
 
 def _composition(data: ConfigDict, split: str) -> compose.Composition:
@@ -372,15 +405,21 @@ def _augmentation(data: ConfigDict) -> augment.Augmentation:
     return augment.Augmentation(**{name: data[name] for name in augment.KEYS})
 
 
-def _tfds(data: ConfigDict) -> str | None:
-    """The folder of TFDS data sets, if digits are to be read from them."""
-    return data.records if data.source == "tfds" else None
+ReadCropped = Callable[[Path, str], tuple[np.ndarray, np.ndarray]]
+"""Reads one part of SVHN's single digits from a folder, see svhn_cropped.load."""
 
 
-def _photographs(config: ConfigDict, split: str) -> ResidentSource:
+def create_photos(config: ConfigDict, split: str, read_cropped: ReadCropped | None = None) -> ResidentSource:
+    """The source of one split of photographs; `read_cropped`: see svhn_cropped.load."""
+    if config.data.photographs == "own":
+        return _own(config, split)
+    if config.data.photographs == svhn_cropped.NAME:
+        return _cropped(config, split, read_cropped)
+    return _house_numbers(config, split)
+
+
+def _house_numbers(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
-    if data.photographs == svhn_cropped.NAME:
-        return _cropped(config, split)
     height, width = size_of(data, split)
     which = {"name": data.photographs, "parts": tuple(data.parts), "split": split, "max_length": data.max_length}
     layout = {"kind": data.composition, "height": height, "width": width, "grey": data.grey}
@@ -402,11 +441,11 @@ def _photographs(config: ConfigDict, split: str) -> ResidentSource:
     )
 
 
-def _cropped(config: ConfigDict, split: str) -> ResidentSource:
+def _cropped(config: ConfigDict, split: str, read: ReadCropped | None) -> ResidentSource:
     data, parts = config.data, tuple(config.data.parts)
     layout = {"height": data.height, "width": data.width, "grey": data.grey}
     return ResidentSource(
-        load=partial(svhn_cropped.load, parts, split, **layout, folder=data.folder, tfds=_tfds(data)),
+        load=partial(svhn_cropped.load, parts, split, **layout, folder=data.folder, read=read),
         num_examples=svhn_cropped.count(parts, split),
         image=(data.height, data.width, 1 if data.grey else 3),
         lengths=(1, 1),

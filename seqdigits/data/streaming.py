@@ -15,11 +15,11 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits.batch import NO_DIGIT, Batch
-from seqdigits.data import records, sources, svhn
+from seqdigits.data import records, svhn
 from seqdigits.data.builders import digit_sequences, own_numbers, resize, svhn_numbers, tf
 from seqdigits.data.builders.records_builder import RecordsBuilder
 from seqdigits.data.records import Shard
-from seqdigits.data.sources import Host, Source, cut_out, part
+from seqdigits.data.sources import Host, Part, Source, cut_out, part
 from seqdigits.data.views import KINDS
 from seqdigits.errors import UserError
 
@@ -42,12 +42,9 @@ class StreamedSource(Source):
     seen once in an epoch; with another number of processes, files, or another form of the records the order is another.
     """
 
-    def __init__(self, config: ConfigDict, split: str):
-        """`config`: whole; what it streams must have been written by prepare."""
-        plain = config.copy_and_resolve_references()
-        plain.data.source = "plain"
-        source = sources.create(plain, split)
-        spec, data = source.spec, config.data
+    def __init__(self, config: ConfigDict, split: str, same: Source):
+        """`config`: whole; what it streams must have been written by prepare. `same`: a source of the same examples."""
+        spec, data = same.spec, config.data
         stored = (data.height, data.width, spec.image[2]) if data.cutout else spec.image
         payload = {
             "image": jax.ShapeDtypeStruct(stored, jnp.uint8),
@@ -55,7 +52,7 @@ class StreamedSource(Source):
             "boxes": jax.ShapeDtypeStruct((spec.max_length, 4), jnp.float32),
         }
         super().__init__(dataclasses.replace(spec, arrays={}, payload=payload), config.seed)
-        self.statistics_limit = source.statistics_limit
+        self.statistics_limit = same.statistics_limit
         self._split, self._data = split, data
         self._folder = records.path(config)
 
@@ -186,7 +183,7 @@ class StreamedSource(Source):
         except failed as e:
             raise self._explained(e.message) from e
 
-    def _host(self, mine: sources.Part, values: dict[str, np.ndarray], position: np.ndarray) -> Host:
+    def _host(self, mine: Part, values: dict[str, np.ndarray], position: np.ndarray) -> Host:
         """A batch filled up with padding: its first row again, with index -1."""
         missing = mine.size - len(values["index"])
         host = mine.host(values["index"], position)
@@ -278,10 +275,10 @@ class StreamedPhotographs(StreamedSource):
         return records.about(self._folder).get("longest", svhn_numbers.LONGEST)
 
 
-def create(config: ConfigDict, split: str) -> StreamedSource:
-    """The source of one split, read from records."""
+def create_streamed(config: ConfigDict, split: str, same: Source) -> StreamedSource:
+    """The source of one split, read from records; `same`: a source of the same examples that are computed or resident."""
     kind = StreamedPhotographs if config.data.composition in KINDS else StreamedSource
-    return kind(config, split)
+    return kind(config, split, same)
 
 
 def builder(config: ConfigDict) -> RecordsBuilder:

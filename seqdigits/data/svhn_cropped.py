@@ -7,6 +7,7 @@ The published files are PART_32x32.mat, MATLAB 5. They are for non-commercial us
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,14 @@ def count(parts: tuple[str, ...], split: str) -> int:
 
 
 def load(
-    parts: tuple[str, ...], split: str, *, height: int, width: int, grey: bool, folder: str, tfds: str | None
+    parts: tuple[str, ...],
+    split: str,
+    *,
+    height: int,
+    width: int,
+    grey: bool,
+    folder: str,
+    read: Callable[[Path, str], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> dict[str, np.ndarray]:
     """Reads one split, in order of part and place in its file.
 
@@ -77,8 +85,7 @@ def load(
       height, width: of the images, in pixels; digits are squeezed to them where they are not 32x32.
       grey: one channel instead of three.
       folder: where data files lie, these in its subfolder `svhn_cropped`; "" = see `data_folder`.
-      tfds: None: read the published files. Else the folder of TFDS data sets to read `svhn_cropped` from, see
-        `records.root`: the same digits; where TFDS does not have it yet, it is made of those files.
+      read: reads a part from a folder in place of `published_files`; for example TFDS's own set.
 
     Returns:
       images: u8 [N, height, width, 1 or 3], 0..255.
@@ -86,7 +93,7 @@ def load(
       boxes: f32 [N, 1, 4], cxcywh in pixels: the whole image, as where the digit stands in it is not published.
 
     Raises:
-      UserError: a file is missing or damaged; with `tfds`, TensorFlow is not installed.
+      UserError: a file is missing or damaged.
     """
     total = count(parts, split)
     images = np.empty((total, height, width, 1 if grey else 3), np.uint8)  # gigabytes: filled in place
@@ -94,7 +101,7 @@ def load(
     begin = 0
     for part in _parts(parts, split):
         place = data_folder(folder) / NAME
-        pixels, labels = _published(place, part) if tfds is None else _of_tfds(place, part, tfds)
+        pixels, labels = (read or published_files)(place, part)
         chosen = np.flatnonzero(_chosen(part, split))
         digits[begin : begin + len(chosen), 0] = labels[chosen]
         for row, at in enumerate(progress(iter(chosen), len(chosen), "digits", place / file_name(part)), begin):
@@ -117,8 +124,8 @@ def _chosen(part: str, split: str) -> np.ndarray:
     return mask if split == "validation" else ~mask
 
 
-def _published(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images u8 [n, 32, 32, 3] and labels i32 [n], 0..9, of one file, SHA-256 checked always."""
+def published_files(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads one published file, its SHA-256 checked always: images u8 [n, 32, 32, 3] and labels i32 [n], 0..9."""
     from scipy.io import loadmat  # takes a second
 
     path = folder / file_name(part)
@@ -140,9 +147,3 @@ def _published(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
         )
     content = loadmat(path, variable_names=["X", "y"])
     return content["X"].transpose(3, 0, 1, 2), content["y"].ravel().astype(np.int32) % 10  # 10 stands for the digit 0
-
-
-def _of_tfds(folder: Path, part: str, tfds: str) -> tuple[np.ndarray, np.ndarray]:
-    from seqdigits.data.builders import published  # needs TensorFlow
-
-    return published.svhn_cropped(folder, part, tfds)

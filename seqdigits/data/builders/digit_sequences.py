@@ -65,7 +65,7 @@ class DigitSequences(RecordsBuilder):
     """Where MNIST's files come from, where they are missing."""
 
     def _info(self) -> tfds.core.DatasetInfo:
-        source = sources.create(_whole(self.builder_config.data), "train")
+        source = sources.create_synthetic(_whole(self.builder_config.data), "train")
         image = pixels(self.builder_config.data["records_form"], source.spec.image)
         return tfds.core.DatasetInfo(
             builder=self,
@@ -77,7 +77,7 @@ class DigitSequences(RecordsBuilder):
 
     def _sizes(self) -> dict[str, int]:
         config = _whole(self.builder_config.data)
-        return {split: sources.create(config, split).count() for split in SPLITS}
+        return {split: sources.create_synthetic(config, split).count() for split in SPLITS}
 
     def _records(self, folder: str) -> writing.Records:
         return partial(_serialized, json.dumps({**self.builder_config.data, "folder": folder, "url": self.url}))
@@ -114,7 +114,7 @@ def _serialized(data: str, split: str, start: int, stop: int) -> Iterator[bytes]
 def _made(data: str, split: str) -> Callable[[np.ndarray], Batch]:
     """Examples by index i32 [_CHUNK], as numpy."""
     config = _whole(json.loads(data))
-    source = sources.create(config, split)
+    source = sources.create_synthetic(config, split)
     arrays = jax.device_put(source.arrays)
     make = jax.jit(partial(source.make, train=False))
     key = jax.random.key(0)  # of augmentation, of which there is none
