@@ -45,7 +45,7 @@ lock:  ## writes both locks anew from pyproject.toml, with the same versions (ne
 
 atlas: $(VENV)/ready  ## draws seqdigits/data/atlas.npz anew, of the fonts of the extra `fonts`
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
-	$(BIN)/python -m seqdigits.data.build_atlas
+	$(BIN)/python -m seqdigits build-glyphs
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -8,7 +8,7 @@ after 30,000 steps of 50, Adam 1e-4.
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

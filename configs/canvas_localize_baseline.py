@@ -9,7 +9,7 @@ Published: localization error 312.7 / 313.4 / 312.6 px², sequence accuracy 0 / 
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ Published: localization error 0.32 / 0.32 / 0.34 px², sequence accuracy 0 / 0 /
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ Published: localization error 2.06 / 2.24 / 2.32 px², sequence accuracy 0.86 / 
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

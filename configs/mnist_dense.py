@@ -9,7 +9,7 @@ Published: test accuracy 0.956, cross entropy 0.1417, after one epoch of 60,000,
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

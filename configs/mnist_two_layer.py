@@ -7,7 +7,7 @@ Published: test accuracy 0.92, cross entropy 0.41, after 10,000 steps of 50, Ada
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ On the first 2,000 photographs of train and the first 500 of test, some minutes 
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

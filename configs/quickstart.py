@@ -8,7 +8,7 @@ Under 2 minutes on two CPU cores: sequence accuracy 0.9155, localization error 0
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -11,7 +11,7 @@ Published (another network, 1,500,000 images, 8 hours): sequence accuracy 0.80, 
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:
@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
         "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
         "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
     )
-    config.read.min_score = 0.4  # this and the next three: seqdigits.calibrate, on validation
+    config.read.min_score = 0.4  # this and the next three: seqdigits.evaluation.calibration, on validation
     config.read.temperature = 0.07062
     config.read.slope = 1.528
     config.read.offset = 2.411

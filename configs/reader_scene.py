@@ -12,7 +12,7 @@ How it reads photographs: --config configs/reader_svhn.py --mode evaluate --chec
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:
@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     )
     config.read.max_numbers = 3
     config.read.group = True
-    config.read.min_score = 0.6  # this and the next three: seqdigits.calibrate, on validation
+    config.read.min_score = 0.6  # this and the next three: seqdigits.evaluation.calibration, on validation
     config.read.temperature = 0.4887
     config.read.slope = 1.325
     config.read.offset = 2.32

@@ -10,7 +10,7 @@ Published (other networks, 500,000 to 1,500,000 images): sequence accuracy 0.80 
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

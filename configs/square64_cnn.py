@@ -9,7 +9,7 @@ Published: character accuracy 0.9652 (validation 0.9652) after 200,000 steps of 
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -10,7 +10,7 @@ exchanged.) Ours: 0.922 0.923 0.929 0.926, and why, in the README.
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ On strips computed as they are needed, each digit bent. Published, with GRUs tha
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ Ours: 0.9894 / 0.9393 / 0.9385, in 91 minutes on two busy CPU cores.
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

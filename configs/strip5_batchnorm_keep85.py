@@ -7,7 +7,7 @@ Published: sequence accuracy 1.00 / 0.87 / 0.87 (training / validation / test) a
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ Ours: 0.9220 / 0.8919 / 0.8981, in 35 minutes on two busy CPU cores.
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ Published: sequence accuracy 0.96 / 0.77 / 0.80 (training / validation / test) a
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

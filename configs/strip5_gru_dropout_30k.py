@@ -8,7 +8,7 @@ Published: sequence accuracy 0.97 / 0.85 (elsewhere 0.84) / 0.85 (training / val
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ Published: sequence accuracy 0.98 / 0.81 / 0.81 (training / validation / test) a
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -11,7 +11,7 @@ convolutions are those of the code; the text has four. On the first 2,000 photog
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -12,7 +12,7 @@ Pixels are taken to be 0..1 before the mean is subtracted.
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

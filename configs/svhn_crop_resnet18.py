@@ -9,7 +9,7 @@ weights. Published, smaller networks on 229,754 photographs of 32x32: sequence a
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

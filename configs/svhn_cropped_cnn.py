@@ -9,7 +9,7 @@ extra; Adagrad 0.05 x 0.96 every 10,000 steps. On the first 2,000 photographs al
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ The first 2,000 photographs of train (4,034 digits, and 400 for validation) and 
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

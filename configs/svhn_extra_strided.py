@@ -11,7 +11,7 @@ hand, ours by a plan. All photographs lie in memory, on the host and on the devi
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

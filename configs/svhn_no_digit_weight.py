@@ -10,7 +10,7 @@ by a plan. All photographs lie in memory, on the host and on the device: 23 GB.
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

@@ -10,7 +10,7 @@ Published (train / test): localization error 84.4 / 251.3 px², sequence accurac
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

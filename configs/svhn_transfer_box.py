@@ -9,7 +9,7 @@ first 2,000 photographs alone: --config.data.photographs=svhn_2000
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

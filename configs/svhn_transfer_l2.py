@@ -10,7 +10,7 @@ Published (train / test): sequence accuracy 0.89 / 0.36, character accuracy 0.92
 
 from ml_collections import ConfigDict
 
-from seqdigits.config import base_config
+from seqdigits.config.defaults import base_config
 
 
 def get_config() -> ConfigDict:

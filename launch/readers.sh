@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the readers at full length on one accelerator, a stage at a time:
 #
-#   bash launch/readers.sh handwriting|scene|photographs|beside [FLAGS OF seqdigits.reproduce]
+#   bash launch/readers.sh handwriting|scene|photographs|beside [FLAGS OF seqdigits.experiments.reproduce]
 #
 # A stage stops by itself after nine minutes, saved; the same command goes on where it stopped. Results and weights come to
 # results/. MNIST and, for the last two stages, the house numbers are looked for in $SEQDIGITS_DATA; TensorFlow is not needed.
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 stage=${1:-}
 shift || true
 
-series() { ${PYTHON:-python} -m seqdigits.reproduce "$@" --budget-minutes 9 --weights; }
+series() { ${PYTHON:-python} -m seqdigits reproduce "$@" --budget-minutes 9 --weights; }
 often=(--set train.steps_per_call=50 --set train.log_every=500 --set train.checkpoint_every=2000 --set evaluate.every=1000)
 
 case $stage in

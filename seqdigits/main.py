@@ -3,47 +3,7 @@
 Exit status: 0 done, 2 an error of the user's, 130 or 143 stopped by a signal.
 """
 
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-from seqdigits import interrupt
-
-USAGE = """python -m seqdigits.main --config configs/X.py --workdir W [--config.key=value ...]
-       the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH|FILE.npz|NAME]"""
-
-
-def _main(stop: interrupt.Stop) -> None:
-    from absl import flags
-
-    from seqdigits import command_line
-
-    values = command_line.experiment_flags()
-    flags.DEFINE_string("workdir", None, "the run's folder; the same one goes on where it stopped", flag_values=values)
-    flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do", flag_values=values)
-    flags.DEFINE_list("split", [], "evaluate: splits; default: evaluate.splits of the config", flag_values=values)
-    flags.DEFINE_string(
-        "checkpoint",
-        "latest",
-        "evaluate: latest, best, a step, a path, weights (.npz), or the name of weights that come with the package "
-        "(python -m seqdigits.pretrained lists them)",
-        flag_values=values,
-    )
-    command_line.parse(values, sys.argv, USAGE, needed=("config", "workdir"))
-    command_line.prepare_jax()
-
-    from seqdigits.evaluate import evaluate_checkpoint
-    from seqdigits.train import train_and_evaluate
-
-    config, workdir = values["config"].value, Path(values["workdir"].value)
-    if values["mode"].value == "train":
-        train_and_evaluate(config, workdir, stop)
-        print(command_line.what_next(sys.argv, workdir, config.optim.schedule == "cosine"))
-    else:
-        splits = tuple(values["split"].value)
-        evaluate_checkpoint(config, workdir, which=values["checkpoint"].value, splits=splits, stop=stop)
-
+from seqdigits.core import app
 
 if __name__ == "__main__":
-    interrupt.run(_main)
+    app.run("seqdigits.cli.train:main")

@@ -10,9 +10,9 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
-from seqdigits.batch import Variables
-from seqdigits.errors import UserError
-from seqdigits.params import matching
+from seqdigits.core.errors import UserError
+from seqdigits.core.params import matching
+from seqdigits.core.types import Variables
 
 OPTIMIZERS = {
     "adam": lambda config: optax.scale_by_adam(),

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from seqdigits import optim
-from seqdigits.config import base_config
-from seqdigits.errors import UserError
+from seqdigits.config.defaults import base_config
+from seqdigits.core.errors import UserError
 
 
 def section(**changes):

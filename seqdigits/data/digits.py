@@ -9,16 +9,15 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from seqdigits.errors import UserError
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import data_folder
 
-SPLITS = ("train", "validation", "test")
 SIZE = 28
 
 
@@ -110,11 +109,6 @@ def load(
     images, labels = _uci() if name == "uci" else (read_mnist or mnist_files)(data_folder(folder) / "mnist", url)
     part = DIGITS[name].slices(validation)[split]
     return images[part], labels[part]
-
-
-def data_folder(folder: str) -> Path:
-    """`folder`, or where it is empty $SEQDIGITS_DATA, or ~/.cache/seqdigits."""
-    return Path(folder or os.environ.get("SEQDIGITS_DATA") or "~/.cache/seqdigits").expanduser()
 
 
 def _uci() -> tuple[np.ndarray, np.ndarray]:

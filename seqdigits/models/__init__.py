@@ -1,0 +1,1 @@
+"""Networks: layers as text, encoders, heads, losses and targets."""

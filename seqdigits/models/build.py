@@ -6,11 +6,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from seqdigits.batch import Spec, Variables
-from seqdigits.models.layers import parse
-from seqdigits.models.reader import DenseReader
+from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.types import Spec, Variables
+from seqdigits.models.dense import DenseReader
+from seqdigits.models.layer_spec import parse
 from seqdigits.models.sequence import SequenceModel
-from seqdigits.streams import Stream, stream_key
 
 MODELS = ("heads", "gru", "attention", "row_gru", "reader")
 

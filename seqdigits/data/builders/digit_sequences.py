@@ -15,13 +15,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits import experiments
-from seqdigits.batch import NO_DIGIT, Batch, pad_rows
-from seqdigits.config import base_config
-from seqdigits.data import compose, records, sources
-from seqdigits.data.builders import tfds, writing
-from seqdigits.data.builders.records_builder import RecordsBuilder, chunks, features, pixels
-from seqdigits.data.digits import DIGITS, SPLITS
+from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load, names
+from seqdigits.core.types import NO_DIGIT, SPLITS, Batch, pad_rows
+from seqdigits.data import record_location
+from seqdigits.data.builders import tfds, writer
+from seqdigits.data.builders.base import RecordsBuilder, chunks, features, pixels
+from seqdigits.data.digits import DIGITS
+from seqdigits.data.synthetic import compositions
+from seqdigits.data.synthetic.source import create_synthetic
 
 _CHUNK = 250
 """Examples that are computed at a time."""
@@ -42,16 +44,16 @@ def _config(data: ConfigDict) -> SequencesConfig:
     text = f"{data.composition} of {data.digits} digits, pixels as {data.records_form}"
     plain = {**data.to_dict(), "source": "plain", "folder": "", "records": ""}
     del plain["url"]  # no part of what the set is
-    return SequencesConfig(name=records.sequences_name(data), description=text, data=plain)
+    return SequencesConfig(name=record_location.sequences_name(data), description=text, data=plain)
 
 
 def _published() -> list[SequencesConfig]:
     """A set for each one that a file in configs/ has, of all digits, in each form."""
     found = {}
-    for name in experiments.names():
-        data = experiments.load(name).data
-        if data.composition in compose.COMPOSITIONS and (data.train_examples or data.composition == "digit"):
-            for data.digits, data.records_form in itertools.product(DIGITS, records.FORMS):
+    for name in names():
+        data = load(name).data
+        if data.composition in compositions.COMPOSITIONS and (data.train_examples or data.composition == "digit"):
+            for data.digits, data.records_form in itertools.product(DIGITS, record_location.FORMS):
                 config = _config(data)
                 found[config.name] = config
     return [found[name] for name in sorted(found)]
@@ -65,7 +67,7 @@ class DigitSequences(RecordsBuilder):
     """Where MNIST's files come from, where they are missing."""
 
     def _info(self) -> tfds.core.DatasetInfo:
-        source = sources.create_synthetic(_whole(self.builder_config.data), "train")
+        source = create_synthetic(_whole(self.builder_config.data), "train")
         image = pixels(self.builder_config.data["records_form"], source.spec.image)
         return tfds.core.DatasetInfo(
             builder=self,
@@ -77,9 +79,9 @@ class DigitSequences(RecordsBuilder):
 
     def _sizes(self) -> dict[str, int]:
         config = _whole(self.builder_config.data)
-        return {split: sources.create_synthetic(config, split).count() for split in SPLITS}
+        return {split: create_synthetic(config, split).count() for split in SPLITS}
 
-    def _records(self, folder: str) -> writing.Records:
+    def _records(self, folder: str) -> writer.Records:
         return partial(_serialized, json.dumps({**self.builder_config.data, "folder": folder, "url": self.url}))
 
 
@@ -87,7 +89,7 @@ def builder(config: ConfigDict) -> DigitSequences:
     """The set that a whole config reads, of any seed and size."""
     made = _config(config.data)
     known = DigitSequences.builder_configs.get(made.name, made)
-    result = DigitSequences(data_dir=records.root(config.data.records), config=known)
+    result = DigitSequences(data_dir=record_location.root(config.data.records), config=known)
     result.url = config.data.url
     return result
 
@@ -107,14 +109,14 @@ def _serialized(data: str, split: str, start: int, stop: int) -> Iterator[bytes]
         images, labels, places = (np.asarray(part) for part in (batch.image, batch.digits, batch.boxes))
         for image, digits, boxes, number in zip(images, labels, places, index.tolist(), strict=False):
             length = int((digits != NO_DIGIT).sum())
-            yield writing.serialize(writing.encode_image(image, form), digits, boxes, length, number)
+            yield writer.serialize(writer.encode_image(image, form), digits, boxes, length, number)
 
 
 @functools.cache  # a process writes many shards
 def _made(data: str, split: str) -> Callable[[np.ndarray], Batch]:
     """Examples by index i32 [_CHUNK], as numpy."""
     config = _whole(json.loads(data))
-    source = sources.create_synthetic(config, split)
+    source = create_synthetic(config, split)
     arrays = jax.device_put(source.arrays)
     make = jax.jit(partial(source.make, train=False))
     key = jax.random.key(0)  # of augmentation, of which there is none

@@ -1,4 +1,4 @@
-"""The TFDS data set `own_numbers`: photographs of one's own, a folder as own.py describes it, written to records."""
+"""The TFDS data set `own_numbers`: photographs of one's own, a folder as data/photos/folder.py describes it, written to records."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits.data import labels, own, records
-from seqdigits.data.builders import tfds, writing
-from seqdigits.data.builders.records_builder import RecordsBuilder, features, photograph, pixels
-from seqdigits.data.digits import SPLITS
+from seqdigits.core.types import SPLITS
+from seqdigits.data import record_location
+from seqdigits.data.builders import tfds, writer
+from seqdigits.data.builders.base import RecordsBuilder, features, photograph, pixels
+from seqdigits.data.photos import labels
+from seqdigits.data.photos.folder import picture
 
 
 @dataclasses.dataclass(eq=False)
@@ -48,7 +50,7 @@ class OwnNumbers(RecordsBuilder):
             counts[row.split] += 1
         return {split: number for split, number in counts.items() if number}
 
-    def _records(self, folder: str) -> writing.Records:
+    def _records(self, folder: str) -> writer.Records:
         del folder  # the config has it
         return partial(_serialized, self.builder_config.folder, self._longest)
 
@@ -58,14 +60,14 @@ class OwnNumbers(RecordsBuilder):
 
 def builder(config: ConfigDict) -> OwnNumbers:
     """The set that a whole config reads."""
-    _, name = records.location(config)
+    _, name = record_location.location(config)
     made = OwnConfig(name=name, folder=config.data.folder)
-    return OwnNumbers(data_dir=records.root(config.data.records), config=made)
+    return OwnNumbers(data_dir=record_location.root(config.data.records), config=made)
 
 
 def _serialized(folder: str, longest: int, split: str, start: int, stop: int) -> Iterator[bytes]:
     """Records start..stop-1 of a split, one picture in memory at a time."""
     those = [row for row in labels.rows(folder) if row.split == split][start:stop]
     for index, row in enumerate(those, start):
-        png = writing.encode_image(np.asarray(own.picture(row)), "png")
+        png = writer.encode_image(np.asarray(picture(row)), "png")
         yield photograph(png, row.digits, row.boxes, longest, index)

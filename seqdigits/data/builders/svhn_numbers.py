@@ -14,13 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits.data import archive, records, svhn
-from seqdigits.data.builders import tfds, writing
-from seqdigits.data.builders.records_builder import RecordsBuilder, features, photograph, pixels
-from seqdigits.data.digit_struct import Annotation
-from seqdigits.data.digits import data_folder
-from seqdigits.data.views import view
-from seqdigits.errors import UserError
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import data_folder, sha256
+from seqdigits.data import record_location
+from seqdigits.data.builders import tfds, writer
+from seqdigits.data.builders.base import RecordsBuilder, features, photograph, pixels
+from seqdigits.data.photos import svhn, svhn_archive
+from seqdigits.data.photos.crop import view
+from seqdigits.data.photos.svhn_annotations import Annotation
 
 LONGEST = 6
 """Positions for digits."""
@@ -48,7 +49,7 @@ def _configs() -> list[PhotographsConfig]:
     for kind in ("whole", "cropped"):
         for photographs, with_extra in (("svhn", True), ("svhn", False), ("svhn_2000", False)):
             parts = ("train", "test", "extra") if with_extra else ("train", "test")
-            name = records.photographs_name(kind, photographs, with_extra)
+            name = record_location.photographs_name(kind, photographs, with_extra)
             text = f"{kind}, {', '.join(parts)} of {photographs}"
             result.append(
                 PhotographsConfig(name=name, description=text, photographs=photographs, parts=parts, kind=kind)
@@ -68,7 +69,7 @@ class SvhnNumbers(RecordsBuilder):
             description=f"Photographs of house numbers: {self.builder_config.description}.",
             features=features(pixels("png", (side, side, 3)), LONGEST),
             disable_shuffling=True,
-            homepage=archive.URL,
+            homepage=svhn_archive.URL,
             license="for non-commercial use only",
         )
 
@@ -76,15 +77,15 @@ class SvhnNumbers(RecordsBuilder):
         lengths = svhn.PHOTOGRAPHS[self.builder_config.photographs].lengths
         return {part: sum(lengths[part]) for part in self.builder_config.parts}
 
-    def _jobs(self, shards: int) -> list[list[writing.Piece]]:
+    def _jobs(self, shards: int) -> list[list[writer.Piece]]:
         """A part is one job: an archive can only be read from its beginning on."""
-        cut = writing.pieces(self.name, self._sizes(), shards)
+        cut = writer.pieces(self.name, self._sizes(), shards)
         return [[piece for piece in cut if piece.split == part] for part in self.builder_config.parts]
 
-    def _records(self, folder: str) -> writing.Records:
+    def _records(self, folder: str) -> writer.Records:
         config = self.builder_config
-        where = data_folder(folder) / archive.SUBFOLDER
-        self._places = {part: archive.place(where, part) for part in config.parts}
+        where = data_folder(folder) / svhn_archive.SUBFOLDER
+        self._places = {part: svhn_archive.place(where, part) for part in config.parts}
         if config.photographs == "svhn":
             for part, place in self._places.items():
                 _check(part, place)
@@ -110,10 +111,10 @@ class SvhnNumbers(RecordsBuilder):
             "lengths": {part: "".join(str(len(a.digits)) for a in those) for part, those in self._annotations.items()}
         }
 
-    def _bytes(self, make: writing.Records, sizes: dict[str, int]) -> int:
+    def _bytes(self, make: writer.Records, sizes: dict[str, int]) -> int:
         del make  # an archive can only be read from its beginning on; it has the photographs as they are, too
         whole, cropped = svhn.PHOTOGRAPHS["svhn"].lengths, self.builder_config.kind == "cropped"
-        each = {part: (_CROP_BYTES if cropped else archive.BYTES[part] / sum(whole[part])) + 300 for part in sizes}
+        each = {part: (_CROP_BYTES if cropped else svhn_archive.BYTES[part] / sum(whole[part])) + 300 for part in sizes}
         return int(sum(each[part] * size for part, size in sizes.items()))
 
     def _fetch(self, download_dir: Any, config: tfds.download.DownloadConfig) -> str:
@@ -121,27 +122,29 @@ class SvhnNumbers(RecordsBuilder):
         are downloaded, 2.6 GB, and checked by SHA-256."""
         parts = self.builder_config.parts
         given = Path(config.manual_dir or data_folder(""))
-        for folder in (given / archive.SUBFOLDER, given):
+        for folder in (given / svhn_archive.SUBFOLDER, given):
             if all((folder / f"{part}.tar.gz").exists() or (folder / part).is_dir() for part in parts):
-                return os.fspath(folder.parent) if folder.name == archive.SUBFOLDER else self._linked(folder, parts)
+                return (
+                    os.fspath(folder.parent) if folder.name == svhn_archive.SUBFOLDER else self._linked(folder, parts)
+                )
         if config.manual_dir or self.builder_config.photographs != "svhn":
             raise UserError(
                 f"{given} has not all of {', '.join(f'{part}.tar.gz' for part in parts)}. Put them there, or leave out "
                 "manual_dir to have them downloaded (svhn alone)."
             )
-        print(f"{archive.URL}: for non-commercial use only", flush=True)
+        print(f"{svhn_archive.URL}: for non-commercial use only", flush=True)
         manager = self._make_download_manager(download_dir=download_dir, download_config=config)
-        found = manager.download({part: f"{archive.URL}/{part}.tar.gz" for part in parts})
+        found = manager.download({part: f"{svhn_archive.URL}/{part}.tar.gz" for part in parts})
         return self._linked(Path(self.data_dir_root) / "downloads", parts, found)
 
     def _linked(self, folder: Path, parts: tuple[str, ...], found: dict[str, Any] | None = None) -> str:
         """A folder in which the archives have the names and places that they have where data files lie."""
         source = hashlib.sha256(str(sorted(found.items()) if found else folder.resolve()).encode()).hexdigest()
         links = Path(self.data_dir_root) / "downloads" / f"links-{source[:12]}"
-        (links / archive.SUBFOLDER).mkdir(parents=True, exist_ok=True)
+        (links / svhn_archive.SUBFOLDER).mkdir(parents=True, exist_ok=True)
         for part in parts:
-            file = Path(found[part]) if found else archive.place(folder, part)
-            link = links / archive.SUBFOLDER / (part if file.is_dir() else f"{part}.tar.gz")
+            file = Path(found[part]) if found else svhn_archive.place(folder, part)
+            link = links / svhn_archive.SUBFOLDER / (part if file.is_dir() else f"{part}.tar.gz")
             link.unlink(missing_ok=True)
             link.symlink_to(file.resolve())
         return os.fspath(links)
@@ -149,17 +152,17 @@ class SvhnNumbers(RecordsBuilder):
 
 def builder(config: ConfigDict) -> SvhnNumbers:
     """The set that a whole config reads."""
-    _, name = records.location(config)
-    return SvhnNumbers(data_dir=records.root(config.data.records), config=name)
+    _, name = record_location.location(config)
+    return SvhnNumbers(data_dir=record_location.root(config.data.records), config=name)
 
 
 def _check(part: str, place: Path) -> None:
     """Refuses an archive that is not the published one. (A folder that was unpacked has no known hash.)"""
-    known = SvhnNumbers.url_infos[f"{archive.URL}/{part}.tar.gz"]
-    if place.is_file() and records.sha256(place) != known.checksum:
+    known = SvhnNumbers.url_infos[f"{svhn_archive.URL}/{part}.tar.gz"]
+    if place.is_file() and sha256(place) != known.checksum:
         raise UserError(
             f"{place} is damaged or not the published one: it has {place.stat().st_size:,} bytes, expected {known.size:,}, and "
-            f"another SHA-256. {archive.again(place, part)} With the first 2,000 of train and the first 500 of test alone, "
+            f"another SHA-256. {svhn_archive.again(place, part)} With the first 2,000 of train and the first 500 of test alone, "
             "--config.data.photographs=svhn_2000 is the set."
         )
 
@@ -169,7 +172,7 @@ def _serialized(
 ) -> Iterator[bytes]:
     """Records start..stop-1 of a part, one photograph in memory at a time."""
     place, those = places[part], annotations[part]
-    found = archive.photographs(place, part, range(1, len(those) + 1))
+    found = svhn_archive.photographs(place, part, range(1, len(those) + 1))
     for at, (number, data) in enumerate(found):
         if at >= stop:
             return
@@ -177,9 +180,9 @@ def _serialized(
             continue
         where = f"{part}/{number}.png in {place}"
         # What is not taken apart here is at least seen to be whole.
-        photo, annotation = archive.decode(data, grey=False, described=where), those[number - 1]
+        photo, annotation = svhn_archive.decode(data, grey=False, described=where), those[number - 1]
         boxes = annotation.boxes
         if kind == "cropped":
             cut, moved = view(photo, boxes, "crop", _CROP, _CROP, where)
-            data, boxes = writing.encode_image(cut, "png"), moved.astype(np.float32)
+            data, boxes = writer.encode_image(cut, "png"), moved.astype(np.float32)
         yield photograph(data, annotation.digits, boxes, LONGEST, number - 1)

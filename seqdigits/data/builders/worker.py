@@ -9,11 +9,11 @@ import sys
 import threading
 import time
 
-from seqdigits import interrupt
+from seqdigits.core import interrupt
+from seqdigits.data.builders.writer import write_job
 
 
-def _main(stop: interrupt.Stop) -> None:
-    from seqdigits.data.builders.writing import write_job
+def main(stop: interrupt.Stop) -> None:
 
     parent, folder, jobs, records = pickle.load(sys.stdin.buffer)
 
@@ -25,7 +25,3 @@ def _main(stop: interrupt.Stop) -> None:
     threading.Thread(target=watch, daemon=True).start()
     for job in jobs:
         write_job(folder, job, records)
-
-
-if __name__ == "__main__":
-    interrupt.run(_main)

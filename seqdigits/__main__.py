@@ -1,0 +1,48 @@
+"""The commands: `python -m seqdigits COMMAND ...`."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+
+from seqdigits.core import app
+
+COMMANDS = {
+    "ablate": "trains the variants of the ablation and compares them",
+    "benchmark": "measures how fast an experiment runs here",
+    "build-glyphs": "draws the glyphs of synthetic scenes from fonts",
+    "calibrate": "calibrates the confidences of a checkpoint on validation",
+    "check-photos": "checks a folder of your own photographs",
+    "config": "prints one config whole, or the page of all keys",
+    "inspect": "draws a page of what is in a data set",
+    "prepare": "writes the records that a config streams",
+    "pretrained": "lists, publishes and measures the weights of the package",
+    "report": "writes all results as one page",
+    "reproduce": "runs experiments, with each figure beside the published one",
+    "upper-bound": "prints the upper bound of accuracy of a model's grid",
+}
+"""Each is `main` of the module cli/NAME.py."""
+
+
+def _usage() -> str:
+    lines = [f"  {name:<14}{what}" for name, what in COMMANDS.items()]
+    train = "Training and evaluation: python -m seqdigits.main --help"
+    return "\n".join(["usage: python -m seqdigits COMMAND [--help | ...]", "", *lines, "", train])
+
+
+def _main() -> None:
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("--help", "-h"):
+        print(_usage())
+        return
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        print(f"error: there is no command {name!r}." + f" Did you mean {near[0]}?" * bool(near), file=sys.stderr)
+        print(_usage(), file=sys.stderr)
+        sys.exit(2)
+    sys.argv[:2] = [f"python -m seqdigits {name}"]
+    app.run(f"seqdigits.cli.{name.replace('-', '_')}:main")
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,1 @@
+"""Checkpoints, weights, and initialization from another run."""

@@ -1,0 +1,74 @@
+"""The manifest of a checkpoint: size and SHA-256 of every file, verified before anything is restored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import write_atomically
+
+_MANIFEST = "manifest.json"
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that does not verify; says which file and why."""
+
+
+class UnfinishedCheckpoint(DamagedCheckpoint):
+    """A checkpoint without a manifest: the run ended while it was being written."""
+
+
+def seal(path: Path, meta: dict[str, Any]) -> None:
+    """Writes the manifest of one finished checkpoint: `meta`, size and SHA-256 of every file, and a SHA-256 over both."""
+    content = {"meta": meta, "files": {name: _digest(path / name) for name in _files(path)}}
+    write_atomically(path / _MANIFEST, json.dumps({**content, "sha256": _digest_of(content)}, indent=1))
+
+
+def verify(path: Path) -> None:
+    """Compares a checkpoint with its manifest.
+
+    Raises:
+      DamagedCheckpoint: naming the file.
+    """
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text())
+        content = {name: manifest[name] for name in ("meta", "files")}
+        whole = manifest["sha256"] == _digest_of(content)
+    except FileNotFoundError:
+        raise UnfinishedCheckpoint(
+            f"checkpoint {path} has no {_MANIFEST}: it was stopped while being written"
+        ) from None
+    except (OSError, ValueError, TypeError, KeyError) as e:
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged: {_MANIFEST} cannot be read ({e})") from e
+    if not whole:
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged: {_MANIFEST} is not what was written (SHA-256 differs)")
+    for name, expected in manifest["files"].items():
+        try:
+            found = _digest(path / name)
+        except OSError as e:
+            raise DamagedCheckpoint(f"checkpoint {path} is damaged: {name} cannot be read ({e.strerror})") from e
+        if found != expected:
+            raise DamagedCheckpoint(f"checkpoint {path} is damaged: {name} is not what was written (SHA-256 differs)")
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """What was saved beside the state."""
+    return json.loads((path / _MANIFEST).read_text())["meta"]
+
+
+def _digest_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[str]:
+    found = (p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+    return sorted(name for name in found if not name.startswith(_MANIFEST))
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}

@@ -1,0 +1,51 @@
+"""Trains the variants of the ablation: `python -m seqdigits ablate [VARIANT ...]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from seqdigits.config.flags import prepare_jax
+from seqdigits.core.errors import Help, UserError
+from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.interrupt import Stop
+from seqdigits.experiments.ablation import is_there, read, run, table
+from seqdigits.experiments.ablation_variants import VARIANTS
+
+USAGE = "python -m seqdigits ablate [VARIANT ...] [--seeds N] [--out DIR] [--workdirs DIR] [--folder DIR]"
+
+
+def main(stop: Stop) -> None:
+    from absl import flags
+
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)  # flags may stand behind names
+    flags.DEFINE_integer("seeds", 1, "seeds 0..N-1 of each variant", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("out", "results/design", "the folder of the results", flag_values=values)
+    flags.DEFINE_string("workdirs", "runs/design", "the folder of the runs' folders", flag_values=values)
+    flags.DEFINE_string("folder", "", "data.folder", flag_values=values)
+    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
+    if {"--help", "-h", "--helpfull"} & set(sys.argv):
+        raise Help(f"usage: {USAGE}\n\n{values.get_help()}\n\nVariants: {', '.join(VARIANTS)}.")
+    try:
+        names = values(sys.argv)[1:]
+    except flags.Error as e:
+        raise UserError(f"{e}\nusage: {USAGE}") from e
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise UserError(f"there is no variant {', '.join(unknown)}. Known are {', '.join(VARIANTS)}.")
+
+    prepare_jax()
+    out, workdirs = Path(values["out"].value), Path(values["workdirs"].value)
+    make_folder(out, "--out")
+    for seed in range(values["seeds"].value):
+        for name in names or VARIANTS:
+            path = out / f"{name}-{seed}.json"
+            if not is_there(path, name, seed):
+                print(f"\n--- {name}, seed {seed}", flush=True)
+                result = run(name, seed, workdirs / f"{name}-{seed}", values["folder"].value, stop)
+                write_atomically(path, json.dumps(result, indent=1))
+    text = table(read(out))
+    write_atomically(out / "table.md", text)
+    print(f"\n{text}")

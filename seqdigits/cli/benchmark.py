@@ -1,0 +1,68 @@
+"""Measures how fast an experiment runs here: `python -m seqdigits benchmark configs/X.py`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config_checks.validate import validate
+from seqdigits.core.files import write_atomically
+from seqdigits.core.interrupt import Stop
+from seqdigits.experiments.benchmark import measure, starts, stream_alone
+
+USAGE = "python -m seqdigits benchmark configs/X.py [--config.key=value ...] [--stream] [--json FILE] [--rounds N]"
+
+
+def main(stop: Stop) -> None:
+    from absl import flags
+
+    values = experiment_flags()
+    flags.DEFINE_string("json", None, "also writes the figures to this file", flag_values=values)
+    flags.DEFINE_integer(
+        "rounds", 10, "how often each thing is timed; medians count", lower_bound=1, flag_values=values
+    )
+    argv = with_config(sys.argv)
+    flags.DEFINE_boolean("stream", False, "also the same data read from records, in turn", flag_values=values)
+    parse(values, argv, USAGE, needed=("config",))
+    prepare_jax()
+    config = values["config"].value
+    validate(config)
+    streamed = None
+    if values["stream"].value or config.data.source == "stream":
+        streamed = config.copy_and_resolve_references()
+        streamed.data.source = "stream"
+        validate(streamed)
+        config.data.source, config.data.records, config.data.records_form = "plain", "", "png"
+    figures = starts([a for a in argv[1:] if a.startswith("--config")], stop)
+    if streamed is not None:
+        figures |= stream_alone(streamed)
+    figures |= measure(config, streamed, values["rounds"].value, stop)
+    print(table(figures))
+    if values["json"].value:
+        write_atomically(Path(values["json"].value), json.dumps(figures, indent=1))
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures for a person."""
+    rows = [
+        ("import seqdigits", f"{figures['import_seconds']:.3f} s"),
+        ("first step, nothing compiled", f"{figures['first_step_seconds_cold']:.1f} s"),
+        ("first step, compiled before", f"{figures['first_step_seconds_warm']:.1f} s"),
+        ("compile the training step", f"{figures['compile_seconds']:.1f} s"),
+        ("train", f"{figures['train_images_per_second']:,.0f} images/s"),
+        ("read", f"{figures['read_images_per_second']:,.0f} images/s"),
+        ("data share of a training step", f"{figures['data_share']:.1%}"),
+    ]
+    if "stream_bytes" in figures:
+        rows += [
+            ("train, streamed", f"{figures['train_images_per_second_streamed']:,.0f} images/s"),
+            ("data share, streamed", f"{figures['data_share_streamed']:.1%}"),
+            ("stream alone", f"{figures['stream_images_per_second']:,.0f} images/s"),
+            ("memory of a process that streams", f"{figures['stream_bytes'] / 1e9:.2f} GB"),
+            ("  of that, since reading began", f"{figures['stream_grew'] / 1e9:.2f} GB"),
+        ]
+    rows.append(("on", ", ".join(figures["devices"])))
+    return "\n".join(f"{name:<34}{value:>18}" for name, value in rows)

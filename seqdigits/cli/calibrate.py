@@ -1,0 +1,49 @@
+"""Calibrates a checkpoint on validation: `python -m seqdigits calibrate --config configs/X.py --workdir W`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from seqdigits.config.flags import experiment_flags, parse, prepare_jax
+from seqdigits.core.interrupt import Stop
+from seqdigits.evaluation.calibration import COOLEST, HOTTEST, calibrate
+
+USAGE = "python -m seqdigits calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]"
+
+
+def main(stop: Stop) -> None:
+    from absl import flags
+
+    values = experiment_flags()
+    flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
+    which = "latest, best, a step, a path, weights (.npz), or the name of weights that come with the package"
+    flags.DEFINE_string("checkpoint", "best", which, flag_values=values)
+    flags.DEFINE_integer(
+        "examples", 4_000, "of validation, at most", lower_bound=1, upper_bound=2**31 - 1, flag_values=values
+    )
+    parse(values, sys.argv, USAGE, needed=("config", "workdir"))
+    prepare_jax()
+    workdir, which = Path(values["workdir"].value), values["checkpoint"].value
+    found = calibrate(values["config"].value, workdir, which=which, examples=values["examples"].value, stop=stop)
+    print(text(found), flush=True)
+
+
+def text(found: dict[str, Any]) -> str:
+    """What `calibrate` found, for a person."""
+    columns = {name: found[name] for name in ("before", "after")}
+    lines = [f"validation, {found['before']['examples']:,} examples", " " * 26 + "".join(f"{c:>16}" for c in columns)]
+    for name in ("sequence_accuracy", "negative_log_likelihood", *_SHARES):
+        cells = ("-" if f[name] is None else f"{f[name]:.4f}" for f in columns.values())
+        lines.append(f"{name:<26}" + "".join(f"{cell:>16}" for cell in cells))
+    after = found["after"]
+    flags = {key: f"--config.read.{key}={after[key]:g}" for key in ("temperature", "slope", "offset")}
+    if not COOLEST * 1.02 < after["temperature"] < HOTTEST / 1.02:
+        lines += ["", "The temperature is the end of what was searched: trust it little."]
+    if found["reader"]:
+        flags["min_score"] = f"--config.read.min_score={after['min_score']:g}"
+    return "\n".join([*lines, "", *flags.values()])
+
+
+_SHARES = ("calibration_error", "digit_calibration_error", "coverage_at_98")

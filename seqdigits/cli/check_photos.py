@@ -1,0 +1,78 @@
+"""Checks a folder of photographs and its labels.csv: `python -m seqdigits check-photos FOLDER`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+
+from seqdigits.core.errors import Help, UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.progress import progress
+from seqdigits.core.types import SPLITS
+from seqdigits.data.photos import labels
+from seqdigits.data.photos.folder import chosen, picture
+from seqdigits.data.photos.labels import Row
+
+USAGE = "python -m seqdigits check-photos FOLDER"
+
+
+def main(stop: Stop) -> None:
+    arguments = sys.argv[1:]
+    if {"--help", "-h"} & set(arguments):
+        raise Help(f"usage: {USAGE}\n\nChecks FOLDER/{labels.NAME} and every picture.\n\n{labels.__doc__}")
+    if not arguments:
+        raise UserError(f"FOLDER is missing. usage: {USAGE}")
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise UserError(f"{shlex.join(arguments)!r} is not understood. usage: {USAGE}")
+    print(check(arguments[0], stop))
+
+
+def check(folder: str, stop: Stop) -> str:
+    """Looks at every line of `labels.csv` and opens every picture; what there is, as text.
+
+    Raises:
+      UserError: names everything that is wrong.
+      Stopped: `stop` was set.
+    """
+    found, problems = labels.read(folder)
+    wrong = list(problems)
+    for row in progress(iter(found), len(found), "photographs", folder):
+        if stop.is_set():
+            raise Stopped
+        try:
+            picture(row)
+        except UserError as e:
+            wrong.append((row.line, str(e).removeprefix(f"{labels.NAME} line {row.line}: ")))
+    if wrong:
+        raise labels.refusal(folder, sorted(wrong), len(wrong))
+    return f"{table(found)}\n\n{_next(folder, found)}"
+
+
+def table(found: tuple[Row, ...]) -> str:
+    """What there is in each split, as text: rows, rows with boxes, numbers by length, digits."""
+    number: Counter[tuple[str, str]] = Counter()
+    for row in found:
+        names = ["photographs", f"of {len(row.digits)} digit(s)", *(f"digit {digit}" for digit in row.digits)]
+        names += [] if row.boxes is None else ["with boxes"]
+        number.update((name, row.split) for name in names)
+    lengths = sorted({len(row.digits) for row in found})
+    rows_ = ["photographs", "with boxes", *(f"of {n} digit(s)" for n in lengths), *(f"digit {d}" for d in range(10))]
+    lines = [f"{name:<16}" + "".join(f"{number[name, split]:>12,}" for split in SPLITS) for name in rows_]
+    return "\n".join([" " * 16 + "".join(f"{split:>12}" for split in SPLITS), *lines])
+
+
+def _next(folder: str, found: tuple[Row, ...]) -> str:
+    """How to train on it, or why that cannot be."""
+    try:
+        for split in SPLITS:
+            chosen(folder, split)
+    except UserError as e:
+        return f"All is well. To train on it, something is missing: {e}"
+    boxed = all(row.boxes is not None for row in found)
+    config = "photograph_reader" if boxed else "svhn_transfer"
+    flags = {"photographs": "own", "folder": folder, "max_length": max(len(row.digits) for row in found)}
+    command = ["python", "-m", "seqdigits.main", "--config", f"configs/{config}.py", "--workdir", "runs/own"]
+    command += [f"--config.data.{key}={value}" for key, value in flags.items()]
+    how = "" if boxed else " without boxes (with one for each digit, far fewer photographs do, and no accelerator)"
+    return f"All is well. To train on it{how}:\n  {shlex.join(command)}"

@@ -1,0 +1,104 @@
+"""Inspects a data set: `python -m seqdigits inspect configs/X.py [--config.key=value ...]`.
+
+Exit status: 0 done, 2 an error of the user or a fault in the data, 130 or 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from seqdigits.config.flags import config_file, experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config_checks.validate import validate
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.interrupt import Stop
+from seqdigits.core.types import SPLITS
+from seqdigits.inspection import checks, page
+from seqdigits.inspection.inspect import inspect
+from seqdigits.inspection.statistics import LISTED, Survey
+
+USAGE = """python -m seqdigits inspect configs/X.py [--config.key=value ...] [--split train,validation,test] [--limit N]
+       [--out FOLDER_OR_FILE.html]"""
+
+
+def main(stop: Stop) -> None:
+    from absl import flags
+
+    values = experiment_flags()
+    flags.DEFINE_list("split", list(SPLITS), "the splits to look at", flag_values=values)
+    flags.DEFINE_integer(
+        "limit", None, "only the first so many examples of each split", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_string("out", "runs/inspect", "the page, FILE.html, or the folder of NAME.html", flag_values=values)
+    argv = with_config(sys.argv)
+    parse(values, argv, USAGE, needed=("config",))
+    splits = tuple(dict.fromkeys(values["split"].value))
+    for split in splits:
+        if split not in SPLITS:
+            raise UserError(f"--split {split}: allowed are {', '.join(SPLITS)}.")
+    if not splits:
+        raise UserError(f"--split names no split. Allowed are {', '.join(SPLITS)}.")
+    prepare_jax()
+
+    config, name = values["config"].value, Path(config_file(argv).partition(":")[0]).stem
+    validate(config)
+    out = Path(values["out"].value)
+    out = out if out.suffix == ".html" and not out.is_dir() else out / f"{name}.html"
+    make_folder(out.parent, "--out")
+    surveys = inspect(config, splits, values["limit"].value, stop)
+    command = shlex.join(["python", "-m", "seqdigits", "inspect", *sys.argv[1:]])
+    try:
+        write_atomically(out, page.html(name, config, surveys, command))
+    except OSError as e:
+        raise UserError(f"--out: {out} cannot be written: {e.strerror}. Name another file.") from e
+    print(f"{table(surveys)}\n\n{out}")
+    if any(survey.faults.total() for survey in surveys):
+        raise UserError(f"{faults(surveys)}\nThe page {out} shows some of them.")
+
+
+def table(surveys: list[Survey]) -> str:
+    """What was found, for the console."""
+
+    prints = {survey.split: survey.prints for survey in surveys}
+    copies = checks.copies(prints)
+    rows = [
+        ("examples", [f"{s.examples:,}" for s in surveys]),
+        ("digits", [f"{s.digits.sum():,}" for s in surveys]),
+        ("lengths", [_range(s) for s in surveys]),
+        ("mean pixel", [f"{s.pixels[0]:.1f}" for s in surveys]),
+        *((text, [f"{s.notes[kind]:,}" for s in surveys]) for kind, text in _NOTES.items()),
+        *((f"images also in {b.split}", [f"{copies[a.split, b.split]:,}" for a in surveys]) for b in surveys),
+        ("faults", [f"{s.faults.total():,}" for s in surveys]),
+    ]
+    lines = [" " * 24 + "".join(f"{s.split:>14}" for s in surveys)]
+    lines += [f"{name:<24}" + "".join(f"{cell:>14}" for cell in cells) for name, cells in rows]
+    return "\n".join(lines)
+
+
+_NOTES = {
+    "over": "boxes over the edge",
+    "unknown": "boxes not known",
+    "disorder": "digits out of order",
+    "plain": "images of one colour",
+}
+
+
+def _range(survey: Survey) -> str:
+    there = survey.lengths.nonzero()[0]
+    return f"{there[0]} to {there[-1]}" if len(there) > 1 else f"{there[0]}"
+
+
+def faults(surveys: list[Survey]) -> str:
+    """How many faults there are of each kind, and the first 20 of all."""
+
+    lines = ["the data are not as they should be:"]
+    for kind, text in checks.FAULTS.items():
+        number = {s.split: s.faults[kind] for s in surveys if s.faults[kind]}
+        if number:
+            lines.append(f"  {text}: " + ", ".join(f"{n:,} of {split}" for split, n in number.items()))
+    listed = [fault for s in surveys for found in s.listed.values() for fault in found]
+    lines += [f"  {f.split} {f.index}: {checks.FAULTS[f.kind]}: {f.detail}" for f in listed[:LISTED]]
+    more = sum(s.faults.total() for s in surveys) - len(listed[:LISTED])
+    return "\n".join([*lines, *([f"  and {more:,} more"] if more else [])])

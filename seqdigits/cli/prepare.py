@@ -1,0 +1,50 @@
+"""Writes the records that a config streams: `python -m seqdigits prepare configs/X.py [--config.key=value ...]`.
+
+Exit status: 0 done, 2 an error of the user's, 130 or 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+
+from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config_checks.validate import validate
+from seqdigits.core import interrupt
+from seqdigits.core.errors import UserError
+from seqdigits.core.progress import duration
+from seqdigits.data import record_location
+from seqdigits.data.builders.registry import builder
+from seqdigits.data.builders.writer import cores
+from seqdigits.data.manifest import open_
+
+USAGE = "python -m seqdigits prepare configs/X.py [--config.key=value ...] [--shards N] [--workers N]"
+
+
+def main(stop: interrupt.Stop) -> None:
+    from absl import flags
+
+    values = experiment_flags()
+    flags.DEFINE_integer(
+        "shards", 0, "files of the largest split; 0 = one for 2,500 examples", lower_bound=0, flag_values=values
+    )
+    flags.DEFINE_integer("workers", 0, "processes; 0 = as many as there are cores", lower_bound=0, flag_values=values)
+    parse(values, with_config(sys.argv), USAGE, needed=("config",))
+    prepare_jax()
+    config = values["config"].value
+    config.data.source = "stream"
+    validate(config)
+
+    began, workers = time.monotonic(), values["workers"].value or cores()
+    written = builder(config).prepare(config.data.folder, shards=values["shards"].value, workers=workers, stop=stop)
+    folder = record_location.path(config)
+    shards = open_(folder)
+    size, examples = sum(shard.bytes for shard in shards), sum(shard.examples for shard in shards)
+    largest = Counter(shard.split for shard in shards).most_common(1)[0][1]
+    if not written and values["shards"].value not in (0, largest):
+        raise UserError(
+            f"{folder} is there, with {largest} files, not --shards={values['shards'].value}. Delete it first."
+        )
+    how = f"written in {duration(time.monotonic() - began)}" if written else "were there, and are as they were written"
+    print(f"{folder}: {examples:,} examples in {len(shards)} files, {size / 1e9:,.3f} GB, {how}", flush=True)

@@ -1,0 +1,45 @@
+"""The files in configs/: one experiment each."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from seqdigits.core.errors import UserError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def names() -> list[str]:
+    """The experiments that there are."""
+    return sorted(path.stem for path in CONFIGS.glob("*.py"))
+
+
+def near(text: str) -> str:
+    """What somebody may have meant who named an experiment that there is not: "" or a question, for messages.
+
+    >>> near("configs/quickstrat.py"), near("quickstart"), near("nothing_of_the_kind")
+    (' Did you mean configs/quickstart.py?', ' Did you mean configs/quickstart.py?', '')
+    """
+    close = difflib.get_close_matches(Path(text).stem, names(), n=1, cutoff=0.75)
+    return f" Did you mean configs/{close[0]}.py?" if close else ""
+
+
+def load(name: str) -> ConfigDict:
+    """The config of an experiment.
+
+    Raises:
+      UserError: its file gives none.
+    """
+    path = CONFIGS / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "it is a .py file"
+    assert spec.loader is not None, "it is a .py file"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"the config {path} has no get_config().")
+    return module.get_config()

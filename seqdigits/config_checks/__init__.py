@@ -1,0 +1,1 @@
+"""What a config may be; refused before any work is done on a device."""

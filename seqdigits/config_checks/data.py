@@ -1,0 +1,217 @@
+"""Checks of the section `data`."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from seqdigits.config_checks.checks import refuse_unread
+from seqdigits.core.errors import UserError
+from seqdigits.data import digits, scenes
+from seqdigits.data.image_size import TRAINED_OTHERWISE
+from seqdigits.data.photos import augment, svhn, svhn_cropped
+from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.scenes import layout
+from seqdigits.data.synthetic import compositions
+
+_CALL_BYTES = 256_000_000
+"""Of streamed images that one compiled call takes, at most."""
+
+
+def validate_data(config: ConfigDict) -> None:
+    data, kind = config.data, config.data.composition
+    photographic = kind in KINDS
+    if kind in ("digit", "cropped_digit"):
+        if (data.min_length, data.max_length) != (1, 1):
+            raise UserError(
+                f"data.min_length, data.max_length = {data.min_length}, {data.max_length}: data.composition = {kind} has "
+                "one digit an image. Set both to 1, or choose another data.composition."
+            )
+    elif data.min_length > data.max_length:
+        raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
+    if data.train_min_length and not data.min_length <= data.train_min_length <= data.max_length:
+        raise UserError(
+            f"data.train_min_length = {data.train_min_length} is none of the lengths that are read, "
+            f"{data.min_length} to {data.max_length}. Give one of them, or 0."
+        )
+    single = photographic and data.photographs == svhn_cropped.NAME
+    unread = {
+        "data.digits": photographic,
+        "data.photographs": not photographic,
+        "data.parts": not photographic,
+        "data.jitter": kind != "turned",
+        "data.stacked": kind != "turned",
+        "data.grey": not photographic and kind != scenes.NAME,
+        "data.rgb": photographic or kind == scenes.NAME,
+        **{f"data.{name}": kind != scenes.NAME for name in ("max_numbers", "min_digit", "max_digit")},
+        "data.cutout": not photographic,
+        "data.validation_percent": photographic,
+        **{f"data.{name}": name not in _augmented_by(kind) for name in (*compositions.BENT, *augment.KEYS)},
+        "data.train_height": kind == "digit" or single,
+        "data.train_width": kind == "digit" or single,
+        "data.train_min_length": kind == "digit" or photographic or kind == scenes.NAME,
+        "data.train_photographs": not photographic or single or data.photographs == "own",
+    }
+    refuse_unread(config, unread, f"data.composition = {kind}")
+    of_readers = {f"data.{name}": config.model.name != "reader" for name in TRAINED_OTHERWISE}
+    refuse_unread(config, of_readers, f"model.name = {config.model.name}")
+    if bool(data.train_height) != bool(data.train_width) or 0 < min(data.train_height, data.train_width) < digits.SIZE:
+        raise UserError(
+            f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither; each at "
+            f"least {digits.SIZE}."
+        )
+    if photographic:
+        _validate_photographs(config)
+    elif kind != "digit":
+        if kind == scenes.NAME:
+            _validate_scene(config)
+        else:
+            _validate_room(config)
+        for key in ("validation_examples", "test_examples"):
+            if data[key] == 0:
+                raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
+    if data.source == "stream":
+        _validate_stream(config)
+    if data.source == "tfds":
+        _validate_tfds(config)
+    refuse_unread(config, {"data.records_form": data.source != "stream"}, f"data.source = {data.source}")
+    refuse_unread(config, {"data.records": data.source == "plain"}, "data.source = plain")
+
+
+_OF_TRAINING = (*TRAINED_OTHERWISE, "train_photographs")
+"""Keys that make the training split other than the rest, which records do not hold."""
+
+
+def _augmented_by(kind: str) -> tuple[str, ...]:
+    """The keys that augment a composition in training."""
+    if kind in KINDS:
+        return augment.KEYS
+    return () if kind == scenes.NAME else compositions.BENT
+
+
+def _validate_stream(config: ConfigDict) -> None:
+    """Refuses what records cannot hold, with data.source = stream."""
+    data, per_call = config.data, config.train.steps_per_call
+    bent = {f"data.{name}": True for name in (*compositions.BENT, *augment.KEYS, *_OF_TRAINING)}
+    unread = {"data.records_form": data.composition in KINDS, "data.rgb": True, **bent}
+    refuse_unread(config, unread, "data.source = stream")
+    if data.composition == "cropped_digit":
+        raise UserError(
+            "data.source = stream: records hold whole photographs, not data.composition = cropped_digit. Choose photograph "
+            "or crop, or --config.data.source=plain."
+        )
+    if data.composition in compositions.COMPOSITIONS and data.composition != "digit" and data.train_examples == 0:
+        raise UserError(
+            "data.train_examples = 0: an endless set has no end to write. Give a number, --config.data.train_examples=165000."
+        )
+    channels = 3 if data.composition in KINDS and not data.grey else 1
+    size = per_call * config.train.batch_size * data.height * data.width * channels
+    if per_call > 1 and size > _CALL_BYTES:
+        raise UserError(
+            f"train.steps_per_call = {per_call}: with data.source = stream a call would take {size / 1e6:,.0f} MB of images, "
+            f"at most {_CALL_BYTES / 1e6:,.0f} are allowed. At most {max(1, _CALL_BYTES * per_call // size)} fit."
+        )
+
+
+def _validate_tfds(config: ConfigDict) -> None:
+    """Refuses what TFDS has no builder for, with data.source = tfds."""
+    key, known = ("photographs", svhn_cropped.NAME) if config.data.composition in KINDS else ("digits", "mnist")
+    if config.data[key] != known:
+        raise UserError(
+            f"data.{key} = {config.data[key]}: data.source = tfds reads what TFDS has itself, mnist and svhn_cropped. Set "
+            f"data.{key} to {known}, or --config.data.source=plain."
+        )
+
+
+def _validate_photographs(config: ConfigDict) -> None:
+    data = config.data
+    if data.photographs == svhn_cropped.NAME:
+        if data.composition != "cropped_digit":
+            raise UserError(
+                f"data.composition = {data.composition}: data.photographs = svhn_cropped has single digits. Set it to "
+                "cropped_digit and data.min_length and data.max_length to 1, or take data.photographs = svhn."
+            )
+        _validate_parts(config)
+    elif data.photographs != "own":
+        _validate_house_numbers(config)
+    elif not data.folder:
+        raise UserError(
+            "data.folder = '': data.photographs = own needs the folder of your photographs, --config.data.folder=DIR with "
+            "a file DIR/labels.csv."
+        )
+    else:
+        refuse_unread(config, {"data.parts": True}, "data.photographs = own")
+    if data.cutout and data.train_height:
+        raise UserError(
+            f"data.cutout = {data.cutout}: with data.train_height = {data.train_height} it is not clear what is cut out of. "
+            "Take one of them out."
+        )
+    if data.cutout > min(data.height, data.width):
+        raise UserError(
+            f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} that it is cut out of."
+        )
+
+
+def _validate_house_numbers(config: ConfigDict) -> None:
+    data = config.data
+    longest = len(svhn.PHOTOGRAPHS[data.photographs].lengths["train"])
+    if data.composition != "cropped_digit" and data.min_length != 1:
+        raise UserError(f"data.min_length = {data.min_length}: house numbers have 1 to {longest} digits. Set it to 1.")
+    if data.max_length > longest:
+        raise UserError(f"data.max_length = {data.max_length}: house numbers have at most {longest} digits.")
+    _validate_parts(config)
+    parts = tuple(data.parts)
+    if not any(sum(svhn.PHOTOGRAPHS[data.photographs].lengths[part]) for part in parts):
+        raise UserError(f"data.parts = {parts}: data.photographs = {data.photographs} has none of extra. Name train.")
+
+
+def _validate_parts(config: ConfigDict) -> None:
+    parts = tuple(config.data.parts)
+    if not set(parts) or not set(parts) <= {"train", "extra"} or len(set(parts)) < len(parts):
+        raise UserError(f"data.parts = {parts}: allowed are train, extra, or both.")
+
+
+def _validate_room(config: ConfigDict) -> None:
+    """Refuses an image that the digits do not fit into."""
+    data = config.data
+    side = {"centred": compositions.Centred.side, "turned": compositions.FRAME + 1}.get(data.composition, digits.SIZE)
+    run, rise = ("height", "width") if data.stacked else ("width", "height")
+    for which in ("", "train_") if data.train_height else ("",):
+        fit = data[which + run] // side
+        if data.max_length > fit:
+            raise UserError(
+                f"data.max_length = {data.max_length} digits of {side} pixels do not fit into data.{which + run} = "
+                f"{data[which + run]}. At most {fit} do."
+            )
+        if data[which + rise] < side:
+            raise UserError(
+                f"data.{which + rise} = {data[which + rise]}: digits of data.composition = {data.composition} need {side} "
+                "pixels."
+            )
+
+
+def _validate_scene(config: ConfigDict) -> None:
+    """Refuses scenes that cannot be made."""
+    data = config.data
+    if data.source != "plain":
+        raise UserError(
+            f"data.source = {data.source}: scenes are computed on the device, nothing of them is on disk. Set it to plain."
+        )
+    for which in ("", "train_") if data.train_height else ("",):
+        height, width = data[f"{which}height"], data[f"{which}width"]
+        if not (32 <= height <= 1024 and 32 <= width <= 1024):
+            raise UserError(
+                f"data.{which}height, data.{which}width = {height}, {width}: data.composition = scene needs 32 to 1024 pixels "
+                "each."
+            )
+    if data.min_digit > data.max_digit:
+        raise UserError(f"data.min_digit = {data.min_digit} is more than data.max_digit = {data.max_digit}.")
+    if data.min_digit > data.height * 3 // 4:
+        raise UserError(
+            f"data.min_digit = {data.min_digit}: digits would not fit into data.height = {data.height} when they are "
+            f"turned. At most {data.height * 3 // 4} do."
+        )
+    if data.min_length > layout.LONGEST:
+        raise UserError(
+            f"data.min_length = {data.min_length}: a number of data.composition = scene has at most {layout.LONGEST} digits, "
+            "and some scenes have one number. Make it smaller."
+        )

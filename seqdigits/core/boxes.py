@@ -1,0 +1,66 @@
+"""Geometry of boxes. cxcywh: x centre, y centre, width, height; xyxy: left, top, right, bottom. All in pixels."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def cxcywh_to_xyxy(boxes: Array) -> Array:
+    """f32 [..., 4] -> f32 [..., 4].
+
+    >>> cxcywh_to_xyxy(jnp.array([14.0, 10.0, 28.0, 20.0])).tolist()
+    [0.0, 0.0, 28.0, 20.0]
+    """
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return jnp.concatenate([centre - half, centre + half], axis=-1)
+
+
+def xyxy_to_cxcywh(boxes: Array) -> Array:
+    """f32 [..., 4] -> f32 [..., 4].
+
+    >>> xyxy_to_cxcywh(jnp.array([0.0, 0.0, 28.0, 20.0])).tolist()
+    [14.0, 10.0, 28.0, 20.0]
+    """
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return jnp.concatenate([(low + high) / 2, high - low], axis=-1)
+
+
+def hull(boxes: Array, present: Array) -> Array:
+    """The smallest box around several: f32 [..., L, 4] cxcywh, bool [..., L] -> f32 [..., 4] cxcywh; zeros if none is
+    present.
+
+    >>> b = jnp.array([[14.0, 14, 28, 28], [42, 14, 28, 28], [0, 0, 0, 0]])
+    >>> hull(b, jnp.array([True, True, False])).tolist()
+    [28.0, 14.0, 56.0, 28.0]
+    """
+    corners = cxcywh_to_xyxy(boxes)
+    low = jnp.min(jnp.where(present[..., None], corners[..., :2], jnp.inf), axis=-2)
+    high = jnp.max(jnp.where(present[..., None], corners[..., 2:], -jnp.inf), axis=-2)
+    around = xyxy_to_cxcywh(jnp.concatenate([low, high], axis=-1))
+    return jnp.where(jnp.any(present, axis=-1, keepdims=True), around, 0.0)
+
+
+def iou(a: Array, b: Array) -> Array:
+    """Intersection over union of f32 [..., 4] and f32 [..., 4], both cxcywh -> f32 [...], 0..1; 0 for two empty boxes.
+
+    >>> float(iou(jnp.array([14.0, 14, 28, 28]), jnp.array([28.0, 14, 28, 28])))  # doctest: +ELLIPSIS
+    0.33333...
+    """
+    a, b = cxcywh_to_xyxy(a), cxcywh_to_xyxy(b)
+    low = jnp.maximum(a[..., :2], b[..., :2])
+    high = jnp.minimum(a[..., 2:], b[..., 2:])
+    common = jnp.prod(jnp.maximum(high - low, 0.0), axis=-1)
+    area_a = jnp.prod(jnp.maximum(a[..., 2:] - a[..., :2], 0.0), axis=-1)
+    area_b = jnp.prod(jnp.maximum(b[..., 2:] - b[..., :2], 0.0), axis=-1)
+    union = area_a + area_b - common
+    return jnp.where(union > 0, common / jnp.where(union > 0, union, 1.0), 0.0)
+
+
+def box_squared_error(box: Array, truth: Array) -> Array:
+    """Mean over x centre, y centre, width, height of the squared difference: f32 [B, 4], f32 [B, 4] -> f32 [B], in px².
+
+    >>> box_squared_error(jnp.array([[12.0, 14, 28, 28]]), jnp.array([[14.0, 14, 28, 28]])).tolist()
+    [1.0]
+    """
+    return jnp.mean(jnp.square(box - truth), axis=-1)

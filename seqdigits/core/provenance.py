@@ -1,0 +1,61 @@
+"""Where a result comes from: versions, commit, devices, command."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from seqdigits.core.files import write_atomically
+
+_PACKAGES = ("seqdigits", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "clu", "ml-collections")
+
+
+def describe() -> dict[str, Any]:
+    """Everything that is known about the program and the machine."""
+    return {
+        "commit": commit(),
+        "command": sys.argv,
+        "devices": [f"{d.platform} {d.device_kind}" for d in jax.devices()],
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def record(workdir: Path, step: int) -> None:
+    """Adds an entry to the list in `W/provenance.json`: from which step on a run was trained by what."""
+    path = workdir / "provenance.json"
+    earlier = [entry for entry in json.loads(path.read_text()) if entry["step"] < step] if path.exists() else []
+    write_atomically(path, json.dumps([*earlier, {"step": step, **describe()}], indent=2))
+
+
+def commit() -> str | None:
+    """The commit of this source tree, "+" behind it where files differ, but for results; $SEQDIGITS_COMMIT where there is no git."""
+    named = os.environ.get("SEQDIGITS_COMMIT")
+    if named:
+        return named
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        run = {"cwd": root, "capture_output": True, "text": True, "check": True}
+        head = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()  # type: ignore[call-overload]
+        changed = subprocess.run(["git", "status", "--porcelain", ":(exclude)results"], **run).stdout.strip()  # type: ignore[call-overload]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

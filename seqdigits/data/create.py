@@ -1,0 +1,56 @@
+"""Where batches come from: `create(config, split)` gives a source. A data set is a pure function of the index.
+
+A source has `spec`, `arrays`, `batches(start)`, `all(batch_size)` and `make(arrays, host, key, train)`; see Source.
+"""
+
+from __future__ import annotations
+
+import functools
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.source import create_photos
+from seqdigits.data.scenes import NAME
+from seqdigits.data.scenes.source import create_scenes
+from seqdigits.data.source import Source
+from seqdigits.data.synthetic.source import create_synthetic
+
+SOURCES = ("plain", "tfds", "stream")
+"""See config.data.source."""
+
+
+def create(config: ConfigDict, split: str) -> Source:
+    """The source of one split ("train", "validation", "test") as a whole config describes it."""
+    if config.data.source == "stream":
+        from seqdigits.data.tfdata import source as tfdata_source  # needs TensorFlow
+
+        return tfdata_source.create_streamed(config, split, _resident_or_virtual(config, split))
+    return _resident_or_virtual(config, split)
+
+
+def _resident_or_virtual(config: ConfigDict, split: str) -> Source:
+    data = config.data
+    reads_tfds = data.source == "tfds"
+    if data.composition in KINDS:
+        return create_photos(config, split, partial(_tfds_cropped, root=data.records) if reads_tfds else None)
+    read_mnist = partial(_tfds_mnist, root=data.records) if reads_tfds else None
+    if data.composition == NAME:
+        return create_scenes(config, split, read_mnist)
+    return create_synthetic(config, split, read_mnist)
+
+
+@functools.cache  # all splits are cut out of it
+def _tfds_mnist(folder: Path, url: str, root: str) -> tuple[np.ndarray, np.ndarray]:
+    from seqdigits.data.tfdata import tfds_sets  # needs TensorFlow
+
+    return tfds_sets.mnist(folder, url, root)
+
+
+def _tfds_cropped(folder: Path, part: str, root: str) -> tuple[np.ndarray, np.ndarray]:
+    from seqdigits.data.tfdata import tfds_sets  # needs TensorFlow
+
+    return tfds_sets.svhn_cropped(folder, part, root)

@@ -1,1 +1,0 @@
-"""What data are: counted on the device, checked, and drawn as a page. See data/inspect.py."""

@@ -1,0 +1,254 @@
+"""House numbers: the photographs of Street View House Numbers (Netzer et al. 2011), with a box around each digit.
+
+The published archives hold PART/1.png, PART/2.png, .. and PART/digitStruct.mat, a MATLAB 7.3 file, which is HDF5. They
+are for non-commercial use only, so nothing here downloads them; TFDS does, where the builder `svhn_numbers` is asked to.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import data_folder
+from seqdigits.core.progress import progress
+from seqdigits.core.types import NO_DIGIT
+from seqdigits.data.photos import svhn_annotations, svhn_archive
+from seqdigits.data.photos.crop import view
+from seqdigits.data.photos.svhn_annotations import Annotation
+
+
+@dataclass(frozen=True)
+class PhotographSet:
+    """How many photographs a set has, and how they are split; known without opening a file.
+
+    Attributes:
+      lengths: for each part of SVHN ("train", "test", "extra"), how many photographs have 1, 2, .. 6 digits. A part has
+        photographs 1.png .. N.png, N their sum; what an archive holds beyond is not used.
+      validation: how many photographs of a part are held out for validation; a part not named: none.
+      validation_digits: the same where each digit is cut out and stands alone. Neighbours in one photograph may then
+        be in different splits.
+    """
+
+    lengths: dict[str, tuple[int, ...]]
+    validation: dict[str, int]
+    validation_digits: dict[str, int]
+
+
+PHOTOGRAPHS = {
+    # Everything: 33,402 + 13,068 + 202,353. Counted in the annotations of train and test; extra is the published total
+    # of all three (17,005, 98,212, 117,561, 15,918, 126, 1) less those.
+    "svhn": PhotographSet(
+        lengths={
+            "train": (5_137, 18_130, 8_691, 1_434, 9, 1),
+            "test": (2_483, 8_356, 2_081, 146, 2, 0),
+            "extra": (9_385, 71_726, 106_789, 14_338, 115, 0),
+        },
+        validation={"train": 4_000, "extra": 2_000},
+        validation_digits={"train": 4_000, "extra": 2_000},
+    ),
+    # The first 2,000 of train and the first 500 of test: not a random sample.
+    "svhn_2000": PhotographSet(
+        lengths={"train": (272, 1_110, 530, 88, 0, 0), "test": (104, 327, 63, 6, 0, 0), "extra": (0, 0, 0, 0, 0, 0)},
+        validation={"train": 200},
+        validation_digits={"train": 400},
+    ),
+}
+
+
+def held_out(n: int, h: int) -> np.ndarray:
+    """Which of n are the h held out for validation, evenly spread: bool [n].
+
+    >>> held_out(10, 3).astype(int).tolist()
+    [0, 0, 0, 1, 0, 0, 1, 0, 0, 1]
+    >>> mask = held_out(33_402, 4_000)
+    >>> int((~mask).sum()), int(mask.sum())
+    (29402, 4000)
+    """
+    return np.diff(np.arange(n + 1, dtype=np.int64) * h // max(n, 1)) != 0
+
+
+def count(name: str, parts: tuple[str, ...], split: str, max_length: int, single: bool) -> int:
+    """Examples in a split, without opening a file.
+
+    Args:
+      name: a key of PHOTOGRAPHS.
+      parts: "train", "extra" or both: what to train and validate on.
+      split: "train": `parts` without what is held out, "validation": what is held out, "test": the part test.
+      max_length: photographs of more digits are left out, before any are held out.
+      single: whether each digit is cut out and an example of its own. Then `max_length` leaves nothing out.
+
+    Raises:
+      UserError: `parts` has something else.
+
+    >>> [count("svhn", ("train",), s, 6, False) for s in ("train", "validation", "test")]
+    [29402, 4000, 13068]
+    >>> [count("svhn", ("train", "extra"), s, 5, False) for s in ("train", "validation", "test")]
+    [229754, 6000, 13068]
+    >>> [count("svhn", ("train",), s, 1, True) for s in ("train", "validation", "test")]
+    [69257, 4000, 26032]
+    >>> [count("svhn_2000", ("train",), s, 6, False) for s in ("train", "validation", "test")]
+    [1800, 200, 500]
+    """
+    return sum(
+        int(_chosen(name, part, split, _available(name, part, max_length, single), single).sum())
+        for part in _parts(parts, split)
+    )
+
+
+def load(
+    name: str,
+    parts: tuple[str, ...],
+    split: str,
+    *,
+    kind: str,
+    height: int,
+    width: int,
+    grey: bool,
+    max_length: int,
+    folder: str,
+) -> dict[str, np.ndarray]:
+    """Reads one split: in order of part, photograph, and where each digit stands alone, digit.
+
+    Args:
+      name, parts, split, max_length: see `count`.
+      kind: one of views.KINDS, see `view`; "cropped_digit": each digit alone.
+      height, width: of the images, in pixels.
+      grey: one channel instead of three.
+      folder: where data files lie, these in its subfolder `svhn_numbers`: for each part either PART.tar.gz or what it
+        unpacks to, the folder PART. "" = see `data_folder`.
+
+    Returns:
+      images: u8 [N, height, width, 1 or 3], 0..255.
+      digits: i32 [N, max_length], 0..9, then NO_DIGIT; max_length is 1 where each digit stands alone.
+      boxes: f32 [N, max_length, 4], of each digit, cxcywh in pixels of its image; zeros where NO_DIGIT.
+
+    Raises:
+      UserError: a file is missing or damaged, or holds fewer photographs than the set.
+    """
+    single = kind == "cropped_digit"
+    length = 1 if single else max_length
+    total = count(name, parts, split, max_length, single)
+    images = np.empty((total, height, width, 1 if grey else 3), np.uint8)  # gigabytes: filled in place
+    digits = np.full((total, length), NO_DIGIT, np.int32)
+    boxes = np.zeros((total, length, 4), np.float32)
+    begin = 0
+    for part in _parts(parts, split):
+        if not sum(PHOTOGRAPHS[name].lengths[part]):
+            continue  # svhn_2000 has none of extra
+        place = svhn_archive.place(data_folder(folder) / svhn_archive.SUBFOLDER, part)
+        examples = _examples(name, part, split, place, max_length, single)
+        rows: dict[int, list[int]] = {}  # photograph -> its examples
+        for row, example in enumerate(examples):
+            rows.setdefault(example.number, []).append(row)
+        for number, data in progress(
+            svhn_archive.photographs(place, part, rows.keys()), len(rows), "photographs", place
+        ):
+            where = f"{part}/{number}.png in {place}"
+            photo = svhn_archive.decode(data, grey, where)
+            for row in rows[number]:
+                example, at, n = examples[row], begin + row, len(examples[row].digits)
+                pixels, boxes[at, :n] = view(photo, example.boxes, kind, height, width, where)
+                images[at] = pixels.reshape(height, width, -1)
+                digits[at, :n] = example.digits
+        begin += len(examples)
+    assert begin == total  # `read_annotations` has checked the numbers that `count` adds up
+    return {"images": images, "digits": digits, "boxes": boxes}
+
+
+def examples(
+    name: str, parts: tuple[str, ...], split: str, max_length: int, lengths: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Which example of a split each photograph is, as `load` has them.
+
+    Args:
+      name, parts, split, max_length: see `count`.
+      lengths: for each part how many digits photographs 1.png, 2.png, .. have, i32 [n].
+
+    Returns:
+      For each part of the split i32 [n], -1 where a photograph is not in it.
+    """
+    result, begin = {}, 0
+    for part in _parts(parts, split):
+        short = np.flatnonzero(lengths[part] <= max_length) if part in lengths else np.zeros(0, np.int64)
+        those = short[_chosen(name, part, split, len(short), single=False)]
+        result[part] = np.full(len(lengths.get(part, ())), -1, np.int32)
+        result[part][those] = begin + np.arange(len(those))
+        begin += len(those)
+    return result
+
+
+def _parts(parts: tuple[str, ...], split: str) -> tuple[str, ...]:
+    if not parts or set(parts) - {"train", "extra"}:
+        raise UserError(
+            f"{parts} is not what house numbers can be learnt from; allowed are train, extra, or both. "
+            "The part test is for the split test alone."
+        )
+    return ("test",) if split == "test" else parts
+
+
+def _available(name: str, part: str, max_length: int, single: bool) -> int:
+    """Photographs of a part that are not too long, or all its digits."""
+    lengths = PHOTOGRAPHS[name].lengths[part]
+    return sum(n * photographs for n, photographs in enumerate(lengths, 1)) if single else sum(lengths[:max_length])
+
+
+def _chosen(name: str, part: str, split: str, n: int, single: bool) -> np.ndarray:
+    """Which of a part's n examples are in a split: bool [n]."""
+    held = PHOTOGRAPHS[name].validation_digits if single else PHOTOGRAPHS[name].validation
+    mask = held_out(n, held.get(part, 0))
+    return mask if split == "validation" else ~mask
+
+
+def _examples(name: str, part: str, split: str, place: Path, max_length: int, single: bool) -> list[Annotation]:
+    """What stands in each example of a split of one part. The examples of one photograph are neighbours."""
+    everything = list(read_annotations(place, part, PHOTOGRAPHS[name].lengths[part]))
+    if single:
+        everything = [
+            Annotation(a.name, a.digits[i : i + 1], a.boxes[i : i + 1])
+            for a in everything
+            for i in range(len(a.digits))
+        ]
+    else:
+        everything = [a for a in everything if len(a.digits) <= max_length]
+    return list(itertools.compress(everything, _chosen(name, part, split, len(everything), single)))
+
+
+@functools.lru_cache(maxsize=4)  # train and validation need the same one
+def read_annotations(place: Path, part: str, lengths: tuple[int, ...]) -> tuple[Annotation, ...]:
+    """What stands in photographs 1.png, 2.png, .. of a part.
+
+    Args:
+      place: of its files, see archive.place.
+      part: train, test or extra.
+      lengths: how many there are of 1, 2, .. digits.
+
+    Raises:
+      UserError: there are others.
+    """
+    wanted = sum(lengths)
+    if place.is_dir():
+        found = svhn_annotations.read(place / svhn_archive.MAT, wanted)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            mat = Path(scratch) / svhn_archive.MAT  # HDF5 is read at random, an archive cannot be
+            svhn_archive.take_out(place, f"{part}/{svhn_archive.MAT}", mat)
+            found = svhn_annotations.read(mat, wanted, described=f"{part}/{svhn_archive.MAT} in {place}")
+    found.sort(key=lambda annotation: annotation.number)
+    distinct = len({annotation.number for annotation in found})
+    if distinct < wanted:
+        raise svhn_archive.too_few(place, part, distinct, wanted)
+    if len(found) > wanted:
+        raise UserError(f"{svhn_archive.MAT} of {place} names a photograph twice. {svhn_archive.again(place, part)}")
+    counted = np.bincount([len(a.digits) for a in found], minlength=len(lengths) + 1)[1:].tolist()
+    if counted != list(lengths):
+        raise UserError(
+            f"{place} is not SVHN's: of its first {wanted:,} photographs {counted} have 1, 2, .. digits, "
+            f"expected {list(lengths)}. {svhn_archive.again(place, part)}"
+        )
+    return tuple(found)

@@ -1,0 +1,109 @@
+"""Made scenes: numbers of handwriting and type, in colours, on grounds, among other things; computed inside the step.
+
+Integer arithmetic throughout, so that a scene has the same pixels everywhere; tests/test_scenes.py holds them still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from ml_collections import ConfigDict
+
+from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.types import Batch, Spec
+from seqdigits.data import digits
+from seqdigits.data.image_size import size_of
+from seqdigits.data.scenes import glyphs
+from seqdigits.data.scenes.layout import Scene
+from seqdigits.data.scenes.render import compose
+from seqdigits.data.source import TRAIN_LIMIT, Source
+from seqdigits.data.synthetic.source import ReadMnist, digits_of
+
+
+class SceneSource(Source):
+    """Scenes of the handwritten digits and the faces of one split. Nothing on disk."""
+
+    statistics_limit = TRAIN_LIMIT
+
+    def __init__(
+        self,
+        *,
+        scene: Scene,
+        digit_set: str,
+        split: str,
+        validation: int,
+        load: Callable[[], tuple[np.ndarray, np.ndarray]],
+        num_examples: int | None,
+        examples: tuple[int, Stream],
+        order_seed: int,
+    ):
+        """See VirtualSource. `scene`: what a scene may hold."""
+        self._scene = scene
+        self._split = split
+        self._load = load
+        self._examples = examples
+        available = digits.num_digits(digit_set, split, validation)
+        faces, others = glyphs.FACES[split], glyphs.OTHERS[split]
+        shapes = {
+            "images": ((available, digits.SIZE, digits.SIZE), jnp.uint8),
+            "labels": ((available,), jnp.int32),
+            "type_digits": ((faces, 10, glyphs.SIZE, glyphs.SIZE), jnp.uint8),
+            "type_boxes": ((faces, 10, 4), jnp.int32),
+            "type_advances": ((faces, 10), jnp.int32),
+            "others": ((others, glyphs.SIZE, glyphs.SIZE), jnp.uint8),
+            "other_boxes": ((others, 4), jnp.int32),
+        }
+        spec = Spec(
+            image=(scene.height, scene.width, 1 if scene.grey else 3),
+            max_length=scene.max_length,
+            min_length=scene.min_length,
+            num_examples=num_examples,
+            arrays={name: jax.ShapeDtypeStruct(*one) for name, one in shapes.items()},
+        )
+        super().__init__(spec, order_seed)
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """images u8 [N, 28, 28] and labels i32 [N] of handwriting, and the atlas of type faces; see atlas.Atlas."""
+        images, labels = self._load()
+        type_ = glyphs.load(self._split)
+        return {
+            "images": images,
+            "labels": labels,
+            "type_digits": type_.digits,
+            "type_boxes": type_.digit_boxes,
+            "type_advances": type_.digit_advances,
+            "others": type_.others,
+            "other_boxes": type_.other_boxes,
+        }
+
+    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+        """See Source.make. Nothing is augmented: endless scenes never come again."""
+        del key, train
+        index = jnp.maximum(host["index"], 0)  # a padded row is example 0, computed as usual
+        seed, stream = self._examples
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
+        image, digits_, boxes_, number = jax.vmap(lambda key: compose(self._scene, arrays, key))(keys)
+        return Batch(image=image, digits=digits_, boxes=boxes_, index=host["index"], number=number)
+
+
+def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> SceneSource:
+    """The source of one split of scenes; `read_mnist`: see digits.load."""
+    data = config.data
+    height, width = size_of(data, split)
+    scene = Scene(
+        height=height,
+        width=width,
+        min_length=data.min_length,
+        max_length=data.max_length,
+        max_numbers=data.max_numbers,
+        min_digit=data.min_digit,
+        max_digit=data.max_digit,
+        grey=data.grey,
+    )
+    return SceneSource(scene=scene, **digits_of(config, split, read_mnist))

@@ -1,0 +1,1 @@
+"""Strips, canvases, rotated and centered digits, composed inside the step."""

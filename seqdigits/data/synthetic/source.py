@@ -1,0 +1,124 @@
+"""The source of examples that are composed of single digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from ml_collections import ConfigDict
+
+from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.types import Batch, Spec
+from seqdigits.data import digits
+from seqdigits.data.image_size import size_of
+from seqdigits.data.source import TRAIN_LIMIT, Source
+from seqdigits.data.synthetic import compositions
+
+
+class VirtualSource(Source):
+    """Examples composed of single digits on the accelerator, inside the step. Nothing on disk."""
+
+    statistics_limit = TRAIN_LIMIT
+
+    def __init__(
+        self,
+        *,
+        composition: compositions.Composition,
+        augmentation: compositions.Augmentation,
+        digit_set: str,
+        split: str,
+        validation: int,
+        load: Callable[[], tuple[np.ndarray, np.ndarray]],
+        num_examples: int | None,
+        examples: tuple[int, Stream],
+        order_seed: int,
+        channels: int = 1,
+    ):
+        """`load`: gives the digits; `examples`: seed and stream of the examples themselves; `order_seed`: of their order in
+        an epoch; `channels`: 1, or 3 that are equal."""
+        self._composition = composition
+        self._augmentation = augmentation
+        self._load = load
+        self._examples = examples
+        available = digits.num_digits(digit_set, split, validation)
+        spec = Spec(
+            image=(composition.height, composition.width, channels),
+            max_length=composition.max_length,
+            min_length=composition.min_length,
+            num_examples=available if isinstance(composition, compositions.Digit) else num_examples,
+            arrays={
+                "images": jax.ShapeDtypeStruct((available, digits.SIZE, digits.SIZE), jnp.uint8),
+                "labels": jax.ShapeDtypeStruct((available,), jnp.int32),
+            },
+        )
+        super().__init__(spec, order_seed)
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """images u8 [N, 28, 28] and labels i32 [N] of the single digits."""
+        images, labels = self._load()
+        return {"images": images, "labels": labels}
+
+    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+        """See Source.make."""
+        index = jnp.maximum(host["index"], 0)  # a padded row is example 0, computed as usual
+        seed, stream = self._examples
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
+        augment_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, host["position"]) if train else None
+
+        def one(index: Array, key: Array, augment_key: Array | None) -> tuple[Array, Array, Array]:
+            return compositions.compose(self._composition, arrays, index, key, augment_key, self._augmentation)
+
+        image, digits_, boxes = jax.vmap(one)(index, keys, augment_keys)
+        image = jnp.broadcast_to(image, (*image.shape[:-1], self.spec.image[-1]))
+        return Batch(image=image, digits=digits_, boxes=boxes, index=host["index"])
+
+
+ReadMnist = Callable[[Path, str], tuple[np.ndarray, np.ndarray]]
+"""Reads all of MNIST from a folder and url, see digits.load."""
+
+
+def create_synthetic(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> VirtualSource:
+    """The source of one split of strips, canvases, or single digits; `read_mnist`: see digits.load."""
+    data = config.data
+    return VirtualSource(
+        composition=_composition(data, split),
+        augmentation=compositions.Augmentation(**{name: data[name] for name in compositions.BENT}),
+        channels=3 if data.rgb else 1,
+        **digits_of(config, split, read_mnist),
+    )
+
+
+def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> dict[str, Any]:
+    """What a source composes of single digits needs to know of them and of its examples, by argument; see VirtualSource."""
+    data = config.data
+    num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}
+    endless = data.composition != "digit" and num_examples[split] == 0
+    validation = digits.DIGITS[data.digits].pool * data.validation_percent // 100
+    files = {"folder": data.folder, "url": data.url, "read_mnist": read_mnist}
+    return {
+        "digit_set": data.digits,
+        "split": split,
+        "validation": validation,
+        "load": partial(digits.load, data.digits, split, validation=validation, **files),
+        "num_examples": None if endless else num_examples[split],
+        "examples": (config.seed, Stream.ENDLESS) if endless else (data.seed, Stream[split.upper()]),
+        "order_seed": config.seed,
+    }
+
+
+def _composition(data: ConfigDict, split: str) -> compositions.Composition:
+    height, width = size_of(data, split)
+    min_length = (split == "train" and data.train_min_length) or data.min_length
+    if data.composition == "digit":
+        return compositions.Digit()
+    if data.composition == "turned":
+        return compositions.Turned(height, width, data.max_length, min_length, data.jitter, data.stacked)
+    kind = compositions.Centred if data.composition == "centred" else compositions.Canvas
+    return kind(height, width, data.max_length, min_length)

@@ -1,0 +1,1 @@
+"""Evaluates checkpoints: metrics of whole splits, calibration, upper bounds."""

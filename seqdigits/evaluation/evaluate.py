@@ -1,0 +1,53 @@
+"""Evaluates a checkpoint on splits, from a config and a workdir."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from seqdigits.config_checks.validate import validate
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop
+from seqdigits.core.types import SPLITS
+from seqdigits.data.create import create
+from seqdigits.data.image_size import as_read
+from seqdigits.evaluation.evaluator import Evaluator
+from seqdigits.evaluation.restore import restore
+from seqdigits.evaluation.table import table
+from seqdigits.training.train_step import Steps
+
+
+def evaluate_checkpoint(
+    config: ConfigDict, workdir: Path, *, which: str, splits: tuple[str, ...], stop: Stop | None = None
+) -> dict[str, dict[str, Any]]:
+    """Restores a checkpoint, evaluates whole splits, prints a table and writes the reports.
+
+    Args:
+      config: see restore.
+      workdir: of the run.
+      which: see restore.
+      splits: which to evaluate; () = those of the config.
+      stop: ends it early.
+
+    Returns:
+      The figures by split.
+
+    Raises:
+      UserError: no such checkpoint, damaged, or of another model.
+    """
+    validate(config)
+    splits = splits or tuple(config.evaluate.splits)
+    for split in splits:
+        if split not in SPLITS:
+            raise UserError(f"--split {split}: allowed are {', '.join(SPLITS)}.")
+    restored = restore(config, workdir, which, (*splits, "test")[0])
+    devices, steps = restored.devices, Steps(config, restored.model, restored.devices.axis)
+    about = {"step": restored.step, "checkpoint": which, "otherwise_than_in_training": restored.different}
+    reports = {}
+    for split in splits:
+        evaluator = Evaluator(steps, create(as_read(config), split), devices)
+        reports[split] = evaluator.report(workdir, split, restored.variables, about, stop)
+    print(table(reports))
+    return reports

@@ -1,0 +1,1 @@
+"""Series of experiments: results beside the published figures, reports, ablation, benchmark."""

@@ -1,0 +1,149 @@
+"""The dense reader designed by measurement: one factor after another is changed, each run sees as many images, and validation
+decides. `python -m seqdigits ablate [VARIANT ...] [--seeds N]`; no variant = all of them.
+
+Each run leaves OUT/VARIANT-SEED.json and is not run again while that is there; several of these commands may run side by side,
+of other variants each.
+At the end stands the table of all that is there, in OUT/table.md.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seqdigits.config.defaults import base_config, changes, to_json
+from seqdigits.config.registry import load
+from seqdigits.core import params, provenance
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop
+from seqdigits.experiments import results
+from seqdigits.experiments.ablation_variants import PLAIN, VARIANTS
+from seqdigits.metrics.intervals import half_interval
+from seqdigits.training.loop import train_and_evaluate
+
+BASE = "reader_canvas"
+STEPS = 500
+"""Of 64: 32,000 images a run, at the end of a schedule that has fallen to zero."""
+
+
+def is_there(path: Path, name: str, seed: int) -> bool:
+    """Whether a result is there, and of this config; another one is run again."""
+    if not path.exists():
+        return False
+    different = _different(_read(path))
+    if different:
+        print(f"{path} is of another config, and it is run again:\n  " + "\n  ".join(different), flush=True)
+    return not different
+
+
+def _different(result: dict[str, Any]) -> list[str]:
+    """In what the config of a result is not that of its variant now; a key that it does not know yet counts as its default."""
+
+    return changes(config_of(result["variant"], result["seed"]), result["config"])
+
+
+def config_of(name: str, seed: int = 0) -> Any:
+    """The config of a variant."""
+    config = load(BASE)
+    config.read = base_config().read  # what was calibrated is of another network
+    config.update_from_flattened_dict(PLAIN | VARIANTS[name].keys)
+    config.seed = seed
+    config.optim.warmup_steps, config.optim.decay_steps, config.train.steps = STEPS // 5, STEPS, STEPS
+    config.train.log_every = config.train.checkpoint_every = config.evaluate.every = STEPS
+    config.data.validation_examples = 2_000
+    config.evaluate.examples = 200  # along the way; at the end all
+    config.evaluate.splits = ("validation",)
+    return config
+
+
+def run(name: str, seed: int, workdir: Path, folder: str, stop: Stop) -> dict[str, Any]:
+    """Trains a variant and evaluates it on validation."""
+
+    config = config_of(name, seed)
+    config.data.folder = folder
+    state = train_and_evaluate(config, workdir, stop)
+    report = json.loads((workdir / "evaluation" / "validation.json").read_text())
+    metrics = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    program = provenance.describe()
+    return {
+        "variant": name,
+        "seed": seed,
+        "config": json.loads(to_json(config_of(name, seed))),
+        "images": STEPS * config.train.batch_size,
+        "parameters": params.count(state.params),
+        "seconds": next(line["seconds"] for line in reversed(metrics) if line["split"] == "train"),
+        **{key: report[key] for key in ("examples", "sequence_accuracy", "digit_accuracy", "length_accuracy")},
+        **{key: report[key] for key in ("localization_error", "centre_error")},
+        **{key: program[key] for key in ("commit", "devices", "cores", "versions")},
+        "minutes": results.progress(workdir)[1] / 60,
+    }
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    """The results that are there, of the variants as they are now."""
+    found = [_read(path) for path in sorted(out.glob("*-*.json"))]
+    return [one for one in found if one["variant"] in VARIANTS and not _different(one)]
+
+
+_KEYS = (
+    "variant",
+    "seed",
+    "config",
+    "parameters",
+    "examples",
+    "sequence_accuracy",
+    "localization_error",
+    "seconds",
+    "commit",
+)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text())
+        return {**result, **{key: result[key] for key in _KEYS}}
+    except (OSError, ValueError, TypeError, LookupError) as e:
+        raise UserError(f"{path} is damaged ({e}). Delete it; the same command runs it again.") from e
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """The results as Markdown: means over seeds, and the range where there are several."""
+    lines = [
+        f"{STEPS * 64:,} images a run; sequence accuracy on validation, ± half of its 95% interval (Wilson) by the examples of all",
+        "seeds, and localization error in px². Several seeds: the mean, and in brackets the least and the most.",
+        "",
+        "| variant | factor | level | parameters | seeds | examples | sequence accuracy | localization error | seconds | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, variant in VARIANTS.items():
+        runs = [one for one in found if one["variant"] == name]
+        if runs:
+            accuracy, error = ([one[key] for one in runs] for key in ("sequence_accuracy", "localization_error"))
+            examples = sum(one["examples"] for one in runs)
+            half = half_interval(statistics.mean(accuracy), examples)
+            commits = dict.fromkeys(f"`{(one['commit'] or '?')[:7]}`" for one in runs)
+            cells = (
+                *(name, variant.factor, variant.level, f"{runs[0]['parameters']:,}", str(len(runs)), f"{examples:,}"),
+                f"{_spread(accuracy, 4)} ± {half:.4f}",
+                _spread(error, 2),
+                f"{statistics.mean(one['seconds'] for one in runs):.0f}",
+                ", ".join(commits),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    missing = [name for name in VARIANTS if all(one["variant"] != name for one in found)]
+    if missing:
+        lines += ["", f"Not run: {', '.join(missing)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: list[float], digits: int) -> str:
+    """The mean, and the least and most of several.
+
+    >>> _spread([0.5], 2), _spread([0.5, 0.75], 2)
+    ('0.50', '0.62 (0.50 to 0.75)')
+    """
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"

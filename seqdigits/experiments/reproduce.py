@@ -1,0 +1,171 @@
+"""Runs experiments one after another and writes down each figure beside the published one:
+`python -m seqdigits reproduce [FAMILIES | NAMES ...]`.
+
+Each run lies in `WORKDIRS/NAME` and goes on where it stopped; `OUT/NAME.json` is written at its end, and says that it
+is done. Exit status: 0 done, or the budget is used up; 1 an experiment failed; 2 a mistake on the command line; 130 or
+143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from seqdigits.checkpoint import weights
+from seqdigits.config import registry as config_registry
+from seqdigits.config.defaults import changes
+from seqdigits.config.registry import load
+from seqdigits.core import params, provenance
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.experiments import results
+from seqdigits.experiments.run import Run, name_of, weights_of
+from seqdigits.experiments.table import table, time_left
+from seqdigits.training.loop import train_and_evaluate
+
+
+def reproduce(
+    names: Sequence[str],
+    *,
+    fraction: float = 1.0,
+    settings: dict[str, Any] | None = None,
+    out: Path = Path("results"),
+    workdirs: Path = Path("runs"),
+    keep_weights: bool = False,
+    stop: Stop | None = None,
+) -> list[Run]:
+    """Runs experiments one after another, with a table after each; what fails is noted and the next one runs.
+
+    Args:
+      names: files in configs/.
+      fraction: above 0, to 1: how much of each schedule.
+      settings: keys of the configs to change, with values of their types.
+      out: where the results are written.
+      workdirs: where the runs' folders are.
+      keep_weights: whether the weights are written beside the results, OUT/NAME.npz, in half precision.
+      stop: when it is set, the run saves, and what follows waits.
+
+    Returns:
+      The runs, in the order of the names.
+
+    Raises:
+      UserError: `out` cannot be written.
+    """
+
+    make_folder(out, "--out")
+    stop, settings = stop or Stop(), settings or {}
+    program = provenance.describe()  # now: the files may change while the series runs
+    runs = []
+    for base in names:
+        name = name_of(base, settings)
+        runs.append(Run(base, settings, workdirs / name, out / f"{name}.json"))
+        with _noted(runs[-1]):
+            _prepare(runs[-1], fraction, keep_weights)
+    waiting = [run for run in runs if run.state == "waiting"]
+    if not waiting:
+        print(table(runs), flush=True)
+    for number, run in enumerate(waiting, start=1):
+        if stop.is_set():
+            break
+        print(f"\n--- {run.name} ({number} of {len(waiting)})", flush=True)
+        with _noted(run):
+            _train(run, program, keep_weights, stop)
+        print("\n".join(["", table(runs), *time_left(runs), ""]), flush=True)
+    return runs
+
+
+def _prepare(run: Run, fraction: float, keep_weights: bool) -> None:
+    """Loads the config and an earlier result, where that is enough."""
+    config = load(run.base)
+    run.planned = config.train.steps
+    config.update_from_flattened_dict(run.settings)
+    run.config, run.steps = config, steps_of(config, fraction)
+    run.result = None if keep_weights and not weights_of(run).exists() else _earlier(run)
+    if run.result is not None:
+        run.state = "done before"
+
+
+def steps_of(config: Any, fraction: float) -> int:
+    """The steps of the first part of a schedule: whole calls, at least one."""
+    if fraction == 1:
+        return config.train.steps
+    call = config.train.steps_per_call
+    return max(1, round(fraction * config.train.steps / call)) * call
+
+
+def _first_stage(run: Run) -> str:
+    """What the run begins with: init.path, and where its config names runs/NAME, the run NAME of this series.
+
+    Raises:
+      UserError: that one is not trained to its end.
+    """
+    path = Path(run.config.init.path)
+    if path.parent != Path("runs") or path.name not in config_registry.names() or "init.path" in run.settings:
+        return run.config.init.path
+    first = name_of(path.name, run.settings)
+    workdir = run.workdir.with_name(first)
+    steps, planned = results.progress(workdir)[0], config_registry.load(path.name).train.steps
+    if steps < planned:
+        raise UserError(
+            f"it begins with {first}, of which {workdir} has {steps:,} of {planned:,} steps. Run that to its end first "
+            f"({run.path.with_name(first)}.json must go if its workdir is lost), or name another: --set init.path=DIR."
+        )
+    return str(workdir)
+
+
+def _earlier(run: Run) -> dict[str, Any] | None:
+    """The result that is there, if it is of the same config and of no fewer steps than are asked for."""
+
+    try:
+        result = json.loads(run.path.read_text())
+        enough = not changes(run.config, result["config"]) and result["steps"] >= run.steps
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # none, or not one of ours: it is written again
+    return result if enough else None
+
+
+def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) -> None:
+    """Trains and evaluates one, and writes its result."""
+
+    config = run.config.copy_and_resolve_references()
+    config.train.steps = run.steps
+    config.init.path = _first_stage(run)
+    state = train_and_evaluate(config, run.workdir, stop)
+    run.result = results.collect(
+        run.name, run.base, run.config, run.settings, run.planned, run.workdir, program, params.count(state.params)
+    )
+    if keep_weights:
+        about = {"step": run.result["steps"], "commit": program["commit"]}
+        about |= {key: run.result[key] for key in ("config", "begun_with")}
+        weights.save(weights_of(run), state.variables(), about, half=True)
+    write_atomically(run.path, json.dumps(run.result, indent=1))
+    run.state = "partial" if run.result["partial"] else "done"
+
+
+@contextlib.contextmanager
+def _noted(run: Run) -> Iterator[None]:
+    """Keeps what goes wrong with one experiment from the others."""
+    try:
+        yield
+    except Stopped:
+        run.state = "stopped"
+    except UserError as e:
+        run.state, run.problem = "failed", str(e)
+    except Exception as e:
+        run.state, run.problem = "failed", f"{type(e).__name__}: {e}\n{_keep_traceback(run.workdir)}"
+
+
+def _keep_traceback(workdir: Path) -> str:
+    """Writes the current exception's traceback to `W/error.txt`; says where it is."""
+    path = workdir / "error.txt"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        path.write_text(traceback.format_exc())
+    except OSError:
+        return traceback.format_exc()
+    return f"The traceback is in {path}."

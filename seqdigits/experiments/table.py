@@ -1,0 +1,77 @@
+"""How far the experiments of a series are, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from seqdigits.core.progress import duration
+from seqdigits.experiments import results
+from seqdigits.experiments.run import Run
+
+_HEAD = ("experiment", "state", "steps", "minutes", "figure", "ours", "published", "beaten")
+
+
+def table(runs: Sequence[Run]) -> str:
+    """How far each is, and ours beside what was published: of test, else of validation."""
+    rows = [_HEAD, *(row for run in runs for row in _rows(run))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, *(f"\n{run.name} failed: {run.problem}" for run in runs if run.problem)])
+
+
+def _rows(run: Run) -> list[tuple[str, ...]]:
+    steps, minutes = _steps_and_minutes(run)
+    planned = f"{run.planned:,}" if run.config is not None else "?"
+    start = (run.name, run.state, f"{steps:,}/{planned}", f"{minutes:.1f}" if steps else "-")
+    figures = _figures(run) or [("-", "-", "-", "-")]
+    return [(*start, *figures[0]), *(("", "", "", "", *figure) for figure in figures[1:])]
+
+
+def _steps_and_minutes(run: Run) -> tuple[int, float]:
+    if run.result is not None:
+        return run.result["steps"], run.result["minutes"]
+    steps, seconds = results.progress(run.workdir)
+    return steps, seconds / 60
+
+
+def _figures(run: Run) -> list[tuple[str, str, str, str]]:
+    """Name, ours, published, beaten; ours alone where nothing was published."""
+    if run.published is None or not run.published.figures:
+        report = run.result["reports"].get("test", {}) if run.result else {}
+        names = [name for name in ("sequence_accuracy", "localization_error") if report.get(name) is not None]
+        return [(f"test {name}", _number(report[name], name), "-", "-") for name in names]
+    figures = run.published.figures
+    found = _found(run.result) if run.result else {}
+    rows = []
+    for figure in [figure for figure in figures if figure.split == "test"] or figures:
+        value, is_beaten = found.get((figure.split, figure.metric), (None, None))
+        verdict = "-" if is_beaten is None else "yes" if is_beaten else "no"
+        rows.append((f"{figure.split} {figure.metric}", _number(value, figure.metric), f"{figure.value:g}", verdict))
+    return rows
+
+
+def _found(result: dict[str, Any]) -> dict[tuple[str, str], tuple[float | None, bool | None]]:
+    figures = (result["published"] or {"figures": []})["figures"]
+    return {(entry["split"], entry["metric"]): (entry["ours"], entry["beaten"]) for entry in figures}
+
+
+def _number(value: float | None, metric: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f} px²" if metric == "localization_error" else f"{value:.4f}"
+
+
+def time_left(runs: Sequence[Run]) -> list[str]:
+    """A line on what waits; with a time as soon as one was trained here to tell from."""
+
+    waiting = [run for run in runs if run.state == "waiting"]
+    if not waiting:
+        return []
+    steps = sum(max(0, run.steps - results.progress(run.workdir)[0]) for run in waiting)
+    line = f"{len(waiting)} to go, {steps:,} steps"
+    trained = [run.result for run in runs if run.result is not None and run.state in ("done", "partial")]
+    if not trained:
+        return [line]
+    second = 60 * sum(result["minutes"] for result in trained) / sum(result["steps"] for result in trained)
+    return [f"{line}: about {duration(steps * second)} if a step takes as long as it did so far, {second:.3f} s"]

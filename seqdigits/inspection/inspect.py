@@ -1,0 +1,50 @@
+"""Know your data: `python -m seqdigits inspect configs/X.py [--config.key=value ...]` looks at every example, checks it
+against the contract of Batch, and draws one page of what there is.
+
+Exit status: 0 done, 2 an error of the user's or a fault in the data, 130 or 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from seqdigits.core.interrupt import Stop
+from seqdigits.core.rng import Stream, stream_key
+from seqdigits.data.create import create
+from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.source import TRAIN_LIMIT
+from seqdigits.inspection.statistics import Survey, survey
+from seqdigits.parallel.devices import Devices
+
+
+def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop: Stop) -> list[Survey]:
+    """Looks at whole splits, or the first `limit` examples of each; of an endless one at the first 10,000.
+
+    Raises:
+      UserError: data are missing or cannot be read.
+      Stopped: `stop` was set.
+    """
+
+    devices = Devices(config.parallel)
+    seen: dict[int, str] = {}
+    surveys: list[Survey] = []
+    for split in splits:
+        source = create(config, split)
+        endless = source.spec.num_examples is None
+        count = source.count(limit or (TRAIN_LIMIT if endless else None))
+        print(f"{split}: {count:,} examples{', the first of endlessly many' if endless else ''}", flush=True)
+        surveys.append(
+            survey(
+                source,
+                split,
+                batch_size=config.evaluate.batch_size,
+                limit=count,
+                devices=devices,
+                key=stream_key(config.seed, Stream.AUGMENT),
+                photographs=config.data.composition in KINDS,
+                stacked=config.data.stacked,
+                seen=seen,
+                stop=stop,
+            )
+        )
+    return surveys

@@ -1,0 +1,1 @@
+"""Averages of training, metrics of an evaluation, and their confidence."""

@@ -1,0 +1,166 @@
+"""LAYERSPEC"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from seqdigits.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One parsed layer: `kind` is its word, the rest what that kind needs."""
+
+    kind: str
+    size: int = 0  # side of a kernel or pool
+    features: int = 0
+    stride: int = 1
+    padding: str = "SAME"
+    rate: float = 0.0
+    scale: bool = True  # whether a norm has one
+    name: str = ""  # of a map that is kept
+
+
+_FORMS = {
+    "conv": re.compile(r"conv (?P<size>\d+)x(?P=size)x(?P<features>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
+    "relu": re.compile(r"relu"),
+    "norm": re.compile(r"norm(?P<shift> shift)?"),
+    "dropout": re.compile(r"dropout (?P<rate>0?\.\d+)"),
+    "pool": re.compile(r"pool (?P<size>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
+    "dense": re.compile(r"dense (?P<features>\d+)"),
+    "mean": re.compile(r"mean"),
+    "fold": re.compile(r"fold (?P<size>\d+)"),
+    "unfold": re.compile(r"unfold (?P<size>\d+)"),
+    "mark": re.compile(r"mark (?P<name>\w+)"),
+    "add": re.compile(r"add (?P<name>\w+)"),
+    "join": re.compile(r"join (?P<name>\w+)"),
+}
+_OF_MAPS = ("conv", "pool", "mean", "fold", "unfold", "mark", "add", "join")
+"""Layers that need a feature map."""
+FLAT = ("dense", "mean")
+"""Layers that leave none."""
+_EXAMPLES = (
+    "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, norm shift, dropout 0.5, pool 2, pool 3 /2, dense 128, "
+    "mean, fold 2, unfold 2, mark a, add a, join a"
+)
+
+
+def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
+    """The layers of a stack; "" has none. `flat`: it gets features [B, F], not a feature map.
+
+    >>> parse("conv 5x5x32 /2, relu", "model.encoder")[0]
+    Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0, scale=True, name='')
+
+    Raises:
+      UserError: naming `key`, the word that is not understood or that needs a feature map where there is none any more.
+    """
+    layers: list[Layer] = []
+    marks: dict[str, int] = {}  # stride at each
+    for word in (" ".join(word.split()) for word in text.split(",") if word.strip()):
+        layer = _parse_layer(word, key)
+        if flat and layer.kind in _OF_MAPS:
+            raise UserError(
+                f"{key}: {word!r} needs a feature map, and here are flat features. Put it before what is dense."
+            )
+        flat = flat or layer.kind in FLAT
+        stride = total_stride(tuple(layers))
+        if layer.kind == "unfold" and stride % layer.size:
+            raise UserError(f"{key}: {word!r}: the stride here, {stride}, is no multiple of it.")
+        if layer.kind == "mark":
+            if layer.name in marks:
+                raise UserError(f"{key}: {word!r} stands there twice. Give each map a name of its own.")
+            marks[layer.name] = stride
+        elif layer.name:
+            if layer.name not in marks:
+                raise UserError(
+                    f"{key}: {word!r} needs 'mark {layer.name}' before it. Marked are: {', '.join(marks) or 'none'}."
+                )
+            if stride % marks[layer.name]:
+                raise UserError(
+                    f"{key}: {word!r}: the stride here, {stride}, is no multiple of the one at the mark, {marks[layer.name]}."
+                )
+        layers.append(layer)
+    return tuple(layers)
+
+
+def _parse_layer(word: str, key: str) -> Layer:
+    kind = word.split(" ")[0]
+    match = _FORMS[kind].fullmatch(word) if kind in _FORMS else None
+    if match is None:
+        raise UserError(f"{key}: {word!r} is not a layer. Allowed are, for example: {_EXAMPLES}.")
+    found = match.groupdict()
+    size, features = (int(found.get(name) or 1) for name in ("size", "features"))
+    stride = int(found.get("stride") or (size if kind in ("pool", "fold") else 1))
+    if 0 in (size, features, stride) and kind in ("conv", "pool", "dense", "fold", "unfold"):
+        raise UserError(f"{key}: {word!r} has a zero; sizes, features and strides are at least 1.")
+    return Layer(
+        kind=kind,
+        size=size,
+        features=features,
+        stride=stride,
+        padding="VALID" if found.get("valid") else "SAME",
+        rate=float(found.get("rate") or 0),
+        scale=not found.get("shift"),
+        name=found.get("name") or "",
+    )
+
+
+def output_size(layers: tuple[Layer, ...], height: int, width: int, key: str) -> tuple[int, int]:
+    """h, w of the feature map after convolutions and pools.
+
+    Raises:
+      UserError: a VALID layer finds less than its own size, or a `fold` a size that it does not divide.
+    """
+    marks = {}
+    for layer in layers:
+        if layer.kind in ("conv", "pool"):
+            if layer.padding == "VALID" and min(height, width) < layer.size:
+                raise UserError(f"{key}: a {layer.kind} of size {layer.size} without padding meets {height}x{width}.")
+            cut = layer.size - 1 if layer.padding == "VALID" else 0
+            height, width = (-(-(n - cut) // layer.stride) for n in (height, width))
+        elif layer.kind == "fold":
+            if height % layer.size or width % layer.size:
+                raise UserError(f"{key}: fold {layer.size} does not divide {height}x{width}.")
+            height, width = height // layer.size, width // layer.size
+        elif layer.kind == "unfold":
+            height, width = height * layer.size, width * layer.size
+        elif layer.kind == "mark":
+            marks[layer.name] = height, width
+        elif layer.kind == "join":
+            height, width = marks[layer.name]
+    return height, width
+
+
+def total_stride(layers: tuple[Layer, ...]) -> int:
+    """Pixels of the image that one step on the feature map is.
+
+    >>> total_stride(parse("conv 5x5x16 /2, relu, pool 2", "model.encoder"))
+    4
+    >>> total_stride(parse("fold 2, mark a, conv 3x3x16 /2, join a", "model.encoder"))
+    2
+    """
+    return strides_along(layers)[-1]
+
+
+def largest_stride(layers: tuple[Layer, ...]) -> int:
+    """The largest that there is on the way.
+
+    >>> largest_stride(parse("fold 2, mark a, conv 3x3x16 /2, join a", "model.encoder"))
+    4
+    """
+    return max(strides_along(layers))
+
+
+def strides_along(layers: tuple[Layer, ...]) -> list[int]:
+    """Pixels of the image that one step is, before the first layer and after each."""
+    strides, marks = [1], {}
+    for layer in layers:
+        strides.append(strides[-1] * layer.stride)  # 1 of what has none
+        if layer.kind == "unfold":
+            strides[-1] //= layer.size
+        elif layer.kind == "mark":
+            marks[layer.name] = strides[-1]
+        elif layer.kind == "join":
+            strides[-1] = marks[layer.name]
+    return strides

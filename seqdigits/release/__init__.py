@@ -1,0 +1,1 @@
+"""Publishes weights with the package: measures them and writes their cards."""

@@ -1,0 +1,203 @@
+"""Measures published weights on the data sets that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from seqdigits.checkpoint import pretrained
+from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import CONFIGS, load, names
+from seqdigits.config_checks.validate import validate
+from seqdigits.core import provenance
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import data_folder, make_folder
+from seqdigits.core.interrupt import Stop
+from seqdigits.data.create import create
+from seqdigits.data.image_size import as_read
+from seqdigits.data.photos import svhn_archive
+from seqdigits.data.photos.crop import KINDS
+from seqdigits.evaluation.evaluator import Evaluator
+from seqdigits.evaluation.restore import restore
+from seqdigits.evaluation.table import table
+from seqdigits.metrics.intervals import half_interval
+from seqdigits.release.facts import some, write_facts
+from seqdigits.training.train_step import Steps
+
+
+class Target(NamedTuple):
+    """Test data that weights are measured on: those of one of our configs.
+
+    Attributes:
+      label: what it is called, in a word.
+      what: for the model card.
+      config: the experiment whose section `data` says what is read.
+      settings: keys that differ from it, of `data` and `read`. The rest of `read` is as the weights were trained.
+    """
+
+    label: str
+    what: str
+    config: str
+    settings: Mapping[str, Any]
+
+
+_ALL_ONE_NUMBER = {"read.max_numbers": 1, "read.group": False}
+"""All digits of an image are taken for it."""
+_SEVERAL_NUMBERS = {"read.max_numbers": 3, "read.group": True}
+_COLOUR = {"data.rgb": True}
+_CANVAS = "1 to 5 digits of MNIST's test set anywhere on a black canvas of 128x256"
+_STRIP = "5 digits of MNIST's test set side by side, 28x140"
+_DIGIT = "single digits, MNIST's test set, 28x28"
+
+TARGETS = {
+    "handwriting": (
+        Target("canvas", _CANVAS, "reader_canvas", _ALL_ONE_NUMBER),
+        Target("strip", _STRIP, "reader_strip5", _ALL_ONE_NUMBER),
+        Target("digit", _DIGIT, "reader_mnist", _ALL_ONE_NUMBER),
+    ),
+    "scene": (
+        Target(
+            "scene",
+            "made scenes of 64x128 with 1 to 3 numbers, of digits and type faces that were not trained on",
+            "reader_scene",
+            _SEVERAL_NUMBERS,
+        ),
+        Target("canvas", _CANVAS, "reader_canvas", _ALL_ONE_NUMBER | _COLOUR),
+        Target("strip", _STRIP, "reader_strip5", _ALL_ONE_NUMBER | _COLOUR),
+        Target("digit", _DIGIT, "reader_mnist", _ALL_ONE_NUMBER | _COLOUR),
+        Target(
+            "photograph",
+            "house numbers, the first 500 photographs of SVHN's test set, whole, squeezed to 128x256 and to 3/4, 1/2 and 3/8 of that",
+            "reader_svhn",
+            {"read.max_numbers": 1, "read.group": True, "read.halvings": 1},  # the best of the numbers in it
+        ),
+        Target(
+            "crop",
+            "the same photographs, cut out around the true box, 64x64",
+            "reader_svhn_crop",
+            _ALL_ONE_NUMBER,
+        ),
+    ),
+}
+"""By the name of the weights."""
+
+
+def measure(
+    name: str, *, only: tuple[str, ...] = (), limit: int | None = None, stop: Stop | None = None
+) -> dict[str, Any]:
+    """Evaluates the weights of a name on the test splits of its TARGETS, and writes NAME.json and NAME.md after each.
+
+    Args:
+      name: one of pretrained.NAMES; its weights are shipped.
+      only: labels; () = all.
+      limit: only the first so many examples of each, which the model card says; None = all.
+      stop: ends it early; what is measured is kept.
+
+    Returns:
+      `figures` of NAME.json: by label None where the files are missing, else what was measured of _FIGURES, and `what`,
+      `config` and `settings` of the target, `lengths` (fewest and most digits of an image), `half_interval` (of
+      sequence_accuracy), `limit`, and `commit` and `devices` of the measuring.
+
+    Raises:
+      UserError: the weights or a label are unknown, or files are damaged.
+      Stopped: `stop` was set before the end.
+    """
+    file, facts = pretrained.path(name), pretrained.facts(name)
+    labels = [target.label for target in TARGETS[name]]
+    for label in only:
+        if label not in labels:
+            raise UserError(f"--only {label}: {name} is measured on {', '.join(labels)}.")
+    make_folder(pretrained.FOLDER, "the folder of the package's weights")
+    for target in TARGETS[name]:
+        if only and target.label not in only:
+            continue
+        config = configured(target, facts["config"])
+        missing = _missing(config)
+        if missing:
+            print(f"{target.label}: not measured: {missing}", flush=True)
+        row = None if missing else _measured(target, config, file, limit, stop)
+        now = pretrained.facts(name)  # another command may have measured meanwhile
+        if now["sha256"] != facts["sha256"]:
+            raise UserError(
+                f"other weights were shipped as {name} meanwhile: what was measured is not theirs. Measure again."
+            )
+        found = now["figures"]
+        if row or target.label not in found:  # what was measured where the data are stays
+            found[target.label] = row
+        facts = {**now, "figures": {label: found[label] for label in labels if label in found}}
+        write_facts(name, facts)
+    print(table({label: row for label, row in facts["figures"].items() if row}), flush=True)
+    print(pretrained.FOLDER / f"{name}.md", flush=True)
+    return facts["figures"]
+
+
+_FIGURES = (
+    "examples",
+    "sequence_accuracy",
+    "digit_accuracy",
+    "length_accuracy",
+    "number_recall",
+    "number_precision",
+    "localization_error",
+    "iou",
+    "calibration_error",
+    "coverage_at_98",
+    "accuracy_by_length",
+)
+
+
+def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
+    """The config to measure with: the target's data, the model and `read` that weights were trained with, and the target's
+    settings.
+
+    Args:
+      target: see Target.
+      trained: the weights' config.
+
+    Raises:
+      UserError: the target's config is not there, or does not fit the weights.
+    """
+    if target.config not in names():
+        raise UserError(f"there is no config {target.config} in {CONFIGS}. Measure in the source tree, which has them.")
+    config = load(target.config)
+    default = base_config()
+    for section in ("model", "read", "loss"):
+        config[section] = default[section]
+        config[section].update(trained[section])
+    config.init = default.init
+    config.data = as_read(config).data  # nothing is trained
+    config.update_from_flattened_dict(dict(target.settings))
+    validate(config)
+    return config
+
+
+def _missing(config: ConfigDict) -> str:
+    """Why there is nothing to measure on: photographs are not downloaded. "" where all is there."""
+    if config.data.composition in KINDS:
+        try:
+            svhn_archive.place(data_folder(config.data.folder) / svhn_archive.SUBFOLDER, "test")
+        except UserError as e:
+            return str(e)
+    return ""
+
+
+def _measured(target: Target, config: ConfigDict, file: Path, limit: int | None, stop: Stop | None) -> dict[str, Any]:
+    restored = restore(config, pretrained.FOLDER, str(file), "test")
+    steps = Steps(config, restored.model, restored.devices.axis)
+    evaluator = Evaluator(steps, create(config, "test"), restored.devices)
+    figures = evaluator.figures(restored.variables, limit, target.label, stop)
+    program = provenance.describe()
+    return {
+        "what": target.what,
+        "config": target.config,
+        "settings": dict(target.settings),
+        "lengths": [config.data.min_length, config.data.max_length],
+        **some(figures, _FIGURES),
+        "half_interval": half_interval(figures["sequence_accuracy"], figures["examples"]),
+        "limit": limit,
+        "commit": program["commit"],
+        "devices": program["devices"],
+    }

@@ -1,0 +1,1 @@
+"""Trains: the loop, the train step, the workdir, the writers."""

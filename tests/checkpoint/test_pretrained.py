@@ -1,0 +1,451 @@
+"""Weights that come with the package: checked, found by name, refused where they may not be shipped, measured."""
+
+import json
+import os
+import sys
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from golden_examples import GOLDEN, GOLDEN_CONFIGS, digest, make, split_arrays
+from ml_collections import ConfigDict
+
+from seqdigits.checkpoint import pretrained, warm_start, weights
+from seqdigits.checkpoint.load import load
+from seqdigits.cli import pretrained as cli_pretrained
+from seqdigits.config import defaults
+from seqdigits.config.defaults import to_json
+from seqdigits.config.registry import names
+from seqdigits.config_checks.validate import validate
+from seqdigits.core import params
+from seqdigits.core.errors import Help, UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.data.create import create
+from seqdigits.evaluation.evaluate import evaluate_checkpoint
+from seqdigits.models.build import build, init_variables
+from seqdigits.release import measure as release_measure
+from seqdigits.release import model_card, publish
+from seqdigits.release.facts import write_facts
+
+SHIPPED = pretrained.FOLDER
+TINY = {"model.encoder": "conv 5x5x4 /4, norm, relu", "read.min_score": 0.3, "read.temperature": 1.5}
+ROOM = {"data.digits": "uci", "data.height": 32, "data.width": 96, "data.max_length": 3}
+TARGETS = {
+    "handwriting": (
+        release_measure.Target(
+            "canvas", "small canvases", "reader_canvas", ROOM | {"read.max_numbers": 1, "read.group": False}
+        ),
+        release_measure.Target("crop", "photographs", "reader_svhn_crop", {"read.max_numbers": 1, "read.group": False}),
+    ),
+    "scene": (
+        release_measure.Target(
+            "canvas", "small canvases", "reader_canvas", ROOM | {"data.rgb": True, "read.max_numbers": 1}
+        ),
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where weights of the package lie in this test, not there yet; the working directory is empty, MNIST is not needed."""
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "shipped")
+    monkeypatch.setattr(release_measure, "TARGETS", TARGETS)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "shipped"
+
+
+@pytest.fixture
+def result(small_config, tmp_path):
+    """`result({"data.rgb": True}, partial=True)`: RESULT.json of a run, as seqdigits.experiments.reproduce writes it, and its weights
+    beside it, which were never trained."""
+
+    def write(overrides=None, name="small", **changes):
+        config = small_config(TINY | (overrides or {}))
+        variables = init_variables(build(config, create(config, "test").spec), create(config, "test").spec, 0)
+        saved = json.loads(to_json(config))
+        begun_with = changes.pop("begun_with", None)
+        about = {"step": 4, "config": saved, "begun_with": begun_with, "commit": "0123456789abcdef"}
+        weights.save(tmp_path / f"{name}.npz", variables, about, half=True)
+        run = {
+            "name": name,
+            "settings": {},
+            "config": saved,
+            "begun_with": begun_with,
+            "config_sha256": "0" * 64,
+            "seed": 0,
+            "commit": "0123456789abcdef",
+            "trained": [{"step": 0, "commit": "fedcba9876543210", "devices": ["cpu cpu"]}],
+            "devices": ["cpu cpu"],
+            "cores": 2,
+            "python": "3.11.7",
+            "versions": {"jax": "0.10.2"},
+            "steps": 4,
+            "steps_planned": 4,
+            "partial": False,
+            "minutes": 3.4,
+            "parameters": params.count(variables["params"]),
+        }
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(run | changes))
+        return path
+
+    return write
+
+
+def leaves(tree):
+    return dict(zip(params.names(tree), jax.tree.leaves(tree), strict=True))
+
+
+def same(variables, path):
+    expected, found = leaves(weights.load(path)[0]), leaves(variables)
+    return expected.keys() == found.keys() and all(
+        np.array_equal(found[name], value) for name, value in expected.items()
+    )
+
+
+# --- shipping -----------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_shipped_with_their_sum_and_a_card(folder, result):
+    path = result()
+    facts = publish.ship("handwriting", path)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "handwriting.json",
+        "handwriting.md",
+        "handwriting.npz",
+        "sha256.json",
+    ]
+    assert pretrained.path("handwriting").read_bytes() == path.with_suffix(".npz").read_bytes()
+    assert pretrained.sums() == {"handwriting": facts["sha256"]}
+    assert pretrained.facts("handwriting") == facts
+    assert (facts["images"], facts["commit"], facts["figures"]) == (32, "fedcba9876543210", {})
+    card = (folder / "handwriting.md").read_text()
+    for part in (
+        facts["sha256"],
+        "`configs/small.py`",
+        "1,257 training digits",
+        "CC BY 4.0",
+        "Not measured yet",
+        "1 channel, grey",
+    ):
+        assert part in card
+    assert "Partial" not in card
+    publish.ship("scene", result({"data.rgb": True, "data.digits": "mnist"}, "other"))
+    assert pretrained.sums().keys() == {"handwriting", "scene"}
+    card = (folder / "scene.md").read_text()
+    for part in (
+        "55,000 training digits of MNIST",
+        "CC BY-SA 3.0",
+        "3 channels",
+        "the same values in all three channels",
+    ):
+        assert part in card
+
+
+def test_a_flipped_byte_or_a_missing_file_is_refused_with_the_cure(folder, result):
+    with pytest.raises(
+        UserError, match=r"handwriting\.npz is missing\. Install seqdigits anew; or.*ship NAME RESULT\.json"
+    ):
+        pretrained.path("handwriting")
+    publish.ship("handwriting", result())
+    file = folder / "handwriting.npz"
+    whole = file.read_bytes()
+    for at in (0, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(UserError, match="the weights 'handwriting' are damaged.*Install seqdigits anew"):
+            pretrained.path("handwriting")
+    file.write_bytes(whole)
+    (folder / "sha256.json").write_text("{}")
+    with pytest.raises(UserError, match=r"sha256\.json does not have them"):
+        pretrained.path("handwriting")
+    (folder / "sha256.json").write_text("[")
+    with pytest.raises(UserError, match=r"sha256\.json is damaged"):
+        pretrained.path("handwriting")
+    with pytest.raises(UserError, match="there are no weights 'hand'. The names are handwriting, scene"):
+        pretrained.path("hand")
+
+
+PHOTOGRAPHS = {"data.composition": "photograph", "data.digits": "mnist"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes", "message"),
+    [
+        ({}, {"partial": True, "steps_planned": 8}, "is partial: 4 of 8 steps.*--partial"),
+        ({}, {"steps": 3}, r"small\.npz is not of the run of .*small\.json: step 4 there and 3 here"),
+        ({}, {"trained": []}, "is no result of seqdigits.experiments.reproduce"),
+        (PHOTOGRAPHS, {}, "small was trained on photographs .*non-commercial use only"),
+        ({"init.path": "scene"}, {}, "small began with scene, and what that was trained on is not known"),
+        ({"model.pixels": "per_pixel"}, {}, "model.pixels = per_pixel.*images of any size"),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_shipped_is_refused(folder, result, overrides, changes, message):
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        publish.ship("handwriting", result(overrides, **changes))
+    assert not folder.exists()
+
+
+def test_a_run_that_began_with_one_on_photographs_is_refused_however_far_back(folder, result, small_config):
+    """What counts is what a run began with when it did, not what lies there now or is called so."""
+
+    def begun(path, overrides, begun_with=None):
+        config = json.loads(to_json(small_config(overrides)))
+        return {"path": path, "step": 4, "config": config, "begun_with": begun_with}
+
+    digits, photographs = begun("runs/digits", {}), begun("runs/reader_canvas", PHOTOGRAPHS)
+    between = begun("between", {"init.path": "runs/reader_canvas"}, photographs)
+    unknown = begun("between", {"init.path": "somewhere"})
+    ship = partial(publish.ship, "handwriting")
+    with pytest.raises(UserError, match="runs/reader_canvas was trained on photographs"):
+        ship(result({"init.path": "runs/reader_canvas"}, begun_with=photographs))
+    with pytest.raises(UserError, match="runs/reader_canvas was trained on photographs"):
+        ship(result({"init.path": "between"}, begun_with=between))
+    with pytest.raises(UserError, match="between began with somewhere, and what that was trained on is not known"):
+        ship(result({"init.path": "between"}, begun_with=unknown))
+    assert not folder.exists()
+    assert ship(result({"init.path": "runs/digits"}, begun_with=digits))["begun_with"] == digits
+    assert weights.load(folder / "handwriting.npz")[1]["begun_with"] == digits
+
+
+def test_weights_are_read_as_their_experiment_says_now_but_for_what_the_run_changed(folder, result, experiment):
+    path = result({"read.halvings": 1}, "reader_canvas+read.halvings=1", settings={"read.halvings": 1})
+    facts = publish.ship("handwriting", path)
+    assert facts["config"]["read"] == {**experiment("reader_canvas").read.to_dict(), "halvings": 1}
+    assert facts["config_sha256"] == defaults.digest(facts["config"]) != "0" * 64
+    assert weights.load(folder / "handwriting.npz")[1]["config"] == facts["config"]
+
+
+def test_what_is_measured_side_by_side_is_kept_and_what_is_not_theirs_refused(folder, result, monkeypatch):
+    publish.ship("handwriting", result())
+
+    def other_measures(*args):
+        facts = pretrained.facts("handwriting")
+        facts["figures"]["crop"] = {**measured, "what": "of the other"}
+        write_facts("handwriting", facts)
+        return measured
+
+    measured = release_measure.measure("handwriting", only=("canvas",), limit=4)["canvas"]
+    monkeypatch.setattr(release_measure, "_measured", other_measures)
+    figures = release_measure.measure("handwriting", only=("canvas",), limit=4)
+    assert {label: row["what"] for label, row in figures.items()} == {
+        "canvas": "small canvases",
+        "crop": "of the other",
+    }
+
+    def other_ships(*args):
+        publish.ship("handwriting", result({"seed": 5}, "other"))
+        return measured
+
+    monkeypatch.setattr(release_measure, "_measured", other_ships)
+    with pytest.raises(UserError, match="other weights were shipped as handwriting meanwhile"):
+        release_measure.measure("handwriting", only=("canvas",), limit=4)
+    assert pretrained.facts("handwriting")["figures"] == {}
+
+
+def test_too_many_bytes_are_refused(folder, result, monkeypatch):
+    monkeypatch.setattr(publish, "MOST_BYTES", 1000)
+    with pytest.raises(UserError, match=r"have [\d,]+ bytes, at most 1,000 are allowed"):
+        publish.ship("handwriting", result())
+    assert not folder.exists()
+
+
+def test_a_partial_run_is_shipped_when_asked_for_and_the_card_says_so(folder, result):
+    publish.ship("handwriting", result(partial=True, steps_planned=8), partial=True)
+    assert "**Partial**: trained for 4 of 8 planned steps." in (folder / "handwriting.md").read_text()
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_taken_where_a_path_is(folder, result, small_config, tmp_path, capsys):
+    publish.ship("handwriting", result())
+    found, about = load(warm_start.Path("handwriting"))
+    assert about["step"] == 4
+    assert same(found, folder / "handwriting.npz")
+    figures = evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
+    assert figures["test"]["examples"] == 40
+    assert f"evaluating {folder}/handwriting.npz, step 4" in capsys.readouterr().out
+
+
+def test_what_lies_in_the_working_directory_comes_first_and_it_is_said(folder, result, small_config, tmp_path, capsys):
+    publish.ship("handwriting", result())
+    os.mkdir("handwriting")
+    with pytest.raises(UserError, match="checkpoint handwriting has no manifest"):
+        load(warm_start.Path("handwriting"))
+    with pytest.raises(UserError, match="--checkpoint handwriting: allowed are.*weights that come with the package"):
+        evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
+    said = capsys.readouterr().out
+    assert said.count("handwriting is what lies in the working directory, not the weights of that name") == 2
+    assert str(folder / "handwriting.npz") in said
+
+
+def test_a_name_that_is_not_shipped_and_no_name_are_refused(folder, small_config, tmp_path):
+    with pytest.raises(UserError, match=r"scene\.npz is missing"):
+        load(warm_start.Path("scene"))
+    with pytest.raises(
+        UserError,
+        match=r"there is nothing at scenes.*weights that come with the package, --config.init.path=handwriting or scene",
+    ):
+        load(warm_start.Path("scenes"))
+    with pytest.raises(UserError, match="--checkpoint scenes: allowed are"):
+        evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="scenes", splits=("test",))
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------
+
+
+def test_measuring_writes_figures_and_the_card_again(folder, result, monkeypatch, tmp_path):
+    monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path / "nothing"))
+    publish.ship("handwriting", result())
+    figures = release_measure.measure("handwriting", limit=20)
+    assert pretrained.facts("handwriting")["figures"] == figures
+    assert figures["crop"] is None
+    row = figures["canvas"]
+    assert (row["examples"], row["limit"], row["config"]) == (20, 20, "reader_canvas")
+    assert 0 < row["half_interval"] < 0.25
+    card = (folder / "handwriting.md").read_text()
+    for part in (
+        "| canvas | the first 20 |",
+        "| crop | not measured |",
+        "measure handwriting --only canvas --limit 20",
+        "± ",
+    ):
+        assert part in card
+    assert str(tmp_path) not in card + (folder / "handwriting.json").read_text()
+    release_measure.measure("handwriting", only=("canvas",), limit=7)
+    assert pretrained.facts("handwriting")["figures"]["canvas"]["examples"] == 7
+    assert "  canvas       sequence accuracy" in "\n".join(cli_pretrained.listing("handwriting"))
+    with pytest.raises(UserError, match="--only cavas: handwriting is measured on canvas, crop"):
+        release_measure.measure("handwriting", only=("cavas",))
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        release_measure.measure("handwriting", stop=stop)
+
+
+def test_what_is_measured_is_read_as_the_weights_were_trained(folder, result):
+    trained = publish.ship("scene", result({"data.rgb": True, "model.pixels": "image_mean"}))["config"]
+    config = release_measure.configured(TARGETS["scene"][0], trained)
+    assert (config.read.min_score, config.read.temperature, config.data.rgb) == (0.3, 1.5, True)
+    assert json.loads(to_json(ConfigDict({"model": config.model})))["model"] == trained["model"]
+    assert (
+        release_measure.measure("scene", limit=5)["canvas"]["examples"] == 5
+    )  # a network of three channels, grey digits
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [(n, t) for n, those in release_measure.TARGETS.items() for t in those], ids=str
+)
+def test_every_target_fits_the_network_that_it_measures(name, target, experiment):
+    trained = experiment({"handwriting": "reader_canvas", "scene": "reader_scene"}[name])
+    config = release_measure.configured(target, json.loads(to_json(trained)))
+    channels = [create(c, "test").spec.image[-1] for c in (config, trained)]
+    assert channels[0] == channels[1] == model_card.channels_of(trained.data)
+    assert config.init.path == ""
+    assert target.config in names()
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["pretrained", *arguments])
+    monkeypatch.setattr("seqdigits.config.flags.prepare_jax", lambda: None)
+    cli_pretrained.main(Stop())
+
+
+def test_the_command_ships_measures_and_lists(folder, result, monkeypatch, capsys):
+    command(monkeypatch)
+    assert capsys.readouterr().out == "handwriting: not shipped\nscene (the default): not shipped\n"
+    command(monkeypatch, "ship", "handwriting", str(result()))
+    command(monkeypatch, "measure", "handwriting", "--only", "canvas", "--limit", "5")
+    capsys.readouterr()
+    command(monkeypatch)
+    said = capsys.readouterr().out
+    assert "bytes, SHA-256" in said
+    assert "the first of 5 examples" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("shp", "scene"), "'shp scene' is not understood"),
+        (("ship", "scene"), "is not understood"),
+        (("ship", "scene", "x.json", "--limit", "3"), "is not understood"),
+        (("--partial",), "is not understood"),
+        (("ship", "scen", "x.json"), "there are no weights 'scen'"),
+        (("ship", "scene", "x.json"), "there is no file of weights x.npz"),
+        (("measure", "scene"), r"scene\.npz is missing"),
+        (("measure", "scene", "--limit", "0"), "lower|limit"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named(folder, monkeypatch, arguments, message):
+    with pytest.raises(UserError, match=message):
+        command(monkeypatch, *arguments)
+
+
+def test_help_has_the_names(monkeypatch):
+    with pytest.raises(Help, match="(?s)measure NAME.*handwriting, scene"):
+        command(monkeypatch, "--help")
+
+
+# --- data.rgb -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["digit", "small canvas of 1 to 3"])
+def test_three_channels_are_equal_and_their_pixels_are_the_golden_ones(small_config, name):
+    split, overrides = GOLDEN_CONFIGS[name]
+    source = create(small_config(overrides | {"data.digits": "uci", "data.rgb": True}), split)
+    batch = make(source, split_arrays("uci", split, ""), np.arange(100))
+    assert batch.image.shape[1:] == source.spec.image
+    assert batch.image.shape[-1] == 3
+    assert (batch.image == batch.image[..., :1]).all()
+    assert digest(batch.replace(image=np.ascontiguousarray(batch.image[..., :1]))) == GOLDEN["uci", name]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (PHOTOGRAPHS, "data.rgb = True means nothing with data.composition = photograph"),
+        ({"data.composition": "scene"}, "data.rgb = True means nothing with data.composition = scene"),
+        ({"data.source": "stream"}, "data.rgb = True means nothing with data.source = stream"),
+    ],
+)
+def test_three_channels_are_for_computed_digits_alone(small_config, overrides, message):
+    with pytest.raises(UserError, match=message):
+        validate(small_config(overrides | {"data.rgb": True}))
+
+
+# --- what is really there -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=pretrained.NAMES)
+def name(request):
+    if not (SHIPPED / f"{request.param}.npz").exists():
+        pytest.skip(f"{request.param} is not shipped yet")
+    return request.param
+
+
+def test_what_is_shipped_is_whole_and_small_and_its_card_is_made_of_its_facts(name):
+    file, facts = pretrained.path(name), pretrained.facts(name)
+    assert file.stat().st_size == facts["bytes"] <= publish.MOST_BYTES
+    assert pretrained.sums()[name] == facts["sha256"]
+    assert not facts["partial"]
+    variables, about = weights.load(file)
+    assert about["config"] == facts["config"]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+    assert params.count(variables["params"]) == facts["parameters"]
+    assert (SHIPPED / f"{name}.md").read_text() == model_card.text(name, facts)
+
+
+def test_what_is_shipped_reads(name, mnist_folder, tmp_path):
+    """50 canvases of one to three digits, 64x128."""
+    (target,) = [target for target in release_measure.TARGETS[name] if target.label == "canvas"]
+    config = release_measure.configured(target, pretrained.facts(name)["config"])
+    config.data.folder = str(mnist_folder)
+    config.data.height, config.data.width, config.data.max_length, config.data.test_examples = 64, 128, 3, 50
+    config.data.train_height = config.data.train_width = 0
+    figures = evaluate_checkpoint(config, tmp_path, which=str(pretrained.path(name)), splits=("test",))
+    assert figures["test"]["sequence_accuracy"] >= {"handwriting": 0.9, "scene": 0.7}[name]

@@ -1,0 +1,244 @@
+"""Beginning with what another run learned; frozen parameters stay to the bit; files of weights."""
+
+import contextlib
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from seqdigits.checkpoint import weights
+from seqdigits.checkpoint.load import load
+from seqdigits.checkpoint.manifest import read_meta
+from seqdigits.config.defaults import to_json
+from seqdigits.core import params
+from seqdigits.core.errors import UserError
+from seqdigits.data.create import create
+from seqdigits.evaluation.evaluate import evaluate_checkpoint
+from seqdigits.models.build import build
+from seqdigits.training.loop import train_and_evaluate
+
+HEADS = {
+    "model.name": "heads",
+    "model.pixels": "per_pixel",
+    "model.encoder": "conv 8x8x8 /8, norm, relu",
+    "loss.cells": 0.0,
+    "loss.cell_boxes": 0.0,
+    "loss.digits": 1.0,
+    "evaluate.splits": ("validation",),
+}
+BOX = HEADS | {
+    "model.localize": True,
+    "model.box_head": "dense 8, relu",
+    "loss.digits": 0.0,
+    "loss.box": 1.0,
+    "init.params": "encoder/.*|head_.*",
+    "optim.freeze": "encoder/.*|head_.*",
+    "optim.name": "adamw",
+    "optim.weight_decay": 0.1,
+    "optim.moving_average": 0.9,
+}
+
+
+def leaves(tree):
+    return dict(zip(params.names(tree), jax.tree.leaves(jax.device_get(tree)), strict=True))
+
+
+@pytest.fixture(scope="module")
+def first(small_config, tmp_path_factory):
+    """A run that learned digits: its workdir and its last state."""
+    workdir = tmp_path_factory.mktemp("first")
+    return workdir, train_and_evaluate(small_config(HEADS), workdir)
+
+
+def test_the_second_stage_trains_the_box_head_alone(small_config, first, tmp_path, capsys):
+    workdir, learned = first
+    config = small_config(BOX | {"init.path": f"{workdir}/checkpoints/4"})
+    state = train_and_evaluate(config, tmp_path)
+    before, after = leaves(learned.params), leaves(state.params)
+    assert set(after) - set(before) == {f"box_head/Dense_{i}/{name}" for i in (0, 1) for name in ("kernel", "bias")}
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)  # no gradient, no decay
+    for name, value in leaves(learned.batch_stats).items():
+        np.testing.assert_array_equal(leaves(state.batch_stats)[name], value, err_msg=name)
+        np.testing.assert_array_equal(leaves(state.average["batch_stats"])[name], value, err_msg=name)
+    for name, value in leaves(learned.input_stats).items():
+        np.testing.assert_array_equal(leaves(state.input_stats)[name], value, err_msg=name)
+    said = capsys.readouterr().out
+    assert f"taken from {workdir}/checkpoints/4: encoder/.* (" in said
+    assert "begins anew: box_head/.* (4)" in said
+
+
+def test_the_box_head_learned(small_config, first, tmp_path):
+    config = small_config(BOX | {"init.path": str(first[0]), "train.steps": 2})
+    begun = leaves(train_and_evaluate(config, tmp_path).params)
+    config.train.steps = 4
+    later = leaves(train_and_evaluate(config, tmp_path).params)
+    assert np.abs(later["box_head/Dense_1/bias"] - begun["box_head/Dense_1/bias"]).max() > 0
+
+
+def test_a_run_that_goes_on_does_not_begin_anew(small_config, first, tmp_path, capsys):
+    config = small_config(HEADS | {"init.path": str(first[0]), "train.steps": 2})
+    train_and_evaluate(config, tmp_path)
+    capsys.readouterr()
+    config.train.steps = 4
+    train_and_evaluate(config, tmp_path)
+    said = capsys.readouterr().out
+    assert "going on from step 2" in said
+    assert "taken from" not in said
+    for step in ("2", "4"):  # and still knows what it began with
+        begun = read_meta(tmp_path / "checkpoints" / step)["begun_with"]
+        assert (begun["path"], begun["config"]["model"]["encoder"]) == (str(first[0]), HEADS["model.encoder"])
+
+
+def test_a_run_without_its_config_file_goes_on_only_as_it_was(small_config, tmp_path):
+    config = small_config({"train.steps": 2})
+    train_and_evaluate(config, tmp_path)
+    (tmp_path / "config.json").unlink()
+    config.train.steps, config.seed = 4, 7
+    with pytest.raises(UserError, match="(?s)may not change when it goes on:.*seed: 0 -> 7"):
+        train_and_evaluate(config, tmp_path)
+    assert not (tmp_path / "config.json").exists()
+    config.seed = 0
+    train_and_evaluate(config, tmp_path)
+
+
+def test_a_workdir_means_its_best_checkpoint(first):
+    workdir, _ = first
+    best = json.loads((workdir / "checkpoints" / "4" / "manifest.json").read_text())["meta"]["best"]["step"]
+    _, meta = load(workdir)
+    assert meta["step"] == best
+
+
+def test_statistics_of_pixels_go_with_the_encoder_alone(small_config, first, tmp_path):
+    """On other images: what is measured, and what comes along, differ."""
+    workdir, learned = first
+    other = HEADS | {"init.path": str(workdir), "train.steps": 1, "data.min_length": 2, "data.seed": 9}
+    of_first = leaves(learned.input_stats)["pixels/mean"]
+    with_encoder = train_and_evaluate(small_config(other), tmp_path / "a")
+    np.testing.assert_array_equal(leaves(with_encoder.input_stats)["pixels/mean"], of_first)
+    without = small_config(other | {"init.params": "encoder/Conv_0/kernel|head.*"})
+    assert (leaves(train_and_evaluate(without, tmp_path / "b").input_stats)["pixels/mean"] == of_first).all()
+    head = train_and_evaluate(small_config(other | {"init.params": "head_[01].*"}), tmp_path / "c")
+    assert np.abs(leaves(head.input_stats)["pixels/mean"] - of_first).max() > 1
+
+
+def test_the_mean_box_is_always_measured(small_config, tmp_path):
+    """It belongs to the data, and counts where a reader finds nothing."""
+    train_and_evaluate(small_config({"evaluate.splits": ()}), tmp_path / "a")
+    other = small_config(
+        {"init.path": str(tmp_path / "a"), "data.height": 64, "data.width": 192, "evaluate.splits": ()}
+    )
+    alone = small_config({"data.height": 64, "data.width": 192, "evaluate.splits": ()})
+    boxes = [
+        train_and_evaluate(config, tmp_path / str(i)).input_stats["mean_box"] for i, config in enumerate((other, alone))
+    ]
+    np.testing.assert_array_equal(*boxes)
+
+
+def test_a_frozen_norm_is_in_training_what_it_is_in_evaluation(small_config, first):
+    _, learned = first
+    config = small_config(BOX | {"init.path": "somewhere"})
+    source = create(config, "train")
+    model = build(config, source.spec)
+    arrays = jax.tree.map(jax.numpy.asarray, source.arrays)
+    batch = source.make(arrays, next(source.all(8)), jax.random.key(0), False)
+    variables = model.init(jax.random.key(0), batch.image, train=False, mask=batch.mask)
+    taken = {**variables["params"], **learned.params}
+    state = {"params": taken, "batch_stats": learned.batch_stats, "input_stats": learned.input_stats}
+    plain = model.apply(state, batch.image, train=False, mask=batch.mask)
+    training, updated = model.apply(state, batch.image, train=True, mask=batch.mask, mutable=["batch_stats"])
+    np.testing.assert_array_equal(plain.digit_logits, training.digit_logits)
+    np.testing.assert_array_equal(plain.box, training.box)
+    assert leaves(updated["batch_stats"]).keys() == leaves(learned.batch_stats).keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"init.path": "/nowhere/at/all"}, "there is nothing at /nowhere/at/all: no workdir, no checkpoint"),
+        ({"init.path": __file__}, "test_warm_start.py is a file: no workdir, no checkpoint"),
+        ({"init.path": "/nowhere/w.npz"}, "there is no file of weights"),
+        ({"init.params": "conv.*"}, "init.params = 'conv.*' takes nothing from"),
+        ({"data.height": 40}, "takes head_0/Dense_0/kernel, which is .* Narrow the pattern"),
+        ({"data.height": 40, "init.params": "encoder/.*"}, "takes an encoder from .* trained with other pixels"),
+        ({"optim.freeze": ".*"}, "optim.freeze = '.*' fits every parameter"),
+        ({"optim.freeze": "encoder"}, "optim.freeze = 'encoder' fits no parameter. It must fit the whole name"),
+        ({"loss.l2": 1.0, "loss.l2_params": "kernel"}, "loss.l2_params = 'kernel' fits no parameter"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused(small_config, first, tmp_path, changes, message):
+    config = small_config(HEADS | {"init.path": str(first[0])} | changes)
+    with pytest.raises(UserError, match=message):
+        train_and_evaluate(config, tmp_path)
+
+
+@pytest.fixture
+def weights_file(small_config, first, tmp_path):
+    _, state = first
+    about = {"step": 4, "config": json.loads(to_json(small_config(HEADS)))}
+    path = tmp_path / "heads.npz"
+    weights.save(path, state.variables(), about, half=True)
+    return path, state
+
+
+def test_weights_come_back_in_half_precision_statistics_whole(weights_file):
+    path, state = weights_file
+    found, about = weights.load(path)
+    assert about["step"] == 4
+    for name, value in leaves(state.variables()).items():
+        other = leaves(found)[name]
+        assert other.dtype == np.float32
+        if name.startswith("params/"):
+            np.testing.assert_array_equal(other, value.astype(np.float16).astype(np.float32))
+        else:
+            np.testing.assert_array_equal(other, value)
+
+
+def test_weights_can_be_evaluated_and_begun_with(small_config, first, weights_file, tmp_path):
+    path, _ = weights_file
+    config = small_config(HEADS)
+    of_file = evaluate_checkpoint(config, tmp_path, which=str(path), splits=("validation",))
+    of_run = evaluate_checkpoint(config, first[0], which="4", splits=("validation",))
+    assert of_file["validation"]["cross_entropy"] == pytest.approx(of_run["validation"]["cross_entropy"], rel=1e-2)
+    state = train_and_evaluate(
+        small_config(HEADS | {"init.path": str(path), "optim.learning_rate": 0.0}), tmp_path / "w"
+    )
+    kernel = leaves(weights.load(path)[0])["params/head_0/Dense_0/kernel"]
+    np.testing.assert_array_equal(leaves(state.params)["head_0/Dense_0/kernel"], kernel)
+
+
+def test_a_damaged_file_of_weights_is_refused(weights_file):
+    """Whatever is wrong with it; a flipped bit may also hit what does not count."""
+    path, _ = weights_file
+    whole = path.read_bytes()
+    expected = leaves(weights.load(path)[0])
+    refused = 0
+    for at in range(0, len(whole), max(1, len(whole) // 400)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with contextlib.suppress(UserError):
+            found = leaves(weights.load(path)[0])
+            assert all(np.array_equal(found[name], value) for name, value in expected.items())
+            continue
+        refused += 1
+    assert refused > 300
+    np.save(path.with_suffix(".npy"), np.arange(3))
+    for other in (b"", b"hello", whole[: len(whole) // 2], path.with_suffix(".npy").read_bytes()):
+        path.write_bytes(other)
+        with pytest.raises(UserError, match="is not a file of weights, an .npz of plain arrays; or it is damaged"):
+            weights.load(path)
+
+
+@pytest.mark.parametrize("about", [{}, [], {"step": 1}])
+def test_weights_of_nothing_known_are_refused(tmp_path, about):
+    weights.save(tmp_path / "w.npz", {"params": {"a": np.zeros(2)}}, about)
+    with pytest.raises(UserError, match="is not a file of weights"):
+        weights.load(tmp_path / "w.npz")
+
+
+def test_what_half_precision_cannot_hold_stays_whole(tmp_path):
+    values = {"small": np.array([0.5, 2.0], np.float32), "large": np.array([1e5, 1.0], np.float32)}
+    weights.save(tmp_path / "w.npz", {"params": values}, {"step": 1, "config": {}}, half=True)
+    found, _ = weights.load(tmp_path / "w.npz")
+    for name, value in values.items():
+        np.testing.assert_array_equal(found["params"][name], value)

@@ -1,0 +1,139 @@
+"""The commands, as a person types them: a mistake is one message, Ctrl-C saves."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+QUICKSTART = str(ROOT / "configs" / "quickstart.py")
+
+
+def run(*args, program="seqdigits.main"):
+    return subprocess.run([sys.executable, "-m", program, *args], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--workdir", "W"), "--config is missing"),
+        (("--config", QUICKSTART), "--workdir is missing"),
+        (("--config", "configs/quikstart.py", "--workdir", "W"), "configs/quickstart.py"),
+        (("--config", QUICKSTART, "--workdir", "W", "--config.optim.learning_rat=1"), "learning_rate"),
+        (("--config", QUICKSTART, "--workdir", "W", "--config.train.steps=many"), "many"),
+        (
+            ("--config", QUICKSTART, "--workdir", "W", "--config.model.name=readr"),
+            "heads, gru, attention, row_gru, reader",
+        ),
+        (("--config", QUICKSTART, "--workdir", "W", "--mode", "trian"), "train|evaluate"),
+        (("--config", QUICKSTART, "--workdir", "W", "--worldir", "V"), "worldir"),
+        (("--config", QUICKSTART, "--workdir", "W", "again"), "'again' is not understood"),
+        (("--config", QUICKSTART, "--workdir", "/dev/null/W"), "cannot be used"),
+        (("--config", QUICKSTART, "--workdir", "nowhere", "--mode", "evaluate"), "Train first"),
+        (("--config", QUICKSTART, "--workdir", "W", "--mode", "evaluate", "--split", "dev"), "train, validation, test"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+@pytest.mark.slow
+def test_a_mistake_is_one_message_without_a_traceback(args, message):
+    result = run(*args)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (ROOT / "W").exists()
+
+
+def test_help_names_flags_and_configs():
+    result = run("--help")
+    assert result.returncode == 0
+    for word in ("--workdir", "--[no]help", "configs/quickstart.py"):
+        assert word in result.stdout
+
+
+def start(workdir, *args):
+    command = [sys.executable, "-m", "seqdigits.main", "--config", QUICKSTART, "--workdir", str(workdir), *args]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(process, text):
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was never said")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["compiling the first step", "first step after"], ids=["compile", "train"])
+def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, moment):
+    process = start(tmp_path, "--config.train.steps=600")
+    wait_for(process, moment)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "the same command goes on from here" in said
+    again = start(tmp_path, "--config.train.steps=600")
+    wait_for(again, "going on from step")
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=120)
+    assert again.returncode == 143
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_while_saving_stops_at_once_and_loses_nothing_saved(tmp_path):
+    process = start(tmp_path, "--config.train.steps=600", "--config.train.checkpoint_every=2")
+    while not list(tmp_path.glob("checkpoints/*/manifest.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    wait_for(process, "stopping")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    again = start(tmp_path, "--config.train.steps=600")
+    wait_for(again, "going on from step")
+    again.kill()
+    again.communicate()
+
+
+@pytest.mark.slow
+def test_everything_works_where_tensorflow_cannot_be_imported(tmp_path):
+    code = """
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tensorflow_datasets"):
+            return None
+        return self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+import runpy
+runpy.run_module("seqdigits.main", run_name="__main__")
+"""
+    flags = ("--config", QUICKSTART, "--workdir", str(tmp_path), "--config.train.steps=2", "--config.evaluate.every=2")
+    flags += ("--config.data.validation_examples=20", "--config.data.test_examples=20")
+    for mode in ("train", "evaluate"):
+        result = subprocess.run(
+            [sys.executable, "-c", code, *flags, "--mode", mode, "--config.evaluate.splits=('test',)"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert "sequence_accuracy" in result.stdout
+
+
+def test_importing_the_package_loads_no_heavy_library():
+    code = "import sys, seqdigits; print(sorted({'jax', 'flax', 'numpy', 'tensorflow'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,300 @@
+"""What a config may be is checked before any device work, and each refusal says how to mend it."""
+
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from ml_collections import ConfigDict
+
+from seqdigits.config import defaults
+from seqdigits.config import registry as config_registry
+from seqdigits.config_checks.validate import validate
+from seqdigits.core.errors import UserError
+from seqdigits.data.create import create
+from seqdigits.data.synthetic.compositions import COMPOSITIONS
+from seqdigits.models.build import build
+from seqdigits.training.train_step import Steps
+
+EXPERIMENTS = config_registry.names()
+OF_DIGITS = [name for name in EXPERIMENTS if config_registry.load(name).data.composition in COMPOSITIONS]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_valid_and_says_what_it_is(experiment, name):
+    validate(experiment(name))
+    text = (ROOT / "configs" / f"{name}.py").read_text()
+    assert f"--config configs/{name}.py --workdir runs/{name}" in text or name == "quickstart"
+
+
+@pytest.mark.parametrize(
+    "names", [("reader_canvas", "reader_mnist", "reader_strip5"), ("reader_scene", "reader_svhn", "reader_svhn_crop")]
+)
+def test_readers_that_begin_with_one_another_are_one_network(experiment, names):
+    first, *others = (experiment(name) for name in names)
+    for other in others:
+        assert (other.model, other.loss) == (first.model, first.loss)
+
+
+@pytest.mark.parametrize("name", OF_DIGITS)
+def test_every_experiment_of_digits_is_also_valid_with_uci_digits(experiment, name):
+    config = experiment(name)
+    config.data.digits = "uci"
+    validate(config)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_whole_step_of_every_experiment_can_be_traced_without_opening_a_file(experiment, name):
+    config = experiment(name)
+    config.data.folder = "/nowhere"
+    source = create(config, "train")
+    steps = Steps(config, build(config, source.spec))
+    state = jax.eval_shape(lambda: steps.init(source))
+    host = {key: jax.ShapeDtypeStruct((config.train.batch_size,), "int32") for key in ("index", "position")}
+    after = jax.eval_shape(lambda s, a, h: steps.train(s, a, h, source), state, source.spec.arrays, host)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    counted = jax.eval_shape(
+        lambda v, a, h: steps.evaluate(v, a, h, source), state.variables(), source.spec.arrays, host
+    )
+    assert counted.right_at.shape == (config.data.max_length,)
+
+
+@pytest.mark.parametrize(
+    "name", ["svhn_cropped_cnn", "strip4_row_gru", "strip5_overlap", "canvas_variable_deeper", "svhn_transfer_l2"]
+)
+def test_one_real_step_of_each_family(experiment, name):
+    """Two examples: what is learned is finite, and all that has a gradient moved."""
+    config = experiment(name)
+    config.train.batch_size = 2
+    if name in OF_DIGITS:
+        config.data.digits = "uci"
+    source = create(config, "train")
+    steps = Steps(config, build(config, source.spec))
+    if name not in OF_DIGITS:  # noise for photographs, which are not at hand everywhere
+        noise = np.random.default_rng(0)
+        arrays = {
+            "images": noise.integers(0, 256, (2, *source.spec.image)).astype(np.uint8),
+            "digits": np.array([[3] + [10] * (config.data.max_length - 1)] * 2, np.int32),
+            "boxes": np.full((2, config.data.max_length, 4), 20, np.float32),
+        }
+    else:
+        arrays = source.arrays
+    host = {"index": np.arange(2, dtype=np.int32), "position": np.arange(2, dtype=np.int32)}
+    state = jax.jit(lambda: steps.init(source))()
+    after = jax.jit(lambda s, a, h: steps.train(s, a, h, source))(state, arrays, host)
+    assert (int(after.step), int(after.first_nonfinite)) == (1, -1)
+    moved = [
+        bool((old != new).any()) for old, new in zip(*map(jax.tree.leaves, (state.params, after.params)), strict=True)
+    ]
+    assert all(moved)
+
+
+def test_an_unknown_key_is_refused():
+    with pytest.raises(AttributeError, match="learning_rat"):
+        defaults.base_config().optim.learning_rat = 1.0
+
+
+PHOTOGRAPH = {"data.composition": "photograph", "data.digits": "mnist"}
+CROPPED = {
+    **PHOTOGRAPH,
+    "data.composition": "cropped_digit",
+    "data.photographs": "svhn_cropped",
+    "data.min_length": 1,
+    "data.max_length": 1,
+}
+TURNED = {"data.composition": "turned", "data.height": 128, "data.width": 64}
+GRU = {"model.name": "gru", "model.gru_units": 9, "loss.digits": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0}
+
+REFUSALS = [
+    ({"read.temperature": 0.0}, "read.temperature = 0.0 is out of range: 0.01 to 100"),
+    ({"read.max_numbers": 0}, "read.max_numbers = 0 is out of range: 1 to 100"),
+    (
+        {"model.name": "heads", "loss.digits": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0, "read.group": True},
+        "read.group = True means nothing with model.name = heads",
+    ),
+    ({"model.name": "readr"}, "model.name = 'readr'.*heads, gru, attention, row_gru, reader"),
+    ({"data.digits": "emnist"}, "data.digits.*uci, mnist"),
+    ({"data.composition": "page"}, "data.composition.*digit, canvas, centred, turned, scene, photograph, crop"),
+    ({"model.pixels": "float"}, "model.pixels.*unit, raw"),
+    ({"optim.name": "adan"}, "optim.name.*adam, adamw, adagrad, rmsprop, sgd"),
+    ({"optim.schedule": "linear"}, "optim.schedule.*constant, cosine, exponential, staircase"),
+    ({"train.best_metric": "loss"}, "train.best_metric.*sequence_accuracy.*localization_error"),
+    ({"train.batch_size": 0}, "train.batch_size = 0 is out of range: 1 or more"),
+    ({"data.rotation": 60}, "data.rotation = 60.*0 to 45"),
+    ({"read.min_score": 1.5}, "read.min_score = 1.5.*0 to 1"),
+    ({"data.min_length": 4, "data.max_length": 3}, "data.min_length = 4 is more than data.max_length = 3"),
+    ({"data.max_length": 10}, "do not fit into data.width = 96. At most 3"),
+    ({"data.test_examples": 0}, "data.test_examples = 0.*only the training set"),
+    ({"data.validation_percent": 100}, "data.validation_percent = 100.*0 to 99"),
+    ({"data.composition": "digit"}, "data.min_length, data.max_length.*Set both to 1"),
+    ({"model.encoder": "conv 5x5, relu"}, "model.encoder: 'conv 5x5' is not a layer"),
+    ({"model.encoder": "conv 3x3x8 /2, dense 10"}, "model.encoder has a dense layer"),
+    ({"model.encoder": "conv 3x3x8 valid"}, "without padding.*must fill the image"),
+    ({"model.head": "conv 3x3x8"}, "model.head: 'conv 3x3x8' needs a feature map"),
+    ({"model.box_head": "dense 8, pool 2"}, "model.box_head: 'pool 2' needs a feature map"),
+    ({"model.encoder": "dense 8, conv 3x3x8"}, "model.encoder: 'conv 3x3x8' needs a feature map"),
+    ({"model.localize": True}, "model.localize = True means nothing with model.name = reader"),
+    ({"model.head": "dense 8"}, "model.head = 'dense 8' means nothing"),
+    ({"loss.cell_boxes": 0.0}, "loss.cell_boxes = 0: model.name = reader would not learn"),
+    ({"optim.decay_steps": 5}, "optim.decay_steps = 5 means nothing with optim.schedule = constant"),
+    ({"optim.learning_rate": float("inf")}, "optim.learning_rate = inf"),
+    ({"model.name": "gru", "loss.cells": 0.0}, "model.gru_units = 0"),
+    ({"model.name": "heads"}, "loss.cells = 1.0 means nothing with model.name = heads"),
+    ({"loss.box": 1.0}, "loss.box = 1.0 means nothing"),
+    ({"loss.cells": 0.0}, "loss.cells = 0: model.name = reader would not learn"),
+    ({"optim.schedule": "cosine"}, "optim.decay_steps = 0 is not beyond"),
+    ({"optim.moving_average": 1.0}, "would never move"),
+    ({"parallel": "smap"}, "parallel = 'smap'.*jit, pmap"),
+    ({"data.photographs": "svhn_3"}, "data.photographs = 'svhn_3'.*svhn, svhn_2000, svhn_cropped, own"),
+    (
+        {"data.source": "tfds"},
+        "data.digits = uci: data.source = tfds reads.*mnist and svhn_cropped. Set data.digits to mnist",
+    ),
+    ({"data.records": "/records"}, "data.records = '/records' means nothing with data.source = plain"),
+    (
+        {"data.digits": "mnist", "data.source": "tfds", "data.records_form": "raw"},
+        "data.records_form = 'raw' means nothing with data.source = tfds",
+    ),
+    ({"data.stacked": True}, "data.stacked = True means nothing with data.composition = canvas"),
+    ({"data.grey": True}, "data.grey = True means nothing"),
+    ({"data.cutout": 28}, "data.cutout = 28 means nothing"),
+    ({"data.composition": "turned", "data.width": 120}, "do not fit into data.width = 120. At most 2"),
+    ({"data.composition": "turned", "data.width": 128, "data.height": 39}, "data.height = 39.*need 41 pixels"),
+    (
+        {"data.composition": "turned", "data.width": 48, "data.height": 64, "data.stacked": True},
+        "data.height = 64.*most 1",
+    ),
+    ({"data.composition": "centred", "data.max_length": 9}, "12 pixels do not fit into data.width = 96. At most 8"),
+    ({**TURNED, "data.stacked": True}, "data.stacked = True: model.name = reader reads from left to right"),
+    ({**PHOTOGRAPH, "data.elastic": 5}, "data.elastic = 5 means nothing with data.composition = photograph"),
+    ({"data.colour": 5}, "data.colour = 5 means nothing with data.composition = canvas"),
+    ({"data.train_height": 40}, "data.train_height, data.train_width = 40, 0: give both, or neither"),
+    ({"data.train_height": 40, "data.train_width": 30}, "do not fit into data.train_width = 30. At most 1 do"),
+    ({"data.train_height": 24, "data.train_width": 152}, "= 24, 152: give both, or neither; each at least 28"),
+    (
+        {**GRU, "data.train_height": 40, "data.train_width": 152},
+        "data.train_height = 40 means nothing with model.name = gru",
+    ),
+    (
+        {**PHOTOGRAPH, "data.train_height": 32, "data.train_width": 64, "data.cutout": 16},
+        "data.cutout = 16: with data.train_h",
+    ),
+    ({"data.train_min_length": 4}, "data.train_min_length = 4 is none of the lengths that are read, 1 to 3"),
+    ({**PHOTOGRAPH, "data.train_min_length": 2}, "data.train_min_length = 2 means nothing with"),
+    ({"data.train_photographs": 9}, "data.train_photographs = 9 means nothing with data.composition = canvas"),
+    (
+        {"data.source": "stream", "data.train_height": 32, "data.train_width": 96},
+        "data.train_height = 32 means nothing with data.source",
+    ),
+    ({"loss.target": "all"}, "loss.target = 'all' is not known. Allowed are cell, several, gaussian"),
+    ({"loss.target": "several"}, "loss.target_radius = 0: loss.target = several needs one"),
+    ({"loss.target_radius": 0.2}, "loss.target_radius = 0.2 means nothing"),
+    ({**PHOTOGRAPH, "data.validation_percent": 5}, "data.validation_percent = 5 means nothing"),
+    ({**PHOTOGRAPH, "data.min_length": 2}, "data.min_length = 2: house numbers have 1 to 6 digits"),
+    ({**PHOTOGRAPH, "data.max_length": 7}, "data.max_length = 7: house numbers have at most 6"),
+    ({**PHOTOGRAPH, "data.parts": ("test",)}, "data.parts = \\('test',\\): allowed are train, extra"),
+    ({**PHOTOGRAPH, "data.parts": ()}, "data.parts = \\(\\): allowed are train, extra"),
+    (
+        {**PHOTOGRAPH, "data.parts": ("extra",), "data.photographs": "svhn_2000"},
+        "data.photographs = svhn_2000 has none of extra. Name train",
+    ),
+    (
+        {**PHOTOGRAPH, "data.source": "tfds"},
+        "data.photographs = svhn: data.source = tfds reads.*photographs to svhn_cropped",
+    ),
+    (
+        {**PHOTOGRAPH, "data.photographs": "svhn_cropped"},
+        "data.composition = photograph: data.photographs = svhn_cropped has single digits",
+    ),
+    ({**CROPPED, "data.parts": ("test",)}, "data.parts = \\('test',\\): allowed are train, extra"),
+    ({**CROPPED, "data.max_length": 2}, "data.min_length, data.max_length = 1, 2.*one digit"),
+    ({**PHOTOGRAPH, "data.cutout": 40}, "data.cutout = 40 is more than the image of 32x96"),
+    ({**GRU, "model.name": "row_gru", "model.gru_units": 8}, "model.gru_units = 8 is cut into data.max_length = 3"),
+    ({**GRU, "model.name": "row_gru", "model.encoder": "dense 9"}, "model.encoder has a dense layer.*row_gru"),
+    ({**GRU, "model.name": "heads", "model.shared_head": True, "model.gru_units": 0}, "model.shared_head = True means"),
+    (
+        {**GRU, "loss.digit_loss": "hinge"},
+        "loss.digit_loss.*cross_entropy, one_hot_cross_entropy, binary_cross_entropy",
+    ),
+    ({**GRU, "loss.positions": "max"}, "loss.positions.*mean, sum"),
+    ({**GRU, "train.best_metric": "localization_error"}, "the model has no box"),
+    ({**GRU, "loss.background": 0.5}, "loss.background = 0.5 means nothing with model.name = gru"),
+    ({**GRU, "read.min_score": 0.5}, "read.min_score = 0.5 means nothing"),
+    ({**GRU, "loss.no_digit": 0.5, "data.min_length": 3}, "loss.no_digit = 0.5 means nothing with data.min_length"),
+    ({"loss.positions": "sum"}, "loss.positions = 'sum' means nothing with model.name = reader"),
+    ({"data.photographs": "svhn_2000"}, "data.photographs = 'svhn_2000' means nothing with data.composition = canvas"),
+    ({"init.params": "head.*"}, "init.params = 'head.\\*' means nothing with init.path = ''"),
+    ({"loss.l2": 0.1}, "loss.l2 = 0.1, loss.l2_params = '': give both"),
+    ({"loss.l2_params": ".*"}, "give both"),
+    ({"optim.freeze": "("}, "optim.freeze = '\\(' is not a regular expression"),
+    ({"optim.momentum": 0.9}, "optim.momentum = 0.9 means nothing with optim.name = adam"),
+    ({"optim.weight_decay": 0.1}, "optim.weight_decay = 0.1 means nothing with optim.name = adam"),
+    ({"optim.decay_rate": 0.5}, "optim.decay_rate = 0.5 means nothing with optim.schedule = constant"),
+    ({"optim.schedule": "staircase", "optim.decay_steps": 10}, "optim.schedule = staircase needs both"),
+    ({"optim.schedule": "plan", "optim.plan": "x"}, "optim.plan = 'x' is not a plan"),
+    ({"optim.schedule": "plan", "optim.plan": "5: 1", "optim.warmup_steps": 9}, "begins within optim.warmup_steps = 9"),
+    ({"evaluate.splits": ("dev",)}, "evaluate.splits has 'dev'.*train, validation, test"),
+    ({"train.steps": 2**30}, "Make train.steps smaller"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSALS, ids=lambda v: next(iter(v)) if isinstance(v, dict) else "")
+def test_what_cannot_run_is_refused_with_the_cure(small_config, changes, message):
+    config = small_config(changes)
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        validate(config)
+
+
+def test_steps_per_call_must_divide_every_interval_and_the_nearest_is_named(small_config):
+    config = small_config(
+        {"train.steps": 12, "train.log_every": 12, "train.checkpoint_every": 12, "evaluate.every": 12}
+    )
+    config.train.steps_per_call = 5
+    with pytest.raises(
+        UserError, match=r"(?s)steps_per_call = 5 does not divide all of train.steps = 12.*The nearest that does is 4\."
+    ):
+        validate(config)
+    config.train.steps_per_call = 6
+    validate(config)
+    config.train.log_every = 9
+    with pytest.raises(UserError, match=r"The nearest that does is 3\."):
+        validate(config)
+
+
+def test_only_identity_keys_make_another_run(small_config):
+    saved = json.loads(defaults.to_json(small_config({})))
+    same = small_config({"train.steps": 400, "data.folder": "elsewhere", "evaluate.every": 400})
+    assert defaults.changes(same, saved) == []
+    other = small_config({"seed": 3, "train.batch_size": 4})
+    assert defaults.changes(other, saved) == ["seed: 0 -> 3", "train.batch_size: 8 -> 4"]
+
+
+def test_a_key_that_a_saved_config_does_not_know_yet_counts_as_its_default(small_config):
+    saved = json.loads(defaults.to_json(small_config({})))
+    del saved["optim"]["clip_norm"]
+    assert defaults.changes(small_config({}), saved) == []
+    assert defaults.changes(small_config({"optim.clip_norm": 2.0}), saved) == ["optim.clip_norm: 0.0 -> 2.0"]
+
+
+def test_free_keys_are_keys():
+    config = defaults.base_config()
+    for key in defaults.FREE_KEYS:
+        *section, name = key.split(".")
+        assert name in (config[section[0]] if section else config)
+
+
+def test_every_key_is_read_somewhere():
+    code = "".join(
+        path.read_text()
+        for path in (ROOT / "seqdigits").rglob("*.py")
+        if path.name not in ("config/defaults.py", "config_checks/validate.py")
+    )
+    for section, keys in defaults.base_config().items():
+        if not isinstance(keys, ConfigDict):
+            assert f"config.{section}" in code, section
+            continue
+        for key in keys:
+            by_name = section == "loss" and key in ("digits", "box", "cells", "cell_boxes")  # weights of terms
+            assert by_name or re.search(rf"\.{key}\b(?!\()", code), f"{section}.{key}"

@@ -1,0 +1,118 @@
+"""Photographs bent and coloured in training: the boxes go with the pixels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqdigits.core.types import NO_DIGIT
+from seqdigits.data.create import create
+from seqdigits.data.photos.augment import Augmentation, augment, augment_all
+
+HEIGHT, WIDTH = 48, 96
+BOXES = np.array([[40, 22, 12, 20], [54, 24, 10, 20], [0, 0, 0, 0]], np.float32)
+DIGITS = np.array([4, 7, NO_DIGIT], np.int32)
+
+
+def photograph() -> np.ndarray:
+    """Grey, each digit's box filled with a shade of its own."""
+    image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+    for (x, y, w, h), shade in zip(BOXES[:2], (150, 220), strict=True):
+        image[int(y - h / 2) : int(y + h / 2), int(x - w / 2) : int(x + w / 2)] = shade
+    return image
+
+
+def many(augmentation: Augmentation, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    def repeat(x: np.ndarray) -> jnp.ndarray:
+        return jnp.broadcast_to(x, (count, *x.shape))
+
+    batch = (repeat(photograph()), repeat(DIGITS), repeat(BOXES), jnp.arange(count))
+    changed = jax.jit(augment_all, static_argnums=5)(*batch, jax.random.key(0), augmentation)
+    return tuple(np.asarray(x) for x in changed)
+
+
+def test_nothing_asked_for_changes_nothing():
+    image, boxes = augment(photograph(), DIGITS, BOXES, jax.random.key(0), Augmentation())
+    np.testing.assert_array_equal(image, photograph())
+    np.testing.assert_allclose(boxes, BOXES, atol=1e-3)
+    assert not Augmentation().on
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(zoom=90), Augmentation(shift=20), Augmentation(shear=15), Augmentation(rotation=15)],
+    ids=["zoom", "shift", "shear", "rotation"],
+)
+def test_the_boxes_go_where_the_pixels_go(augmentation):
+    images, boxes = many(augmentation)
+    assert len({image.tobytes() for image in images}) > 25, "whole degrees and percent"
+    for image, (first, second, none) in zip(images, boxes, strict=True):
+        assert not none.any()
+        for (x, y, _, _), low, high in ((first, 120, 185), (second, 185, 256)):
+            column, row = int(x), int(y)
+            assert 0 <= column < WIDTH
+            assert 0 <= row < HEIGHT
+            assert low <= image[row, column, 0] < high, "the middle of the box has the digit's shade"
+        rows, columns = np.nonzero(image[..., 0] > 185)
+        ink = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        box = np.concatenate([second[:2] - second[2:] / 2, second[:2] + second[2:] / 2])
+        np.testing.assert_allclose(
+            ink, np.clip(box, 0, [WIDTH, HEIGHT] * 2), atol=2.6
+        )  # what is cut by a slanted edge is fainter
+
+
+def test_zoom_makes_smaller_and_larger_but_keeps_the_number_whole():
+    _, boxes = many(Augmentation(zoom=90), 400)
+    heights = boxes[:, 0, 3]
+    assert heights.min() < 0.62 * 20
+    assert heights.max() > 1.4 * 20
+    corners = np.concatenate(
+        [boxes[:, :2, :2] - boxes[:, :2, 2:] / 2, boxes[:, :2, :2] + boxes[:, :2, 2:] / 2], axis=-1
+    )
+    assert corners[..., :2].min() > -1
+    assert corners[..., 2].max() < WIDTH + 1
+    assert corners[..., 3].max() < HEIGHT + 1
+
+
+def test_shift_goes_to_its_limit_either_way():
+    _, boxes = many(Augmentation(shift=9), 400)
+    moved = boxes[:, 0, :2] - BOXES[0, :2]
+    assert -9 <= moved.min() < -8.8
+    assert 8.8 < moved.max() <= 9
+
+
+def test_colour_changes_brightness_and_turns_one_of_four_into_its_negative():
+    images, boxes = many(Augmentation(colour=30), 400)
+    np.testing.assert_allclose(boxes, np.broadcast_to(BOXES, boxes.shape), atol=1e-3)
+    digit, ground = images[:, 24, 54].astype(float).mean(-1), images[:, 5, 5].astype(float).mean(-1)
+    assert 0.18 < (digit < ground).mean() < 0.33
+    assert ground.std() > 15
+
+
+def test_padding_and_evaluation_are_left_alone(small_config, svhn_folder):
+    config = small_config(
+        {
+            "data.digits": "mnist",
+            "data.composition": "crop",
+            "data.photographs": "svhn_2000",
+            "data.folder": str(svhn_folder),
+            "data.rotation": 10,
+            "data.colour": 20,
+            "data.max_length": 5,
+            "data.width": 32,
+        }
+    )
+    source = create(config, "train")
+    arrays = {
+        "images": np.stack([np.resize(photograph(), (32, 32, 3))] * 1800),
+        "digits": np.full((1800, 5), NO_DIGIT, np.int32),
+        "boxes": np.zeros((1800, 5, 4), np.float32),
+    }
+    arrays["digits"][:, 0], arrays["boxes"][:, 0] = 4, [16, 16, 8, 12]
+    host = {"index": jnp.array([0, 5, -1]), "position": jnp.array([0, 1, 2])}
+    same = source.make(arrays, host, jax.random.key(0), train=False)
+    np.testing.assert_array_equal(same.image[1], arrays["images"][5])
+    changed = source.make(arrays, host, jax.random.key(0), train=True)
+    assert (changed.image[1] != arrays["images"][5]).any()
+    example = source.make(arrays, {**host, "index": jnp.array([0, 5, 0])}, jax.random.key(0), train=True)
+    np.testing.assert_array_equal(changed.image[2], example.image[2], "a padded row is example 0")

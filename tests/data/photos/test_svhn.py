@@ -1,0 +1,536 @@
+"""House numbers: which photographs are in which split, what is cut out of them, what happens to damaged archives."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from seqdigits.core.errors import UserError
+from seqdigits.core.progress import progress, time
+from seqdigits.core.types import NO_DIGIT
+from seqdigits.data.photos import svhn, svhn_annotations
+from seqdigits.data.photos.crop import KINDS
+
+Box = tuple[float, float, float, float, float]
+"""label, left, top, width, height, as in the file."""
+
+# Six photographs of 40 x 20 (width x height), with 2, 1, 3, 6, 1 and 2 digits.
+TRAIN: dict[str, list[Box]] = {
+    "1.png": [(1, 10, 4, 4, 8), (10, 16, 4, 6, 10)],
+    "2.png": [(7, -2, 3, 8, 12)],
+    "3.png": [(2, 5, 2, 4, 9), (3, 3, 2, 4, 9), (4, 9, 2, 4, 9)],
+    "4.png": [(d, 5 * d, 5, 4, 8) for d in (1, 2, 3, 4, 5, 6)],
+    "5.png": [(5, 30, 8, 12, 10)],
+    "6.png": [(9, 10, 4, 5, 10), (8, 20, 4, 5, 10)],
+}
+TEST: dict[str, list[Box]] = {"1.png": [(6, 10, 4, 4, 8)], "2.png": [(1, 10, 4, 4, 8), (2, 20, 4, 4, 8)]}
+TINY = svhn.PhotographSet(
+    lengths={"train": (2, 2, 1, 0, 0, 1), "test": (1, 1, 0, 0, 0, 0), "extra": (0, 0, 0, 0, 0, 0)},
+    validation={"train": 2},
+    validation_digits={"train": 5},
+)
+
+
+def write_mat(path: Path, entries: dict[str, list[Box]]) -> None:
+    """A digitStruct.mat in the published layout: MATLAB 7.3, its header of 512 bytes in front."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w", userblock_size=512) as file:
+        objects = file.create_group("#refs#")
+
+        def put(value: np.ndarray) -> Any:
+            return objects.create_dataset(str(len(objects)), data=value).ref
+
+        names, groups = [], []
+        for name, boxes in entries.items():
+            names.append(put(np.array([[ord(c)] for c in name], np.uint16)))
+            group = objects.create_group(str(len(objects)))
+            groups.append(group.ref)
+            for column, field in enumerate(("label", "left", "top", "width", "height")):
+                values = [np.array([[box[column]]], np.float64) for box in boxes]
+                if len(values) == 1:
+                    group[field] = values[0]
+                else:
+                    group.create_dataset(field, data=[[put(v)] for v in values], dtype=h5py.ref_dtype)
+        for field, references in (("name", names), ("bbox", groups)):
+            file.create_dataset(f"digitStruct/{field}", data=[[r] for r in references], dtype=h5py.ref_dtype)
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file".ljust(116))
+
+
+def png(seed: int, width: int = 40, height: int = 20) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_part(
+    data: Path, part: str, entries: dict[str, list[Box]], photographs: dict[str, bytes] | None = None
+) -> None:
+    """An unpacked part in the data folder `data`. Photographs are random unless given."""
+    folder = data / "svhn_numbers" / part
+    write_mat(folder / "digitStruct.mat", entries)
+    for seed, name in enumerate(entries):
+        (folder / name).write_bytes((photographs or {}).get(name) or png(seed))
+
+
+def pack(data: Path, part: str, first: tuple[tuple[tarfile.TarInfo, bytes], ...] = ()) -> Path:
+    """The folder of a part becomes PART.tar.gz, photographs in order of text as published; `first` stand in front."""
+    folder = data / "svhn_numbers" / part
+    archive = folder.parent / f"{part}.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for member, content in first:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        for path in sorted(folder.iterdir()):
+            tar.add(path, f"{part}/{path.name}")
+            path.unlink()
+    folder.rmdir()
+    return archive
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Path:
+    """A data folder with an unpacked train and test; PHOTOGRAPHS has them as "tiny"."""
+    monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
+    write_part(tmp_path, "train", TRAIN)
+    write_part(tmp_path, "test", TEST)
+    return tmp_path
+
+
+def load(data: Path, split: str = "train", kind: str = "photograph", **changes: Any) -> dict[str, np.ndarray]:
+    settings: dict[str, Any] = {"height": 10, "width": 80, "grey": False, "max_length": 6}
+    return svhn.load("tiny", ("train",), split, kind=kind, folder=str(data), **settings | changes)
+
+
+def names_of(split: dict[str, np.ndarray]) -> list[str]:
+    return ["".join(str(d) for d in row if d != NO_DIGIT) for row in split["digits"]]
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("part", "photographs", "digits"),
+    [("train", 33_402, 73_257), ("test", 13_068, 26_032), ("extra", 202_353, 531_131)],
+)
+def test_published_numbers(part, photographs, digits):
+    lengths = svhn.PHOTOGRAPHS["svhn"].lengths[part]
+    assert sum(lengths) == photographs
+    assert sum(n * k for n, k in enumerate(lengths, 1)) == digits
+
+
+def test_lengths_of_all_parts_add_up_to_the_published_total():
+    lengths = svhn.PHOTOGRAPHS["svhn"].lengths
+    assert np.sum(list(lengths.values()), 0).tolist() == [17_005, 98_212, 117_561, 15_918, 126, 1]
+
+
+def test_subset_numbers():
+    counts = [svhn.count("svhn_2000", ("train",), s, 1, True) for s in ("train", "validation", "test")]
+    assert counts == [4_034, 400, 971]
+    assert svhn.count("svhn_2000", ("train", "extra"), "train", 3, False) == 1_912 - 200
+
+
+@pytest.mark.parametrize(("n", "h"), [(0, 0), (0, 3), (7, 0), (7, 3), (7, 7), (3, 5), (33_401, 4_000)])
+def test_held_out_are_as_many_as_asked_for_and_evenly_spread(n, h):
+    mask = svhn.held_out(n, h)
+    assert (len(mask), mask.sum()) == (n, min(n, h))
+    if mask.sum() > 1:
+        assert set(np.diff(np.flatnonzero(mask)).tolist()) <= {n // h, n // h + 1, 1}
+
+
+@pytest.mark.parametrize("parts", [(), ("test",), ("train", "test"), ("all",)])
+def test_parts_to_learn_from(parts):
+    with pytest.raises(UserError, match="allowed are train, extra"):
+        svhn.count("svhn", parts, "train", 6, False)
+
+
+# What is loaded
+
+
+def test_types_order_and_split(data):
+    # Of 6, 2 are held out: i = 2 and 5. Label 10 is 0. The listed order 2 3 4 is kept although 3 stands left of 2.
+    train, validation, test = (load(data, split) for split in ("train", "validation", "test"))
+    assert names_of(train) == ["10", "7", "123456", "5"]
+    assert names_of(validation) == ["234", "98"]
+    assert names_of(test) == ["6", "12"]
+    for name, shape, dtype in (
+        ("images", (4, 10, 80, 3), np.uint8),
+        ("digits", (4, 6), np.int32),
+        ("boxes", (4, 6, 4), np.float32),
+    ):
+        assert (train[name].shape, train[name].dtype) == (shape, dtype)
+    assert not train["boxes"][train["digits"] == NO_DIGIT].any()
+    assert train["boxes"][train["digits"] != NO_DIGIT].any(-1).all()
+
+
+def test_long_numbers_are_dropped_before_any_are_held_out(data):
+    # 1, 2, 3, 5, 6 are left; of 5, 2 are held out: i = 2 and 4.
+    assert names_of(load(data, "train", max_length=5)) == ["10", "7", "5"]
+    assert names_of(load(data, "validation", max_length=5)) == ["234", "98"]
+    assert load(data, "train", max_length=5)["digits"].shape == (3, 5)
+
+
+def test_photograph_is_squeezed_and_boxes_with_it(data):
+    train = load(data)  # 40 x 20 to 80 x 10
+    expected = [[24, 4, 8, 4], [38, 4.5, 12, 5]] + [[0] * 4] * 4
+    np.testing.assert_array_equal(train["boxes"][0], expected)
+    np.testing.assert_array_equal(train["boxes"][1, 0], [4, 4.5, 16, 6])  # reaches beyond the left edge, as published
+    photo = Image.open(io.BytesIO(png(0)))
+    np.testing.assert_array_equal(train["images"][0], np.asarray(photo.resize((80, 10), Image.Resampling.BILINEAR)))
+
+
+def test_same_size_keeps_pixels_and_boxes(data):
+    train = load(data, height=20, width=40)
+    np.testing.assert_array_equal(train["images"][3], np.asarray(Image.open(io.BytesIO(png(4)))))
+    np.testing.assert_array_equal(train["boxes"][3, 0], [36, 13, 12, 10])
+
+
+def test_grey(data):
+    train = load(data, height=20, width=40, grey=True)
+    assert train["images"].shape == (4, 20, 40, 1)
+    photo = Image.open(io.BytesIO(png(4))).convert("L")
+    np.testing.assert_array_equal(train["images"][3, :, :, 0], np.asarray(photo))
+
+
+def test_crop_is_the_hull_and_15_percent_on_each_side(data):
+    # 1.png: x 10..22, y 4..14, so 8.2..23.8 and 2.5..15.5. Cut to 156 x 130, all is 10 times as large.
+    train = load(data, kind="crop", height=130, width=156)
+    np.testing.assert_allclose(train["boxes"][0, 0], [(12 - 8.2) * 10, (8 - 2.5) * 10, 40, 80], rtol=1e-6)
+    np.testing.assert_allclose(train["boxes"][0, 1], [(19 - 8.2) * 10, (9 - 2.5) * 10, 60, 100], rtol=1e-6)
+    photo = Image.open(io.BytesIO(png(0)))
+    expected = photo.resize((156, 130), Image.Resampling.BILINEAR, box=(8.2, 2.5, 23.8, 15.5))
+    np.testing.assert_allclose(train["images"][0].astype(int), np.asarray(expected).astype(int), atol=1)
+
+
+def test_crop_is_clipped_at_the_edges(data):
+    train = load(data, kind="crop", height=156, width=72)
+    # 2.png: x -2..6, y 3..15, so -3.2 (clipped to 0)..7.2 and 1.2..16.8; 10 times as large.
+    np.testing.assert_allclose(train["boxes"][1, 0], [20, (9 - 1.2) * 10, 80, 120], rtol=1e-6)
+    # 5.png: x 30..42, y 8..18, so 28.2..43.8 (clipped to 40) and 6.5..19.5.
+    x, y = 72 / (40 - 28.2), 156 / (19.5 - 6.5)
+    np.testing.assert_allclose(train["boxes"][3, 0], [(36 - 28.2) * x, 6.5 * y, 12 * x, 10 * y], rtol=1e-6)
+
+
+def test_boxes_beside_the_photograph_cannot_be_cropped(tmp_path, monkeypatch):
+    monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
+    write_part(tmp_path, "test", TEST | {"1.png": [(1, 60, 4, 4, 8)]})
+    with pytest.raises(UserError, match=r"test/1\.png in .* have no area within the photograph"):
+        load(tmp_path, "test", kind="crop")
+
+
+def test_single_digits(data):
+    # 15 digits, 5 held out: every third.
+    train, validation, test = (
+        load(data, split, kind="cropped_digit", height=16, width=16) for split in ("train", "validation", "test")
+    )
+    assert names_of(train) == list("1023124559")
+    assert names_of(validation) == list("74368")
+    assert names_of(test) == list("612")
+    assert train["images"].shape == (10, 16, 16, 3)
+    assert train["boxes"].shape == (10, 1, 4)
+    # The first: 4 x 8 in a square of 8, twice as large. All are in the middle.
+    np.testing.assert_array_equal(train["boxes"][0, 0], [8, 8, 8, 16])
+    np.testing.assert_array_equal(train["boxes"][:, 0, :2], np.full((10, 2), 8))
+    np.testing.assert_array_equal(train["boxes"][:, 0, 2:].max(1), np.full(10, 16))
+
+
+def test_single_digit_beyond_the_edge_repeats_its_pixels(data):
+    # 2.png: x -2..6, y 3..15, so the square is -4..8 by 3..15; as large as that, pixels are as they were.
+    digit = load(data, "validation", kind="cropped_digit", height=12, width=12)["images"][0]
+    photo = np.asarray(Image.open(io.BytesIO(png(1))))
+    np.testing.assert_array_equal(digit[:, 4:], photo[3:15, :8])
+    np.testing.assert_array_equal(digit[:, :4], np.repeat(photo[3:15, :1], 4, axis=1))
+    # 5.png: x 30..42, y 8..18, so 30..42 by 7..19; its digit is the 13th, in train the 9th.
+    digit = load(data, kind="cropped_digit", height=12, width=12)["images"][8]
+    photo = np.asarray(Image.open(io.BytesIO(png(4))))
+    np.testing.assert_array_equal(digit[:, :10], photo[7:19, 30:])
+    np.testing.assert_array_equal(digit[:, 10:], np.repeat(photo[7:19, -1:], 2, axis=1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_archive_gives_what_the_folder_gives(data, tmp_path_factory, kind):
+    unpacked = load(data, kind=kind)
+    other = tmp_path_factory.mktemp("packed")
+    write_part(other, "train", TRAIN)
+    pack(other, "train")
+    packed = load(other, kind=kind)
+    for name in unpacked:
+        np.testing.assert_array_equal(packed[name], unpacked[name])
+
+
+def test_parts_follow_each_other_in_the_order_given(tmp_path, monkeypatch):
+    both = svhn.PhotographSet(TINY.lengths | {"extra": (1, 1, 0, 0, 0, 0)}, {"train": 2, "extra": 1}, {})
+    monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", both)
+    write_part(tmp_path, "train", TRAIN)
+    write_part(tmp_path, "extra", TEST)
+    settings: dict[str, Any] = {
+        "kind": "photograph", "height": 8, "width": 8, "grey": True, "max_length": 6, "folder": str(tmp_path)
+    }  # fmt: skip
+    assert names_of(svhn.load("tiny", ("extra", "train"), "train", **settings)) == ["6", "10", "7", "123456", "5"]
+    assert names_of(svhn.load("tiny", ("train", "extra"), "validation", **settings)) == ["234", "98", "12"]
+
+
+def test_photographs_beyond_the_set_are_not_used(tmp_path, monkeypatch):
+    monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
+    # 10.png stands before 2.png in an archive, and 3.png has no photograph at all.
+    write_part(tmp_path, "test", {"10.png": [(3, 1, 1, 4, 8)], "3.png": [(4, 1, 1, 4, 8)]} | TEST)
+    (tmp_path / "svhn_numbers" / "test" / "3.png").unlink()
+    pack(tmp_path, "test")
+    assert names_of(load(tmp_path, "test")) == ["6", "12"]
+
+
+def test_progress_is_said_every_ten_seconds(capsys, monkeypatch):
+    seconds = iter(range(0, 60, 4))
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
+    assert list(progress(iter(range(6)), 6, "photographs", "here")) == list(range(6))
+    assert capsys.readouterr().out.splitlines() == [
+        "here: 2 of 6 photographs, 0/s, 24 s left",
+        "here: 5 of 6 photographs, 0/s, 5 s left",
+    ]
+
+
+# Archives that are not what they should be
+
+
+def test_only_regular_members_of_the_right_name_are_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
+    data = tmp_path / "inner" / "data"
+    write_part(data, "test", TEST)
+    evil = []
+    for name, kind, link in (
+        ("../evil.png", tarfile.REGTYPE, ""),
+        (f"{tmp_path}/absolute.png", tarfile.REGTYPE, ""),
+        ("test/../../1.png", tarfile.REGTYPE, ""),
+        ("test/01.png", tarfile.REGTYPE, ""),
+        ("other/1.png", tarfile.REGTYPE, ""),
+        ("test/1.png.exe", tarfile.REGTYPE, ""),
+        ("test/1.png", tarfile.SYMTYPE, "/etc/passwd"),
+        ("test/2.png", tarfile.LNKTYPE, "/etc/passwd"),
+        ("test/digitStruct.mat", tarfile.SYMTYPE, "/etc/passwd"),
+        ("test/1.png", tarfile.DIRTYPE, ""),
+        ("test/1.png", tarfile.FIFOTYPE, ""),
+    ):
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, link
+        evil.append((member, b"not a photograph" if kind == tarfile.REGTYPE else b""))
+    pack(data, "test", tuple(evil))
+    before = sorted(tmp_path.rglob("*"))
+    assert names_of(load(data, "test")) == ["6", "12"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["../1.png", "/1.png", "1.png\n", "1.jpg", "01.png", "x/1.png", "1.png/../../2.png", "١.png"]
+)
+def test_names_that_are_not_n_png(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
+    write_mat(tmp_path / "svhn_numbers" / "test" / "digitStruct.mat", {name: [(1, 1, 1, 4, 8)]})
+    with pytest.raises(UserError, match=r"digitStruct\.mat is damaged: entry 1: its name .*expected N\.png"):
+        load(tmp_path, "test")
+
+
+def test_missing_archive(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path))
+    with pytest.raises(UserError) as e:
+        svhn.load(
+            "svhn", ("train",), "test", kind="crop", height=8, width=8, grey=True, max_length=5, folder=""
+        )  # fmt: skip
+    for text in (
+        f"{tmp_path}/svhn_numbers/test.tar.gz is missing",
+        "http://ufldl.stanford.edu/housenumbers/test.tar.gz (276,555,967 bytes",
+        "non-commercial use only",
+        "SEQDIGITS_DATA",
+        "--config.data.folder",
+    ):
+        assert text in str(e.value)
+
+
+def test_too_few_photographs(data):
+    with pytest.raises(UserError, match=r"holds 6 of 33,402 photographs.*photographs=svhn_2000 is the set"):
+        svhn.load(
+            "svhn", ("train",), "train", kind="crop", height=8, width=8, grey=True, max_length=5, folder=str(data)
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_missing_photograph(data, packed):
+    (data / "svhn_numbers" / "train" / "4.png").unlink()
+    if packed:
+        pack(data, "train")
+    with pytest.raises(UserError, match=r"holds 3 of 4 photographs; the first one missing is train/4\.png"):
+        load(data)
+    assert names_of(load(data, "validation")) == ["234", "98"]
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", png(0)[:100], png(0)[:60] + b"?" + png(0)[61:]])
+@pytest.mark.parametrize("packed", [False, True])
+def test_damaged_photograph(data, content, packed):
+    (data / "svhn_numbers" / "train" / "4.png").write_bytes(content)
+    if packed:
+        pack(data, "train")
+    with pytest.raises(UserError, match=r"train/4\.png in .*train.* is damaged"):
+        load(data)
+
+
+def test_archive_cut_off(data):
+    archive = pack(data, "train")
+    whole = archive.read_bytes()
+    for size in (0, 20, len(whole) // 2, len(whole) - 100):
+        archive.write_bytes(whole[:size])
+        svhn.read_annotations.cache_clear()
+        with pytest.raises(UserError, match=r"train\.tar\.gz (cannot be read|holds)"):
+            load(data)
+
+
+def test_archive_without_annotations(data):
+    (data / "svhn_numbers" / "train" / "digitStruct.mat").unlink()
+    pack(data, "train")
+    with pytest.raises(UserError, match=r"train\.tar\.gz holds no train/digitStruct\.mat"):
+        load(data)
+
+
+def test_other_numbers_of_digits(data, monkeypatch):
+    other = svhn.PhotographSet(TINY.lengths | {"train": (3, 1, 1, 0, 0, 1)}, {}, {})
+    monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", other)
+    with pytest.raises(UserError, match=r"is not SVHN's.*\[2, 2, 1, 0, 0, 1\].*expected \[3, 1, 1, 0, 0, 1\]"):
+        load(data)
+
+
+# Annotations
+
+
+def test_read_annotations(tmp_path):
+    write_mat(tmp_path / "digitStruct.mat", TRAIN)
+    with (tmp_path / "digitStruct.mat").open("rb") as file:
+        for found in (svhn_annotations.read(tmp_path / "digitStruct.mat"), svhn_annotations.read(file)):
+            assert [a.name for a in found] == list(TRAIN)
+            assert found[0].digits.tolist() == [1, 0]
+            assert found[0].boxes.tolist() == [[12, 8, 4, 8], [19, 9, 6, 10]]
+            assert found[1].boxes.tolist() == [[2, 9, 8, 12]]
+            assert (found[0].digits.dtype, found[0].boxes.dtype) == (np.int32, np.float32)
+    assert [a.number for a in svhn_annotations.read(tmp_path / "digitStruct.mat", 2)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (0, 1, 1, 4, 8),
+        (11, 1, 1, 4, 8),
+        (1.5, 1, 1, 4, 8),
+        (np.nan, 1, 1, 4, 8),
+        (1, np.nan, 1, 4, 8),
+        (1, 1, 1, 1e9, 8),
+    ],
+)
+def test_impossible_values(tmp_path, box):
+    write_mat(tmp_path / "a.mat", {"1.png": [(1, 1, 1, 4, 8)], "7.png": [(1, 1, 1, 4, 8), box]})
+    with pytest.raises(UserError, match=r"a\.mat is damaged: entry 2 \(7\.png\): (labels|boxes)"):
+        svhn_annotations.read(tmp_path / "a.mat")
+
+
+def test_damaged_annotations(tmp_path):
+    path = tmp_path / "a.mat"
+    write_mat(path, TRAIN)
+    whole = path.read_bytes()
+    for content in (b"", b"x" * 3000, whole[:600], whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.mat is damaged or not SVHN's"):
+            svhn_annotations.read(path)
+    with pytest.raises(UserError, match=r"none\.mat is damaged or not"):
+        svhn_annotations.read(tmp_path / "none.mat")
+
+
+@pytest.mark.parametrize(
+    "field", ["digitStruct", "digitStruct/name", "digitStruct/bbox", "#refs#/1/top", "#refs#/1/label"]
+)
+def test_missing_field(tmp_path, field):
+    write_mat(tmp_path / "a.mat", {"1.png": [(1, 1, 1, 4, 8)]})
+    with h5py.File(tmp_path / "a.mat", "r+") as file:
+        del file[field]
+    with pytest.raises(UserError, match=r"a\.mat is damaged"):
+        svhn_annotations.read(tmp_path / "a.mat")
+
+
+@pytest.mark.parametrize("value", [np.zeros((5, 1)), np.zeros((0, 1)), [[b"text"]]])
+def test_field_of_another_shape_or_type(tmp_path, value):
+    write_mat(tmp_path / "a.mat", {"1.png": [(1, 1, 1, 4, 8)]})
+    with h5py.File(tmp_path / "a.mat", "r+") as file:
+        del file["#refs#/1/top"]
+        file["#refs#/1/top"] = value
+    with pytest.raises(UserError, match=r"a\.mat is damaged: entry 1 \(1\.png\)"):
+        svhn_annotations.read(tmp_path / "a.mat")
+
+
+# Real photographs
+
+
+@pytest.mark.parametrize(("part", "entries"), [("train", 39), ("test", 40), ("extra", 40)])
+def test_files_written_by_matlab(svhn_folder, part, entries):
+    path = svhn_folder / "svhn_numbers" / "mat_samples" / part / "digitStruct.mat"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    found = svhn_annotations.read(path)
+    assert len(found) == len({a.name for a in found}) == entries
+    assert all(len(a.digits) == len(a.boxes) > 0 for a in found)
+
+
+def published(svhn_folder: Path, part: str) -> list[dict[str, Any]]:
+    """Size and boxes of all photographs of a part, from another copy of the annotations."""
+    path = svhn_folder / "svhn_numbers" / "annotations_full" / f"{part}_digitStruct.json.gz"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    return json.loads(gzip.decompress(path.read_bytes()))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_lengths_are_those_of_the_annotations(svhn_folder, part):
+    counted = np.bincount([len(photo["boxes"]) for photo in published(svhn_folder, part)], minlength=7)
+    assert counted.tolist() == [0, *svhn.PHOTOGRAPHS["svhn"].lengths[part]]
+
+
+@pytest.mark.parametrize(("split", "step"), [("test", 1), ("validation", 10)])
+def test_real_photographs_agree_with_the_annotations(svhn_folder, split, step):
+    found = svhn.load(
+        "svhn_2000", ("train",), split, kind="photograph", height=24, width=48, grey=True, max_length=6,
+        folder=str(svhn_folder),
+    )  # fmt: skip
+    expected = published(svhn_folder, "test" if split == "test" else "train")[step - 1 :: step]
+    for digits, boxes, photo in zip(found["digits"], found["boxes"], expected, strict=False):
+        scale = np.tile([48, 24], 2) / np.tile(photo["size"], 2)
+        for i, box in enumerate(photo["boxes"]):
+            assert digits[i] == box["label"] % 10
+            middle = box["left"] + box["width"] / 2, box["top"] + box["height"] / 2
+            np.testing.assert_allclose(boxes[i], [*middle, box["width"], box["height"]] * scale, rtol=1e-6)
+        assert (digits[len(photo["boxes"]) :] == NO_DIGIT).all()
+
+
+# SHA-256 of digits, then boxes to a tenth of a pixel, of the whole photographs squeezed to 128 x 256.
+GOLDEN = {
+    "train": "30d0408ebd6e6a399b4224ac4b8068b6adcd58cb483cb8afa1fcb5befee256ab",
+    "validation": "6a25577654b585796278bb1bcd8259527121649715a8ee953f20cf88baa8b98f",
+    "test": "4e2c54f6d425ea1ef58146efacffdc9f9fffa82aeb3a5d946c7f5b85f461c5fe",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", GOLDEN)
+def test_subset_is_what_it_was(svhn_folder, split):
+    for kind, max_length in (("crop", 5), ("cropped_digit", 1), ("photograph", 6)):
+        found = svhn.load(
+            "svhn_2000", ("train",), split, kind=kind, height=128, width=256, grey=False, max_length=max_length,
+            folder=str(svhn_folder),
+        )  # fmt: skip
+        assert len(found["images"]) == svhn.count("svhn_2000", ("train",), split, max_length, kind == "cropped_digit")
+        assert (found["images"].std((1, 2, 3)) > 0).all(), "no image is empty"
+    tenths = np.round(found["boxes"].astype(np.float64) * 10).astype("<i4")
+    assert hashlib.sha256(found["digits"].astype("<i4").tobytes() + tenths.tobytes()).hexdigest() == GOLDEN[split]

@@ -1,0 +1,142 @@
+"""Cropped house numbers as published, MATLAB files: which digits are in which split, how they become images, and what is said
+of a file that is missing or another."""
+
+import sys
+
+import numpy as np
+import pytest
+from cropped_files import CROPPED, SIZES, noise, publish
+from PIL import Image
+
+from seqdigits.config_checks.validate import validate
+from seqdigits.core.errors import UserError
+from seqdigits.core.types import NO_DIGIT, SPLITS
+from seqdigits.data import digits
+from seqdigits.data.create import create
+from seqdigits.data.photos import svhn, svhn_cropped
+from seqdigits.data.photos.svhn_cropped import count, load
+
+"""Digits of each part, and how many are held out."""
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A data folder with small parts."""
+    publish(
+        monkeypatch,
+        tmp_path,
+        {part: (*noise(seed, n), held) for seed, (part, (n, held)) in enumerate(SIZES.items())},
+    )
+    return tmp_path
+
+
+def loaded(data, split="train", parts=("train",), **changes):
+    settings = {"height": 32, "width": 32, "grey": False, "folder": str(data)}
+    return load(parts, split, **settings | changes)
+
+
+def test_published_numbers():
+    assert sum(part.digits for part in svhn_cropped.PARTS.values()) == 630_420
+    for name, part in svhn_cropped.PARTS.items():  # each digit of the photographs
+        assert part.digits == sum(n * k for n, k in enumerate(svhn.PHOTOGRAPHS["svhn"].lengths[name], 1))
+        assert part.validation == svhn.PHOTOGRAPHS["svhn"].validation_digits.get(name, 0)
+
+
+def test_splits_types_and_boxes(data):
+    images, labels = noise(0, 30)
+    held = svhn.held_out(30, 6)
+    for split, mask in (("train", ~held), ("validation", held)):
+        found = loaded(data, split)
+        np.testing.assert_array_equal(found["images"], images[mask])
+        np.testing.assert_array_equal(found["digits"][:, 0], labels[mask])
+        assert [found[name].dtype for name in ("images", "digits", "boxes")] == [np.uint8, np.int32, np.float32]
+        assert (found["digits"] != NO_DIGIT).all()
+        np.testing.assert_array_equal(found["boxes"], np.broadcast_to(np.float32([16, 16, 32, 32]), (mask.sum(), 1, 4)))
+    images, labels = noise(1, 12)
+    np.testing.assert_array_equal(loaded(data, "test", ("train", "extra"))["images"], images)
+    assert set(loaded(data, "test")["digits"].ravel().tolist()) == set(range(10))
+
+
+def test_parts_follow_each_other_in_the_order_given(data):
+    both, train, extra = (loaded(data, parts=parts)["digits"] for parts in (("extra", "train"), ("train",), ("extra",)))
+    np.testing.assert_array_equal(both, np.concatenate([extra, train]))
+    assert (
+        count(("extra", "train"), "validation") == len(loaded(data, "validation", ("extra", "train"))["digits"]) == 10
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (40, 28), (64, 96)])
+def test_squeezed_and_grey_as_pillow_does(data, height, width):
+    images, _ = noise(1, 12)
+    for grey, mode in ((True, "L"), (False, "RGB")):
+        found = loaded(data, "test", height=height, width=width, grey=grey)
+        assert found["images"].shape == (12, height, width, 1 if grey else 3)
+        for image, pixels in zip(images, found["images"], strict=True):
+            expected = Image.fromarray(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)
+            np.testing.assert_array_equal(pixels, np.asarray(expected).reshape(pixels.shape))
+        np.testing.assert_array_equal(found["boxes"][5, 0], [width / 2, height / 2, width, height])
+
+
+def test_source(data, small_config):
+    config = small_config({**CROPPED, "data.folder": str(data), "data.parts": ("train", "extra"), "data.grey": True})
+    for split, size in (("train", 40), ("validation", 10), ("test", 12)):
+        source = create(config, split)
+        assert source.count() == size
+        assert {name: (a.shape, a.dtype) for name, a in source.arrays.items()} == {
+            name: (a.shape, a.dtype) for name, a in source.spec.arrays.items()
+        }
+
+
+@pytest.mark.parametrize("source", ["plain", "tfds"])
+def test_the_published_network_can_be_trained_on_them(experiment, source):
+    config = experiment("svhn_cropped_cnn")
+    config.data.photographs, config.data.source = "svhn_cropped", source
+    validate(config)
+    assert [create(config, split).count() for split in SPLITS] == [598_388, 6_000, 26_032]
+
+
+def test_missing_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path))
+    with pytest.raises(UserError) as e:
+        loaded("", "validation", ("extra",))
+    for text in (
+        f"{tmp_path}/svhn_cropped/extra_32x32.mat is missing",
+        "http://ufldl.stanford.edu/housenumbers/extra_32x32.mat (1,329,278,602 bytes",
+        "non-commercial use only",
+        "SEQDIGITS_DATA",
+        "--config.data.folder",
+    ):
+        assert text in str(e.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file"])
+def test_another_file_is_refused_and_left_alone(data, content):
+    path = data / "svhn_cropped" / "train_32x32.mat"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"train_32x32\.mat is damaged or not SVHN's: .* bytes with SHA-256"):
+        loaded(data)
+    assert path.read_bytes() == content
+    assert len(loaded(data, "test")["images"]) == 12
+
+
+# Without TensorFlow
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    for name in [name for name in sys.modules if name.startswith("seqdigits.data.builders")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_tfds_needs_tensorflow_and_says_so(data, no_tensorflow, small_config):
+    one = {"data.min_length": 1, "data.max_length": 1}
+    for changes in (
+        {"data.composition": "cropped_digit", "data.photographs": "svhn_cropped", **one},
+        {"data.composition": "digit", "data.digits": "mnist", **one},
+    ):
+        config = small_config({"data.source": "tfds", "data.folder": str(data), **changes})
+        with pytest.raises(UserError, match=r"need TensorFlow.*make stream.*pip install -e '\.\[stream\]'"):
+            _ = create(config, "test").arrays
+    assert len(loaded(data)["images"]) == 24
+    assert len(digits.load("uci", "test", validation=0, folder="", url="")[0]) == 270

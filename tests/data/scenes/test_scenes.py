@@ -1,0 +1,275 @@
+"""Made scenes: pixels held still, labels that say what is drawn, and as varied as they should be."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from seqdigits.config_checks.validate import validate
+from seqdigits.core.errors import UserError
+from seqdigits.core.types import NO_DIGIT, SPLITS, Batch
+from seqdigits.data import digits
+from seqdigits.data.create import create
+from seqdigits.data.scenes.draws import Draws
+from seqdigits.data.scenes.glyphs import load
+from seqdigits.data.scenes.layout import ONE, TALL, WORDS, Scene, boxes, lay_out
+from seqdigits.data.scenes.text import read
+from seqdigits.data.source import Source
+
+SCENE = {
+    "data.composition": "scene",
+    "data.height": 64,
+    "data.width": 128,
+    "data.min_length": 1,
+    "data.max_length": 8,
+    "data.max_numbers": 3,
+    "data.train_examples": 1000,
+    "data.validation_examples": 100,
+    "data.test_examples": 100,
+}
+GOLDEN = "b79184ab8ba86dc3a52154a1b293acbba831ae748564c7a71d410d50b51d93de"
+
+
+@pytest.fixture(scope="module")
+def source(small_config: Callable[..., ConfigDict]) -> Source:
+    return create(small_config(SCENE), "test")
+
+
+@pytest.fixture(scope="module")
+def make(source: Source) -> Callable[[np.ndarray], Batch]:
+    """A batch of 100 as numpy arrays; compiled once."""
+    return functools.partial(batch_of, jax.jit(source.make, static_argnums=3), source)
+
+
+def batch_of(compiled: Callable[..., Batch], source: Source, index: np.ndarray) -> Batch:
+    host = {"index": np.asarray(index, np.int32), "position": np.asarray(index, np.int32)}
+    return jax.device_get(compiled(source.arrays, host, jax.random.key(0), False))
+
+
+@pytest.fixture(scope="module")
+def batch(make: Callable[[np.ndarray], Batch]) -> Batch:
+    return make(np.arange(100))
+
+
+def digest(batch: Batch) -> str:
+    """SHA-256 of each example's image u8, digits i32, boxes f32 and number i32 (little-endian), one after the other."""
+    sha = hashlib.sha256()
+    assert batch.number is not None
+    for image, row, box, number in zip(batch.image, batch.digits, batch.boxes, batch.number, strict=True):
+        assert (image.dtype, row.dtype, box.dtype, number.dtype) == (np.uint8, np.int32, np.float32, np.int32)
+        sha.update(image.tobytes() + row.astype("<i4").tobytes())
+        sha.update(box.astype("<f4").tobytes() + number.astype("<i4").tobytes())
+    return sha.hexdigest()
+
+
+def test_golden_examples_0_to_99(batch):
+    assert digest(batch) == GOLDEN
+
+
+def test_a_scene_does_not_depend_on_its_place_in_the_batch(make, batch):
+    order = np.roll(np.arange(100)[::-1], 37)
+    order[5] = -1
+    again = make(order)
+    assert again.index[5] == -1
+    order[5] = 0  # a padded row is example 0
+    for name in ("image", "digits", "boxes", "number"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(batch, name)[order])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 8])
+def test_batches_of_any_size_have_the_same_pixels(source, batch, size):
+    compiled = jax.jit(source.make, static_argnums=3)
+    for start in (0, 64):
+        part = batch_of(compiled, source, np.arange(start, start + size))
+        for name in ("image", "digits", "boxes", "number"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(batch, name)[start : start + size])
+
+
+@pytest.mark.slow
+def test_not_compiled_the_pixels_are_the_same(source, batch):
+    with jax.disable_jit():
+        part = source.make(jax.device_put(source.arrays), {"index": jnp.arange(2)}, jax.random.key(0), False)
+    np.testing.assert_array_equal(part.image, batch.image[:2])
+    np.testing.assert_array_equal(part.boxes, batch.boxes[:2])
+
+
+def test_digits_numbers_and_boxes_agree(batch):
+    there = batch.digits != NO_DIGIT
+    length = there.sum(1)
+    assert ((length >= 1) & (length <= 8)).all()
+    np.testing.assert_array_equal(there, np.arange(8) < length[:, None])
+    assert not batch.boxes[~there].any()
+    assert not batch.number[~there].any()
+    steps = np.diff(batch.number, axis=1)[there[:, 1:]]
+    assert set(steps.tolist()) == {0, 1}, "the digits of a number are neighbours, and there is more than one number"
+    assert (batch.number[:, 0] == 0).all()
+    assert batch.number.max() < 3
+    low, high = edges(batch.boxes[there])
+    assert (low >= 0).all()
+    assert (high <= [128, 64]).all()
+    assert (batch.boxes[there][:, 2:] > 1).all()
+
+
+def edges(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
+
+
+def hulls(batch: Batch, row: int) -> list[np.ndarray]:
+    """Of each number of an example left, top, right, bottom, from top to bottom."""
+    there = batch.digits[row] != NO_DIGIT
+    number = batch.number[row][there]
+    low, high = edges(batch.boxes[row][there])
+    return [np.concatenate([low[number == n].min(0), high[number == n].max(0)]) for n in range(number.max() + 1)]
+
+
+def test_numbers_stand_apart_and_in_order(batch):
+    several = 0
+    for row in range(100):
+        found = hulls(batch, row)
+        several += len(found) > 1
+        for i, one in enumerate(found):
+            for other in found[i + 1 :]:
+                gap = np.maximum(other[:2] - one[2:], one[:2] - other[2:]).max()
+                assert gap >= 4
+                assert other[1] + other[3] >= one[1] + one[3] - 8, "middles of lines, which are not those of hulls"
+    assert 10 <= several <= 45
+
+
+def test_there_is_ink_in_every_box(batch):
+    """The brightness within each box, and a pixel around it, spans so much that a person sees something."""
+    grey = batch.image.astype(np.float64) @ [0.299, 0.587, 0.114]
+    spans = []
+    for image, row, box in zip(grey, batch.digits, batch.boxes, strict=True):
+        low, high = edges(box[row != NO_DIGIT])
+        for (x0, y0), (x1, y1) in zip(np.floor(low).astype(int), np.ceil(high).astype(int), strict=True):
+            inside = image[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1]
+            spans.append(np.subtract(*np.percentile(inside, [95, 5])))
+    assert np.min(spans) > 6
+    assert np.percentile(spans, 5) > 20
+    assert np.median(spans) > 50
+
+
+def test_boxes_fit_the_ink(source):
+    """With ink alone, nothing around and no damage: what is covered begins and ends where the boxes say."""
+
+    scene, arrays = Scene(64, 128, 1, 1, 1, 20, 60), jax.device_put(source.arrays)
+
+    def one(key):
+        draws = Draws(key)
+        glyphs, lines = lay_out(scene, draws, arrays)
+        mine = glyphs.line == 0
+        only_digit = glyphs._replace(line=jnp.where(mine & (jnp.arange(len(mine)) == 0), 0, scene.lines))
+        return read(scene, draws, only_digit, lines).cover, boxes(glyphs, lines)[0]
+
+    covers, found = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 60)))
+    off = []
+    for cover, box in zip(covers > 100, found / 64, strict=True):
+        rows, columns = np.flatnonzero(cover.any(1)), np.flatnonzero(cover.any(0))
+        off.append([columns[0] - box[0], rows[0] - box[1], columns[-1] + 1 - box[2], rows[-1] + 1 - box[3]])
+    inwards = np.array(off) * [1, 1, -1, -1]
+    assert inwards.min() > -2.5, "no ink beyond its box, but for a soft edge"
+    assert np.percentile(inwards, 25) < 1
+    assert np.median(inwards) < 2, "the hull of a turned and sheared box is somewhat larger than the ink in it"
+
+
+@pytest.fixture(scope="module")
+def drawn(source: Source) -> tuple:
+    """Layouts of 128x256, without the images: lines and glyphs of 4,000 scenes."""
+    scene, arrays = Scene(128, 256, 1, 8, 3, 10, 120), jax.device_put(source.arrays)
+
+    def one(key):
+        glyphs, lines = lay_out(scene, Draws(key), arrays)
+        return glyphs._replace(cells=jnp.zeros(0)), lines
+
+    return jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 4000)))
+
+
+def test_heights_span_all_that_was_asked_for(drawn):
+    _, lines = drawn
+    tall = (lines.scale * TALL / ONE)[:, :-WORDS][lines.there[:, :-WORDS]]
+    assert tall.min() >= 8
+    assert tall.max() <= 120
+    counts = np.histogram(tall, [8, 14, 20, 28, 40, 56, 80, 121])[0]
+    assert (counts > 0.05 * counts.sum()).all()
+
+
+def test_scenes_have_one_number_most_often_and_some_are_stacked(drawn):
+    glyphs, lines = drawn
+    there = lines.there[:, :-WORDS]
+    assert there[:, 0].all(), "the first number always finds room"
+    share = np.bincount(there.sum(1), minlength=4) / len(there)
+    assert 0.6 < share[1] < 0.85
+    assert share[2] > share[3] > 0.01
+    assert 0.03 < (lines.stacked[:, :-WORDS] & there).sum() / there.sum() < 0.1
+    assert 0.3 < lines.hand[:, 0].mean() < 0.55
+    mine = glyphs.line[:, :8, None] == np.arange(3)
+    lengths = mine.sum(1)
+    assert set(lengths[there].tolist()) == {1, 2, 3, 4, 5, 6}
+    assert lengths.sum(1).max() == 8
+
+
+def test_each_split_has_its_own_digits_and_faces(small_config):
+    config = small_config(SCENE)
+    for split in SPLITS:
+        one = create(config, split)
+        images, labels = digits.load("uci", split, validation=0, folder="", url="")
+        np.testing.assert_array_equal(one.arrays["images"], images)
+        np.testing.assert_array_equal(one.arrays["labels"], labels)
+        np.testing.assert_array_equal(one.arrays["type_digits"], load(split).digits)
+        for name, shape in one.spec.arrays.items():
+            assert (one.arrays[name].shape, one.arrays[name].dtype) == (shape.shape, shape.dtype), name
+
+
+def test_a_stream_of_its_own_for_each_split_and_for_endless_scenes(small_config):
+    config = small_config(SCENE | {"data.train_examples": 0})
+    assert create(config, "train").spec.num_examples is None
+    examples = {split: create(config, split)._examples for split in SPLITS}
+    assert len(set(examples.values())) == 3
+    finite = create(small_config(SCENE), "train")
+    assert finite.spec.num_examples == 1000
+    assert finite._examples not in examples.values()
+
+
+def test_grey_scenes_have_one_channel(small_config):
+    source = create(small_config(SCENE | {"data.grey": True}), "test")
+    host = source.spec.host(3)
+    made = jax.eval_shape(lambda a, h: source.make(a, h, jax.random.key(0), False), source.spec.arrays, host)
+    assert (made.image.shape, made.image.dtype) == ((3, 64, 128, 1), jnp.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.rotation": 5}, "data.rotation = 5 means nothing with data.composition = scene"),
+        ({"data.jitter": 5}, "data.jitter = 5 means nothing with data.composition = scene"),
+        ({"data.stacked": True}, "data.stacked = True means nothing with data.composition = scene"),
+        ({"data.cutout": 5}, "data.cutout = 5 means nothing with data.composition = scene"),
+        ({"data.photographs": "svhn_2000"}, "data.photographs = 'svhn_2000' means nothing"),
+        ({"data.max_digit": 9}, "data.min_digit = 10 is more than data.max_digit = 9"),
+        ({"data.min_digit": 60}, "data.min_digit = 60: digits would not fit.*At most 48 do"),
+        ({"data.height": 31}, "needs 32 to 1024 pixels"),
+        ({"data.source": "stream"}, "data.source = stream: scenes are computed on the device.*Set it to plain"),
+        ({"data.min_length": 7}, "data.min_length = 7: a number of data.composition = scene has at most 6 digits"),
+        ({"data.max_numbers": 0}, "data.max_numbers = 0 is out of range: 1 to 8"),
+        ({"data.test_examples": 0}, "data.test_examples = 0: only the training set can be endless"),
+    ],
+    ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
+)
+def test_what_scenes_cannot_be_is_refused_with_the_cure(small_config, changes, message):
+    validate(small_config(SCENE))
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        validate(small_config(SCENE | changes))
+
+
+@pytest.mark.parametrize("key", ["max_numbers", "min_digit", "max_digit"])
+def test_keys_of_scenes_mean_nothing_with_other_compositions(small_config, key):
+    with pytest.raises(UserError, match=f"data.{key} = 8 means nothing with data.composition = canvas"):
+        validate(small_config({f"data.{key}": 8}))

@@ -1,0 +1,338 @@
+"""Single digits: their numbers, their splits, and what happens when a file is damaged or missing."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import data_folder
+from seqdigits.core.types import SPLITS
+from seqdigits.data import digits
+
+TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
+TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
+
+
+def load_uci(split: str, validation: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return digits.load("uci", split, validation=validation, folder="", url="")
+
+
+def load_mnist(folder: Path | str, url: str = "", split: str = "validation") -> tuple[np.ndarray, np.ndarray]:
+    return digits.load("mnist", split, validation=0, folder=str(folder), url=url)
+
+
+# UCI, bundled with scikit-learn
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 1257), ("validation", 270), ("test", 270)])
+def test_uci_counts_types_and_frame(split, count):
+    images, labels = load_uci(split)
+    assert (images.shape, images.dtype) == ((count, 28, 28), np.uint8)
+    assert (labels.shape, labels.dtype) == ((count,), np.int32)
+    assert count == digits.num_digits("uci", split, 0)
+    assert set(labels.tolist()) == set(range(10))
+    frame = np.ones((28, 28), bool)
+    frame[4:24, 4:24] = False
+    assert not images[:, frame].any()
+    assert (images.max((1, 2)) > 200).all(), "every digit has ink"
+
+
+def test_uci_is_split_in_file_order():
+    from sklearn.datasets import load_digits
+
+    whole = load_digits()
+    splits = [load_uci(split) for split in SPLITS]
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in splits]), whole.target)
+    np.testing.assert_array_equal(
+        np.concatenate([images for images, _ in splits]), digits.enlarge(whole.images.astype(np.int64))
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "validation", "expected"),
+    [
+        ("uci", 0, {"train": (0, 1257), "validation": (1257, 1527), "test": (1527, 1797)}),
+        ("uci", 27, {"train": (0, 1500), "validation": (1500, 1527), "test": (1527, 1797)}),
+        ("mnist", 0, {"train": (5_000, 60_000), "validation": (0, 5_000), "test": (60_000, 70_000)}),
+        ("mnist", 10_000, {"train": (10_000, 60_000), "validation": (0, 10_000), "test": (60_000, 70_000)}),
+    ],
+)
+def test_splits_are_disjoint_and_cover_everything(name, validation, expected):
+    slices = digits.DIGITS[name].slices(validation)
+    assert {split: (part.start, part.stop) for split, part in slices.items()} == expected
+    parts = sorted(expected.values())
+    assert [start for start, _ in parts] == [0, *(stop for _, stop in parts[:-1])], "each begins where another ends"
+    for split, (start, stop) in expected.items():
+        assert digits.num_digits(name, split, validation) == stop - start
+
+
+def test_validation_argument_moves_digits_between_training_and_validation_only():
+    labels = np.concatenate([load_uci(split)[1] for split in SPLITS])
+    for split, start, stop in (("train", 0, 1500), ("validation", 1500, 1527), ("test", 1527, 1797)):
+        np.testing.assert_array_equal(load_uci(split, validation=27)[1], labels[start:stop])
+
+
+# enlarge
+
+
+def test_enlarge_full_ink_is_255_in_the_middle_20x20():
+    expected = np.zeros((1, 28, 28), np.uint8)
+    expected[:, 4:24, 4:24] = 255
+    enlarged = digits.enlarge(np.full((1, 8, 8), 16))
+    assert enlarged.dtype == np.uint8
+    np.testing.assert_array_equal(enlarged, expected)
+
+
+def test_enlarge_interpolates_as_by_hand():
+    """Pixel i of the 20 lies at (4i - 3) / 10 of the 8: at -0.3, 0.1, 0.5, 0.9, 1.3 ... A corner of full ink therefore
+    fades as 1, 0.9, 0.5, 0.1, 0 along each axis, and 255 times the products is rounded, halves up."""
+    small = np.zeros((1, 8, 8), np.int64)
+    small[0, 0, 0] = 16
+    assert digits.enlarge(small)[0, 4:9, 4:9].tolist() == [
+        [255, 230, 128, 26, 0],  # 255, 229.5, 127.5, 25.5, 0
+        [230, 207, 115, 23, 0],  # 229.5, 206.55, 114.75, 22.95, 0
+        [128, 115, 64, 13, 0],  # 127.5, 114.75, 63.75, 12.75, 0
+        [26, 23, 13, 3, 0],  # 25.5, 22.95, 12.75, 2.55, 0
+        [0, 0, 0, 0, 0],
+    ]
+
+
+def test_enlarge_keeps_rows_and_columns_apart():
+    """Ink 10 in row 2, 0 elsewhere: pixel 6 lies at 2.1, so it has 0.9 of 10/16 of 255 = 143.4; pixel 4 (at 1.3) 0.3."""
+    small = np.zeros((1, 8, 8), np.int64)
+    small[0, 2, :] = 10
+    enlarged = digits.enlarge(small)[0]
+    assert (enlarged[4 + 6, 4:24] == 143).all()
+    assert (enlarged[4 + 4, 4:24] == 48).all()  # 47.8
+    assert (enlarged[4 + 8, 4:24] == 16).all()  # at 2.9: 0.1, 15.9
+    assert not enlarged[4 + 9 :].any()  # from 3.3 on
+    np.testing.assert_array_equal(digits.enlarge(small.transpose(0, 2, 1))[0], enlarged.T)
+
+
+# MNIST
+
+
+@pytest.mark.parametrize(
+    ("split", "count", "first"),
+    [
+        ("train", 55_000, [7, 3, 4, 6, 1]),
+        ("validation", 5_000, [5, 0, 4, 1, 9]),  # the published training file begins so
+        ("test", 10_000, [7, 2, 1, 0, 4]),
+    ],
+)
+def test_mnist_sizes_and_first_labels(mnist_folder, split, count, first):
+    images, labels = load_mnist(mnist_folder, split=split)
+    assert (images.shape, images.dtype) == ((count, 28, 28), np.uint8)
+    assert (labels.shape, labels.dtype) == ((count,), np.int32)
+    assert labels[:5].tolist() == first
+    assert set(labels.tolist()) == set(range(10))
+
+
+def test_mnist_validation_is_the_first_5000_of_the_training_file(mnist_folder):
+    images = gzip.decompress((mnist_folder / "mnist" / TRAIN_IMAGES).read_bytes())[16:]
+    labels = gzip.decompress((mnist_folder / "mnist" / TRAIN_LABELS).read_bytes())[8:]
+    ours = [load_mnist(mnist_folder, split=split) for split in ("validation", "train")]
+    assert b"".join(part.tobytes() for part, _ in ours) == images
+    assert bytes(np.concatenate([part for _, part in ours]).astype(np.uint8)) == labels
+
+
+# Damaged files
+
+
+def flip(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def cut(data: bytes) -> bytes:
+    return data[:-1]
+
+
+@pytest.mark.parametrize("name", digits.MNIST_FILES)
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_damaged_mnist_file_is_refused_and_left_alone(mnist_folder, tmp_path, name, damage):
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for each in digits.MNIST_FILES:
+        if each != name:
+            (folder / each).symlink_to(mnist_folder / "mnist" / each)
+    damaged = damage((mnist_folder / "mnist" / name).read_bytes())
+    (folder / name).write_bytes(damaged)
+    with pytest.raises(UserError) as error:
+        load_mnist(tmp_path)
+    assert str(folder / name) in str(error.value)
+    assert "Delete it" in str(error.value)
+    assert (folder / name).read_bytes() == damaged
+
+
+@pytest.mark.parametrize("content", [b"", b"not MNIST"])
+def test_another_file_of_the_same_name_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "mnist" / TRAIN_IMAGES
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        load_mnist(tmp_path)
+    message = str(error.value)
+    assert str(path) in message
+    assert f"{len(content)} bytes" in message
+    assert hashlib.sha256(content).hexdigest()[:12] in message
+    assert "440fcabf73cc" in message, "what it should be"
+    assert "Delete it" in message
+    assert path.read_bytes() == content
+
+
+def test_a_folder_in_the_place_of_a_file_is_the_users_error(tmp_path):
+    path = tmp_path / "mnist" / TRAIN_IMAGES
+    path.mkdir(parents=True)
+    with pytest.raises(UserError) as error:
+        load_mnist(tmp_path)
+    assert str(path) in str(error.value)
+    assert "data.folder" in str(error.value)
+
+
+# Missing files
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_request(self, code="-", size="-"):
+        self.server.requested.append(self.path)
+
+    def log_message(self, format, *args):
+        pass
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """A server of the files of `folder` on this machine: its address, and the paths that were asked for."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server.requested = []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", server.requested
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    """The server on this machine is asked directly, whatever the environment says."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+
+
+def nobody_there() -> str:
+    """An address on which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()]
+
+
+def assert_says_what_to_do(message: str, path: Path, url: str) -> None:
+    assert str(path) in message
+    assert f"{url}/{path.name}" in message
+    for cure in ("SEQDIGITS_DATA", "data.folder", "data.url", "data.digits=uci", *digits.MNIST_FILES):
+        assert cure in message
+
+
+def test_missing_file_and_unreachable_server(tmp_path):
+    url = nobody_there()
+    with pytest.raises(UserError) as error:
+        load_mnist(tmp_path, url)
+    assert_says_what_to_do(str(error.value), tmp_path / "mnist" / TRAIN_IMAGES, url)
+    assert not files_below(tmp_path)
+
+
+def test_missing_file_and_server_without_it(tmp_path, monkeypatch):
+    (tmp_path / "served").mkdir()
+    monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path / "data"))
+    with serving(tmp_path / "served") as (url, requested):
+        with pytest.raises(UserError) as error:
+            load_mnist("", url)
+        assert requested == [f"/{TRAIN_IMAGES}"]
+    assert_says_what_to_do(str(error.value), tmp_path / "data" / "mnist" / TRAIN_IMAGES, url)
+    assert "404" in str(error.value)
+    assert not files_below(tmp_path)
+
+
+def test_missing_file_and_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_bytes(b"in the way")
+    url = nobody_there()
+    with pytest.raises(UserError) as error:
+        load_mnist(tmp_path / "file", url)
+    assert_says_what_to_do(str(error.value), tmp_path / "file" / "mnist" / TRAIN_IMAGES, url)
+
+
+def test_server_with_wrong_bytes_leaves_no_file(tmp_path):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / TRAIN_IMAGES).write_bytes(b"<html>log in first</html>")
+    with serving(tmp_path / "served") as (url, requested):
+        with pytest.raises(UserError) as error:
+            load_mnist(tmp_path / "data", url)
+        assert requested == [f"/{TRAIN_IMAGES}"], "the bytes were fetched, and then refused"
+    assert_says_what_to_do(str(error.value), tmp_path / "data" / "mnist" / TRAIN_IMAGES, url)
+    assert not files_below(tmp_path / "data")
+
+
+def test_missing_files_are_downloaded_once_and_used(mnist_folder, tmp_path):
+    with serving(mnist_folder / "mnist") as (url, requested):
+        _, labels = load_mnist(tmp_path, url + "/")  # a slash at the end is no matter
+        assert sorted(requested) == sorted(f"/{name}" for name in digits.MNIST_FILES)
+        assert labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert sorted(path.name for path in files_below(tmp_path)) == sorted(digits.MNIST_FILES)
+    for name, sha256 in digits.MNIST_FILES.items():
+        assert hashlib.sha256((tmp_path / "mnist" / name).read_bytes()).hexdigest() == sha256
+    _, again = load_mnist(tmp_path, nobody_there())
+    np.testing.assert_array_equal(again, labels)
+
+
+def test_only_the_missing_file_is_downloaded(mnist_folder, tmp_path):
+    shutil.copytree(mnist_folder / "mnist", tmp_path / "mnist", ignore=shutil.ignore_patterns(TRAIN_LABELS))
+    with serving(mnist_folder / "mnist") as (url, requested):
+        load_mnist(tmp_path, url)
+        assert requested == [f"/{TRAIN_LABELS}"]
+
+
+# Which folder
+
+
+def test_data_folder_order_of_precedence(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/reader")
+    monkeypatch.setenv("SEQDIGITS_DATA", "/from/environment")
+    assert data_folder("/from/config") == Path("/from/config")
+    assert data_folder("") == Path("/from/environment")
+    monkeypatch.setenv("SEQDIGITS_DATA", "")
+    assert data_folder("") == Path("/home/reader/.cache/seqdigits")
+    monkeypatch.delenv("SEQDIGITS_DATA")
+    assert data_folder("") == Path("/home/reader/.cache/seqdigits")
+
+
+def test_data_folder_of_a_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/reader")
+    monkeypatch.setenv("SEQDIGITS_DATA", "~/digits")
+    assert data_folder("~/mine") == Path("/home/reader/mine")
+    assert data_folder("") == Path("/home/reader/digits")
+
+
+def test_mnist_is_found_through_the_environment(mnist_folder, monkeypatch):
+    monkeypatch.setenv("SEQDIGITS_DATA", os.fspath(mnist_folder))
+    assert load_mnist("", nobody_there())[1][:5].tolist() == [5, 0, 4, 1, 9]

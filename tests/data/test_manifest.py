@@ -1,0 +1,154 @@
+"""What records on disk are checked for, without TensorFlow."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from seqdigits.core import files as core_files
+from seqdigits.core.errors import UserError
+from seqdigits.data import manifest as data_manifest
+from seqdigits.data import record_location
+from seqdigits.data.manifest import Shard
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two files that were written, and verified once."""
+    shards = []
+    for i, split in enumerate(("train", "test")):
+        path = tmp_path / f"d-{split}.tfrecord-00000-of-00001"
+        path.write_bytes(bytes(range(100 + i)))
+        shards.append(Shard(path.name, split, 5, 100 + i, core_files.sha256(path)))
+    data_manifest.write_manifest(tmp_path, shards, {"name": "d"})
+    assert data_manifest.open_(tmp_path) == shards
+    return tmp_path
+
+
+def flip(path, at=50, time_of_change=None):
+    """One bit."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    if time_of_change is not None:
+        os.utime(path, ns=(time_of_change, time_of_change))
+
+
+FILE = "d-train.tfrecord-00000-of-00001"
+DAMAGES = {
+    "a flipped bit": (flip, "is not as it was written"),
+    "cut short": (lambda p: p.write_bytes(p.read_bytes()[:60]), "has 60 bytes, written were 100"),
+    "empty": (lambda p: p.write_bytes(b""), "has 0 bytes, written were 100"),
+    "missing": (lambda p: p.unlink(), "is missing"),
+    "foreign": (lambda p: p.write_bytes(bytes(100)), "is not as it was written"),
+    "another split's": (lambda p: shutil.copy(p.with_name(FILE.replace("train", "test")), p), "has 101 bytes"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_before_anything_is_read_and_the_file_named(folder, damage):
+    break_, message = DAMAGES[damage]
+    break_(folder / FILE)
+    with pytest.raises(UserError, match=rf"{FILE} {message}.*write it anew: python -m seqdigits prepare"):
+        data_manifest.open_(folder)
+
+
+def test_a_file_that_does_not_belong_there_is_refused(folder):
+    stranger = folder / "d-train.tfrecord-00001-of-00002"
+    stranger.write_bytes(b"x")
+    with pytest.raises(UserError, match=f"{stranger.name} does not belong to these records"):
+        data_manifest.open_(folder)
+
+
+def test_what_was_verified_is_not_read_again_until_it_changes(folder, monkeypatch):
+    monkeypatch.setattr(core_files, "sha256", lambda path: pytest.fail(f"{path} was read"))
+    data_manifest.open_(folder)
+    flip(folder / FILE)
+    with pytest.raises(pytest.fail.Exception, match=FILE):
+        data_manifest.open_(folder)
+
+
+def test_a_file_put_in_the_place_of_another_is_read_again_though_size_and_time_are_the_same(folder):
+    path = folder / FILE
+    time_of_change = path.stat().st_mtime_ns
+    other = folder / "other"
+    other.write_bytes(bytes(100))
+    os.replace(other, path)
+    os.utime(path, ns=(time_of_change, time_of_change))
+    with pytest.raises(UserError, match=f"{FILE} is not as it was written"):
+        data_manifest.open_(folder)
+
+
+def test_a_folder_that_cannot_be_written_is_verified_each_time(folder, monkeypatch):
+    (folder / "verified.json").unlink()
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(data_manifest, "write_atomically", refuse)
+    assert len(data_manifest.open_(folder)) == 2
+    flip(folder / FILE, time_of_change=(folder / FILE).stat().st_mtime_ns)
+    with pytest.raises(UserError, match="is not as it was written"):
+        data_manifest.open_(folder)
+
+
+def test_no_records_and_a_damaged_manifest(folder, tmp_path):
+    with pytest.raises(
+        UserError, match=r"there are no records in .*nowhere. Write them: python -m seqdigits.data.prep"
+    ):
+        data_manifest.open_(tmp_path / "nowhere")
+    text = (folder / "manifest.json").read_text()
+    for damaged in ("{", "[]", text.replace('"examples": 5', '"examples": 4', 1)):
+        (folder / "manifest.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"manifest.json cannot be read.*write it anew"):
+            data_manifest.open_(folder)
+
+
+def test_every_set_has_a_name_of_its_own(experiment):
+    """What changes an example changes the name; what does not, does not."""
+    base = experiment("strip4_multi_head")
+    same = experiment("strip4_multi_head")
+    same.data.folder, same.seed, same.data.url = "/somewhere", 7, "http://mirror"
+    assert record_location.location(base) == record_location.location(same)
+    names = {record_location.location(base)}
+    changes = {
+        "digits": "uci",
+        "height": 65,
+        "width": 209,
+        "min_length": 1,
+        "max_length": 5,
+        "jitter": 3,
+        "stacked": True,
+    }
+    changes |= {"train_examples": 7, "validation_examples": 7, "test_examples": 7, "seed": 7, "validation_percent": 7}
+    changes |= {"composition": "canvas", "records_form": "raw"}
+    for key, value in changes.items():
+        config = experiment("strip4_multi_head")
+        config.data[key] = value
+        names.add(record_location.location(config))
+    assert len(names) == 1 + len(changes)
+
+
+def test_the_package_does_not_load_tensorflow_by_itself():
+    code = (
+        "import sys, tempfile, pathlib; import seqdigits.training.loop, seqdigits.experiments.reproduce, seqdigits.experiments.report; "
+        "from seqdigits.training.writers import Writers; w = Writers(pathlib.Path(tempfile.mkdtemp()), 0); "
+        "w.write(1, 'train', {'loss': 1.0}); w.close(); print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_where_tensorflow_is_missing_the_cure_is_said(tmp_path):
+    code = (
+        "import sys; sys.modules['tensorflow'] = None; sys.argv = ['main', '--config', 'configs/mnist_linear.py', "
+        f"'--config.data.source=stream', '--workdir', {str(tmp_path)!r}]; "
+        "from seqdigits.core import app; app.run('seqdigits.cli.train:main')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert "make stream" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,593 @@
+"""Records on disk hold what the virtual source computes, and tf.data gives each example once, in an order that can be gone on
+with anywhere."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, SMALL
+
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop
+from seqdigits.core.types import NO_DIGIT
+from seqdigits.data import record_location
+from seqdigits.data.builders import registry as builders_registry
+from seqdigits.data.builders import tf, tfds, writer
+from seqdigits.data.builders.digit_sequences import DigitSequences, _serialized
+from seqdigits.data.create import create
+from seqdigits.data.manifest import MANIFEST, Shard, of_split, open_, ranges
+from seqdigits.models.build import build
+from seqdigits.parallel.devices import Devices
+from seqdigits.training.train_step import Steps
+
+pytest.importorskip("tensorflow", reason="records on disk need TensorFlow: make stream")
+
+
+SET = {"data.train_examples": 500, "data.validation_examples": 60, "data.test_examples": 85}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, small_config):
+    """A folder with a small set, in 4 + 1 + 1 files, written by two processes."""
+    folder = tmp_path_factory.mktemp("records")
+    config = small_config({**SET, "data.source": "stream", "data.records": str(folder)})
+    assert builders_registry.builder(config).prepare("", shards=4, workers=2, stop=Stop())
+    return folder
+
+
+@pytest.fixture
+def streamed(root, small_config):
+    """`streamed("train")`: the source of a split of that set; `streamed("train", {...})`: with other keys."""
+
+    def make(split, changes=None):
+        return create(
+            small_config({**SET, "data.source": "stream", "data.records": str(root)} | (changes or {})), split
+        )
+
+    return make
+
+
+@pytest.fixture
+def damaged(root, tmp_path, small_config):
+    """A copy of that set, verified, and its training source."""
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    config = small_config({**SET, "data.source": "stream", "data.records": str(copy)})
+    open_(record_location.path(config))
+    return record_location.path(config), lambda split="train": create(config, split)
+
+
+def as_processes(monkeypatch, process, count):
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+
+
+def computed(source, index):
+    """Examples of a virtual source, as numpy."""
+    make = jax.jit(partial(source.make, train=False))
+    return jax.device_get(make(source.arrays, {"index": index, "position": np.maximum(index, 0)}, jax.random.key(0)))
+
+
+def assert_same_examples(host, batch):
+    there = host["index"] >= 0
+    for name in ("image", "digits", "boxes"):
+        value = getattr(batch, name)
+        assert host[name].dtype == value.dtype
+        assert (host[name][there] == value[there]).all(), name
+
+
+def taken(batches, count):
+    return np.concatenate([next(batches)["index"] for _ in range(count)])
+
+
+# Content
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_same_index_same_example_and_each_once(streamed, small_config, split):
+    source, virtual = streamed(split), create(small_config(SET), split)
+    seen = []
+    for host in source.all(40):
+        assert_same_examples(host, computed(virtual, host["index"]))
+        seen += host["index"].tolist()
+    count = virtual.count()
+    assert seen == [*range(count), *[-1] * (-count % 40)]
+    assert [h["index"][-1] for h in source.all(40, limit=50)] == [39, -1]
+
+
+COMPOSITIONS = {
+    "digit": {
+        "data.composition": "digit",
+        "data.min_length": 1,
+        "data.max_length": 1,
+        "data.height": 28,
+        "data.width": 28,
+    },
+    "canvas": {},
+    "centred": {"data.composition": "centred", "data.height": 64, "data.width": 64},
+    "turned": {
+        "data.composition": "turned",
+        "data.height": 64,
+        "data.width": 208,
+        "data.max_length": 4,
+        "data.jitter": 4,
+    },
+    "stacked": {
+        "data.composition": "turned",
+        "data.height": 208,
+        "data.width": 64,
+        "data.stacked": True,
+        "data.seed": 3,
+    },
+}
+
+
+@pytest.mark.parametrize("form", record_location.FORMS)
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_1000_records_of_each_composition_in_each_form_are_the_virtual_examples(small_config, tmp_path, name, form):
+    config = small_config({"data.train_examples": 1000, "data.records_form": form, **COMPOSITIONS[name]})
+    virtual = create(config, "train")
+    config.data.source, config.data.records = "stream", str(tmp_path)
+    made = builders_registry.builder(config)._records("")("train", 0, 1000)
+    source = create(config, "train")
+    decoded = tf.data.Dataset.from_generator(lambda: made, output_signature=tf.TensorSpec((), tf.string))
+    for host in decoded.enumerate().map(source._decode).batch(250).as_numpy_iterator():
+        assert_same_examples(host, computed(virtual, host["index"]))
+    assert host["index"][-1] == 999
+
+
+def assert_tfds_reads(config, virtual):
+    """Metadata and all, without our code: what tfds.load and its sub-splits give."""
+    builder = tfds.builder_from_directory(record_location.path(config))
+    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
+    assert sizes == {"train": 500, "validation": 60, "test": 85}
+    assert builder.info.splits["train"].shard_lengths == [125] * 4
+    found = list(tfds.as_numpy(builder.as_dataset(split="train[20%:40%]")))
+    assert [example["index"] for example in found] == list(range(100, 200))
+    batch = computed(virtual, np.arange(100, 200, dtype=np.int32))
+    for row, example in enumerate(found):
+        image = np.round(example["image"] * 255) if config.data.records_form == "float64" else example["image"]
+        assert (image == batch.image[row]).all()
+        assert (example["digits"] == batch.digits[row]).all()
+        assert (example["boxes"] == batch.boxes[row]).all()
+        assert example["length"] == (batch.digits[row] != NO_DIGIT).sum()
+
+
+def test_tfds_reads_what_was_written_and_splits_it(root, small_config):
+    config = small_config({**SET, "data.records": str(root)})
+    assert_tfds_reads(config, create(small_config(SET), "train"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["raw", "float64"])
+def test_tfds_reads_the_other_forms(small_config, tmp_path, form):
+    changes = {**SET, "data.source": "stream", "data.records": str(tmp_path), "data.records_form": form}
+    config = small_config(changes)
+    assert builders_registry.builder(config).prepare("", shards=4, workers=2, stop=Stop())
+    assert_tfds_reads(config, create(small_config(SET), "train"))
+
+
+@pytest.mark.slow
+def test_tfds_load_writes_a_set_by_name_and_finds_it_again(tmp_path):
+    for _ in range(2):
+        loaded, info = tfds.load("digit_sequences/uci-digit", data_dir=tmp_path, split="test", with_info=True)
+        assert len(list(loaded)) == info.splits["test"].num_examples == 270
+    assert "digit_sequences/mnist-canvas-128x256-1to5" in {
+        f"digit_sequences/{name}" for name in DigitSequences.builder_configs
+    }
+
+
+@pytest.mark.slow
+def test_tfds_build_writes_a_set(tmp_path):
+    """The command of TFDS. It imports apache-beam and mlcroissant for other subcommands, which are stood in for here."""
+    code = (
+        "import sys; from unittest.mock import MagicMock; sys.modules |= {'apache_beam': MagicMock(), 'mlcroissant': MagicMock()}\n"
+        "from tensorflow_datasets.scripts.cli import main\n"
+        "main.main(main._parse_flags(sys.argv))"
+    )
+    command = ["build", "digit_sequences/uci-digit", "--imports", "seqdigits.data.builders.digit_sequences"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command, "--data_dir", str(tmp_path), "--num_shards", "2"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    shards = open_(tmp_path / "digit_sequences" / "uci-digit" / record_location.VERSION)
+    assert [shard.examples for shard in of_split(shards, "train")] == [628, 629]
+
+
+# Order
+
+
+def test_every_epoch_has_each_example_once_in_a_fresh_order(streamed):
+    order = taken(streamed("train").batches(0, 50), 30)
+    epochs = order.reshape(3, 500)
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(500))
+        assert abs(np.corrcoef(epoch, np.arange(500))[0, 1]) < 0.2  # over all files, not one after another
+    assert (epochs[0] != epochs[1]).mean() > 0.9
+    assert (taken(streamed("train").batches(0, 50), 30) == order).all()
+    assert (taken(streamed("train", {"seed": 1}).batches(0, 50), 10) != epochs[0]).mean() > 0.9
+
+
+@pytest.mark.parametrize("start", [0, 1, 9, 12, 13, 40])
+def test_from_any_step_on_the_order_is_that_of_the_whole(streamed, start):
+    """500 examples in batches of 40: the 13th straddles two epochs."""
+    whole = taken(streamed("train").batches(0, 40), 45)
+    batches = streamed("train").batches(start, 40)
+    host = next(batches)
+    assert host["position"].tolist() == list(range(start * 40, (start + 1) * 40))
+    assert (np.concatenate([host["index"], taken(batches, 4)]) == whole[start * 40 : (start + 5) * 40]).all()
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(2, 50), (3, 50), (4, 20)])
+def test_several_processes_see_each_example_once_an_epoch(streamed, monkeypatch, count, batch_size):
+    steps = 500 // batch_size
+    seen, positions, sizes = [], [], set()
+    for process in range(count):
+        as_processes(monkeypatch, process, count)
+        batches = streamed("train").batches(0, batch_size)
+        for _ in range(steps):
+            host = next(batches)
+            real = host["index"] >= 0
+            seen += host["index"][real].tolist()
+            positions += host["position"][real].tolist()
+            sizes |= {len(value) for value in host.values()}
+    assert sorted(seen) == list(range(500))
+    assert sorted(positions) == list(range(500))
+    assert sizes == {-(-batch_size // count)}
+
+
+@pytest.mark.parametrize("limit", [None, 7, 1])
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "virtual"])
+def test_an_evaluation_counts_each_example_once_over_all_processes(
+    streamed, small_config, monkeypatch, count, limit, stream
+):
+    seen, batches = [], set()
+    for process in range(count):
+        as_processes(monkeypatch, process, count)
+        source = streamed("test") if stream else create(small_config(SET), "test")
+        hosts = list(source.all(16, limit))
+        seen += [index for host in hosts for index in host["index"] if index >= 0]
+        batches.add((len(hosts), *{len(value) for host in hosts for value in host.values()}))
+    assert sorted(seen) == list(range(limit or 85))
+    assert len(batches) == 1, "as many batches, all of one size, in every process"
+
+
+def test_more_processes_than_rows_are_refused(streamed, monkeypatch):
+    as_processes(monkeypatch, 0, 8)
+    with pytest.raises(UserError, match=r"batch of 4 cannot be shared out among 8 processes.*train.batch_size"):
+        next(streamed("train").batches(0, 4))
+
+
+PROCESS = """
+import json, sys
+rank, folder, settings = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+import jax
+if rank >= 0:
+    jax.distributed.initialize(sys.argv[4], 2, rank)
+import hashlib
+from functools import partial
+import numpy as np
+from seqdigits.config import base_config
+from seqdigits.data import sources
+from seqdigits.evaluate import Evaluator
+from seqdigits.models.build import build
+from seqdigits.parallel import Devices
+from seqdigits.steps import Steps
+config = base_config()
+config.update_from_flattened_dict(settings)
+devices, source = Devices(), sources.create(config, "train")
+steps = Steps(config, build(config, source.spec))
+state = devices.jit(partial(steps.init, source))()
+arrays = devices.replicate(source.arrays)
+figures = Evaluator(steps, sources.create(config, "test"), devices).figures(state.variables(), None, "test")
+train, seen = devices.step(partial(steps.train, source=source)), []
+batches = source.batches(0, config.train.batch_size)
+for _ in range(62):
+    host = next(batches)
+    seen += host["index"][host["index"] >= 0].tolist()
+    state = train(state, arrays, devices.split(host))
+params = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(state.params))
+print(json.dumps({"figures": figures, "seen": seen, "count": jax.process_count(), "params": hashlib.sha256(params).hexdigest()}))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_evaluate_on_a_stream(root):
+    """Really two, joined over loopback: each reads half, both have the same parameters, and the test split is counted once."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = json.dumps(SMALL | SET | {"data.source": "stream", "data.records": str(root)})
+
+    def start(rank):
+        command = [sys.executable, "-c", PROCESS, str(rank), str(root), settings, address]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    found = []
+    for ranks in ((0, 1), (-1,)):
+        for process in [start(rank) for rank in ranks]:
+            out, error = process.communicate(timeout=300)
+            assert process.returncode == 0, error
+            found.append(json.loads(out.splitlines()[-1]))
+    first, second, alone = found
+    assert (first["count"], second["count"], alone["count"]) == (2, 2, 1)
+    assert first["params"] == second["params"]
+    assert len(first["seen"]) == len(second["seen"]) == 62 * 4
+    assert not set(first["seen"]) & set(second["seen"]), "250 examples of each, 248 of them so far"
+    assert first["figures"]["examples"] == 85
+    for name in ("character_accuracy", "localization_error", "sequence_accuracy", "length_accuracy"):
+        assert first["figures"][name] == pytest.approx(alone["figures"][name], rel=1e-5)
+
+
+# Training
+
+
+def test_losses_are_bit_for_bit_those_of_the_virtual_source_in_the_same_order(root, small_config):
+    """200 steps, fed the stream, and fed the index sequence that was read from it."""
+    config = small_config({**SET, "data.source": "stream", "data.records": str(root)})
+    plain = small_config(SET)
+    devices, streams, computes = Devices(), create(config, "train"), create(plain, "train")
+    steps = Steps(plain, build(plain, computes.spec))
+    runs = []
+    for source in (streams, computes):
+        state = devices.jit(partial(steps.init, source))()
+        runs.append([state, devices.replicate(source.arrays), devices.step(partial(steps.train, source=source)), []])
+    hosts = streams.batches(0, 8)
+    for _ in range(200):
+        host = next(hosts)
+        for run, names in zip(runs, (host.keys(), ("index", "position")), strict=True):
+            run[0] = run[2](run[0], run[1], devices.split({name: host[name] for name in names}))
+            run[3].append(np.asarray(run[0].sums["loss"].total).tobytes())
+    assert len(set(runs[0][3])) == 200
+    assert runs[0][3] == runs[1][3]
+    for a, b in zip(jax.tree.leaves(runs[0][0].params), jax.tree.leaves(runs[1][0].params), strict=True):
+        assert (a == b).all()
+
+
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+def test_a_payload_is_split_over_the_devices_with_its_batch(streamed, parallel):
+    host = next(streamed("train").batches(0, 7))
+    placed = Devices(parallel).split(host)
+    missing = -7 % jax.device_count()
+    assert placed["index"].tolist() == [*host["index"].tolist(), *[-1] * missing]
+    for name in ("image", "digits", "boxes"):
+        assert (np.asarray(placed[name])[:7] == host[name]).all()
+        assert (np.asarray(placed[name])[7:] == host[name][0]).all()
+
+
+# Damage while reading: what the check before could not see, for size and time of change are as they were
+
+
+def spoil(path: Path, content: bytes) -> None:
+    stat = path.stat()
+    path.write_bytes(content[: stat.st_size].ljust(stat.st_size, b"\0"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [lambda d: flipped(d, len(d) // 2), lambda d: flipped(d, 3), lambda d: d[: len(d) // 2], lambda d: b""],
+    ids=["a flipped bit", "a flipped bit in a length", "half of it zeros", "all zeros"],
+)
+@pytest.mark.parametrize("whole", [True, False], ids=["all", "batches"])
+def test_damage_stops_the_reading_and_the_file_is_named(damaged, content, whole):
+    folder, source = damaged
+    path = folder / "digit_sequences-train.tfrecord-00002-of-00004"
+    reading = source()
+    assert reading.arrays == {}
+    spoil(path, content(path.read_bytes()))
+    hosts = reading.all(50) if whole else reading.batches(0, 50)
+    with pytest.raises(UserError, match=rf"{path.name} is damaged: its SHA-256 differs. Delete .* write it anew"):
+        for _ in zip(range(11), hosts, strict=False):
+            pass
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["all", "batches"])
+def test_a_file_that_ends_early_never_makes_an_epoch_shorter(damaged, whole):
+    """Cut at the end of a record, where a file of records may end."""
+    folder, source = damaged
+    path = folder / "digit_sequences-train.tfrecord-00003-of-00004"
+    reading = source()
+    assert reading.arrays == {}
+    last = len(list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())[-1])
+    path.write_bytes(path.read_bytes()[: -last - 16])
+    hosts = reading.all(50) if whole else reading.batches(0, 50)
+    with pytest.raises(UserError, match=rf"{path.name} is damaged"):
+        for _ in zip(range(11), hosts, strict=False):
+            pass
+
+
+def test_a_file_taken_away_while_it_is_read(damaged):
+    folder, source = damaged
+    reading = source()
+    assert reading.arrays == {}
+    (folder / "digit_sequences-train.tfrecord-00001-of-00004").unlink()
+    with pytest.raises(UserError, match="00001-of-00004 cannot be read: No such file"):
+        list(reading.all(50))
+
+
+def test_records_of_another_size_than_the_config_says(root, streamed, small_config):
+    asked = small_config({**SET, "data.test_examples": 84, "data.source": "stream", "data.records": str(root)})
+    shutil.copytree(record_location.path(small_config({**SET, "data.records": str(root)})), record_location.path(asked))
+    with pytest.raises(UserError, match="has 85 examples of test, the config says 84"):
+        _ = create(asked, "test").arrays
+
+
+# Writing
+
+
+def manifest(folder):
+    return json.loads((folder / MANIFEST).read_text())["shards"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_files_are_the_same_each_time_and_for_any_number_of_processes(root, small_config, tmp_path, workers):
+    config = small_config({**SET, "data.source": "stream", "data.records": str(tmp_path)})
+    builders_registry.builder(config).prepare("", shards=4, workers=workers, stop=Stop())
+    first = record_location.path(small_config({**SET, "data.records": str(root)}))
+    assert manifest(record_location.path(config)) == manifest(first)
+
+
+@pytest.mark.slow
+def test_writing_goes_on_after_kill_9_and_takes_nothing_half_built_for_whole(tmp_path):
+    def command(folder):
+        changes = {
+            "digits": "uci",
+            "train_examples": 12_000,
+            "validation_examples": 50,
+            "test_examples": 50,
+            "records": folder,
+        }
+        flags = [f"--config.data.{key}={value}" for key, value in changes.items()]
+        return [
+            sys.executable,
+            "-m",
+            "seqdigits.cli.prepare",
+            str(ROOT / "configs" / "canvas_variable.py"),
+            *flags,
+            "--shards=24",
+        ]
+
+    name = "digit_sequences/uci-canvas-128x256-1to5-12000_50_50"
+    whole, killed = (
+        tmp_path / "whole" / name / record_location.VERSION,
+        tmp_path / "killed" / name / record_location.VERSION,
+    )
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    partial_ = killed.with_name(f"incomplete-{record_location.VERSION}")
+    process = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL)
+    while len(done := list(partial_.glob("*.done"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not killed.exists(), "nothing stands under the name of the whole set"
+    time.sleep(2)  # its processes end with it
+    assert len(list(partial_.glob("*.done"))) < 24
+    kept, spoiled = (partial_ / path.stem for path in sorted(done)[:2])
+    written = kept.stat().st_mtime_ns
+    spoil(spoiled, flipped(spoiled.read_bytes(), 1000))
+    again = subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True, text=True)
+    assert "going on" in again.stdout
+    assert manifest(killed) == manifest(whole)
+    assert (killed / kept.name).stat().st_mtime_ns == written, "what was whole was not written again"
+    assert {path.name for path in killed.iterdir()} == {path.name for path in whole.iterdir()}
+    assert (
+        "were there" in subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True, text=True).stdout
+    )
+
+
+def test_too_little_disk_is_said_beforehand(small_config, tmp_path, monkeypatch, capsys):
+    config = small_config({"data.train_examples": 1_000_000, "data.source": "stream", "data.records": str(tmp_path)})
+    monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**8))
+    with pytest.raises(UserError, match=r"needs \d+ MB more, and 100 MB are free.*--config\.data\.records=DIR"):
+        builders_registry.builder(config).prepare("", shards=0, workers=1, stop=Stop())
+    assert " MB in all, 100 MB are free" in capsys.readouterr().out
+    assert list(tmp_path.rglob("*.tfrecord*")) == []
+
+
+def test_a_folder_that_was_begun_otherwise_is_refused(small_config, tmp_path):
+    config = small_config({**SET, "data.source": "stream", "data.records": str(tmp_path)})
+    begun = record_location.path(config).with_name(f"incomplete-{record_location.VERSION}")
+    begun.mkdir(parents=True)
+    (begun / "begun.json").write_text('{"version": "0.9.0"}')
+    with pytest.raises(UserError, match="was begun otherwise .* Delete it to begin anew"):
+        builders_registry.builder(config).prepare("", shards=0, workers=1, stop=Stop())
+
+
+def test_what_goes_wrong_in_a_process_that_writes_is_said_once(small_config, tmp_path):
+    """A data file that is missing: the error of the one that needs it, without its traceback."""
+    data = {**small_config().data.to_dict(), "digits": "mnist", "url": "http://127.0.0.1:9"}
+    made = partial(_serialized, json.dumps(data | {"folder": str(tmp_path / "nowhere")}))
+    with pytest.raises(UserError, match=r"(?s)^\S*train-images-idx3-ubyte.gz is missing and could not be downloaded"):
+        writer.write(tmp_path / "set", [writer.pieces("d", {"train": 10}, 1)], made, {}, 1, Stop())
+
+
+def numbered(split, start, stop):
+    """Records that say which they are."""
+    return (b"%03d" % number for number in range(start, stop))
+
+
+@pytest.mark.parametrize("missing", [(0,), (1, 3), (0, 1, 2, 3), (2, 3)])
+def test_whatever_is_missing_of_a_job_is_written_as_it_was(tmp_path, missing):
+    """One after another in one process, with what is there already in between."""
+    job = writer.pieces("d", {"train": 20}, 4)
+    writer.write_job(tmp_path, job, numbered)
+    before = {piece.name: (tmp_path / piece.name).read_bytes() for piece in job}
+    for i in missing:
+        (tmp_path / f"{job[i].name}.done").unlink()
+        (tmp_path / job[i].name).write_bytes(b"half")
+    writer.write_job(tmp_path, job, numbered)
+    assert {piece.name: (tmp_path / piece.name).read_bytes() for piece in job} == before
+    last = tf.data.TFRecordDataset(str(tmp_path / job[3].name))
+    assert list(last.as_numpy_iterator()) == [b"015", b"016", b"017", b"018", b"019"]
+
+
+def test_too_few_records_are_refused_when_they_are_written(tmp_path):
+    job = writer.pieces("d", {"train": 20}, 4)
+    with pytest.raises(UserError, match=r"00003-of-00004: 2 of 5 examples were there"):
+        writer.write_job(tmp_path, job, lambda split, start, stop: numbered(split, start, stop - 3))
+    assert not (tmp_path / job[3].name).exists()
+
+
+def test_a_mirror_is_heeded_for_a_set_that_has_a_name(experiment):
+    config = experiment("canvas_variable")
+    config.data.source, config.data.url = "stream", "http://127.0.0.1:9"
+    assert '"url": "http://127.0.0.1:9"' in builders_registry.builder(config)._records("").args[0]
+
+
+def test_nobody_else_writes_a_set_meanwhile(tmp_path):
+    refused = pytest.raises(UserError, match="is being written by another process")
+    with writer.alone(tmp_path), refused, writer.alone(tmp_path):
+        pass
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_records_are_written_is_no_failure(tmp_path):
+    changes = {"digits": "uci", "train_examples": 100_000, "records": tmp_path}
+    flags = [f"--config.data.{key}={value}" for key, value in changes.items()]
+    command = [sys.executable, "-m", "seqdigits", "prepare", str(ROOT / "configs" / "canvas_variable.py"), *flags]
+    process = subprocess.Popen(
+        [*command, "--workers=4"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list(tmp_path.rglob("*.done")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "the same command goes on" in out
+    assert "Traceback" not in error
+
+
+def test_shards_share_out_all_examples():
+    cut = writer.pieces("d", {"train": 10_001, "test": 3}, 0)
+    assert [(p.start, p.stop) for p in cut if p.split == "train"] == [
+        (0, 2000),
+        (2000, 4000),
+        (4000, 6000),
+        (6000, 8000),
+        (8000, 10_001),
+    ]
+    assert cut[-1].name == "d-test.tfrecord-00000-of-00001"
+    a, b = Shard("a", "train", 5, 0, ""), Shard("b", "train", 5, 0, "")
+    assert list(ranges([a, b], 5, 10)) == [(b, 0, 5)]

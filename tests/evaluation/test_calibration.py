@@ -1,0 +1,136 @@
+"""Calibration: the temperature of synthetic logits is found; the command, on a small run."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from seqdigits.cli import calibrate as cli_calibrate
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.types import Batch, Outputs
+from seqdigits.decoding.decode import _calibrated
+from seqdigits.decoding.options import Limits
+from seqdigits.evaluation import calibration, calibration_objective
+from seqdigits.evaluation.calibration_objective import Settings
+from seqdigits.metrics.confidence import certainty
+from seqdigits.training.loop import train_and_evaluate
+from seqdigits.visualization import reliability as visualization_reliability
+
+LIMITS = Limits(max_length=1, min_score=0.4, max_overlap=0.4)
+
+
+def over_confident(factor, count=4_000):
+    """Single digits drawn from the probabilities of logits, and outputs whose logits are `factor` times those."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(count, 1, 10)) * 2
+    truth = np.argmax(logits + rng.gumbel(size=logits.shape), axis=-1)
+    batch = Batch(
+        image=jnp.zeros((count, 0, 4, 1), jnp.uint8),
+        digits=jnp.array(truth),
+        boxes=jnp.zeros((count, 1, 4)),
+        index=jnp.arange(count),
+    )
+    return batch, Outputs(digit_logits=jnp.array(logits * factor, jnp.float32))
+
+
+def test_the_temperature_of_over_confident_logits_is_found():
+    batch, outputs = over_confident(2.5)
+    judged = jax.jit(lambda t: calibration_objective.judged(LIMITS, batch, outputs, Settings(t, 0.4)))
+    found = calibration.best_temperature(lambda t: float(judged(t).digit_loss))
+    assert found == pytest.approx(2.5, rel=0.1)
+    before, after = jax.device_get((judged(1.0), judged(found)))
+    assert before.digits.calibration_error() > 0.1
+    assert after.digits.calibration_error() < 0.02
+    assert after.numbers.calibration_error() == before.numbers.calibration_error()
+    assert before.whole == after.whole
+
+
+def test_the_line_of_confidences_that_are_too_low_is_found():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=4_000)
+    right = jnp.array(rng.uniform(size=4_000) < 1 / (1 + np.exp(-(2 * logits + 1))))
+
+    def loss(slope, offset):
+        said = _calibrated(jax.nn.sigmoid(jnp.array(logits)), LIMITS._replace(slope=slope, offset=offset))
+        return float(jnp.mean(calibration_objective.negative_log_likelihood(said, right)))
+
+    slope, offset = calibration.best_line(loss)
+    assert slope == pytest.approx(2, rel=0.1)
+    assert offset == pytest.approx(1, abs=0.15)
+    assert loss(slope, offset) < loss(1.0, 0.0)
+
+
+@pytest.mark.parametrize("best", [0.0625, 0.07, 0.3, 1.0, 7.5, 8.0])
+def test_the_best_temperature_is_found_up_to_the_ends(best):
+    calls = []
+
+    def loss(t):
+        calls.append(t)
+        return abs(math.log(t / best))
+
+    assert calibration.best_temperature(loss) == pytest.approx(best, rel=0.01)
+    assert len(calls) < 45
+    assert min(calls) > 0.0624
+    assert max(calls) < 8.01
+
+
+def test_padding_is_not_judged():
+    batch, outputs = over_confident(1.0, 20)
+    half = calibration_objective.judged(
+        LIMITS, batch.replace(index=jnp.where(jnp.arange(20) < 12, batch.index, -1)), outputs, Settings(1.0, 0.4)
+    )
+    first = calibration_objective.judged(LIMITS, *jax.tree.map(lambda x: x[:12], (batch, outputs)), Settings(1.0, 0.4))
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-5), half, first))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, small_config):
+    config, workdir = small_config({"evaluate.splits": ("validation",)}), tmp_path_factory.mktemp("run")
+    train_and_evaluate(config, workdir)
+    return config, workdir
+
+
+def test_a_run_is_calibrated(trained, monkeypatch):
+    config, workdir = trained
+    found = calibration.calibrate(config, workdir, which="best", examples=30)
+    assert found == json.loads((workdir / "evaluation" / "calibration.json").read_text())
+    assert found["before"]["examples"] == 30
+    assert found["after"]["negative_log_likelihood"] <= found["before"]["negative_log_likelihood"] + 1e-6
+    assert found["after"]["sequence_accuracy"] >= found["before"]["sequence_accuracy"]
+    said = cli_calibrate.text(found)
+    for key in ("temperature", "slope", "offset", "min_score"):
+        assert f"--config.read.{key}={found['after'][key]:g}" in said
+    assert Image.open(workdir / "evaluation" / "reliability.png").size == (752, 420)
+    monkeypatch.setattr(calibration_objective, "_KEPT_BYTES", 0)  # computed anew each time: the same
+    again = calibration.calibrate(config, workdir, which="best", examples=30)
+    assert again == found
+
+
+def test_before_is_what_an_evaluation_says(trained):
+    config, workdir = trained
+    report = json.loads((workdir / "evaluation" / "validation.json").read_text())
+    found = calibration.calibrate(config, workdir, which="latest", examples=4_000)["before"]
+    for name in ("examples", "sequence_accuracy", "calibration_error", "digit_calibration_error", "coverage_at_98"):
+        assert found[name] == pytest.approx(report[name], abs=1e-6), name
+
+
+def test_errors_and_stopping(trained, small_config, tmp_path):
+    config, workdir = trained
+    with pytest.raises(UserError, match="of another model"):
+        calibration.calibrate(small_config({"model.pixels": "raw"}), workdir, which="best", examples=9)
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        calibration.calibrate(config, workdir, which="best", examples=9, stop=stop)
+
+
+def test_the_diagram_of_nothing_can_be_drawn():
+    none = certainty(jnp.zeros(0), jnp.zeros(0, bool), jnp.zeros(0, bool))
+    reliability = {"numbers": none.reliability(), "digits": none.reliability()}
+    figures = {"reliability": reliability, "calibration_error": None, "digit_calibration_error": None}
+    assert visualization_reliability.reliability(figures, figures).size == (752, 420)

@@ -1,0 +1,100 @@
+"""Evaluation of a saved run: every example once, and a table, a report, a sheet."""
+
+import json
+
+import numpy as np
+import pytest
+
+from seqdigits.checkpoint.layout import find
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.evaluation.evaluate import evaluate_checkpoint
+from seqdigits.evaluation.table import table
+from seqdigits.training.loop import train_and_evaluate
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, small_config):
+    config = small_config({"evaluate.splits": ("train", "validation", "test"), "optim.moving_average": 0.9})
+    workdir = tmp_path_factory.mktemp("run")
+    train_and_evaluate(config, workdir)
+    return config, workdir
+
+
+def report(workdir, split):
+    return json.loads((workdir / "evaluation" / f"{split}.json").read_text())
+
+
+def test_a_training_run_ends_with_the_same_figures_as_evaluation_alone(trained):
+    config, workdir = trained
+    after_training = {split: report(workdir, split) for split in ("train", "validation", "test")}
+    evaluate_checkpoint(config, workdir, which="latest", splits=())
+    for split, expected in after_training.items():
+        assert report(workdir, split) == {**expected, "otherwise_than_in_training": []}
+    assert [after_training[s]["examples"] for s in after_training] == [200, 40, 40]
+
+
+def test_the_report_has_every_figure(trained):
+    _, workdir = trained
+    figures = report(workdir, "test")
+    for name in ("sequence_accuracy", "character_accuracy", "digit_accuracy", "length_accuracy", "iou"):
+        assert 0 <= figures[name] <= 1
+    assert figures["localization_error"] > 0
+    assert figures["centre_error"] > 0
+    assert figures["cross_entropy"] is None  # a dense reader has no logits of positions
+    assert len(figures["accuracy_by_position"]) == 3
+    assert sum(figures["examples_by_length"].values()) == figures["examples"] == 40
+    assert np.sum(figures["confusion"]) == 40 * 3
+    missed = sum(figures["wrong_digits_per_missed_number"])
+    assert missed == 40 - round(figures["sequence_accuracy"] * 40)
+    assert (figures["step"], figures["checkpoint"]) == (4, "latest")
+
+
+def test_a_step_a_path_and_other_data_can_be_evaluated(trained, tmp_path):
+    config, workdir = trained
+    evaluate_checkpoint(config, workdir, which="2", splits=("test",))
+    assert report(workdir, "test")["step"] == 2
+    path = find(workdir, "4")
+    other = config.copy_and_resolve_references()
+    other.data.test_examples = 17
+    evaluate_checkpoint(other, tmp_path, which=str(path), splits=("test",))
+    assert report(tmp_path, "test")["examples"] == 17
+    assert report(tmp_path, "test")["otherwise_than_in_training"] == ["data.test_examples: 40 -> 17"]
+
+
+def test_a_checkpoint_of_another_model_is_refused(trained, small_config):
+    _, workdir = trained
+    other = small_config({"model.pixels": "raw"})  # of the same shapes
+    with pytest.raises(UserError, match=r"(?s)of another model:.*model.pixels: 'unit' -> 'raw'"):
+        evaluate_checkpoint(other, workdir, which="latest", splits=("test",))
+
+
+def test_an_unknown_split_is_refused(trained):
+    config, workdir = trained
+    with pytest.raises(UserError, match="--split dev: allowed are train, validation, test"):
+        evaluate_checkpoint(config, workdir, which="latest", splits=("dev",))
+
+
+def test_a_workdir_that_cannot_be_written_is_refused_before_the_work(trained, tmp_path):
+    config, workdir = trained
+    (tmp_path / "file").write_text("")
+    path = str(find(workdir, "latest"))
+    with pytest.raises(UserError, match="cannot be used"):
+        evaluate_checkpoint(config, tmp_path / "file" / "w", which=path, splits=("test",))
+
+
+def test_evaluation_can_be_stopped(trained):
+    config, workdir = trained
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        evaluate_checkpoint(config, workdir, which="latest", splits=("test",), stop=stop)
+
+
+def test_the_table_shows_splits_side_by_side(trained):
+    _, workdir = trained
+    text = table({split: report(workdir, split) for split in ("validation", "test")})
+    assert "validation" in text.splitlines()[0]
+    assert "localization_error" in text
+    assert "cross_entropy" not in text
+    assert "of 1 digit " in text

@@ -1,0 +1,28 @@
+"""The benchmark's figures are those of a real run."""
+
+import json
+
+import pytest
+
+from seqdigits.cli import benchmark as cli_benchmark
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.experiments import benchmark
+
+
+def test_figures_and_table(small_config):
+    figures = benchmark.measure(small_config({}), None, rounds=3, stop=Stop())
+    assert figures["train_images_per_second"] > 0
+    assert figures["read_images_per_second"] > 0
+    assert figures["data_share"] < 1
+    assert json.loads(json.dumps(figures))["config"]["train"]["batch_size"] == 8
+    starts = {"import_seconds": 0.1, "first_step_seconds_cold": 20.0, "first_step_seconds_warm": 6.0}
+    text = cli_benchmark.table(figures | starts)
+    assert "data share of a training step" in text
+    assert "20.0 s" in text
+
+
+def test_it_can_be_stopped(small_config):
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        benchmark.measure(small_config({}), None, rounds=1, stop=stop)

@@ -1,0 +1,411 @@
+"""Series of experiments: what is written down, what is skipped, and how they stop and go on; the published figures."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, SMALL
+
+from seqdigits.checkpoint import weights
+from seqdigits.cli import reproduce as cli_reproduce
+from seqdigits.config import registry as config_registry
+from seqdigits.core.errors import Help, UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.experiments import reproduce, results
+from seqdigits.experiments.published import FAMILIES, METRICS, PUBLISHED, Figure, Published, beaten, ours
+from seqdigits.experiments.selection import chosen, parse_settings
+from seqdigits.training import loop as training_loop
+
+CONFIG = """
+from seqdigits.config import base_config
+
+def get_config():
+    config = base_config()
+    config.update_from_flattened_dict({values!r})
+    return config
+"""
+FIGURES = (
+    Figure("test", "sequence_accuracy", -0.1),
+    Figure("test", "localization_error", 1e-9),
+    Figure("test", "cross_entropy", 1.0),
+    Figure("train", "accuracy_by_position/3", 1.0),
+)
+FOUND = {"a": Published("A", 7, FIGURES, "a note"), "b": Published("B", None)}
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two small experiments, a and b, in a folder of their own; where results and runs go."""
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    for name in ("a", "b"):
+        (configs / f"{name}.py").write_text(CONFIG.format(values=SMALL))
+    monkeypatch.setattr(config_registry, "CONFIGS", configs)
+    monkeypatch.setattr(reproduce, "PUBLISHED", FOUND)
+    monkeypatch.setattr(results, "PUBLISHED", FOUND)
+    return {"out": tmp_path / "results", "workdirs": tmp_path / "runs"}
+
+
+def main(monkeypatch, folders, *arguments, stop=None):
+    """The command in this process; its exit status."""
+    argv = ["reproduce", "--out", str(folders["out"]), "--workdirs", str(folders["workdirs"]), *arguments]
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr("seqdigits.config.flags.prepare_jax", lambda: None)
+    stop = stop or Stop()
+    try:
+        cli_reproduce.main(stop)
+    except SystemExit as e:
+        return e.code
+    except Stopped:
+        return stop.exit_status
+    return 0
+
+
+def refuse_to_train(*_):
+    raise AssertionError("nothing should be trained")
+
+
+def states(runs):
+    return [run.state for run in runs]
+
+
+# --- whole runs ---------------------------------------------------------------------------------------------------
+
+
+def test_a_part_goes_on_to_the_whole_and_what_is_done_is_skipped(folders, monkeypatch, capsys):
+    (run,) = reproduce.reproduce(["a"], fraction=0.5, **folders)
+    path = folders["out"] / "a.json"
+    part = json.loads(path.read_text())
+    assert run.state == "partial"
+    assert (part["partial"], part["steps"], part["steps_planned"], part["fraction"]) == (True, 2, 4, 0.5)
+    assert [figure["beaten"] for figure in part["published"]["figures"]] == [None] * 4
+
+    (run,) = reproduce.reproduce(["a"], **folders)
+    assert "going on from step 2" in capsys.readouterr().out
+    whole = json.loads(path.read_text())
+    assert run.state == "done"
+    assert (whole["partial"], whole["steps"], whole["fraction"]) == (False, 4, 1.0)
+    assert whole["config_sha256"] == part["config_sha256"]
+    check_result(whole, folders["workdirs"] / "a")
+
+    monkeypatch.setattr(training_loop, "train_and_evaluate", refuse_to_train)
+    for fraction in (1.0, 0.5):
+        (run,) = reproduce.reproduce(["a"], fraction=fraction, **folders)
+        assert run.state == "done before", "a whole run is a part, too"
+    path.write_text(json.dumps(whole | {"config": whole["config"] | {"seed": 5}}))
+    (run,) = reproduce.reproduce(["a"], **folders)
+    assert "nothing should be trained" in run.problem
+
+
+def check_result(result, workdir):
+    assert result["name"] == "a"
+    assert result["config"]["train"]["steps"] == 4
+    assert result["config"]["model"]["encoder"] == SMALL["model.encoder"]
+    assert len(result["config_sha256"]) == 64
+    assert result["seed"] == 0
+    assert result["devices"]
+    assert result["versions"]["jax"]
+    assert [part["step"] for part in result["trained"]] == [0, 2]
+    assert all(part["devices"] for part in result["trained"])
+    assert result["parameters"] > 1000
+    assert result["minutes"] >= 0
+
+    test = json.loads((workdir / "evaluation" / "test.json").read_text())
+    assert list(result["reports"]) == ["train", "validation", "test"]
+    assert result["reports"]["test"]["step"] == 4
+    for metric in ("examples", "sequence_accuracy", "localization_error", "accuracy_by_position", "iou"):
+        assert result["reports"]["test"][metric] == test[metric]
+    assert "confusion" in test
+    assert "confusion" not in result["reports"]["test"]
+
+    assert [point["step"] for point in result["curve"]] == [2, 4]
+    for point in result["curve"]:
+        assert list(point) == ["step", "seconds", "sequence_accuracy", "localization_error", "loss"]
+        assert None not in point.values()
+
+    published = result["published"]
+    assert (published["family"], published["parameters"], published["note"]) == ("A", 7, "a note")
+    assert published["figures"][0]["ours"] == test["sequence_accuracy"]
+    assert published["figures"][2]["ours"] is None, "the reader has no cross entropy"
+    assert [figure["beaten"] for figure in published["figures"]] == [True, False, None, False]
+
+
+def test_what_fails_is_said_and_the_next_one_runs(folders, monkeypatch, capsys):
+    (config_registry.CONFIGS / "broken.py").write_text("def get_config():\n    raise KeyError('at the wrong moment')\n")
+    (config_registry.CONFIGS / "wrong.py").write_text(CONFIG.format(values=SMALL | {"model.name": "readr"}))
+    status = main(monkeypatch, folders, "broken", "wrong", "b", "--fraction", "0.25")
+    said = capsys.readouterr().out
+    assert status == 1
+    assert "broken failed: KeyError: 'at the wrong moment'" in said
+    assert "KeyError" in (folders["workdirs"] / "broken" / "error.txt").read_text()
+    assert "wrong failed: model.name = 'readr' is not known" in said
+    assert not (folders["workdirs"] / "wrong" / "error.txt").exists()
+    assert [path.name for path in folders["out"].iterdir()] == ["b.json"]
+    assert json.loads((folders["out"] / "b.json").read_text())["steps"] == 1
+
+
+@pytest.mark.parametrize("exit_status", [0, 143], ids=["budget", "signal"])
+def test_a_stopped_series_saves_and_the_same_command_goes_on(folders, monkeypatch, capsys, exit_status):
+    stop, train_and_evaluate = Stop(), training_loop.train_and_evaluate
+
+    def stop_in_the_middle(config, workdir, stop):
+        stop.exit_status = exit_status
+        stop.set()
+        return train_and_evaluate(config, workdir, stop)
+
+    monkeypatch.setattr(training_loop, "train_and_evaluate", stop_in_the_middle)
+    status = main(monkeypatch, folders, "a", "b", "--budget-minutes", "1000", stop=stop)
+    assert status == exit_status
+    said = capsys.readouterr().out
+    assert "saved step 1 of 4" in said
+    assert "stopped" in said
+    assert "1 to go, 4 steps" in said
+    assert ("The budget is used up" in said) == (exit_status == 0)
+    assert not list(folders["out"].iterdir())
+
+    monkeypatch.setattr(training_loop, "train_and_evaluate", train_and_evaluate)
+    (run,) = reproduce.reproduce(["a"], **folders)
+    assert run.state == "done"
+    assert "going on from step 1" in capsys.readouterr().out
+
+
+def test_the_budget_sets_stop_and_keeps_status_0():
+    stop = Stop()
+    with cli_reproduce._budget(0.001, stop):
+        assert stop.wait(30)
+    assert stop.exit_status == 0
+    with pytest.raises(UserError, match="above 0"), cli_reproduce._budget(0, stop):
+        pass
+
+
+def test_settings_change_the_run_and_its_name(folders):
+    settings = parse_settings(["train.steps=2", "data.folder=/no where"])
+    (run,) = reproduce.reproduce(["a"], settings=settings, **folders)
+    assert run.name == "a+data.folder=%2Fno%20where+train.steps=2"
+    assert (folders["workdirs"] / run.name / "checkpoints" / "2").is_dir()
+    result = json.loads((folders["out"] / f"{run.name}.json").read_text())
+    assert result["settings"] == {"data.folder": "/no where", "train.steps": 2}
+    assert result["config"]["data"]["folder"] == "/no where"
+    assert (result["partial"], result["published"]["figures"][0]["beaten"]) == (True, None)  # 2 of the file's 4 steps
+
+
+def test_a_second_stage_begins_with_the_first_of_the_same_series(folders, capsys):
+    """Its config names runs/a; here the runs lie elsewhere, and are of other settings."""
+    (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
+    first, second = reproduce.reproduce(["a", "b"], settings={"seed": 5}, **folders)
+    assert (first.state, second.state) == ("done", "done")
+    assert f"taken from {first.workdir}: " in capsys.readouterr().out
+    assert second.result["config"]["init"]["path"] == "runs/a"  # as its file has it
+    assert first.result["begun_with"] is None
+    begun = second.result["begun_with"]
+    assert (begun["path"], begun["step"], begun["config"]["seed"], begun["begun_with"]) == ("runs/a", 4, 5, None)
+
+
+def test_a_second_stage_waits_for_the_whole_of_the_first(folders):
+    (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
+    first, second = reproduce.reproduce(["a", "b"], fraction=0.5, **folders)
+    assert (first.state, second.state) == ("partial", "failed")
+    assert "it begins with a, of which" in second.problem
+    assert "has 2 of 4 steps. Run that to its end first" in second.problem
+
+
+def test_weights_are_written_for_what_was_done_before(folders):
+    reproduce.reproduce(["a"], **folders)
+    assert not (folders["out"] / "a.npz").exists()
+    (run,) = reproduce.reproduce(["a"], keep_weights=True, **folders)
+    assert run.state == "done"
+    _, about = weights.load(folders["out"] / "a.npz")
+    assert (about["step"], about["config"]["train"]["steps"]) == (4, 4)
+
+
+def test_another_experiment_is_not_compared_with_the_published_one():
+    for key in ("data.photographs", "model.encoder", "optim.learning_rate", "train.batch_size"):
+        assert results._another({key: 1, "seed": 1})
+    assert not results._another({"data.folder": "/data", "seed": 1, "evaluate.every": 5})
+
+
+@pytest.mark.slow
+def test_the_command_stops_with_its_budget_and_goes_on(tmp_path):
+    folders = ("--out", str(tmp_path / "results"), "--workdirs", str(tmp_path / "runs"))
+    command = (sys.executable, "-m", "seqdigits", "reproduce", "quickstart", *folders)
+    first = subprocess.run([*command, "--budget-minutes", "0.2"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    assert "The budget is used up" in first.stdout
+    assert not (tmp_path / "results" / "quickstart.json").exists()
+    again = subprocess.run([*command, "--fraction", "0.05"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    result = json.loads((tmp_path / "results" / "quickstart.json").read_text())
+    assert result["steps"] >= 30
+    assert result["partial"]
+
+
+# --- the command line ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["c"], "no experiment 'c'. Families are A (one digit)"),
+        (["c"], "Names are a, b."),
+        (["--fraction", "0"], "--fraction = 0.0 is out of range"),
+        (["--fraction", "nan"], "--fraction = nan is out of range"),
+        (["--fraction", "much"], "much"),
+        (["--budget-minutes", "-1"], "--budget-minutes = -1.0 is out of range"),
+        (["--sett", "seed=1"], "sett"),
+        (["--set", "optim.learning_rat=1"], "optim.learning_rat: there is no such key"),
+    ],
+)
+def test_a_mistake_is_one_message(folders, monkeypatch, arguments, message):
+    with pytest.raises(UserError) as e:
+        main(monkeypatch, folders, *arguments)
+    assert message in str(e.value)
+
+
+def test_help(folders, monkeypatch):
+    with pytest.raises(Help, match="budget-minutes") as e:
+        main(monkeypatch, folders, "--help")
+    assert "Names are a, b." in str(e.value)
+
+
+def test_chosen(folders, monkeypatch):
+    (config_registry.CONFIGS / "ours.py").touch()
+    assert chosen([]) == ["a", "b"]
+    assert chosen(["B", "a.py", "configs/ours.py", "b"]) == ["b", "a", "ours"]
+    monkeypatch.setitem(FOUND, "planned", Published("D", None))
+    for arguments in (["D"], ["planned"], []):
+        with pytest.raises(UserError, match=r"for planned\."):
+            chosen(arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("seed=3", 3),
+        ("train.steps=30_000", 30_000),
+        ("optim.learning_rate=1e-4", 1e-4),
+        ("optim.learning_rate=1", 1.0),
+        ("model.localize=true", True),
+        ("model.localize=False", False),
+        ("model.encoder=conv 3x3x8, relu", "conv 3x3x8, relu"),
+        ("data.folder=", ""),
+    ],
+)
+def test_a_setting_has_the_type_of_its_key(text, value):
+    (found,) = parse_settings([text]).values()
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed", "KEY=VALUE"),
+        ("seed=1.5", "whole number"),
+        ("seed.x=1", "no such key"),
+        ("optim.learning_rate=fast", "a number"),
+        ("model.localize=1", "true and false"),
+        ("optim=adam", "only numbers"),
+        ("evaluate.splits=test", "only numbers"),
+    ],
+)
+def test_a_wrong_setting_is_refused(text, message):
+    with pytest.raises(UserError, match=message):
+        parse_settings([text])
+
+
+@pytest.mark.parametrize(
+    ("fraction", "steps", "call", "expected"),
+    [(1.0, 10_000, 1, 10_000), (0.1, 10_000, 1, 1_000), (0.1, 100, 20, 20), (0.5, 100, 20, 40), (1e-9, 5, 1, 1)],
+)
+def test_a_fraction_is_whole_calls(small_config, fraction, steps, call, expected):
+    config = small_config({"train.steps": steps, "train.steps_per_call": call})
+    assert reproduce.steps_of(config, fraction) == expected
+
+
+def test_a_curve_keeps_the_points_of_validation(tmp_path):
+    lines = [{"step": step, "split": "train", "loss": 1 / step, "seconds": step} for step in range(1, 301)]
+    lines += [
+        {"step": step, "split": "validation", "sequence_accuracy": 0.5, "localization_error": None}
+        for step in range(7, 301, 7)
+    ]
+    path = tmp_path / "metrics.jsonl"
+    assert results.curve(path) == []
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    points = results.curve(path)
+    assert len(points) == 100
+    steps = [point["step"] for point in points]
+    assert steps == sorted(set(steps))
+    assert set(range(7, 301, 7)) <= set(steps)
+    assert steps[-1] == 300
+    assert points[steps.index(7)] == {
+        "step": 7,
+        "seconds": 7,
+        "sequence_accuracy": 0.5,
+        "localization_error": None,
+        "loss": 1 / 7,
+    }
+
+
+# --- what was published -------------------------------------------------------------------------------------------
+
+
+def test_published_figures_are_possible():
+    for name, row in PUBLISHED.items():
+        assert row.family in FAMILIES, name
+        assert row.params is None or row.params > 0, name
+        keys = [(figure.split, figure.metric) for figure in row.figures]
+        assert len(keys) == len(set(keys)), name
+        for figure in row.figures:
+            assert figure.split in ("train", "validation", "test"), name
+            assert figure.metric in METRICS, name
+            most = {"localization_error": 500, "cross_entropy": 2.303}.get(figure.metric, 1)
+            assert 0 <= figure.value <= most, name
+
+
+def test_published_experiments_by_hand():
+    families = [row.family for row in PUBLISHED.values()]
+    assert [families.count(letter) for letter in "ABCD"] == [6, 18, 7, 12]
+    assert families == sorted(families)
+    weighted = PUBLISHED["canvas_weighted"]
+    assert weighted.params == 4_155_192
+    assert [figure.value for figure in weighted.figures] == [2.06, 2.24, 2.32, 0.86, 0.75, 0.74, 0.97, 0.94, 0.94]
+    assert [(figure.split, figure.metric) for figure in weighted.figures[2:4]] == [
+        ("test", "localization_error"),
+        ("train", "sequence_accuracy"),
+    ]
+    assert PUBLISHED["strip5_batchnorm_keep75"].figures == (
+        Figure("train", "sequence_accuracy", 0.99),
+        Figure("validation", "sequence_accuracy", 0.87),
+        Figure("test", "sequence_accuracy", 0.86),
+    )
+    assert PUBLISHED["svhn_transfer"].figures[-1] == Figure("test", "character_accuracy", 0.84)
+    assert PUBLISHED["svhn_transfer_box"].figures == PUBLISHED["canvas_variable_deeper"].figures == ()
+    assert PUBLISHED["mnist_linear"].figures == (
+        Figure("test", "sequence_accuracy", 0.91),
+        Figure("test", "cross_entropy", 0.42),
+    )
+
+
+@pytest.mark.parametrize("name", ["strip5_gru256", "strip5_double", "canvas_sequence"])
+def test_implied_counts_of_parameters_add_up(name):
+    convolutions, features, units = {
+        "strip5_gru256": ([(5, 1, 32), (3, 32, 16), (2, 16, 8)], 576, 256),
+        "strip5_double": ([(10, 1, 8), (10, 8, 8), (5, 8, 16), (5, 16, 16), (2, 16, 32), (2, 32, 32)], 2304, 576),
+        "canvas_sequence": ([(5, 1, 32), (3, 32, 16), (2, 16, 8)], 4096, 576),
+    }[name]
+    count = sum(size**2 * before * after + after for size, before, after in convolutions)
+    count += sum(after for *_, after in convolutions) if name == "strip5_double" else 0  # the shift of batch norm
+    count += 3 * units * (features + units + 1) + 5 * (10 * units + 10)
+    assert PUBLISHED[name].params == count
+
+
+def test_better_is_more_of_accuracy_and_less_of_error():
+    reports = {"test": {"digit_accuracy": 0.9, "localization_error": 2.0, "accuracy_by_position": [0.1, 0.2]}}
+    assert beaten(Figure("test", "digit_accuracy", 0.89), reports)
+    assert not beaten(Figure("test", "digit_accuracy", 0.9), reports)
+    assert beaten(Figure("test", "localization_error", 2.1), reports)
+    assert not beaten(Figure("test", "localization_error", 1.9), reports)
+    assert ours(Figure("test", "accuracy_by_position/2", 0.5), reports) == 0.2
+    assert ours(Figure("test", "accuracy_by_position/3", 0.5), reports) is None
+    assert beaten(Figure("train", "digit_accuracy", 0.1), reports) is None

@@ -1,0 +1,343 @@
+"""Know your data: every kind of fault is found, what is fine passes, and the page is whole."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from seqdigits.cli import inspect as cli_inspect
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.types import NO_DIGIT, Host
+from seqdigits.data import create as data_create
+from seqdigits.data.photos import augment
+from seqdigits.data.photos.source import ResidentSource
+from seqdigits.data.source import Source
+from seqdigits.inspection import checks, inspect, page
+from seqdigits.inspection.statistics import LISTED, Survey, survey
+from seqdigits.parallel.devices import Devices
+
+HEIGHT, WIDTH, LENGTH = 10, 30, 3
+N = 40
+
+
+def clean(seed: int = 0) -> dict[str, np.ndarray]:
+    """N images of noise with 1 to 3 digits in boxes of 6x8."""
+    random = np.random.default_rng(seed)
+    there = np.arange(LENGTH) < (1 + np.arange(N) % LENGTH)[:, None]
+    box = np.stack([np.arange(LENGTH) * 10.0 + 4, np.full(LENGTH, 5.0), np.full(LENGTH, 6.0), np.full(LENGTH, 8.0)], 1)
+    return {
+        "images": random.integers(0, 256, (N, HEIGHT, WIDTH, 1), np.uint8),
+        "digits": np.where(there, random.integers(0, 10, (N, LENGTH)), NO_DIGIT).astype(np.int32),
+        "boxes": np.where(there[..., None], box, 0).astype(np.float32),
+    }
+
+
+class Given(ResidentSource):
+    """Just these examples, in batches of just these indices, if they are given."""
+
+    def __init__(self, arrays: dict[str, np.ndarray], indices: list[int] | None = None, min_length: int = 1) -> None:
+        size, lengths = (HEIGHT, WIDTH, 1), (min_length, LENGTH)
+        as_it_is = {"cutout": 0, "augmentation": augment.Augmentation(), "order_seed": 0}
+        super().__init__(load=lambda: arrays, num_examples=N, image=size, lengths=lengths, **as_it_is)
+        self._indices = indices
+
+    def all(self, batch_size: int, limit: int | None = None) -> Iterator[Host]:
+        if self._indices is None:
+            yield from super().all(batch_size, limit)
+        else:
+            index = np.array(self._indices, np.int32)
+            yield {"index": index, "position": np.maximum(index, 0)}
+
+
+def look_at(source: Source, split: str = "train", **changes) -> Survey:
+    options = {
+        "batch_size": 16,
+        "limit": None,
+        "devices": Devices(),
+        "key": jax.random.key(0),
+        "photographs": False,
+        "stacked": False,
+        "seen": {},
+        "stop": Stop(),
+    }
+    return survey(source, split, **options | changes)
+
+
+def test_figures_of_what_is_fine():
+    arrays = clean()
+    found = look_at(Given(arrays))
+    assert not found.faults.total()
+    assert not found.notes.total()
+    assert found.examples == N
+    assert found.whole
+    assert found.lengths.tolist() == [0, 14, 13, 13]
+    for place in range(LENGTH):
+        expected = np.bincount(arrays["digits"][:, place], minlength=11)[:10]
+        np.testing.assert_array_equal(found.digits[place], expected)
+    images = arrays["images"].astype(np.float64)
+    np.testing.assert_allclose(found.mean, images.mean(0))
+    np.testing.assert_allclose(found.deviation, images.std(0))
+    np.testing.assert_allclose(found.pixels, (images.mean(), images.std()))
+    assert (found.low, found.high) == (0, 255)
+    np.testing.assert_array_equal(found.brightness, np.bincount(images.mean((1, 2, 3)).astype(int), minlength=256))
+    assert found.boxes == found.digits.sum() == found.centres.sum()
+    assert (found.size_low.tolist(), found.size_high.tolist()) == ([6, 8], [6, 8])
+    assert (found.quantile(0, 0.5), found.quantile(1, 0.5)) == (6, 8)
+    assert [example.index for example in found.samples] == sorted({(2 * i + 1) * N // 72 for i in range(36)})
+    for example in found.samples:
+        np.testing.assert_array_equal(example.image, arrays["images"][example.index])
+    assert len(set(found.prints.image.tolist())) == N
+
+
+def broken(name: str, where: tuple, value: float) -> dict[str, np.ndarray]:
+    arrays = clean()
+    arrays[name][where] = value
+    return arrays
+
+
+# Example 7 has two digits, example 8 three.
+FAULTS = {
+    "label": broken("digits", (7, 1), 12),
+    "gap": broken("digits", (8, 1), NO_DIGIT) | {"boxes": broken("boxes", (8, 1), 0)["boxes"]},
+    "not_finite": broken("boxes", (7, 0, 2), np.inf),
+    "no_size": broken("boxes", (7, 0, 3), -2),
+    "no_digit": broken("boxes", (7, 2, 0), 3),
+    "outside": broken("boxes", (7, 0, 0), 40),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_is_found_and_named(kind):
+    found = look_at(Given(FAULTS[kind]))
+    assert dict(+found.faults) == {kind: 1}
+    (fault,) = found.listed[kind]
+    assert (fault.kind, fault.split, fault.index) == (kind, "train", 8 if kind == "gap" else 7)
+    assert "reads" in fault.detail
+    assert [example.index for example in found.faulty] == [fault.index]
+
+
+def test_a_number_too_short_is_found():
+    found = look_at(Given(clean(), min_length=2))
+    assert dict(+found.faults) == {"length": 14}
+    assert found.listed["length"][0].index == 0
+    assert found.listed["length"][0].detail.endswith("1 digit")
+    assert len(look_at(Given(clean(), min_length=3)).listed["length"]) == LISTED
+
+
+def test_every_index_comes_once():
+    found = look_at(Given(clean(), [*range(N - 2), 5, 5, N + 3, -1, -1]))
+    assert dict(+found.faults) == {"twice": 2, "no_index": 1, "missing": 2}
+    assert [fault.index for fault in found.listed["missing"]] == [N - 2, N - 1]
+    assert [fault.index for fault in found.listed["twice"]] == [5, 5]
+    assert [fault.index for fault in found.listed["no_index"]] == [N + 3]
+
+
+def test_what_is_no_fault_is_counted_and_shown():
+    arrays = clean()
+    arrays["boxes"][7, 0] = 0  # not known
+    arrays["boxes"][8, 0] = [1, 5, 6, 8]  # over the edge by a third
+    arrays["boxes"][11, 1, 0] = 2  # before the first
+    arrays["images"][3] = 9
+    found = look_at(Given(arrays), photographs=True)
+    assert not found.faults.total()
+    assert dict(found.notes) == {"over": 2, "unknown": 1, "disorder": 1, "plain": 1}
+    assert [example.index for example in found.over.examples] == [8, 11]
+    assert [example.index for example in found.disorder.examples] == [11]
+
+
+def test_photographs_may_reach_over_the_edge_but_not_lie_beside_the_image():
+    wholly, middle = broken("boxes", (7, 0, 0), -3), broken("boxes", (7, 0, 0), -1)
+    assert look_at(Given(wholly), photographs=True).faults["outside"] == 1
+    assert look_at(Given(middle), photographs=True).faults["outside"] == 0
+    assert look_at(Given(middle), photographs=False).faults["outside"] == 1
+
+
+def test_stacked_digits_follow_each_other_downward():
+    boxes = np.array([[[5, 9, 2, 2], [4, 12, 2, 2]]], np.float32)
+    digits, untold = np.array([[1, 2]], np.int32), np.array([[-1, -1]], np.int32)
+    assert checks.disorder(digits, boxes, untold, stacked=False).tolist() == [True]
+    assert checks.disorder(digits, boxes, untold, stacked=True).tolist() == [False]
+
+
+def test_numbers_of_a_scene_are_each_in_order_in_rows_that_run_either_way():
+    digits = np.array([[1, 2]], np.int32)
+    for second, one, two in (([4, 12], False, False), ([4, 8], True, False), ([6, 8], False, False)):
+        boxes = np.array([[[5, 9, 2, 2], [*second, 2, 2]]], np.float32)
+        for number, wrong in (([0, 0], one), ([0, 1], two)):
+            assert checks.disorder(digits, boxes, np.array([number], np.int32), stacked=False).tolist() == [wrong]
+
+
+def test_extremes_are_those_of_all():
+    arrays = clean()
+    area = np.random.default_rng(1).permutation(N) + 1.0
+    arrays["boxes"][:, 0, 2], arrays["boxes"][:, 0, 3] = area, 1
+    arrays["boxes"][:, 1:] = 0
+    found = look_at(Given(arrays))
+    assert [example.index for example in found.smallest.examples] == np.argsort(area)[:4].tolist()
+    assert [example.index for example in found.largest.examples] == np.argsort(-area)[:4].tolist()
+
+
+def test_the_same_image_is_found_within_a_split_and_across_splits():
+    train, test, seen = clean(0), clean(1), {}
+    train["images"][30] = train["images"][2]
+    test["images"][11] = train["images"][2]
+    test["digits"][11] = train["digits"][2]
+    test["images"][12] = train["images"][4]
+    train["digits"][4, 0], test["digits"][12, 0] = 5, 6
+    train["digits"][30] = train["digits"][2]
+    surveys = [look_at(Given(train), "train", seen=seen), look_at(Given(test), "test", seen=seen)]
+    prints = {s.split: s.prints for s in surveys}
+    assert checks.copies(prints) == {
+        ("train", "train"): 2,
+        ("train", "test"): 3,
+        ("test", "train"): 2,
+        ("test", "test"): 0,
+    }
+    assert checks.contradictions(prints) == 2
+    assert [example.index for example in surveys[0].again.examples] == [30]
+    assert [example.index for example in surveys[1].again.examples] == [11, 12]
+    same = surveys[1].again.examples[0].image_print
+    assert checks.places(prints, same) == [("train", 2), ("train", 30), ("test", 11)]
+
+
+def test_one_byte_makes_another_image():
+    arrays = clean()
+    arrays["images"][:] = 0
+    arrays["images"].reshape(N, -1)[np.arange(N), np.arange(N)] = 1
+    arrays["images"].reshape(N, -1)[0, 0] = 0
+    assert len(set(look_at(Given(arrays)).prints.image.tolist())) == N
+
+
+# The page
+
+
+class Page(HTMLParser):
+    """Whether each tag is closed in its turn; what there is."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.count: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.bare = self.far = 0
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.count[tag] += 1
+        values = dict(attrs)
+        self.ids += [values["id"]] if "id" in values else []
+        self.bare += tag == "img" and not values.get("alt")
+        self.far += any(key in values and not values[key].startswith("data:") for key in ("src", "href"))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.count[tag] += 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+PARTS = ["remarks", "samples", "labels", "boxes", "pixels", "copies", "checks", "origin"]
+
+
+def test_a_page_is_whole(small_config):
+    config = small_config({"data.train_examples": 0})
+    surveys = inspect.inspect(config, ("train", "validation", "test"), 30, Stop())
+    assert [s.examples for s in surveys] == [30, 30, 30]
+    assert surveys[0].endless
+    assert not sum(s.faults.total() for s in surveys)
+    text = page.html("tiny <&> one", config, surveys, "python -m seqdigits inspect 'x' --limit 30")
+    assert text == page.html("tiny <&> one", config, surveys, "python -m seqdigits inspect 'x' --limit 30")
+    found = Page(text)
+    assert found.open == []
+    assert found.ids == PARTS
+    assert found.bare == found.far == found.count["script"] == found.count["link"] == 0
+    assert found.count["img"] >= 3 * (12 + 3)
+    assert "url(" not in text
+    assert "prefers-color-scheme:dark" in text
+    assert "<title>tiny &lt;&amp;&gt; one</title>" in text
+    assert "the first of endlessly many" in text
+    assert "--limit 30" in text
+    assert "non-commercial" not in text
+
+
+def test_a_page_of_faults_and_of_photographs(small_config):
+    config = small_config({"data.digits": "mnist"})
+    config.data.composition, config.data.photographs = "photograph", "svhn_2000"
+    found = [look_at(Given(FAULTS["label"])), look_at(Given(clean(1), min_length=2), "test")]
+    text = page.html("faulty", config, found, "command")
+    parts = Page(text)
+    assert parts.open == []
+    assert parts.ids == [PARTS[0], "faults", *PARTS[1:]]
+    assert "non-commercial" in text
+    assert "position 2 is 12" in text
+    said = cli_inspect.faults(found)
+    assert f"{checks.FAULTS['length']}: 14 of test" in said
+    assert f"train 7: {checks.FAULTS['label']}: reads" in said
+    assert re.search(r"^faults +1 +14$", cli_inspect.table(found), re.MULTILINE)
+
+
+def test_no_box_known_and_nothing_there(small_config):
+    arrays = clean()
+    arrays["boxes"][:] = 0
+    arrays["digits"][:] = NO_DIGIT
+    text = page.html("empty", small_config({}), [look_at(Given(arrays))], "command")
+    assert "No box is known." in text
+    assert Page(text).open == []
+
+
+# The command
+
+
+def test_a_fault_is_an_error_and_the_page_is_there(small_config, monkeypatch, tmp_path):
+    monkeypatch.setattr(data_create, "create", lambda config, split: Given(FAULTS["no_size"]))
+    monkeypatch.setattr(sys, "argv", ["inspect", "configs/quickstart.py", "--split=test", f"--out={tmp_path}"])
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match="without width or height: 1 of test\n  test 7: .*\nThe page .*quickstart.html"):
+        cli_inspect.main(Stop())
+    assert [path.name for path in tmp_path.iterdir()] == ["quickstart.html"]
+
+
+def test_stopped_it_leaves_nothing(monkeypatch, tmp_path):
+    stop = Stop()
+    stop.set()
+    monkeypatch.setattr(sys, "argv", ["inspect", "configs/quickstart.py", f"--out={tmp_path / 'page.html'}"])
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(Stopped):
+        cli_inspect.main(stop)
+    assert not list(tmp_path.iterdir())
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *args], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_exit_statuses(tmp_path):
+    command = ("-m", "seqdigits", "inspect", "configs/quickstart.py", "--limit=20", "--split=test")
+    done = run(*command, f"--out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"\n{tmp_path}/quickstart.html\n")
+    assert "python -m seqdigits inspect configs/quickstart.py" in (tmp_path / "quickstart.html").read_text()
+    wrong = run(*command, "--split=dev")
+    assert (wrong.returncode, wrong.stderr) == (2, "error: --split dev: allowed are train, validation, test.\n")
+
+
+def test_it_is_not_taken_for_pythons_own_inspect():
+    code = (
+        "import seqdigits.inspection.inspect, inspect, sys; print(inspect.getmodulename('x.py'), 'jax' in sys.modules)"
+    )
+    assert run("-c", code).stdout == "x False\n"

@@ -1,0 +1,208 @@
+"""Every figure of an evaluation, counted by hand."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqdigits.core.types import NO_DIGIT, Batch, Outputs, Reading
+from seqdigits.decoding import decode as reading
+from seqdigits.decoding.options import Limits
+from seqdigits.metrics import averages, eval_metrics
+from seqdigits.visualization import predictions
+
+N = NO_DIGIT
+
+
+def example():
+    """Four images and a padded row: right; one digit wrong; one too short; right but for a fourth digit found."""
+    truth = jnp.array([[1, 2, N], [3, 4, 5], [6, 7, N], [8, 9, 0], [1, 1, 1]])
+    read = jnp.array([[1, 2, N], [3, 4, 6], [6, N, N], [8, 9, 0], [2, 2, 2]])
+    length = jnp.array([2, 3, 1, 4, 3])
+    x = jnp.array([4.0, 12, 20])
+    boxes = jnp.stack([x, x * 0 + 4, x * 0 + 8, x * 0 + 8], -1)  # [L, 4]
+    boxes = jnp.where((truth != N)[..., None], boxes, 0.0)
+    batch = Batch(
+        image=jnp.zeros((5, 8, 24, 1), jnp.uint8), digits=truth, boxes=boxes, index=jnp.array([0, 1, 2, 3, -1])
+    )
+    hulls = jnp.array([[8.0, 4, 16, 8], [12, 4, 24, 8], [8, 4, 16, 8], [12, 4, 24, 8], [0, 0, 0, 0]])
+    off = jnp.array([[0.0, 0, 0, 0], [3, 4, 0, 0], [-4, 0, -8, 0], [0, 0, 0, 0], [900, 900, 900, 900]])
+    found = Reading(
+        length=length[:, None],
+        digits=read[:, None],
+        digit_confidence=jnp.ones((5, 1, 3)),
+        confidence=jnp.ones((5, 1)),
+        box=(hulls + off)[:, None],
+    )
+    return batch, Outputs(digit_logits=jnp.zeros((5, 3, 11))), found
+
+
+def figures(tally, localizes=True, has_logits=True):
+    return eval_metrics.summarize(jax.device_get(tally), localizes=localizes, has_logits=has_logits)
+
+
+def test_every_figure_by_hand():
+    found = figures(eval_metrics.tally(*example()))
+    assert found["examples"] == 4
+    assert found["sequence_accuracy"] == 1 / 4
+    assert found["character_accuracy"] == 10 / 12
+    assert found["digit_accuracy"] == 8 / 10
+    assert found["length_accuracy"] == 2 / 4
+    assert found["accuracy_by_position"] == [1.0, 3 / 4, 3 / 4]
+    assert found["accuracy_by_length"] == {"2": 1 / 2, "3": 0.0}
+    assert found["examples_by_length"] == {"2": 2, "3": 2}
+    assert found["wrong_digits_per_missed_number"] == [1, 2, 0, 0]  # at 0: the one with a digit too many
+    confusion = np.zeros((11, 11), int)
+    for t, r in [(1, 1), (2, 2), (N, N), (3, 3), (4, 4), (5, 6), (6, 6), (7, N), (N, N), (8, 8), (9, 9), (0, 0)]:
+        confusion[t, r] += 1
+    assert found["confusion"] == confusion.tolist()
+    assert found["localization_error"] == pytest.approx(((9 + 16) / 4 + (16 + 64) / 4) / 4)
+    assert found["centre_error"] == pytest.approx((5 + 4) / 4)
+    shifted = (24 - 3) * (8 - 4) / (2 * 24 * 8 - (24 - 3) * (8 - 4))
+    assert found["iou"] == pytest.approx((1 + shifted + 1 / 2 + 1) / 4)
+    assert found["cross_entropy"] == pytest.approx(np.log(11))
+    json.dumps(found)
+
+
+def test_two_halves_merged_are_the_whole():
+    batch, outputs, reading = example()
+
+    def part(rows):
+        return eval_metrics.tally(*jax.tree.map(lambda x: x[rows], (batch, outputs, reading)))
+
+    merged = part(slice(0, 2)).merge(part(slice(2, 5)))
+    whole = eval_metrics.tally(batch, outputs, reading)
+    assert jax.tree.all(jax.tree.map(np.allclose, merged, whole))
+
+
+def test_what_a_model_does_not_say_is_null():
+    found = figures(eval_metrics.tally(*example()), localizes=False, has_logits=False)
+    assert [found[n] for n in ("localization_error", "centre_error", "iou", "cross_entropy")] == [None] * 4
+    batch, _, reading = example()
+    counted = eval_metrics.tally(batch, Outputs(), reading.replace(box=None))
+    assert figures(counted, localizes=False, has_logits=False)["sequence_accuracy"] == 1 / 4
+
+
+def test_training_averages_leave_padding_out():
+    values = {"loss": jnp.float32(2.0), "loss/digits": jnp.array([1.0, 3.0, jnp.nan])}
+    mask = jnp.array([True, True, False])
+    once = averages.averages(values, mask)
+    assert averages.compute(averages.merge(once, once)) == {"loss": 2.0, "loss/digits": 2.0}
+    nothing = averages.zeros_like(once)
+    assert averages.compute(averages.merge(nothing, once)) == averages.compute(once)
+
+
+def test_top_k_accuracy_by_hand():
+    """The likeliest class is that of argmax: of equals the first; what is not a number is not right."""
+    logits = [[3.0, 2, 1], [1, 3, 2], [1, 2, 3], [0, 0, 0], [0, 0, 0], [np.nan] * 3, [9, 9, 9]]
+    truth = [0, 0, 1, 0, 1, 2, 0]  # ranks 0, 2, 1, 0, 1, none, and padding
+    outputs = Outputs(digit_logits=jnp.array(logits)[:, None])
+    batch = Batch(
+        image=jnp.zeros((7, 4, 4, 1), jnp.uint8),
+        digits=jnp.array(truth)[:, None],
+        boxes=jnp.full((7, 1, 4), 2.0),
+        index=jnp.array([0, 1, 2, 3, 4, 5, -1]),
+    )
+    found = figures(eval_metrics.tally(batch, outputs, reading.read(outputs, Limits(1, 0.5, 0.4))), localizes=False)
+    assert found["top_k_accuracy"] == pytest.approx([2 / 6, 4 / 6, 5 / 6])
+    assert found["top_k_accuracy"][0] == found["character_accuracy"]
+
+
+def two_numbers():
+    """One image of "12" at the left and "7" at the right, digits of 8x8, and a padded row like it."""
+    digits = jnp.array([[1, 2, 7, N]] * 2)
+    boxes = jnp.array([[[4.0, 4, 8, 8], [12, 4, 8, 8], [60, 4, 8, 8], [0, 0, 0, 0]]] * 2)
+    image = jnp.zeros((2, 8, 64, 1), jnp.uint8)
+    return Batch(
+        image=image, digits=digits, boxes=boxes, index=jnp.array([0, -1]), number=jnp.array([[0, 0, 1, 0]] * 2)
+    )
+
+
+def found(*numbers):
+    """A reading of N = 3 rows for both rows of `two_numbers`; `numbers`: (digits, x of the first, confidence)."""
+    digits, boxes = np.full((3, 4), N), np.zeros((3, 4, 4))
+    box, confidence, length = np.zeros((3, 4)), np.zeros(3), np.zeros(3, int)
+    for row, (text, x, sure) in enumerate(numbers):
+        n = length[row] = len(text)
+        digits[row, :n] = [int(c) for c in text]
+        boxes[row, :n] = [[x + 8 * i, 4, 8, 8] for i in range(n)]
+        box[row], confidence[row] = [x + 4 * (n - 1), 4, 8 * n, 8], sure
+    reading = Reading(
+        length=length,
+        digits=digits,
+        digit_confidence=np.broadcast_to(confidence[:, None], (3, 4)),
+        confidence=confidence,
+        digit_boxes=boxes,
+        box=box,
+    )
+    return jax.tree.map(lambda x: jnp.array([x, x]), reading)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "recall", "precision", "whole", "digits_right"),
+    [
+        ([("12", 4, 0.9), ("7", 60, 0.8)], 1.0, 1.0, 1.0, 3),
+        ([("7", 60, 0.9), ("12", 4, 0.8)], 1.0, 1.0, 1.0, 3),
+        ([("12", 4, 0.9)], 0.5, 1.0, 0.0, 2),
+        ([("12", 4, 0.9), ("7", 60, 0.8), ("5", 30, 0.7)], 1.0, 2 / 3, 0.0, 3),
+        ([("13", 4, 0.9), ("7", 60, 0.8)], 0.5, 0.5, 0.0, 2),
+        ([("12", 20, 0.9), ("7", 60, 0.8)], 0.5, 0.5, 0.0, 1),  # elsewhere
+        ([("12", 4, 0.9), ("7", 60, 0.8), ("7", 60, 0.7)], 1.0, 1.0, 0.0, 4),  # twice
+        ([], 0.0, None, 0.0, 0),
+    ],
+)
+def test_several_numbers(numbers, recall, precision, whole, digits_right):
+    counted = eval_metrics.tally(two_numbers(), Outputs(), found(*numbers))
+    result = figures(counted, has_logits=False)
+    assert (result["number_recall"], result["number_precision"]) == (recall, pytest.approx(precision))
+    assert result["sequence_accuracy"] == whole
+    assert counted.digit_certainty.right.sum() == digits_right
+    assert counted.digit_certainty.count.sum() == sum(len(text) for text, _, _ in numbers)
+    assert counted.number_certainty.count.sum() == 1
+
+
+def test_positions_of_several_numbers_are_those_of_the_readings_in_their_places():
+    result = figures(
+        eval_metrics.tally(two_numbers(), Outputs(), found(("7", 60, 0.9), ("13", 4, 0.8))), has_logits=False
+    )
+    assert result["accuracy_by_position"] == [1.0, 0.0, 1.0, 1.0]
+    assert result["length_accuracy"] == 1.0
+    assert result["confusion"][2][3] == 1
+    assert result["localization_error"] == 0.0
+
+
+def test_a_best_number_is_right_if_it_is_one_of_the_true_ones():
+    counted = eval_metrics.tally(two_numbers(), Outputs(), found(("7", 60, 0.9)))
+    assert counted.number_certainty.right.sum() == 1
+    wrong = eval_metrics.tally(two_numbers(), Outputs(), found(("8", 60, 0.9), ("12", 4, 0.8)))
+    assert wrong.number_certainty.right.sum() == 0
+
+
+def test_several_numbers_merged_are_the_whole():
+    one = eval_metrics.tally(two_numbers(), Outputs(), found(("12", 4, 0.9)))
+    other = eval_metrics.tally(two_numbers(), Outputs(), found(("12", 4, 0.6), ("7", 60, 0.8)))
+    both = jax.tree.map(lambda *x: jnp.concatenate(x), two_numbers(), two_numbers())
+    readings = jax.tree.map(lambda *x: jnp.concatenate(x), found(("12", 4, 0.9)), found(("12", 4, 0.6), ("7", 60, 0.8)))
+    whole = eval_metrics.tally(both, Outputs(), readings)
+    assert jax.tree.all(jax.tree.map(np.allclose, one.merge(other), whole))
+    result = figures(whole, has_logits=False)
+    assert (result["number_recall"], result["number_precision"], result["sequence_accuracy"]) == (3 / 4, 1.0, 1 / 2)
+
+
+def test_one_number_by_definition_has_no_recall():
+    result = figures(eval_metrics.tally(*example()))
+    assert (result["number_recall"], result["number_precision"]) == (None, None)
+
+
+def test_a_sheet_of_several_numbers_names_them_all():
+    batch, reading = two_numbers(), found(("12", 4, 0.9), ("8", 60, 0.8))
+    as_numpy = jax.tree.map(np.asarray, (batch, reading))
+    assert predictions._true(as_numpy[0], 0) == "12 7"
+    assert predictions._read(as_numpy[1], 0) == "12 8"
+    assert predictions._read(as_numpy[1].replace(length=np.array([[5, 0, 0]])), 0) == "12+"
+    assert predictions._read(as_numpy[1].replace(length=np.array([[0, 0, 0]])), 0) == "nothing"
+    sheet = predictions.sheet(batch, reading)
+    red = (np.asarray(sheet) == predictions.PREDICTED).all(-1)
+    assert red.sum() > 2 * 2 * (6 * 4 + 4 * 4)  # boxes of both, and the caption

@@ -1,0 +1,269 @@
+"""Models: sizes, first losses, gradients, learning by heart."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqdigits.config.defaults import base_config
+from seqdigits.core import boxes as bx
+from seqdigits.core import params
+from seqdigits.core.boxes import box_squared_error
+from seqdigits.core.types import NO_DIGIT
+from seqdigits.data.create import create
+from seqdigits.decoding.decode import read
+from seqdigits.decoding.options import limits
+from seqdigits.experiments.published import PUBLISHED
+from seqdigits.models import losses
+from seqdigits.models.build import build, init_variables
+from seqdigits.models.dense import DenseReader, _three_quarters
+from seqdigits.models.pixels import Pixels
+from seqdigits.models.recurrent import Gru
+from seqdigits.training.train_step import Steps
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameter_counts_are_the_published_ones(experiment, name):
+    config = experiment(name)
+    spec = create(config, "train").spec
+    variables = jax.eval_shape(lambda: init_variables(build(config, spec), spec, 0))
+    assert params.count(variables["params"]) == PUBLISHED[name].params
+
+
+ENCODER = "conv 5x5x8 /2, relu, conv 3x3x16 /2, relu, conv 3x3x16 /2, relu"
+
+
+JOINED = "fold 2, conv 3x3x8, norm, relu, mark a, conv 3x3x16 /2, norm, add a, conv 1x1x32, unfold 2, join a"
+
+
+def small(name, **changes):
+    config = base_config()
+    config.data.digits, config.data.height, config.data.width = "uci", 32, 64
+    config.data.min_length, config.data.max_length = 1, 2
+    config.model.name, config.model.encoder, config.model.gru_units = name, ENCODER, 24
+    if name == "reader":
+        config.loss.cells = config.loss.cell_boxes = 1.0
+    else:
+        config.loss.digits = 1.0
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+BOX = {"model.localize": True, "model.box_head": "dense 32, relu", "loss.box": 0.001}
+
+
+def four_examples(config):
+    source = create(config, "train")
+    host = {"index": np.arange(4, dtype=np.int32), "position": np.arange(4, dtype=np.int32)}
+    make = jax.jit(lambda arrays, host: source.make(arrays, host, jax.random.key(0), train=False))
+    return source, make(source.arrays, host)
+
+
+@pytest.mark.parametrize("name", ["heads", "gru", "attention"])
+def test_the_first_loss_is_near_that_of_guessing(name):
+    config = small(name)
+    source, batch = four_examples(config)
+    steps = Steps(config, build(config, source.spec))
+    outputs, _ = steps.read_batch(steps.init(source).variables(), batch, source.spec)
+    loss = jnp.mean(losses.digit_cross_entropy(outputs.digit_logits, batch.digits))
+    assert abs(loss - np.log(11)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("heads", BOX),
+        ("gru", BOX | {"model.head": "dense 16, relu"}),
+        ("attention", {"model.shared_head": True}),
+        ("reader", {}),
+        ("reader", {"model.encoder": ENCODER.replace("relu", "norm, relu")}),
+        ("reader", {"model.encoder": JOINED}),
+    ],
+    ids=["heads", "gru", "attention", "reader", "reader-norm", "reader-joined"],
+)
+def test_the_gradient_reaches_every_parameter(name, changes):
+    config = small(name, **changes)
+    source, batch = four_examples(config)
+    model = build(config, source.spec)
+    variables = init_variables(model, source.spec, 0)
+
+    def loss(params):
+        outputs, _ = model.apply(
+            {**variables, "params": params}, batch.image, train=True, mask=batch.mask, mutable=["batch_stats"]
+        )
+        box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
+        return losses.total(losses.per_example(outputs, batch, box, config.loss), batch.mask, 4, config.loss)
+
+    for path, grad in jax.tree_util.tree_leaves_with_path(jax.grad(loss)(variables["params"])):
+        assert jnp.any(grad != 0), jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize(("name", "changes"), [("gru", BOX), ("reader", {})], ids=["gru", "reader"])
+def test_four_examples_are_learned_by_heart(name, changes):
+    config = small(name, **changes, **{"optim.learning_rate": 3e-3})
+    source, batch = four_examples(config)
+    steps = Steps(config, build(config, source.spec))
+    train = jax.jit(steps.train_on)
+    state = steps.init(source)
+    for _ in range(300):
+        state = train(state, batch)
+    outputs, reading = steps.read_batch(state.variables(), batch, source.spec)
+    np.testing.assert_array_equal(reading.digits[:, 0], batch.digits)
+    error = box_squared_error(reading.box[:, 0], bx.hull(batch.boxes, batch.digits != NO_DIGIT))
+    assert jnp.max(error) < 4.0
+    assert outputs.box.shape == (4, 4)
+
+
+def test_the_gru_is_that_of_cho_et_al():
+    units, steps, features = 3, 4, 5
+    x = jax.random.normal(jax.random.key(1), (2, features))
+    gru = Gru(units=units, repeats=steps)
+    variables = gru.init(jax.random.key(0), x)
+    p = jax.tree.map(np.asarray, variables["params"])
+    assert sum(leaf.size for leaf in jax.tree.leaves(p)) == 3 * units * (features + units + 1)
+
+    def sigmoid(v):
+        return 1 / (1 + np.exp(-v))
+
+    w, b = p["input"]["kernel"], p["input"]["bias"]
+    np.testing.assert_array_equal(b, [1] * 6 + [0] * 3)
+    u_gates, u_candidate = p["recurrent"]["gates"]["kernel"], p["recurrent"]["candidate"]["kernel"]
+    h, states = np.zeros((2, units)), []
+    for _ in range(steps):
+        given = np.asarray(x) @ w + b
+        gates = sigmoid(given[:, :6] + h @ u_gates)
+        reset, update = gates[:, :3], gates[:, 3:]
+        candidate = np.tanh(given[:, 6:] + (reset * h) @ u_candidate)
+        h = update * h + (1 - update) * candidate
+        states.append(h)
+    np.testing.assert_allclose(gru.apply(variables, x), np.stack(states, 1), atol=1e-5)
+    every_step = jnp.repeat(x[:, None], steps, axis=1)  # the same, as steps of its own
+    np.testing.assert_allclose(Gru(units=units).apply(variables, every_step), np.stack(states, 1), atol=1e-5)
+
+
+def test_pixels_by_hand():
+    image = jnp.array([[[[0], [255]], [[51], [102]]]], jnp.uint8)  # [1, 2, 2, 1]
+
+    def of(kind, variables=None):
+        return Pixels(kind).apply(variables or {}, image)[0, ..., 0]
+
+    np.testing.assert_allclose(of("raw"), [[0, 255], [51, 102]])
+    np.testing.assert_allclose(of("unit"), [[0, 1], [0.2, 0.4]], rtol=1e-6)
+    np.testing.assert_allclose(of("image_mean"), [[-0.4, 0.6], [-0.2, 0.0]], atol=1e-6)
+    stats = {"mean": jnp.full((2, 2, 1), 51.0), "deviation": jnp.array([[[0.0], [51.0]], [[17.0], [51.0]]])}
+    np.testing.assert_allclose(of("per_pixel", {"input_stats": stats}), [[-51, 4], [0, 1]], rtol=1e-6)
+
+
+def test_the_reader_reads_images_of_any_size():
+    config = small("reader")
+    source, _ = four_examples(config)
+    model = build(config, source.spec)
+    variables = init_variables(model, source.spec, 0)
+    image = jnp.zeros((2, 64, 96, 1), jnp.uint8)
+    outputs = model.apply(variables, image, train=False, mask=jnp.ones(2, bool))
+    assert outputs.cell_logits.shape == (2, 8, 12, 11)
+    assert read(outputs, limits(config, source.spec)).digits.shape == (2, 1, 2)
+
+
+def test_a_place_of_zeros_is_the_cell_itself():
+    reader = DenseReader(encoder=build(small("reader"), four_examples(small("reader"))[0].spec).encoder)
+    image = jnp.zeros((1, 16, 32, 1), jnp.uint8)
+    variables = reader.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
+    zeroed = {**variables, "params": jax.tree.map(jnp.zeros_like, variables["params"])}
+    boxes = reader.apply(zeroed, image, train=False, mask=jnp.ones(1, bool)).cell_boxes
+    np.testing.assert_allclose(boxes[0, 1, 2], [20, 12, 8, 8])
+
+
+def test_at_first_the_reader_finds_next_to_nothing():
+    config = small("reader")
+    source, batch = four_examples(config)
+    model = build(config, source.spec)
+    outputs = model.apply(init_variables(model, source.spec, 0), batch.image, train=False, mask=batch.mask)
+    assert jnp.mean(jax.nn.softmax(outputs.cell_logits)[..., NO_DIGIT]) > 0.9
+
+
+def test_the_row_gru_cuts_its_last_state_and_one_head_reads_each_part():
+    config = small("row_gru", **{"model.encoder": "", "model.gru_units": 6, "model.shared_head": True})
+    source, batch = four_examples(config)
+    model = build(config, source.spec)
+    variables = init_variables(model, source.spec, 0)
+    logits = model.apply(variables, batch.image, train=False, mask=batch.mask).digit_logits
+    rows = batch.image[..., 0].astype(jnp.float32) / 255  # [B, 32 steps, 64 features]
+    last = Gru(units=6).apply({"params": variables["params"]["gru"]}, rows)[:, -1]
+    dense = variables["params"]["head"]["Dense_0"]
+    for position in range(2):
+        part = last[:, 3 * position : 3 * position + 3]
+        np.testing.assert_allclose(logits[:, position], part @ dense["kernel"] + dense["bias"], atol=1e-5)
+
+
+def test_a_shared_head_is_the_same_at_every_position_and_counts_padding_alike():
+    config = small("gru", **{"model.shared_head": True, "model.head": "dense 8, norm, relu"})
+    source, batch = four_examples(config)
+    model = build(config, source.spec)
+    variables = init_variables(model, source.spec, 0)
+    assert "head_0" not in variables["params"]
+    padded = batch.replace(index=jnp.array([0, 1, 2, -1]))
+
+    def train(rows, mask):
+        return model.apply(variables, rows, train=True, mask=mask, mutable=["batch_stats"])
+
+    (outputs, stats), (alone, stats_alone) = train(batch.image, padded.mask), train(batch.image[:3], padded.mask[:3])
+    np.testing.assert_allclose(outputs.digit_logits[:3], alone.digit_logits, atol=1e-5)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), stats, stats_alone)
+
+
+def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
+    config = small("reader", **{"model.encoder": JOINED, "data.max_length": 1, "data.min_length": 1})
+    model = build(config, create(config, "train").spec)
+    image = jnp.zeros((1, 29, 50, 1), jnp.uint8)
+    variables = model.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
+    outputs = model.apply(variables, image, train=False, mask=jnp.ones(1, bool))
+    assert outputs.cell_logits.shape == (1, 16, 26, 11), "32 x 52, multiples of the largest stride, 4; cells of 2"
+    assert outputs.stride == 2
+
+
+def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pixels():
+    config = small("reader")
+    spec = create(config, "train").spec
+    once, often = (build(small("reader", **{"read.halvings": n}), spec) for n in (0, 1))
+    image = jax.random.randint(jax.random.key(0), (2, 32, 64, 1), 0, 256).astype(jnp.uint8)
+    image = jnp.repeat(jnp.repeat(image[:, ::2, ::2], 2, axis=1), 2, axis=2)  # halved without loss
+    half, mask = image[:, ::2, ::2], jnp.ones(2, bool)
+    variables = once.init(jax.random.key(1), image, train=False, mask=mask)
+    whole, small_ones, all_sizes = (
+        model.apply(variables, x, train=False, mask=mask) for model, x in ((once, image), (once, half), (often, image))
+    )
+    assert whole.cell_logits.shape == (2, 4, 8, 11)
+    assert all_sizes.looks == (32, 18, 8, 6), "32x64, 24x48, 16x32, 12x24; cells of 8"
+    assert all_sizes.cell_logits.shape == (2, sum(all_sizes.looks), 1, 11)
+    logits, boxes = (x.reshape(2, -1, x.shape[-1]) for x in (all_sizes.cell_logits, all_sizes.cell_boxes))
+    np.testing.assert_allclose(logits[:, :32], whole.cell_logits.reshape(2, 32, 11), atol=1e-5)
+    np.testing.assert_allclose(logits[:, 50:58], small_ones.cell_logits.reshape(2, 8, 11), atol=1e-5)
+    np.testing.assert_allclose(boxes[:, 50:58], 2 * small_ones.cell_boxes.reshape(2, 8, 4), rtol=1e-5)
+    trained = often.apply(variables, image, train=True, mask=mask)
+    assert trained.cell_logits.shape == (2, 4, 8, 11), "not in training"
+
+
+def test_smaller_sizes_are_the_same_picture_and_boxes_grow_with_what_a_pixel_covers():
+    ramp = jnp.broadcast_to(jnp.arange(30.0)[:, None, None], (30, 45, 1))[None]  # sides are no multiples of 4
+    small_ramp = _three_quarters(ramp)
+    assert small_ramp.shape == (1, 24, 36, 1)
+    expected = (np.arange(24) + 0.5) * 4 / 3 - 0.5  # the middles of the new pixels
+    np.testing.assert_allclose(small_ramp[0, 1:21, 0, 0], expected[1:21], atol=0.05)
+
+    config = small("reader", **{"read.halvings": 1})
+    model = build(config, create(config, "train").spec)
+    image, mask = jnp.full((1, 96, 128, 1), 77, jnp.uint8), jnp.ones(1, bool)
+    variables = model.init(jax.random.key(1), image, train=False, mask=mask)
+    outputs = model.apply(variables, image, train=False, mask=mask)
+    assert outputs.looks == (12 * 16, 9 * 12, 6 * 8, 5 * 6)
+    begins = np.cumsum((0, *outputs.looks[:-1]))
+    logits, boxes = outputs.cell_logits[0, :, 0], outputs.cell_boxes[0, :, 0]
+    for begin, width, times in zip(begins, (16, 12, 8, 6), (1, 4 / 3, 2, 8 / 3), strict=True):
+        cell = begin + 2 * width + 3  # away from where convolutions see beyond the edge
+        np.testing.assert_allclose(logits[cell], logits[2 * 16 + 3], atol=1e-4)
+        np.testing.assert_allclose(boxes[cell, 2:], boxes[2 * 16 + 3, 2:] * times, rtol=1e-4)
+        shift = boxes[2 * 16 + 3, :2] - 8 * jnp.array([3.5, 2.5])
+        np.testing.assert_allclose(boxes[cell, :2], (8 * jnp.array([3.5, 2.5]) + shift) * times, rtol=1e-4)

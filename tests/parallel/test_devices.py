@@ -1,0 +1,213 @@
+"""jit and pmap, on any number of devices, train and count as one device does; a run may go on the other way."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from seqdigits.config.defaults import base_config
+from seqdigits.data.create import create
+from seqdigits.evaluation.evaluator import Evaluator
+from seqdigits.metrics import averages
+from seqdigits.models.build import build
+from seqdigits.parallel.devices import PARALLEL, Devices
+from seqdigits.training.train_step import Steps
+
+COUNTS = (1, 3, 4, 8)
+
+
+def config_of(parallel, **changes):
+    """Two convolutions with norms, heads, a box head and L2 on 1 or 2 digits of 32x64; 21 to validate with."""
+    config = base_config()
+    config.parallel = parallel
+    config.data.digits, config.data.height, config.data.width = "uci", 32, 64
+    config.data.min_length, config.data.max_length, config.data.rotation = 1, 2, 15
+    config.data.train_examples, config.data.validation_examples = 70, 21
+    config.model.name = "heads"
+    config.model.encoder = "conv 5x5x4 /2, norm, relu, conv 3x3x8 /2, relu, norm shift, pool 2, dense 24, relu"
+    config.model.localize = True
+    config.loss.digits, config.loss.box = 1.0, 0.01
+    config.loss.l2, config.loss.l2_params = 0.01, "encoder/.*/kernel"
+    config.evaluate.batch_size = 10
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def six_steps(parallel, **changes):
+    """What six steps of 50 and an evaluation give on all devices there are."""
+    config = config_of(parallel, **changes)
+    devices, source = Devices(parallel), create(config, "train")
+    steps = Steps(config, build(config, source.spec, devices.axis), devices.axis)
+    per_call = config.train.steps_per_call
+    train = devices.step(partial(steps.train, source=source), donate=0, stacked=per_call > 1)
+    state, arrays = devices.jit(partial(steps.init, source))(), devices.replicate(source.arrays)
+    batches = source.batches(0, config.train.batch_size)
+    for _ in range(6 // per_call):
+        if per_call == 1:
+            host = devices.split(next(batches))
+            assert len({str(shard.index) for shard in host["index"].addressable_shards}) == devices.count
+        else:
+            several = [next(batches) for _ in range(per_call)]
+            host = devices.split({k: np.stack([h[k] for h in several]) for k in several[0]}, stacked=True)
+        state = train(state, arrays, host)
+    assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
+    evaluator = Evaluator(steps, create(config, "validation"), devices)
+    figures = evaluator.figures(state.variables(), None, "validation")
+    learned = {"params": state.params, "batch_stats": state.batch_stats}
+    return jax.device_get(learned), averages.compute(state.sums), figures
+
+
+def write_six_steps(target):
+    """Both ways, into a file; run in a process of its own, which has its own number of devices."""
+    content = {}
+    for parallel in PARALLEL:
+        learned, sums, figures = six_steps(parallel)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(learned):
+            content[f"{parallel} {jax.tree_util.keystr(path)}"] = leaf
+        content[f"{parallel} logged"] = json.dumps([sums, figures])
+        if jax.device_count() == 3:
+            several = {"train.steps_per_call": 2, "optim.moving_average": 0.9, "optim.clip_norm": 1.0}
+            _, sums, figures = six_steps(parallel, **several, **{"optim.freeze": "encoder/Conv_0/.*"})
+            content[f"{parallel} several"] = json.dumps([sums, figures["cross_entropy"]])
+    np.savez(target, **content)
+
+
+@pytest.fixture(scope="module")
+def over_devices(tmp_path_factory):
+    """What `write_six_steps` gives on 1, 3, 4 and 8 devices: {(count, parallel): (learned by name, sums, figures)}."""
+    folder = tmp_path_factory.mktemp("devices")
+    found = {}
+    for count in COUNTS:
+        target = folder / f"{count}.npz"
+        flags = f"--xla_force_host_platform_device_count={count}"
+        env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+        if jax.config.jax_compilation_cache_dir:
+            env["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
+            env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+        code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests' / 'parallel')!r}); import test_devices as t; t.write_six_steps({str(target)!r})"
+        done = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        with np.load(target) as values:
+            for parallel in PARALLEL:
+                mine = {k.removeprefix(f"{parallel} "): v for k, v in values.items() if k.startswith(parallel)}
+                several = str(mine.pop("several", "null"))
+                found[count, parallel, "several"] = json.loads(several)
+                found[count, parallel] = (mine, *json.loads(str(mine.pop("logged"))))
+    return found
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+@pytest.mark.parametrize("count", COUNTS)
+def test_any_number_of_devices_learns_what_one_does(over_devices, count, parallel):
+    """Adam, norms, L2; a batch of 50, which 3, 4 and 8 devices do not divide."""
+    learned, sums, _ = over_devices[count, parallel]
+    expected, expected_sums, _ = over_devices[1, "jit"]
+    assert learned.keys() == expected.keys()
+    for name, value in learned.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-5, err_msg=name)
+    assert set(sums) == {"loss", "loss/digits", "loss/box", "loss/l2", "gradient_norm"}
+    assert sums == pytest.approx(expected_sums, rel=1e-4)
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+@pytest.mark.parametrize("count", COUNTS)
+def test_evaluation_counts_every_example_once(over_devices, count, parallel):
+    _, _, figures = over_devices[count, parallel]
+    _, _, expected = over_devices[1, "jit"]
+    assert figures["examples"] == 21
+    assert np.sum(figures["confusion"]) == 42
+    assert figures["confusion"] == expected["confusion"]
+    for name in ("localization_error", "iou", "cross_entropy"):
+        assert figures[name] == pytest.approx(expected[name], rel=1e-4)
+
+
+def test_two_steps_a_call_clipping_freezing_and_the_average_are_the_same_both_ways_on_three_devices(over_devices):
+    (sums, entropy), (sums_pmap, entropy_pmap) = (over_devices[3, parallel, "several"] for parallel in PARALLEL)
+    assert sums_pmap == pytest.approx(sums, rel=1e-4)
+    assert entropy_pmap == pytest.approx(entropy, rel=1e-4)
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+def test_two_steps_in_one_call_are_two_calls(over_devices, parallel):
+    learned, sums, _ = six_steps(parallel, **{"train.steps_per_call": 2})
+    expected, expected_sums, _ = over_devices[1, "jit"]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(learned):
+        name = jax.tree_util.keystr(path)
+        np.testing.assert_allclose(leaf, expected[name], rtol=0, atol=1e-5, err_msg=name)
+    assert sums == pytest.approx(expected_sums, rel=1e-4)
+
+
+def test_the_devices_of_pmap_draw_dropout_each_on_their_own():
+    """The key of dropout hangs on the device: the first of two devices has another one than the only one under jit."""
+    changes = {"model.encoder": "conv 8x8x8 /8, relu, dropout 0.5"}
+    changes |= {"loss.l2": 0.0, "loss.l2_params": "", "optim.learning_rate": 0.0}
+    (_, one, _), (_, other, _) = (six_steps(parallel, **changes) for parallel in PARALLEL)
+    assert one["loss"] != other["loss"]
+
+
+def test_split_pads_each_step_of_a_stack_alike():
+    devices = Devices()
+    devices.count = 4  # as if there were four; the one device holds all of it
+    host = {
+        "index": np.arange(12, dtype=np.int32).reshape(2, 6),
+        "position": np.arange(5, 17, dtype=np.int32).reshape(2, 6),
+    }
+    split = devices.split(host, stacked=True)
+    np.testing.assert_array_equal(split["index"], [[0, 1, 2, 3, 4, 5, -1, -1], [6, 7, 8, 9, 10, 11, -1, -1]])
+    # Of all else the first row again, which is valid everywhere.
+    np.testing.assert_array_equal(split["position"], [[5, 6, 7, 8, 9, 10, 5, 5], [11, 12, 13, 14, 15, 16, 11, 11]])
+
+
+FLAGS = {
+    "data.digits": "uci",
+    "data.height": 32,
+    "data.width": 64,
+    "data.min_length": 1,
+    "data.max_length": 2,
+    "data.train_examples": 50,
+    "data.validation_examples": 21,
+    "model.encoder": "conv 5x5x8 /2, norm, relu, conv 3x3x8 /2, relu, pool 2, dropout 0.2",
+    "model.pixels": "per_pixel",
+    "model.gru_units": 16,
+    "model.box_head": "dense 16, relu",
+    "optim.moving_average": 0.9,
+    "train.batch_size": 6,  # which four devices do not divide
+    "train.log_every": 4,
+    "train.checkpoint_every": 4,
+    "evaluate.every": 4,
+    "evaluate.batch_size": 10,
+    "evaluate.splits": "('validation',)",
+}
+
+
+def run(workdir, parallel, devices, steps):
+    command = [sys.executable, "-m", "seqdigits.main", "--config", str(ROOT / "configs" / "canvas_weighted.py")]
+    command += ["--workdir", str(workdir), f"--config.train.steps={steps}", f"--config.parallel={parallel}"]
+    command += [f"--config.{key}={value}" for key, value in FLAGS.items()]
+    env = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert f"on {devices} cpu device(s)" in result.stdout
+    return json.loads((workdir / "evaluation" / "validation.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", PARALLEL)
+def test_a_run_may_go_on_on_other_devices_and_the_other_way(tmp_path, parallel):
+    """The whole command: GRU, dropout, norm, per-pixel statistics, box head, moving average."""
+    one, four = run(tmp_path / "one", "jit", 1, 4), run(tmp_path / "four", parallel, 4, 4)
+    assert four["examples"] == 21
+    if parallel == "jit":  # dropout is drawn otherwise under pmap
+        for name in ("sequence_accuracy", "localization_error", "iou", "cross_entropy"):
+            assert four[name] == pytest.approx(one[name], rel=1e-4)
+        assert four["confusion"] == one["confusion"]
+    on_four, on_one = run(tmp_path / "one", parallel, 4, 8), run(tmp_path / "four", "jit", 1, 8)
+    assert on_four["step"] == on_one["step"] == 8
+    if parallel == "jit":
+        assert on_four["cross_entropy"] == pytest.approx(on_one["cross_entropy"], rel=1e-4)

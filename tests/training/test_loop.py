@@ -1,0 +1,259 @@
+"""The loop: a run that is stopped, even by kill -9, and goes on is the same run, bit for bit."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from seqdigits.checkpoint.layout import all_steps, find, load_raw
+from seqdigits.core import boxes as bx
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.types import NO_DIGIT
+from seqdigits.data.create import create
+from seqdigits.data.image_size import as_read
+from seqdigits.evaluation.evaluator import Evaluator
+from seqdigits.models.build import build
+from seqdigits.parallel.devices import Devices
+from seqdigits.training.loop import train_and_evaluate
+from seqdigits.training.train_step import Steps
+
+
+class StopAfter(Stop):
+    """Says that the run should stop when it was looked at so many times."""
+
+    def __init__(self, looks):
+        super().__init__()
+        self.looks = looks
+
+    def is_set(self):
+        self.looks -= 1
+        return self.looks < 0
+
+
+def saved(workdir):
+    state, meta = load_raw(find(workdir, "latest"))
+    leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+    return leaves, {name: value for name, value in meta.items() if name != "seconds"}
+
+
+def lines(workdir):
+    found = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("images_per_second", "seconds")} for line in found]
+
+
+def assert_same_run(a, b):
+    (leaves_a, meta_a), (leaves_b, meta_b) = saved(a), saved(b)
+    assert leaves_a.keys() == leaves_b.keys()
+    assert any("opt_state" in name for name in leaves_a)
+    assert any("sums" in name for name in leaves_a)
+    for name, leaf in leaves_a.items():
+        assert leaf.tobytes() == leaves_b[name].tobytes(), name
+    assert meta_a == meta_b
+    assert lines(a) == lines(b)
+
+
+@pytest.fixture
+def run_config(small_config):
+    def make(changes):
+        return small_config(
+            {
+                "train.steps": 12,
+                "train.log_every": 5,
+                "train.checkpoint_every": 4,
+                "evaluate.every": 6,
+                "evaluate.splits": ("validation",),
+                "optim.moving_average": 0.9,
+                **changes,
+            }
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("train_examples", [20, 0], ids=["finite", "endless"])
+def test_a_run_stopped_at_any_step_goes_on_as_the_same_run(tmp_path, run_config, train_examples):
+    config = run_config({"data.train_examples": train_examples, "data.rotation": 10})
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train_and_evaluate(config, whole)
+    # Stopped in the middle of the first evaluation (3 batches), at its end, between log lines, and in the last evaluation.
+    for looks in (7, 1, 4, 2, 6):
+        with pytest.raises(Stopped):
+            train_and_evaluate(config, parts, StopAfter(looks))
+    assert 12 in all_steps(parts / "checkpoints")
+    train_and_evaluate(config, parts)
+    assert_same_run(whole, parts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "train_examples"), [("plain", 100), ("plain", 0), ("stream", 100)], ids=["finite", "endless", "streamed"]
+)
+def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, source, train_examples):
+    def command(workdir):
+        changes = {
+            "train.steps": 40,
+            "train.log_every": 7,
+            "train.checkpoint_every": 10,
+            "evaluate.every": 20,
+            "evaluate.examples": 100,
+            "evaluate.splits": "('validation',)",
+            "data.validation_examples": 100,
+            "data.train_examples": train_examples,
+            "optim.moving_average": 0.99,
+        }
+        if source == "stream":
+            pytest.importorskip("tensorflow")
+            changes |= {"data.source": "stream", "data.records": tmp_path / "records", "data.test_examples": 100}
+            changes |= {f"data.{name}": 0 for name in ("rotation", "zoom", "shear", "shift")}
+        flags = [f"--config.{key}={value}" for key, value in changes.items()]
+        config = ["--config", str(ROOT / "configs" / "quickstart.py")]
+        if workdir is None:
+            return [sys.executable, "-m", "seqdigits", "prepare", *config, *flags]
+        return [sys.executable, "-m", "seqdigits.main", *config, "--workdir", str(workdir), *flags]
+
+    if source == "stream":
+        subprocess.run(command(None), check=True, cwd=ROOT, capture_output=True)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole), check=True, cwd=ROOT, capture_output=True)
+    process = subprocess.Popen(command(killed), cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not (killed / "checkpoints" / "20" / "manifest.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 40 not in all_steps(killed / "checkpoints")
+    again = subprocess.run(command(killed), check=True, cwd=ROOT, capture_output=True, text=True)
+    assert "going on from step" in again.stdout
+    assert_same_run(whole, killed)
+
+
+def test_a_finished_run_is_not_trained_again_but_can_be_made_longer(tmp_path, run_config, capsys):
+    config = run_config({"train.steps": 6})
+    train_and_evaluate(config, tmp_path)
+    before = lines(tmp_path)
+    train_and_evaluate(config, tmp_path)
+    assert lines(tmp_path) == before
+    config.train.steps = 8
+    state = train_and_evaluate(config, tmp_path)
+    assert int(state.step) == 8
+    assert "going on from step 6" in capsys.readouterr().out
+
+
+def test_identity_may_not_change(tmp_path, run_config):
+    config = run_config({"train.steps": 5})
+    train_and_evaluate(config, tmp_path)
+    config.optim.learning_rate = 0.5
+    with pytest.raises(UserError, match=r"(?s)optim.learning_rate: 0.001 -> 0.5.*another --workdir"):
+        train_and_evaluate(config, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path, run_config):
+    config = run_config(
+        {"train.steps": 8, "train.checkpoint_every": 1, "optim.name": "sgd", "optim.learning_rate": 1e30}
+    )
+    with pytest.raises(UserError, match=r"not finite at step 1\. .*optim.learning_rate"):
+        train_and_evaluate(config, tmp_path)
+    assert all_steps(tmp_path / "checkpoints") == [1]
+    state, _ = load_raw(tmp_path / "checkpoints" / "1")
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state["params"]))
+
+
+def test_the_best_checkpoint_is_kept_and_found(tmp_path, run_config):
+    config = run_config({"train.keep_checkpoints": 1, "evaluate.every": 4})
+    train_and_evaluate(config, tmp_path)
+    figures = {line["step"]: line["sequence_accuracy"] for line in lines(tmp_path) if line["split"] == "validation"}
+    best = max(figures, key=lambda step: (figures[step], step))  # of two alike the later one
+    assert find(tmp_path, "best").name == str(best)
+    assert set(all_steps(tmp_path / "checkpoints")) == {best, 12}
+
+
+def test_the_best_in_an_error_has_the_least(tmp_path, run_config):
+    metric = {"train.best_metric": "localization_error", "evaluate.every": 4}
+    train_and_evaluate(run_config(metric), tmp_path)
+    figures = {line["step"]: line["localization_error"] for line in lines(tmp_path) if line["split"] == "validation"}
+    assert find(tmp_path, "best").name == str(min(figures, key=lambda step: (figures[step], -step)))
+
+
+def test_the_workdir_says_where_its_figures_come_from(tmp_path, run_config):
+    config = run_config({"train.steps": 5})
+    train_and_evaluate(config, tmp_path)
+    train_and_evaluate(config, tmp_path)  # finished: nothing is trained, so nothing is added
+    config.train.steps = 6
+    train_and_evaluate(config, tmp_path)
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert [entry["step"] for entry in provenance] == [0, 5]
+    assert provenance[0]["versions"]["jax"] == jax.__version__
+    report = json.loads((tmp_path / "evaluation" / "validation.json").read_text())
+    assert (report["step"], report["examples"], report["split"]) == (6, 40, "validation")
+    assert (tmp_path / "evaluation" / "validation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_that_never_began_does_not_block_another(tmp_path, run_config):
+    nowhere = run_config(
+        {"data.digits": "mnist", "data.folder": str(tmp_path / "none"), "data.url": "http://127.0.0.1:9"}
+    )
+    with pytest.raises(UserError, match="could not be downloaded"):
+        train_and_evaluate(nowhere, tmp_path / "run")
+    train_and_evaluate(run_config({"train.steps": 1}), tmp_path / "run")
+
+
+def test_two_runs_cannot_share_a_workdir(tmp_path, run_config):
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="is in use by another run"):
+            train_and_evaluate(run_config({}), tmp_path)
+
+
+def test_a_workdir_that_cannot_be_written_is_refused(tmp_path, run_config):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be used.*Name a folder that can be written"):
+        train_and_evaluate(run_config({}), tmp_path / "file" / "workdir")
+    if os.geteuid() != 0:
+        (tmp_path / "closed").mkdir(mode=0o500)
+        with pytest.raises(UserError, match="cannot be used.*Permission denied"):
+            train_and_evaluate(run_config({}), tmp_path / "closed" / "workdir")
+
+
+def test_input_statistics_are_measured_once_and_kept(tmp_path, run_config):
+    config = run_config({"train.steps": 2, "model.pixels": "per_pixel", "evaluate.splits": ()})
+    first = train_and_evaluate(config, tmp_path).input_stats
+    assert 0 < float(first["pixels"]["mean"].mean()) < 255
+    config.train.steps = 3
+    again = train_and_evaluate(config, tmp_path).input_stats
+    assert jax.tree.all(jax.tree.map(np.array_equal, first, again))
+
+
+def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_config, tmp_path):
+    config = small_config(
+        {
+            "data.train_height": 32,
+            "data.train_width": 88,
+            "data.height": 48,
+            "data.train_min_length": 2,
+            "evaluate.splits": ("train", "test"),
+        }
+    )
+    state = train_and_evaluate(config, tmp_path)
+    whole = create(as_read(config), "train")
+    trained_on = create(config, "train").spec
+    assert (trained_on.image, trained_on.min_length, trained_on.max_length) == ((32, 88, 1), 2, 3)
+    assert (whole.spec.min_length, create(config, "validation").spec.min_length) == (1, 1)
+    assert whole.spec.image == create(config, "test").spec.image == (48, 96, 1)
+    report = json.loads((tmp_path / "evaluation" / "train.json").read_text())
+    steps = Steps(config, build(config, whole.spec))
+    figures = Evaluator(steps, whole, Devices()).figures(state.variables(), None, "train")
+    assert figures["localization_error"] == pytest.approx(report["localization_error"])
+    make = jax.jit(partial(whole.make, key=jax.random.key(0), train=False))
+    batch = make(whole.arrays, next(whole.all(200)))
+    box = np.asarray(bx.hull(batch.boxes, batch.digits != NO_DIGIT))[np.asarray(batch.mask)]
+    np.testing.assert_allclose(state.input_stats["mean_box"], box.mean(0), rtol=1e-4)

@@ -1,0 +1,218 @@
+"""What happens to one batch: updates, padding, several steps a call, several devices, and what evaluation counts."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqdigits.config.defaults import base_config
+from seqdigits.data.create import create
+from seqdigits.metrics import averages, eval_metrics
+from seqdigits.models.build import build
+from seqdigits.training.train_step import Steps
+
+
+def tiny(**changes):
+    """A reader with a norm, on one or two digits of 32x64, augmented."""
+    config = base_config()
+    config.data.digits, config.data.height, config.data.width = "uci", 32, 64
+    config.data.min_length, config.data.max_length, config.data.rotation = 1, 2, 15
+    config.data.train_examples, config.data.validation_examples = 50, 11
+    config.model.encoder = "conv 5x5x4 /4, norm, relu, conv 3x3x8 /2, norm, relu"
+    config.loss.cells = config.loss.cell_boxes = 1.0
+    config.train.batch_size, config.evaluate.batch_size = 6, 4
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+class Run:
+    """A tiny run on one device, compiled once."""
+
+    def __init__(self, **changes):
+        self.config = tiny(**changes)
+        self.source = create(self.config, "train")
+        self.steps = Steps(self.config, build(self.config, self.source.spec))
+        self.arrays = jax.device_put(self.source.arrays)
+        self.begin = jax.jit(partial(self.steps.init, self.source))
+        self.train = jax.jit(partial(self.steps.train_one, source=self.source))
+
+    def after(self, batches, state=None):
+        """The state after training on these batches, one call each."""
+        state = self.begin() if state is None else state
+        for host in batches:
+            state = self.train(state, self.arrays, host)
+        return state
+
+
+def hosts(source, count, size=6):
+    batches = source.batches(0, size)
+    return [next(batches) for _ in range(count)]
+
+
+def assert_close(a, b, tolerance):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=tolerance, err_msg=jax.tree_util.keystr(path))
+
+
+def learned(state):
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+@pytest.fixture(scope="module")
+def run():
+    return Run()
+
+
+@pytest.fixture(scope="module")
+def batches(run):
+    return hosts(run.source, 3)
+
+
+@pytest.fixture(scope="module")
+def last(run, batches):
+    """The state after those three batches."""
+    return run.after(batches)
+
+
+def test_a_step_changes_every_parameter_and_statistic_and_counts_itself(run, last):
+    before = run.begin()
+    assert (int(before.step), int(last.step)) == (0, 3)
+    assert int(last.first_nonfinite) == -1
+    for (path, x), y in zip(
+        jax.tree_util.tree_leaves_with_path(learned(before)), jax.tree.leaves(learned(last)), strict=True
+    ):
+        assert not np.array_equal(x, y), jax.tree_util.keystr(path)
+    np.testing.assert_array_equal(last.input_stats["mean_box"], before.input_stats["mean_box"])  # never trained
+
+
+def test_a_run_is_the_same_twice(run, batches, last):
+    assert_close(run.after(batches), last, 0)
+
+
+def test_the_sums_are_those_of_the_steps_since_they_were_emptied(run, batches, last):
+    losses, state = [], run.begin()
+    for host in batches:
+        state = run.after([host], state.replace(sums=averages.zeros_like(state.sums)))
+        losses.append(averages.compute(state.sums))
+    assert set(losses[0]) == {"loss", "loss/cells", "loss/cell_boxes", "gradient_norm"}
+    for values in losses:
+        assert values["loss"] == pytest.approx(values["loss/cells"] + values["loss/cell_boxes"], rel=1e-5)
+    for name, value in averages.compute(last.sums).items():
+        assert value == pytest.approx(np.mean([values[name] for values in losses]), rel=1e-5)
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_padding_changes_nothing_that_is_learned_or_logged(run, batches, last, behind):
+    """Wherever it stands: what an example is hangs on its position in the order, not on its row."""
+    at = 6 if behind else 0
+    padded = [
+        {"index": np.insert(host["index"], at, [-1, -1]), "position": np.insert(host["position"], at, [77, 78])}
+        for host in batches
+    ]
+    found = run.after(padded)
+    assert_close(learned(found), learned(last), 1e-6)
+    assert averages.compute(found.sums) == pytest.approx(averages.compute(last.sums), rel=1e-5)
+
+
+def test_augmentation_is_by_position(run, batches, last):
+    moved = run.after([{**host, "position": host["position"] + 1000} for host in batches])
+    kernels = [state.params["encoder"]["Conv_0"]["kernel"] for state in (moved, last)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 1e-5
+
+
+def test_two_steps_in_one_call_are_two_calls(run, batches):
+    steps = Steps(tiny(**{"train.steps_per_call": 2}), run.steps.model)
+    two = {name: np.stack([batches[0][name], batches[1][name]]) for name in batches[0]}
+    state = jax.jit(partial(steps.train, source=run.source))(run.begin(), run.arrays, two)
+    one_by_one = run.after(batches[:2])
+    assert int(state.step) == 2
+    assert_close(learned(state), learned(one_by_one), 1e-5)
+    assert_close(state.opt_state, one_by_one.opt_state, 1e-5)
+    assert averages.compute(state.sums) == pytest.approx(averages.compute(one_by_one.sums), rel=1e-4)
+
+
+def test_dropout_is_drawn_anew_at_every_step_and_again_the_same():
+    run = Run(**{"model.encoder": "conv 8x8x8 /8, relu, dropout 0.5", "optim.learning_rate": 0.0})
+    (host,) = hosts(run.source, 1)
+    state, losses = run.begin(), []
+    for step in (0, 1, 0):
+        fresh = state.replace(step=jnp.int32(step), sums=averages.zeros_like(state.sums))
+        losses.append(averages.compute(run.after([host], fresh).sums)["loss"])
+    assert losses[0] != losses[1]
+    assert losses[0] == losses[2]
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_the_first_step_that_is_not_finite_is_kept(run, batches, last, poison):
+    kernel = last.params["place"]["kernel"]
+    poisoned = {**last.params, "place": {**last.params["place"], "kernel": kernel.at[0, 0].set(poison)}}
+    state = run.after(batches[:1], last.replace(params=poisoned))
+    assert (int(state.step), int(state.first_nonfinite)) == (4, 3)  # step 3 is the fourth
+    assert int(run.after(batches[:2], state).first_nonfinite) == 3
+    cured = state.replace(params=last.params, opt_state=last.opt_state, batch_stats=last.batch_stats)
+    assert int(run.after(batches[:1], cured).first_nonfinite) == 3
+
+
+def test_a_learning_rate_that_is_far_too_large_is_seen_at_the_step_where_the_loss_breaks(batches):
+    run = Run(**{"optim.name": "sgd", "optim.learning_rate": 1e30})
+    first = run.after(batches[:1])
+    assert int(first.first_nonfinite) == -1  # the loss of step 0 is that of the first weights
+    assert int(run.after(batches[1:], first).first_nonfinite) == 1
+
+
+def test_the_moving_average_is_what_is_evaluated_and_does_not_change_training(batches, last):
+    run = Run(**{"optim.moving_average": 0.15})
+    state = run.begin()
+    by_hand = learned(state)
+    for host, decay in zip(batches, (1 / 10, 0.15, 0.15), strict=True):  # (1 + 1) / (10 + 1) is beyond 0.15
+        state = run.after([host], state)
+        by_hand = jax.tree.map(lambda a, c, d=decay: d * a + (1 - d) * c, by_hand, learned(state))
+    variables = state.variables()
+    assert_close({name: variables[name] for name in by_hand}, by_hand, 1e-6)
+    assert np.abs(variables["params"]["digits"]["bias"] - state.params["digits"]["bias"]).max() > 1e-5
+    assert variables["input_stats"] is state.input_stats
+    assert_close(learned(state), learned(last), 1e-6)
+
+
+def test_without_a_moving_average_the_weights_themselves_are_evaluated(last):
+    assert last.average == {}
+    variables = last.variables()
+    assert variables["params"] is last.params
+    assert variables["batch_stats"] is last.batch_stats
+    assert variables["input_stats"] is last.input_stats
+
+
+def test_evaluation_counts_every_example_once(run, last):
+    source = create(run.config, "validation")
+    arrays = jax.device_put(source.arrays)
+    evaluate = jax.jit(partial(run.steps.evaluate, source=source))
+
+    def count(size):
+        parts = [evaluate(last.variables(), arrays, host) for host in source.all(size)]
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = whole.merge(part)
+        return len(parts), eval_metrics.summarize(jax.device_get(whole), localizes=True, has_logits=False)
+
+    (calls, odd), (_, whole) = count(4), count(11)
+    assert calls == 3  # 4, 4, and 3 with a padded row
+    assert odd["examples"] == 11
+    assert np.sum(odd["confusion"]) == 22
+    for name in ("localization_error", "centre_error", "iou"):
+        assert odd.pop(name) == pytest.approx(whole.pop(name), rel=1e-5)
+    assert odd == whole
+
+
+def test_evaluation_does_not_augment(run, last):
+    read = jax.jit(lambda host: run.steps.read(last.variables(), run.arrays, host, run.source))
+    host = next(run.source.all(6))
+    batch, _, reading = read(host)
+    elsewhere, _, reading_there = read({**host, "position": host["position"] + 99})
+    np.testing.assert_array_equal(batch.image, elsewhere.image)
+    assert_close(reading, reading_there, 0)
+    plain = create(tiny(**{"data.rotation": 0}), "train")
+    unbent = jax.jit(partial(plain.make, key=jax.random.key(0), train=True))(run.arrays, host)
+    np.testing.assert_array_equal(batch.image, unbent.image)
