@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
         "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
         "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
     )
-    config.read.min_score = 0.4  # this and the next three: seqdigits.evaluation.calibration, on validation
+    config.read.min_score = 0.4  # this and the next three: seqdigits calibrate, on validation
     config.read.temperature = 0.07062
     config.read.slope = 1.528
     config.read.offset = 2.411

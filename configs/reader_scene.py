@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     )
     config.read.max_numbers = 3
     config.read.group = True
-    config.read.min_score = 0.6  # this and the next three: seqdigits.evaluation.calibration, on validation
+    config.read.min_score = 0.6  # this and the next three: seqdigits calibrate, on validation
     config.read.temperature = 0.4887
     config.read.slope = 1.325
     config.read.offset = 2.32

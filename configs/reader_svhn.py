@@ -40,7 +40,7 @@ def get_config() -> ConfigDict:
     )
     config.read.halvings = 1
     config.read.group = True
-    config.read.min_score = 0.5  # this and the next three: seqdigits.evaluation.calibration, on validation
+    config.read.min_score = 0.5  # this and the next three: seqdigits calibrate, on validation
     config.read.temperature = 0.365
     config.read.slope = 2.074
     config.read.offset = 2.257

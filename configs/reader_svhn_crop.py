@@ -6,7 +6,7 @@
 It begins with what `reader_svhn` learned of the same photographs, whole: the first 2,000 of train (1,800, and 200 held out), each
 bent and coloured anew every time. All of them, in both commands: --config.data.photographs=svhn. Straight from the weights that
 come with the package, and so with fewer photographs (--config.data.train_photographs=N): --config.init.path=scene
---config.optim.learning_rate=1e-3 --config.train.steps=2500 --config.optim.decay_steps=2500, and then seqdigits.evaluation.calibration.
+--config.optim.learning_rate=1e-3 --config.train.steps=2500 --config.optim.decay_steps=2500, and then seqdigits calibrate.
 
 Published, on the same crops at 32x32: 0.8505 to 0.9176; by others at 54x54: 0.9603 and more; all on 229,754 photographs.
 """
@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
         "conv 1x1x256, norm, relu, unfold 2, join c, conv 3x3x96, norm, relu, "
         "conv 1x1x256, norm, relu, unfold 2, join a, conv 1x1x64, norm, relu"
     )
-    config.read.min_score = 0.6  # this and the next three: seqdigits.evaluation.calibration, on validation
+    config.read.min_score = 0.6  # this and the next three: seqdigits calibrate, on validation
     config.read.temperature = 0.2172
     config.read.slope = 1.214
     config.read.offset = 2.402

@@ -14,7 +14,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
-from seqdigits.config.registry import load
+from seqdigits.config.registry import load_config
 
 jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/test-compiled").expanduser()))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
@@ -60,7 +60,7 @@ def small_config() -> Callable[[dict[str, Any] | None], ConfigDict]:
 @pytest.fixture(scope="session")
 def experiment() -> Callable[[str], ConfigDict]:
     """`experiment("quickstart")`: the config of a file in configs/."""
-    return load
+    return load_config
 
 
 @pytest.fixture(scope="session")

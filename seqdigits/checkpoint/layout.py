@@ -48,7 +48,7 @@ def variables(state: dict[str, Any]) -> Variables:
     return {**raw, **{name: value or {} for name, value in (state.get("average") or {}).items()}}
 
 
-def find(workdir: Path, which: str) -> Path:
+def find_checkpoint(workdir: Path, which: str) -> Path:
     """The folder of "latest", "best", a step, or a path.
 
     Raises:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits.checkpoint import pretrained, weights
-from seqdigits.checkpoint.layout import all_steps, find, folder, load_raw, variables
+from seqdigits.checkpoint.layout import all_steps, find_checkpoint, folder, load_raw, variables
 from seqdigits.checkpoint.manifest import read_meta
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import Variables
 
 
-def load(path: Path) -> tuple[Variables, dict[str, Any]]:
+def load_variables(path: Path) -> tuple[Variables, dict[str, Any]]:
     """The variables that are evaluated of another run, and what was saved beside them.
 
     Args:
@@ -35,8 +35,8 @@ def load(path: Path) -> tuple[Variables, dict[str, Any]]:
     if folder(path).is_dir():
         if not all_steps(folder(path)):
             raise UserError(f"the run in {path} has no checkpoint yet: there is nothing to begin with. Train it first.")
-        latest = find(path, "latest")
-        path = find(path, "best") if read_meta(latest)["best"] else latest
+        latest = find_checkpoint(path, "latest")
+        path = find_checkpoint(path, "best") if read_meta(latest)["best"] else latest
     state, meta = load_raw(path)
     return variables(state), meta
 

@@ -15,8 +15,6 @@ from seqdigits.core import interrupt
 from seqdigits.core.errors import UserError
 from seqdigits.core.progress import duration
 from seqdigits.data import record_location
-from seqdigits.data.builders.registry import builder
-from seqdigits.data.builders.writer import cores
 from seqdigits.data.manifest import open_
 
 USAGE = "python -m seqdigits prepare configs/X.py [--config.key=value ...] [--shards N] [--workers N]"
@@ -35,6 +33,8 @@ def main(stop: interrupt.Stop) -> None:
     config = values["config"].value
     config.data.source = "stream"
     validate(config)
+    from seqdigits.data.builders.registry import builder  # needs TensorFlow, which takes seconds to import
+    from seqdigits.data.builders.writer import cores
 
     began, workers = time.monotonic(), values["workers"].value or cores()
     written = builder(config).prepare(config.data.folder, shards=values["shards"].value, workers=workers, stop=stop)

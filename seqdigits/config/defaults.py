@@ -29,6 +29,7 @@ FREE_KEYS = (
     "read.offset",
     "read.halvings",
     "train.steps",
+    "train.steps_per_call",
     "train.log_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",
@@ -162,7 +163,9 @@ def base_config() -> ConfigDict:
     config.train = train = ConfigDict()
     train.batch_size = 50  # over all devices
     train.steps = 1_000
-    train.steps_per_call = 1  # steps in one compiled call; more is for accelerators only (8 times slower on a CPU)
+    train.steps_per_call = (
+        1  # steps in one compiled call, at most; more is for accelerators only (8 times slower on a CPU)
+    )
     train.log_every = 100  # steps
     train.checkpoint_every = 1_000  # steps
     train.keep_checkpoints = 2  # the newest so many stay, and the best

@@ -12,7 +12,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from seqdigits.config.registry import names, near
+from seqdigits.config.registry import config_names, near
 from seqdigits.core.errors import Help, UserError
 
 
@@ -88,7 +88,7 @@ def _reason(e: BaseException) -> str:
 
 def known_configs() -> str:
     """The experiments that there are, for messages."""
-    return ", ".join(f"configs/{name}.py" for name in names())
+    return ", ".join(f"configs/{name}.py" for name in config_names())
 
 
 def prepare_jax() -> None:

@@ -13,7 +13,7 @@ from seqdigits.core.errors import UserError
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def names() -> list[str]:
+def config_names() -> list[str]:
     """The experiments that there are."""
     return sorted(path.stem for path in CONFIGS.glob("*.py"))
 
@@ -24,11 +24,11 @@ def near(text: str) -> str:
     >>> near("configs/quickstrat.py"), near("quickstart"), near("nothing_of_the_kind")
     (' Did you mean configs/quickstart.py?', ' Did you mean configs/quickstart.py?', '')
     """
-    close = difflib.get_close_matches(Path(text).stem, names(), n=1, cutoff=0.75)
+    close = difflib.get_close_matches(Path(text).stem, config_names(), n=1, cutoff=0.75)
     return f" Did you mean configs/{close[0]}.py?" if close else ""
 
 
-def load(name: str) -> ConfigDict:
+def load_config(name: str) -> ConfigDict:
     """The config of an experiment.
 
     Raises:

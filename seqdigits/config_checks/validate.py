@@ -135,16 +135,6 @@ def _validate_training(config: ConfigDict) -> None:
             f"train.steps x train.batch_size = {train.steps * train.batch_size:,} examples; at most {_MANY:,} can be "
             "counted. Make train.steps smaller."
         )
-    intervals = ("train.steps", "train.log_every", "train.checkpoint_every", "evaluate.every")
-    common = math.gcd(*(get(config, key) for key in intervals))
-    if common % train.steps_per_call:
-        small = (n for n in range(1, math.isqrt(common) + 1) if common % n == 0)
-        near = min((d for n in small for d in (n, common // n)), key=lambda d: (abs(d - train.steps_per_call), d))
-        raise UserError(
-            f"train.steps_per_call = {train.steps_per_call} does not divide all of "
-            + ", ".join(f"{key} = {get(config, key)}" for key in intervals)
-            + f". The nearest that does is {near}."
-        )
     for split in config.evaluate.splits:
         if split not in SPLITS:
             raise UserError(f"evaluate.splits has {split!r}. Allowed are {', '.join(SPLITS)}.")

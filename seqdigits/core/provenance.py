@@ -30,11 +30,13 @@ def describe() -> dict[str, Any]:
     }
 
 
-def record(workdir: Path, step: int) -> None:
-    """Adds an entry to the list in `W/provenance.json`: from which step on a run was trained by what."""
+def record(workdir: Path, step: int, steps_per_call: int) -> None:
+    """Adds an entry to the list in `W/provenance.json`: from which step on a run was trained by what, and how."""
     path = workdir / "provenance.json"
     earlier = [entry for entry in json.loads(path.read_text()) if entry["step"] < step] if path.exists() else []
-    write_atomically(path, json.dumps([*earlier, {"step": step, **describe()}], indent=2))
+    write_atomically(
+        path, json.dumps([*earlier, {"step": step, "steps_per_call": steps_per_call, **describe()}], indent=2)
+    )
 
 
 def commit() -> str | None:

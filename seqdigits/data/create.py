@@ -23,7 +23,7 @@ SOURCES = ("plain", "tfds", "stream")
 """See config.data.source."""
 
 
-def create(config: ConfigDict, split: str) -> Source:
+def create_source(config: ConfigDict, split: str) -> Source:
     """The source of one split ("train", "validation", "test") as a whole config describes it."""
     if config.data.source == "stream":
         from seqdigits.data.tfdata import source as tfdata_source  # needs TensorFlow

@@ -40,7 +40,7 @@ class Limits(NamedTuple):
     target: str = "cell"
 
 
-def limits(config: ConfigDict, spec: Spec) -> Limits:
+def decode_limits(config: ConfigDict, spec: Spec) -> Limits:
     """The limits of a whole config."""
     return Limits(
         max_length=spec.max_length,

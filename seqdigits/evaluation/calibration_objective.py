@@ -16,14 +16,14 @@ from ml_collections import ConfigDict
 
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.types import NO_DIGIT, Batch, Outputs
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.decoding import decode as decoding_decode
 from seqdigits.decoding import options as decoding_options
 from seqdigits.decoding.options import Limits
 from seqdigits.evaluation.restore import Restored
+from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import matching
 from seqdigits.metrics.confidence import Certainty, certainty
-from seqdigits.training.train_step import Steps
 
 _KEPT_BYTES = 1_000_000_000
 """Outputs of so many bytes are computed once and kept; of more, again for each temperature."""
@@ -91,18 +91,18 @@ class Judge:
 
     def __init__(self, config: ConfigDict, restored: Restored, examples: int, stop: Stop | None = None):
         """`restored`: from evaluate.restore; `examples`: at most."""
-        self._source = create(config, "validation")
+        self._source = create_source(config, "validation")
         self._batch_size, self._examples, self._stop = config.evaluate.batch_size, examples, stop
         self._devices, self._variables = restored.devices, restored.variables
         self._arrays = self._devices.replicate(self._source.arrays)
-        steps = Steps(config, restored.model)
+        step = PredictStep(config, restored.model)
 
         def say(variables: Any, arrays: Any, host: Any) -> tuple[Batch, Outputs]:
-            batch, outputs, _ = steps.read(variables, arrays, host, self._source)
+            batch, outputs, _ = step.make_and_predict(variables, arrays, host, self._source)
             return batch.replace(image=batch.image[:, :0]), outputs  # nobody looks at it any more
 
         self._say = self._devices.jit(say)
-        self._judge = self._devices.jit(partial(judged, decoding_options.limits(config, self._source.spec)))
+        self._judge = self._devices.jit(partial(judged, decoding_options.decode_limits(config, self._source.spec)))
         said = jax.eval_shape(say, self._variables, self._arrays, self._source.spec.host(1))
         each = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(said))
         self._kept: list[tuple[Batch, Outputs]] | None = None

@@ -11,12 +11,12 @@ from seqdigits.config_checks.validate import validate
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.types import SPLITS
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.evaluation.restore import restore
 from seqdigits.evaluation.table import table
-from seqdigits.training.train_step import Steps
+from seqdigits.inference.predict_step import PredictStep
 
 
 def evaluate_checkpoint(
@@ -43,11 +43,12 @@ def evaluate_checkpoint(
         if split not in SPLITS:
             raise UserError(f"--split {split}: allowed are {', '.join(SPLITS)}.")
     restored = restore(config, workdir, which, (*splits, "test")[0])
-    devices, steps = restored.devices, Steps(config, restored.model, restored.devices.axis)
+    devices = restored.devices
+    step = PredictStep(config, restored.model, devices.axis)
     about = {"step": restored.step, "checkpoint": which, "otherwise_than_in_training": restored.different}
     reports = {}
     for split in splits:
-        evaluator = Evaluator(steps, create(as_read(config), split), devices)
+        evaluator = Evaluator(step, create_source(as_read(config), split), devices)
         reports[split] = evaluator.report(workdir, split, restored.variables, about, stop)
     print(table(reports))
     return reports

@@ -18,23 +18,23 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import duration
 from seqdigits.core.types import Batch, Reading, Variables
 from seqdigits.data.source import Source, limit_of
+from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages, eval_metrics
 from seqdigits.parallel.devices import Devices
-from seqdigits.training.train_step import Steps
 from seqdigits.visualization import predictions
 
 
 class Evaluator:
     """Evaluates one split, again and again, compiled once."""
 
-    def __init__(self, steps: Steps, source: Source, devices: Devices, arrays: dict[str, jax.Array] | None = None):
+    def __init__(self, step: PredictStep, source: Source, devices: Devices, arrays: dict[str, jax.Array] | None = None):
         """`arrays`: the source's, if they are on the devices already."""
-        self._steps = steps
+        self._step = step
         self._source = source
         self._devices = devices
         self._arrays = devices.replicate(source.arrays) if arrays is None else arrays
-        self._count = devices.step(partial(self._add, steps, source))
-        self._read = devices.jit(partial(steps.read, source=source))
+        self._count = devices.step(partial(self._add, step, source))
+        self._read = devices.jit(partial(step.make_and_predict, source=source))
         self._shapes: Any = None
 
     def figures(self, variables: Variables, limit: int | None, label: str, stop: Stop | None = None) -> dict[str, Any]:
@@ -107,20 +107,20 @@ class Evaluator:
 
     @property
     def _batch_size(self) -> int:
-        return self._steps.config.evaluate.batch_size
+        return self._step.config.evaluate.batch_size
 
     def _hosts(self, limit: int | None) -> Iterator[dict[str, jax.Array]]:
         return (self._devices.split(host) for host in self._source.all(self._batch_size, limit))
 
     def _zero(self, variables: Variables) -> eval_metrics.Tally:
         if self._shapes is None:
-            read = partial(self._steps.read, source=self._source)
+            read = partial(self._step.make_and_predict, source=self._source)
             self._shapes = jax.eval_shape(read, variables, self._arrays, self._source.spec.host(1))
         shapes = jax.eval_shape(eval_metrics.tally, *self._shapes)
         return self._devices.replicate(averages.zeros_like(shapes))
 
     @staticmethod
     def _add(
-        steps: Steps, source: Source, counted: eval_metrics.Tally, variables: Variables, arrays: Any, host: Any
+        step: PredictStep, source: Source, counted: eval_metrics.Tally, variables: Variables, arrays: Any, host: Any
     ) -> eval_metrics.Tally:
-        return counted.merge(steps.evaluate(variables, arrays, host, source))
+        return counted.merge(step.count(variables, arrays, host, source))

@@ -10,13 +10,13 @@ import jax
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import pretrained
-from seqdigits.checkpoint.layout import find
-from seqdigits.checkpoint.load import load
+from seqdigits.checkpoint.layout import find_checkpoint
+from seqdigits.checkpoint.load import load_variables
 from seqdigits.config.defaults import changes
 from seqdigits.core import params
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import Variables
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.models.build import build, init_variables
 from seqdigits.parallel.devices import Devices
 
@@ -53,15 +53,15 @@ def restore(config: ConfigDict, workdir: Path, which: str, split: str) -> Restor
       UserError: no such checkpoint, damaged, or of another model.
     """
     shipped = pretrained.find(which)
-    path = shipped or (Path(which) if which.endswith(".npz") else find(workdir, which))
-    found, meta = load(path)
+    path = shipped or (Path(which) if which.endswith(".npz") else find_checkpoint(workdir, which))
+    found, meta = load_variables(path)
     other_model = changes(config, meta["config"], ("model",))
     if config.model.name == "reader":  # how its cells are read hangs on this
         other_model += [line for line in changes(config, meta["config"], ("loss",)) if line.startswith("loss.target:")]
     if other_model:
         raise UserError(f"{path} is of another model:\n  " + "\n  ".join(other_model) + "\nTake those back.")
     different = changes(config, meta["config"], ("data", "read"))
-    spec = create(config, split).spec
+    spec = create_source(config, split).spec
     model = build(config, spec)
     _check(found, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
     devices = Devices(config.parallel)

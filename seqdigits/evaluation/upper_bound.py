@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
@@ -19,7 +22,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.rng import Stream, stream_key
 from seqdigits.core.types import NO_DIGIT, Batch
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read
 from seqdigits.data.source import limit_of
 from seqdigits.models import layer_spec
@@ -59,14 +62,10 @@ def ceiling(config: ConfigDict, split: str, limit: int | None = None, stop: Stop
       UserError: the model has no grid.
       Stopped: `stop` was set before the end.
     """
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
     validate(config)
     if config.model.name != "reader":
         raise UserError(f"model.name = {config.model.name} has no grid of cells. Name the config of a reader.")
-    source = create(as_read(config), split)
+    source = create_source(as_read(config), split)
     own = layer_spec.total_stride(layer_spec.parse(config.model.encoder, "model.encoder"))
     strides = [own // 2] * (own % 2 == 0) + [own, 2 * own]
     key = stream_key(config.seed, Stream.AUGMENT)
@@ -91,8 +90,6 @@ def ceiling(config: ConfigDict, split: str, limit: int | None = None, stop: Stop
 
 def counts(batch: Batch, stride: int, max_overlap: float) -> Array:
     """Images, and of those `apart`, `separate` and `both`, as in Ceiling: i32 [4]. Padding left out."""
-    import jax.numpy as jnp
-
     height, width = batch.image.shape[1:3]
     grid = (-(-height // stride), -(-width // stride))
     row, column = centre_cells(batch.boxes, (grid[0] * stride, grid[1] * stride), grid)  # [B, L]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits.config.defaults import base_config, changes, to_json
-from seqdigits.config.registry import load
+from seqdigits.config.registry import load_config
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
@@ -47,7 +47,7 @@ def _different(result: dict[str, Any]) -> list[str]:
 
 def config_of(name: str, seed: int = 0) -> Any:
     """The config of a variant."""
-    config = load(BASE)
+    config = load_config(BASE)
     config.read = base_config().read  # what was calibrated is of another network
     config.update_from_flattened_dict(PLAIN | VARIANTS[name].keys)
     config.seed = seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -12,16 +13,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax
+
 from seqdigits.config.defaults import base_config
 from seqdigits.core import interrupt, provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.rng import Stream, stream_key
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.source import Source
+from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
-from seqdigits.training.train_step import Steps
+from seqdigits.training.train_step import TrainStep
 
 
 def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
@@ -75,14 +79,13 @@ def stream_alone(config: Any) -> dict[str, Any]:
 
 def _stream() -> None:
     """The process of `stream_alone`; its last line is the result."""
-    import resource
 
     def memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     config = base_config()
     config.update(json.loads(sys.argv[1]))
-    source = create(config, "train")
+    source = create_source(config, "train")
     source.arrays  # noqa: B018  # finds out whether the records are whole
     before, size = memory(), config.train.batch_size
     batches = source.batches(0, size)
@@ -111,23 +114,23 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     Raises:
       Stopped: `stop` was set.
     """
-    import jax
-
-    devices, source = Devices(config.parallel), create(config, "train")
-    steps = Steps(config, build(config, source.spec, devices.axis), devices.axis)
+    devices, source = Devices(config.parallel), create_source(config, "train")
+    model = build(config, source.spec, devices.axis)
+    train_step = TrainStep(config, model, devices.axis)
+    predict_step = PredictStep(config, model, devices.axis)
     arrays = devices.replicate(source.arrays)
-    state = devices.jit(partial(steps.init, source))()
+    state = devices.jit(partial(train_step.init, source))()
     size = config.train.batch_size
 
-    train_on = devices.step(steps.train_on)
-    read = devices.jit(lambda variables, batch: steps.read_batch(variables, batch, source.spec))
+    train_on = devices.step(train_step.train_on)
+    read = devices.jit(lambda variables, batch: predict_step.predict(variables, batch, source.spec))
     host = devices.split(next(source.batches(0, size)))
     key = stream_key(config.seed, Stream.AUGMENT)
     batch = jax.jit(partial(source.make, train=True))(arrays, host, key)
 
     jax.config.update("jax_enable_compilation_cache", False)
     began = time.monotonic()
-    jax.jit(partial(steps.train_one, source=source)).lower(state, arrays, host).compile()
+    jax.jit(partial(train_step.train, source=source)).lower(state, arrays, host).compile()
     compile_seconds = time.monotonic() - began
     jax.config.update("jax_enable_compilation_cache", True)
 
@@ -139,7 +142,7 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
         return time.monotonic() - began
 
     def whole(source: Source, arrays: Any) -> Callable[[], Any]:
-        train, batches = devices.step(partial(steps.train_one, source=source)), source.batches(0, size)
+        train, batches = devices.step(partial(train_step.train, source=source)), source.batches(0, size)
         return lambda: train(state, arrays, devices.split(next(batches)))
 
     functions: list[Callable[[], Any]] = [
@@ -148,7 +151,7 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
         whole(source, arrays),
     ]
     if streamed is not None:
-        from_disk = create(streamed, "train")
+        from_disk = create_source(streamed, "train")
         functions.append(whole(from_disk, devices.replicate(from_disk.arrays)))
     for function in functions:
         timed(function)  # the first call compiles

@@ -1,4 +1,4 @@
-"""The results of `seqdigits.experiments.reproduce` as one page: `python -m seqdigits report [RESULTS [PAGE]]`, results/ and RESULTS.md."""
+"""The results of `seqdigits reproduce` as one page: `python -m seqdigits report [RESULTS [PAGE]]`, results/ and RESULTS.md."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
             if missing:
                 raise KeyError(*missing)
         except (OSError, ValueError, KeyError, TypeError) as e:
-            raise UserError(f"{path} is no result of seqdigits.experiments.reproduce: {e!r}. Move it away.") from e
+            raise UserError(f"{path} is no result of seqdigits reproduce: {e!r}. Move it away.") from e
         results.append(result)
     if not results:
         raise UserError(f"{folder} has no results. python -m seqdigits reproduce writes them.")

@@ -18,7 +18,7 @@ from typing import Any
 from seqdigits.checkpoint import weights
 from seqdigits.config import registry as config_registry
 from seqdigits.config.defaults import changes
-from seqdigits.config.registry import load
+from seqdigits.config.registry import load_config
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
@@ -81,7 +81,7 @@ def reproduce(
 
 def _prepare(run: Run, fraction: float, keep_weights: bool) -> None:
     """Loads the config and an earlier result, where that is enough."""
-    config = load(run.base)
+    config = load_config(run.base)
     run.planned = config.train.steps
     config.update_from_flattened_dict(run.settings)
     run.config, run.steps = config, steps_of(config, fraction)
@@ -91,11 +91,8 @@ def _prepare(run: Run, fraction: float, keep_weights: bool) -> None:
 
 
 def steps_of(config: Any, fraction: float) -> int:
-    """The steps of the first part of a schedule: whole calls, at least one."""
-    if fraction == 1:
-        return config.train.steps
-    call = config.train.steps_per_call
-    return max(1, round(fraction * config.train.steps / call)) * call
+    """Returns the steps of the first part of a schedule, at least one."""
+    return max(1, round(fraction * config.train.steps))
 
 
 def _first_stage(run: Run) -> str:
@@ -105,11 +102,11 @@ def _first_stage(run: Run) -> str:
       UserError: that one is not trained to its end.
     """
     path = Path(run.config.init.path)
-    if path.parent != Path("runs") or path.name not in config_registry.names() or "init.path" in run.settings:
+    if path.parent != Path("runs") or path.name not in config_registry.config_names() or "init.path" in run.settings:
         return run.config.init.path
     first = name_of(path.name, run.settings)
     workdir = run.workdir.with_name(first)
-    steps, planned = results.progress(workdir)[0], config_registry.load(path.name).train.steps
+    steps, planned = results.progress(workdir)[0], config_registry.load_config(path.name).train.steps
     if steps < planned:
         raise UserError(
             f"it begins with {first}, of which {workdir} has {steps:,} of {planned:,} steps. Run that to its end first "

@@ -21,7 +21,7 @@ def chosen(arguments: Sequence[str]) -> list[str]:
     Raises:
       UserError: an argument is unknown, or its file is missing.
     """
-    there = config_registry.names()
+    there = config_registry.config_names()
     names: list[str] = []
     for argument in arguments or FAMILIES:
         name = argument.removeprefix("configs/").removesuffix(".py")
@@ -43,7 +43,7 @@ def chosen(arguments: Sequence[str]) -> list[str]:
 
 def known_experiments() -> str:
     families = ", ".join(f"{letter} ({what})" for letter, what in FAMILIES.items())
-    return f"Families are {families}. Names are {', '.join(config_registry.names())}."
+    return f"Families are {families}. Names are {', '.join(config_registry.config_names())}."
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:

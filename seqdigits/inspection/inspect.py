@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.rng import Stream, stream_key
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.photos.crop import KINDS
 from seqdigits.data.source import TRAIN_LIMIT
 from seqdigits.inspection.statistics import Survey, survey
@@ -29,7 +29,7 @@ def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop
     seen: dict[int, str] = {}
     surveys: list[Survey] = []
     for split in splits:
-        source = create(config, split)
+        source = create_source(config, split)
         endless = source.spec.num_examples is None
         count = source.count(limit or (TRAIN_LIMIT if endless else None))
         print(f"{split}: {count:,} examples{', the first of endlessly many' if endless else ''}", flush=True)

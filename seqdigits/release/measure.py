@@ -10,22 +10,22 @@ from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import pretrained
 from seqdigits.config.defaults import base_config
-from seqdigits.config.registry import CONFIGS, load, names
+from seqdigits.config.registry import CONFIGS, config_names, load_config
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder, make_folder
 from seqdigits.core.interrupt import Stop
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read
 from seqdigits.data.photos import svhn_archive
 from seqdigits.data.photos.crop import KINDS
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.evaluation.restore import restore
 from seqdigits.evaluation.table import table
+from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics.intervals import half_interval
 from seqdigits.release.facts import some, write_facts
-from seqdigits.training.train_step import Steps
 
 
 class Target(NamedTuple):
@@ -160,9 +160,9 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
     Raises:
       UserError: the target's config is not there, or does not fit the weights.
     """
-    if target.config not in names():
+    if target.config not in config_names():
         raise UserError(f"there is no config {target.config} in {CONFIGS}. Measure in the source tree, which has them.")
-    config = load(target.config)
+    config = load_config(target.config)
     default = base_config()
     for section in ("model", "read", "loss"):
         config[section] = default[section]
@@ -186,8 +186,8 @@ def _missing(config: ConfigDict) -> str:
 
 def _measured(target: Target, config: ConfigDict, file: Path, limit: int | None, stop: Stop | None) -> dict[str, Any]:
     restored = restore(config, pretrained.FOLDER, str(file), "test")
-    steps = Steps(config, restored.model, restored.devices.axis)
-    evaluator = Evaluator(steps, create(config, "test"), restored.devices)
+    step = PredictStep(config, restored.model, restored.devices.axis)
+    evaluator = Evaluator(step, create_source(config, "test"), restored.devices)
     figures = evaluator.figures(restored.variables, limit, target.label, stop)
     program = provenance.describe()
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 from seqdigits.checkpoint import pretrained, weights
 from seqdigits.config import defaults
-from seqdigits.config.registry import load, names
+from seqdigits.config.registry import config_names, load_config
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.data.photos.crop import KINDS
@@ -27,7 +27,7 @@ def ship(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]:
 
     Args:
       name: one of pretrained.NAMES.
-      result: RESULT.json of `seqdigits.experiments.reproduce --weights`; RESULT.npz lies beside it.
+      result: RESULT.json of `seqdigits reproduce --weights`; RESULT.npz lies beside it.
       partial: whether a run that did not come to its end will do.
 
     Returns:
@@ -62,16 +62,16 @@ def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
         facts["images"] = run["steps"] * run["config"]["train"]["batch_size"]
     except (OSError, ValueError, LookupError, TypeError) as e:
         raise UserError(
-            f"{result} is no result of seqdigits.experiments.reproduce: {e!r}. python -m seqdigits reproduce NAME --weights writes it."
+            f"{result} is no result of seqdigits reproduce: {e!r}. python -m seqdigits reproduce NAME --weights writes it."
         ) from e
     if (about["step"], about["config"]) != (run["steps"], run["config"]):
         raise UserError(
             f"{file} is not of the run of {result}: step {about['step']:,} there and {run['steps']:,} here, or another config. "
-            "Take both from one run of seqdigits.experiments.reproduce --weights."
+            "Take both from one run of seqdigits reproduce --weights."
         )
     base = facts["result"].split("+")[0]
-    if base in names():
-        read = load(base).read
+    if base in config_names():
+        read = load_config(base).read
         read.update({key[5:]: value for key, value in facts["settings"].items() if key.startswith("read.")})
         facts["config"] = {**facts["config"], "read": read.to_dict()}
         facts["config_sha256"] = defaults.digest(facts["config"])
@@ -108,7 +108,7 @@ def _refuse(facts: dict[str, Any], result: Path, partial: bool) -> None:
     if facts["bytes"] > MOST_BYTES:
         raise UserError(
             f"the weights of {result} have {facts['bytes']:,} bytes, at most {MOST_BYTES:,} are allowed. Half precision is what "
-            "seqdigits.experiments.reproduce --weights writes; else train a smaller network."
+            "seqdigits reproduce --weights writes; else train a smaller network."
         )
     if facts["partial"] and not partial:
         raise UserError(

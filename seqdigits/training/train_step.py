@@ -1,4 +1,4 @@
-"""What happens to one batch: training and evaluation steps, pure functions of their arguments."""
+"""The train step: a pure function of the state, the arrays of the source, and which examples."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ from seqdigits.core import boxes as bx
 from seqdigits.core import params
 from seqdigits.core.errors import UserError
 from seqdigits.core.rng import Stream, stream_key
-from seqdigits.core.types import NO_DIGIT, Batch, Outputs, Reading, Spec, Variables
+from seqdigits.core.types import NO_DIGIT, Batch, Variables
 from seqdigits.data.source import Source
-from seqdigits.decoding import decode as decoding_decode
-from seqdigits.decoding.options import limits
-from seqdigits.metrics import averages, eval_metrics
+from seqdigits.metrics import averages
 from seqdigits.models import losses
 from seqdigits.models.build import init_variables
 
@@ -56,8 +54,8 @@ class TrainState(struct.PyTreeNode):
 
 
 @dataclass(frozen=True)
-class Steps:
-    """The steps of one run: a model, the source it trains on, and a config.
+class TrainStep:
+    """The train step of one run: a model and a config.
 
     Attributes:
       config: the whole config.
@@ -93,17 +91,17 @@ class Steps:
             first_nonfinite=jnp.full((), -1, jnp.int32),
         )
         batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, source.spec.host(1))
-        alone = Steps(self.config, self.model.clone(axis=None))  # no devices to add up over
+        alone = TrainStep(self.config, self.model.clone(axis=None))  # no devices to add up over
         after = jax.eval_shape(lambda s, b: alone._update(s, b)[1], state, batch)
         return state.replace(sums=averages.zeros_like(after))
 
     def train(self, state: TrainState, arrays: dict[str, Array], hosts: dict[str, Array], source: Source) -> TrainState:
-        """`steps_per_call` updates: hosts i32 [S, B], or [B] where S = 1."""
-        if self.config.train.steps_per_call == 1:
-            return self.train_one(state, arrays, hosts, source)
+        """One update with hosts i32 [B], or S updates with hosts i32 [S, B], scanned over."""
+        if hosts["index"].ndim == 1:
+            return self.train_on(state, self._make(arrays, hosts, source))
 
         def body(state: TrainState, host: dict[str, Array]) -> tuple[TrainState, None]:
-            return self.train_one(state, arrays, host, source), None
+            return self.train(state, arrays, host, source), None
 
         return jax.lax.scan(body, state, hosts)[0]
 
@@ -111,30 +109,6 @@ class Steps:
         """One update on a batch that is already made."""
         state, values = self._update(state, batch)
         return state.replace(sums=averages.merge(state.sums, values))
-
-    def evaluate(
-        self, variables: Variables, arrays: dict[str, Array], host: dict[str, Array], source: Source
-    ) -> eval_metrics.Tally:
-        """Counts one batch."""
-        return self._over_devices(eval_metrics.tally(*self.read(variables, arrays, host, source)))
-
-    def read(
-        self, variables: Variables, arrays: dict[str, Array], host: dict[str, Array], source: Source
-    ) -> tuple[Batch, Outputs, Reading]:
-        """Makes one batch and reads it."""
-        batch = source.make(arrays, host, stream_key(self.config.seed, Stream.AUGMENT), train=False)
-        return batch, *self.read_batch(variables, batch, source.spec)
-
-    def read_batch(self, variables: Variables, batch: Batch, spec: Spec) -> tuple[Outputs, Reading]:
-        """Reads a batch that is already made."""
-        outputs = self.model.apply(variables, batch.image, train=False, mask=batch.mask)
-        return outputs, decoding_decode.read(outputs, limits(self.config, spec))
-
-    def train_one(
-        self, state: TrainState, arrays: dict[str, Array], host: dict[str, Array], source: Source
-    ) -> TrainState:
-        """One update: host i32 [B]."""
-        return self.train_on(state, self._make(arrays, host, source))
 
     def _make(self, arrays: dict[str, Array], host: dict[str, Array], source: Source) -> Batch:
         return source.make(arrays, host, stream_key(self.config.seed, Stream.AUGMENT), train=True)

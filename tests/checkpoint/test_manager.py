@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqdigits.checkpoint.layout import all_steps, find, load_raw
+from seqdigits.checkpoint.layout import all_steps, find_checkpoint, load_raw
 from seqdigits.checkpoint.manager import Checkpoints
 from seqdigits.checkpoint.manifest import DamagedCheckpoint, verify
 from seqdigits.core.errors import UserError
@@ -128,10 +128,10 @@ def test_if_nothing_verifies_the_run_does_not_silently_start_over(tmp_path):
 def test_find_gives_latest_best_step_and_path(tmp_path):
     save(tmp_path, 10, 20, 30, best=10)
     folder = tmp_path / "checkpoints"
-    assert find(tmp_path, "latest") == folder / "30"
-    assert find(tmp_path, "best") == folder / "10"
-    assert find(tmp_path, "20") == folder / "20"
-    assert find(tmp_path / "other", str(folder / "20")) == folder / "20"
+    assert find_checkpoint(tmp_path, "latest") == folder / "30"
+    assert find_checkpoint(tmp_path, "best") == folder / "10"
+    assert find_checkpoint(tmp_path, "20") == folder / "20"
+    assert find_checkpoint(tmp_path / "other", str(folder / "20")) == folder / "20"
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,12 @@ def test_find_gives_latest_best_step_and_path(tmp_path):
 def test_find_says_what_there_is(tmp_path, which, message):
     save(tmp_path, 10)
     with pytest.raises(UserError, match=message):
-        find(tmp_path, which)
+        find_checkpoint(tmp_path, which)
 
 
 def test_find_in_an_empty_workdir_says_to_train_first(tmp_path):
     with pytest.raises(UserError, match="Train first"):
-        find(tmp_path, "latest")
+        find_checkpoint(tmp_path, "latest")
 
 
 def test_evaluation_of_a_damaged_step_is_refused(tmp_path):
@@ -208,5 +208,5 @@ def test_the_best_is_still_there_after_falling_back(tmp_path):
     checkpoints.save(50, state(50), {"step": 50, "best": {"step": 50, "value": 0.6}})
     checkpoints.close()
     flip_a_bit(largest_file(tmp_path / "checkpoints" / "50"))
-    assert find(tmp_path, "best").name == "10"
-    load_raw(find(tmp_path, "best"))
+    assert find_checkpoint(tmp_path, "best").name == "10"
+    load_raw(find_checkpoint(tmp_path, "best"))

@@ -12,16 +12,16 @@ from golden_examples import GOLDEN, GOLDEN_CONFIGS, digest, make, split_arrays
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import pretrained, warm_start, weights
-from seqdigits.checkpoint.load import load
+from seqdigits.checkpoint.load import load_variables
 from seqdigits.cli import pretrained as cli_pretrained
 from seqdigits.config import defaults
 from seqdigits.config.defaults import to_json
-from seqdigits.config.registry import names
+from seqdigits.config.registry import config_names
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import params
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.models.build import build, init_variables
 from seqdigits.release import measure as release_measure
@@ -58,12 +58,14 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def result(small_config, tmp_path):
-    """`result({"data.rgb": True}, partial=True)`: RESULT.json of a run, as seqdigits.experiments.reproduce writes it, and its weights
+    """`result({"data.rgb": True}, partial=True)`: RESULT.json of a run, as seqdigits reproduce writes it, and its weights
     beside it, which were never trained."""
 
     def write(overrides=None, name="small", **changes):
         config = small_config(TINY | (overrides or {}))
-        variables = init_variables(build(config, create(config, "test").spec), create(config, "test").spec, 0)
+        variables = init_variables(
+            build(config, create_source(config, "test").spec), create_source(config, "test").spec, 0
+        )
         saved = json.loads(to_json(config))
         begun_with = changes.pop("begun_with", None)
         about = {"step": 4, "config": saved, "begun_with": begun_with, "commit": "0123456789abcdef"}
@@ -175,7 +177,7 @@ PHOTOGRAPHS = {"data.composition": "photograph", "data.digits": "mnist"}
     [
         ({}, {"partial": True, "steps_planned": 8}, "is partial: 4 of 8 steps.*--partial"),
         ({}, {"steps": 3}, r"small\.npz is not of the run of .*small\.json: step 4 there and 3 here"),
-        ({}, {"trained": []}, "is no result of seqdigits.experiments.reproduce"),
+        ({}, {"trained": []}, "is no result of seqdigits reproduce"),
         (PHOTOGRAPHS, {}, "small was trained on photographs .*non-commercial use only"),
         ({"init.path": "scene"}, {}, "small began with scene, and what that was trained on is not known"),
         ({"model.pixels": "per_pixel"}, {}, "model.pixels = per_pixel.*images of any size"),
@@ -261,7 +263,7 @@ def test_a_partial_run_is_shipped_when_asked_for_and_the_card_says_so(folder, re
 
 def test_a_name_is_taken_where_a_path_is(folder, result, small_config, tmp_path, capsys):
     publish.ship("handwriting", result())
-    found, about = load(warm_start.Path("handwriting"))
+    found, about = load_variables(warm_start.Path("handwriting"))
     assert about["step"] == 4
     assert same(found, folder / "handwriting.npz")
     figures = evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
@@ -273,7 +275,7 @@ def test_what_lies_in_the_working_directory_comes_first_and_it_is_said(folder, r
     publish.ship("handwriting", result())
     os.mkdir("handwriting")
     with pytest.raises(UserError, match="checkpoint handwriting has no manifest"):
-        load(warm_start.Path("handwriting"))
+        load_variables(warm_start.Path("handwriting"))
     with pytest.raises(UserError, match="--checkpoint handwriting: allowed are.*weights that come with the package"):
         evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
     said = capsys.readouterr().out
@@ -283,12 +285,12 @@ def test_what_lies_in_the_working_directory_comes_first_and_it_is_said(folder, r
 
 def test_a_name_that_is_not_shipped_and_no_name_are_refused(folder, small_config, tmp_path):
     with pytest.raises(UserError, match=r"scene\.npz is missing"):
-        load(warm_start.Path("scene"))
+        load_variables(warm_start.Path("scene"))
     with pytest.raises(
         UserError,
         match=r"there is nothing at scenes.*weights that come with the package, --config.init.path=handwriting or scene",
     ):
-        load(warm_start.Path("scenes"))
+        load_variables(warm_start.Path("scenes"))
     with pytest.raises(UserError, match="--checkpoint scenes: allowed are"):
         evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="scenes", splits=("test",))
 
@@ -341,10 +343,10 @@ def test_what_is_measured_is_read_as_the_weights_were_trained(folder, result):
 def test_every_target_fits_the_network_that_it_measures(name, target, experiment):
     trained = experiment({"handwriting": "reader_canvas", "scene": "reader_scene"}[name])
     config = release_measure.configured(target, json.loads(to_json(trained)))
-    channels = [create(c, "test").spec.image[-1] for c in (config, trained)]
+    channels = [create_source(c, "test").spec.image[-1] for c in (config, trained)]
     assert channels[0] == channels[1] == model_card.channels_of(trained.data)
     assert config.init.path == ""
-    assert target.config in names()
+    assert target.config in config_names()
 
 
 # --- the command --------------------------------------------------------------------------------------------------
@@ -397,7 +399,7 @@ def test_help_has_the_names(monkeypatch):
 @pytest.mark.parametrize("name", ["digit", "small canvas of 1 to 3"])
 def test_three_channels_are_equal_and_their_pixels_are_the_golden_ones(small_config, name):
     split, overrides = GOLDEN_CONFIGS[name]
-    source = create(small_config(overrides | {"data.digits": "uci", "data.rgb": True}), split)
+    source = create_source(small_config(overrides | {"data.digits": "uci", "data.rgb": True}), split)
     batch = make(source, split_arrays("uci", split, ""), np.arange(100))
     assert batch.image.shape[1:] == source.spec.image
     assert batch.image.shape[-1] == 3

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from seqdigits.checkpoint import weights
-from seqdigits.checkpoint.load import load
+from seqdigits.checkpoint.load import load_variables
 from seqdigits.checkpoint.manifest import read_meta
 from seqdigits.config.defaults import to_json
 from seqdigits.core import params
 from seqdigits.core.errors import UserError
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.models.build import build
 from seqdigits.training.loop import train_and_evaluate
@@ -106,7 +106,7 @@ def test_a_run_without_its_config_file_goes_on_only_as_it_was(small_config, tmp_
 def test_a_workdir_means_its_best_checkpoint(first):
     workdir, _ = first
     best = json.loads((workdir / "checkpoints" / "4" / "manifest.json").read_text())["meta"]["best"]["step"]
-    _, meta = load(workdir)
+    _, meta = load_variables(workdir)
     assert meta["step"] == best
 
 
@@ -139,7 +139,7 @@ def test_the_mean_box_is_always_measured(small_config, tmp_path):
 def test_a_frozen_norm_is_in_training_what_it_is_in_evaluation(small_config, first):
     _, learned = first
     config = small_config(BOX | {"init.path": "somewhere"})
-    source = create(config, "train")
+    source = create_source(config, "train")
     model = build(config, source.spec)
     arrays = jax.tree.map(jax.numpy.asarray, source.arrays)
     batch = source.make(arrays, next(source.all(8)), jax.random.key(0), False)

@@ -13,13 +13,14 @@ from seqdigits.config import defaults
 from seqdigits.config import registry as config_registry
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.errors import UserError
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.synthetic.compositions import COMPOSITIONS
+from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build
-from seqdigits.training.train_step import Steps
+from seqdigits.training.train_step import TrainStep
 
-EXPERIMENTS = config_registry.names()
-OF_DIGITS = [name for name in EXPERIMENTS if config_registry.load(name).data.composition in COMPOSITIONS]
+EXPERIMENTS = config_registry.config_names()
+OF_DIGITS = [name for name in EXPERIMENTS if config_registry.load_config(name).data.composition in COMPOSITIONS]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -49,14 +50,15 @@ def test_every_experiment_of_digits_is_also_valid_with_uci_digits(experiment, na
 def test_the_whole_step_of_every_experiment_can_be_traced_without_opening_a_file(experiment, name):
     config = experiment(name)
     config.data.folder = "/nowhere"
-    source = create(config, "train")
-    steps = Steps(config, build(config, source.spec))
+    source = create_source(config, "train")
+    steps = TrainStep(config, build(config, source.spec))
+    predict = PredictStep(config, steps.model)
     state = jax.eval_shape(lambda: steps.init(source))
     host = {key: jax.ShapeDtypeStruct((config.train.batch_size,), "int32") for key in ("index", "position")}
     after = jax.eval_shape(lambda s, a, h: steps.train(s, a, h, source), state, source.spec.arrays, host)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     counted = jax.eval_shape(
-        lambda v, a, h: steps.evaluate(v, a, h, source), state.variables(), source.spec.arrays, host
+        lambda v, a, h: predict.count(v, a, h, source), state.variables(), source.spec.arrays, host
     )
     assert counted.right_at.shape == (config.data.max_length,)
 
@@ -70,8 +72,8 @@ def test_one_real_step_of_each_family(experiment, name):
     config.train.batch_size = 2
     if name in OF_DIGITS:
         config.data.digits = "uci"
-    source = create(config, "train")
-    steps = Steps(config, build(config, source.spec))
+    source = create_source(config, "train")
+    steps = TrainStep(config, build(config, source.spec))
     if name not in OF_DIGITS:  # noise for photographs, which are not at hand everywhere
         noise = np.random.default_rng(0)
         arrays = {
@@ -244,22 +246,6 @@ REFUSALS = [
 def test_what_cannot_run_is_refused_with_the_cure(small_config, changes, message):
     config = small_config(changes)
     with pytest.raises(UserError, match=f"(?s){message}"):
-        validate(config)
-
-
-def test_steps_per_call_must_divide_every_interval_and_the_nearest_is_named(small_config):
-    config = small_config(
-        {"train.steps": 12, "train.log_every": 12, "train.checkpoint_every": 12, "evaluate.every": 12}
-    )
-    config.train.steps_per_call = 5
-    with pytest.raises(
-        UserError, match=r"(?s)steps_per_call = 5 does not divide all of train.steps = 12.*The nearest that does is 4\."
-    ):
-        validate(config)
-    config.train.steps_per_call = 6
-    validate(config)
-    config.train.log_every = 9
-    with pytest.raises(UserError, match=r"The nearest that does is 3\."):
         validate(config)
 
 

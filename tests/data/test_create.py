@@ -13,7 +13,7 @@ import pytest
 
 from seqdigits.core.types import SPLITS, Batch
 from seqdigits.data import digits
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.photos.augment import Augmentation
 from seqdigits.data.photos.source import ResidentSource
 from seqdigits.data.source import Source
@@ -70,7 +70,7 @@ def indices(source: Source, batch_size: int, steps: int, start: int = 0) -> np.n
     ],
 )
 def test_spec_equals_what_comes(small_config, overrides, split, image, lengths, num_classes, num_examples, num_digits):
-    source = create(small_config(overrides), split)
+    source = create_source(small_config(overrides), split)
     spec = source.spec
     assert spec.image == image
     assert (spec.min_length, spec.max_length) == lengths
@@ -92,8 +92,8 @@ def test_spec_equals_what_comes(small_config, overrides, split, image, lengths, 
 
 
 def test_classes_that_come_are_below_num_classes(small_config):
-    assert make(create(small_config(), "train"), np.arange(40)).digits.max() == 10
-    fixed = create(small_config({"data.min_length": 3}), "train")
+    assert make(create_source(small_config(), "train"), np.arange(40)).digits.max() == 10
+    fixed = create_source(small_config({"data.min_length": 3}), "train")
     assert make(fixed, np.arange(40)).digits.max() == 9
 
 
@@ -103,7 +103,7 @@ def test_a_step_can_be_traced_without_opening_a_file(small_config, monkeypatch, 
         raise AssertionError("a file was opened")
 
     monkeypatch.setattr(digits, "load", refuse)
-    source = create(small_config(overrides | {"data.digits": "mnist"}), "train")
+    source = create_source(small_config(overrides | {"data.digits": "mnist"}), "train")
     assert source.spec.arrays["images"].shape == (55_000, 28, 28)
     host = next(source.batches(0, 8))
     batch = jax.eval_shape(functools.partial(source.make, train=True), source.spec.arrays, host, jax.random.key(0))
@@ -117,7 +117,7 @@ def test_a_step_can_be_traced_without_opening_a_file(small_config, monkeypatch, 
 
 
 def test_every_epoch_has_each_index_once_in_a_fresh_order(small_config):
-    source = create(small_config({"data.train_examples": 10}), "train")
+    source = create_source(small_config({"data.train_examples": 10}), "train")
     epochs = indices(source, batch_size=4, steps=15).reshape(6, 10)
     assert np.sort(epochs).tolist() == [list(range(10))] * 6
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 6
@@ -125,7 +125,7 @@ def test_every_epoch_has_each_index_once_in_a_fresh_order(small_config):
 
 
 def test_positions_count_on_and_a_batch_straddles_two_epochs(small_config):
-    source = create(small_config({"data.train_examples": 10}), "train")
+    source = create_source(small_config({"data.train_examples": 10}), "train")
     hosts = list(islice(source.batches(0, 4), 5))
     for step, host in enumerate(hosts):
         assert set(host) == {"index", "position"}
@@ -137,7 +137,7 @@ def test_positions_count_on_and_a_batch_straddles_two_epochs(small_config):
 
 
 def test_a_batch_larger_than_the_set(small_config):
-    source = create(small_config({"data.train_examples": 3}), "train")
+    source = create_source(small_config({"data.train_examples": 3}), "train")
     epochs = indices(source, batch_size=8, steps=3).reshape(8, 3)
     assert np.sort(epochs).tolist() == [[0, 1, 2]] * 8
 
@@ -145,7 +145,7 @@ def test_a_batch_larger_than_the_set(small_config):
 @pytest.mark.parametrize("overrides", [{"data.train_examples": 10}, ENDLESS, DIGIT], ids=["10", "endless", "digit"])
 @pytest.mark.parametrize("start", [1, 2, 5, 13])
 def test_batches_from_a_step_on_are_those_of_the_whole_run(small_config, overrides, start):
-    source = create(small_config(overrides), "train")
+    source = create_source(small_config(overrides), "train")
     whole = islice(source.batches(0, 4), start, start + 6)
     for ours, theirs in zip(islice(source.batches(start, 4), 6), whole, strict=True):
         assert ours["index"].tolist() == theirs["index"].tolist()
@@ -153,7 +153,7 @@ def test_batches_from_a_step_on_are_those_of_the_whole_run(small_config, overrid
 
 
 def test_endless_index_is_the_position(small_config):
-    source = create(small_config(ENDLESS), "train")
+    source = create_source(small_config(ENDLESS), "train")
     hosts = list(islice(source.batches(0, 4), 3)) + list(islice(source.batches(1_000_000, 4), 1))
     assert [host["index"].tolist() for host in hosts] == [
         [0, 1, 2, 3],
@@ -177,7 +177,7 @@ def test_endless_index_is_the_position(small_config):
 )
 def test_golden_order(small_config, seed, start, expected):
     """A run that goes on after an upgrade sees the examples it would have seen."""
-    source = create(small_config({"seed": seed}), "train")
+    source = create_source(small_config({"seed": seed}), "train")
     assert next(source.batches(start, 10))["index"].tolist() == expected
 
 
@@ -185,7 +185,7 @@ def test_golden_order(small_config, seed, start, expected):
 
 
 def test_seed_decides_the_order(small_config):
-    orders = [indices(create(small_config({"seed": seed}), "train"), 8, 25) for seed in (0, 1, 0)]
+    orders = [indices(create_source(small_config({"seed": seed}), "train"), 8, 25) for seed in (0, 1, 0)]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(200))
     assert (orders[0] != orders[1]).any()
     assert orders[0].tolist() == orders[2].tolist()
@@ -193,49 +193,49 @@ def test_seed_decides_the_order(small_config):
 
 def test_seed_does_not_decide_finite_examples(small_config):
     for split in SPLITS:
-        one, other = (create(small_config({"seed": seed}), split) for seed in (0, 1))
+        one, other = (create_source(small_config({"seed": seed}), split) for seed in (0, 1))
         assert_same(make(one, np.arange(20), split), make(other, np.arange(20), split))
 
 
 def test_seed_decides_endless_examples(small_config):
-    one, other, again = (create(small_config(ENDLESS | {"seed": seed}), "train") for seed in (0, 1, 0))
+    one, other, again = (create_source(small_config(ENDLESS | {"seed": seed}), "train") for seed in (0, 1, 0))
     assert different(make(one, np.arange(20)), make(other, np.arange(20)))
     assert_same(make(one, np.arange(20)), make(again, np.arange(20)))
 
 
 def test_data_seed_decides_finite_examples_but_not_their_order(small_config):
     for split in SPLITS:
-        one, other = (create(small_config({"data.seed": seed}), split) for seed in (0, 1))
+        one, other = (create_source(small_config({"data.seed": seed}), split) for seed in (0, 1))
         assert different(make(one, np.arange(20), split), make(other, np.arange(20), split))
         assert indices(one, 8, 25).tolist() == indices(other, 8, 25).tolist()
 
 
 def test_data_seed_does_not_decide_endless_examples(small_config):
-    one, other = (create(small_config(ENDLESS | {"data.seed": seed}), "train") for seed in (0, 1))
+    one, other = (create_source(small_config(ENDLESS | {"data.seed": seed}), "train") for seed in (0, 1))
     assert_same(make(one, np.arange(20)), make(other, np.arange(20)))
 
 
 def test_endless_examples_are_not_those_of_a_finite_set(small_config):
     """Though seed and data.seed are the same number."""
-    finite, endless = (create(small_config(overrides), "train") for overrides in ({}, ENDLESS))
+    finite, endless = (create_source(small_config(overrides), "train") for overrides in ({}, ENDLESS))
     assert different(make(finite, np.arange(20)), make(endless, np.arange(20)))
 
 
 def test_an_example_does_not_depend_on_how_many_there_are(small_config):
-    few, many = (create(small_config({"data.train_examples": n}), "train") for n in (20, 150_000))
+    few, many = (create_source(small_config({"data.train_examples": n}), "train") for n in (20, 150_000))
     assert_same(make(few, np.arange(20)), make(many, np.arange(20)))
 
 
 def test_splits_give_different_examples(small_config):
     """Even of the same digits: each split draws from a stream of its own."""
-    batches = [make(create(small_config(), split), np.arange(20), "train") for split in SPLITS]
+    batches = [make(create_source(small_config(), split), np.arange(20), "train") for split in SPLITS]
     assert different(batches[0], batches[1])
     assert different(batches[0], batches[2])
     assert different(batches[1], batches[2])
 
 
 def test_examples_of_different_indices_differ(small_config):
-    batch = make(create(small_config(), "train"), np.arange(40))
+    batch = make(create_source(small_config(), "train"), np.arange(40))
     assert len({image.tobytes() for image in batch.image}) == 40
 
 
@@ -254,7 +254,7 @@ def test_examples_of_different_indices_differ(small_config):
     ],
 )
 def test_all_gives_each_example_once_and_pads_the_last_batch(small_config, limit, expected):
-    source = create(small_config({"data.test_examples": 10}), "test")
+    source = create_source(small_config({"data.test_examples": 10}), "test")
     hosts = list(source.all(4, limit))
     assert [host["index"].tolist() for host in hosts] == expected
     assert all(host["index"].dtype == host["position"].dtype == np.int32 for host in hosts)
@@ -263,14 +263,14 @@ def test_all_gives_each_example_once_and_pads_the_last_batch(small_config, limit
 
 
 def test_all_of_single_digits_is_the_split(small_config):
-    source = create(small_config(DIGIT), "test")
+    source = create_source(small_config(DIGIT), "test")
     rows = np.concatenate([host["index"] for host in source.all(64)])
     assert rows.tolist() == [*range(270), *[-1] * 50]  # 5 batches of 64 are 320
     assert source.count() == 270
 
 
 def test_endless_set_has_no_end_to_count_to(small_config):
-    source = create(small_config(ENDLESS), "train")
+    source = create_source(small_config(ENDLESS), "train")
     with pytest.raises(ValueError, match="limit"):
         source.count()
     with pytest.raises(ValueError, match="limit"):
@@ -281,7 +281,7 @@ def test_endless_set_has_no_end_to_count_to(small_config):
 
 @pytest.mark.parametrize("overrides", [DIGIT, {}, ENDLESS], ids=["digit", "canvas", "endless"])
 def test_a_padded_row_is_example_0_and_masked(small_config, overrides):
-    source = create(small_config(overrides), "train")
+    source = create_source(small_config(overrides), "train")
     batch = make(source, [3, -1, 0, -1])
     assert batch.index.tolist() == [3, -1, 0, -1]
     assert batch.mask.tolist() == [True, False, True, False]
@@ -361,7 +361,7 @@ def test_a_cut_out_hangs_on_the_position_alone():
 def test_photographs_are_described_without_opening_a_file(experiment, name):
     config = experiment(name)
     config.data.folder = "/nowhere"
-    spec = create(config, "train").spec
+    spec = create_source(config, "train").spec
     expected = {
         "svhn_paper_heads": ((128, 256, 3), 29_402, 11),
         "svhn_crop32": ((32, 32, 1), 229_754, 11),

@@ -96,9 +96,7 @@ def test_a_folder_that_cannot_be_written_is_verified_each_time(folder, monkeypat
 
 
 def test_no_records_and_a_damaged_manifest(folder, tmp_path):
-    with pytest.raises(
-        UserError, match=r"there are no records in .*nowhere. Write them: python -m seqdigits.data.prep"
-    ):
+    with pytest.raises(UserError, match=r"there are no records in .*nowhere. Write them: python -m seqdigits prepare"):
         data_manifest.open_(tmp_path / "nowhere")
     text = (folder / "manifest.json").read_text()
     for damaged in ("{", "[]", text.replace('"examples": 5', '"examples": 4', 1)):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from seqdigits.checkpoint.layout import find
+from seqdigits.checkpoint.layout import find_checkpoint
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
@@ -54,7 +54,7 @@ def test_a_step_a_path_and_other_data_can_be_evaluated(trained, tmp_path):
     config, workdir = trained
     evaluate_checkpoint(config, workdir, which="2", splits=("test",))
     assert report(workdir, "test")["step"] == 2
-    path = find(workdir, "4")
+    path = find_checkpoint(workdir, "4")
     other = config.copy_and_resolve_references()
     other.data.test_examples = 17
     evaluate_checkpoint(other, tmp_path, which=str(path), splits=("test",))
@@ -78,7 +78,7 @@ def test_an_unknown_split_is_refused(trained):
 def test_a_workdir_that_cannot_be_written_is_refused_before_the_work(trained, tmp_path):
     config, workdir = trained
     (tmp_path / "file").write_text("")
-    path = str(find(workdir, "latest"))
+    path = str(find_checkpoint(workdir, "latest"))
     with pytest.raises(UserError, match="cannot be used"):
         evaluate_checkpoint(config, tmp_path / "file" / "w", which=path, splits=("test",))
 

@@ -304,7 +304,7 @@ def test_no_box_known_and_nothing_there(small_config):
 
 
 def test_a_fault_is_an_error_and_the_page_is_there(small_config, monkeypatch, tmp_path):
-    monkeypatch.setattr(data_create, "create", lambda config, split: Given(FAULTS["no_size"]))
+    monkeypatch.setattr(data_create, "create_source", lambda config, split: Given(FAULTS["no_size"]))
     monkeypatch.setattr(sys, "argv", ["inspect", "configs/quickstart.py", "--split=test", f"--out={tmp_path}"])
     monkeypatch.chdir(ROOT)
     with pytest.raises(UserError, match="without width or height: 1 of test\n  test 7: .*\nThe page .*quickstart.html"):

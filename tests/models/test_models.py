@@ -12,22 +12,23 @@ from seqdigits.core import boxes as bx
 from seqdigits.core import params
 from seqdigits.core.boxes import box_squared_error
 from seqdigits.core.types import NO_DIGIT
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.decoding.decode import read
-from seqdigits.decoding.options import limits
+from seqdigits.decoding.options import decode_limits
 from seqdigits.experiments.published import PUBLISHED
+from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models import losses
 from seqdigits.models.build import build, init_variables
 from seqdigits.models.dense import DenseReader, _three_quarters
 from seqdigits.models.pixels import Pixels
 from seqdigits.models.recurrent import Gru
-from seqdigits.training.train_step import Steps
+from seqdigits.training.train_step import TrainStep
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameter_counts_are_the_published_ones(experiment, name):
     config = experiment(name)
-    spec = create(config, "train").spec
+    spec = create_source(config, "train").spec
     variables = jax.eval_shape(lambda: init_variables(build(config, spec), spec, 0))
     assert params.count(variables["params"]) == PUBLISHED[name].params
 
@@ -55,7 +56,7 @@ BOX = {"model.localize": True, "model.box_head": "dense 32, relu", "loss.box": 0
 
 
 def four_examples(config):
-    source = create(config, "train")
+    source = create_source(config, "train")
     host = {"index": np.arange(4, dtype=np.int32), "position": np.arange(4, dtype=np.int32)}
     make = jax.jit(lambda arrays, host: source.make(arrays, host, jax.random.key(0), train=False))
     return source, make(source.arrays, host)
@@ -65,8 +66,8 @@ def four_examples(config):
 def test_the_first_loss_is_near_that_of_guessing(name):
     config = small(name)
     source, batch = four_examples(config)
-    steps = Steps(config, build(config, source.spec))
-    outputs, _ = steps.read_batch(steps.init(source).variables(), batch, source.spec)
+    steps = TrainStep(config, build(config, source.spec))
+    outputs, _ = PredictStep(config, steps.model).predict(steps.init(source).variables(), batch, source.spec)
     loss = jnp.mean(losses.digit_cross_entropy(outputs.digit_logits, batch.digits))
     assert abs(loss - np.log(11)) < 0.5
 
@@ -104,12 +105,12 @@ def test_the_gradient_reaches_every_parameter(name, changes):
 def test_four_examples_are_learned_by_heart(name, changes):
     config = small(name, **changes, **{"optim.learning_rate": 3e-3})
     source, batch = four_examples(config)
-    steps = Steps(config, build(config, source.spec))
+    steps = TrainStep(config, build(config, source.spec))
     train = jax.jit(steps.train_on)
     state = steps.init(source)
     for _ in range(300):
         state = train(state, batch)
-    outputs, reading = steps.read_batch(state.variables(), batch, source.spec)
+    outputs, reading = PredictStep(config, steps.model).predict(state.variables(), batch, source.spec)
     np.testing.assert_array_equal(reading.digits[:, 0], batch.digits)
     error = box_squared_error(reading.box[:, 0], bx.hull(batch.boxes, batch.digits != NO_DIGIT))
     assert jnp.max(error) < 4.0
@@ -164,7 +165,7 @@ def test_the_reader_reads_images_of_any_size():
     image = jnp.zeros((2, 64, 96, 1), jnp.uint8)
     outputs = model.apply(variables, image, train=False, mask=jnp.ones(2, bool))
     assert outputs.cell_logits.shape == (2, 8, 12, 11)
-    assert read(outputs, limits(config, source.spec)).digits.shape == (2, 1, 2)
+    assert read(outputs, decode_limits(config, source.spec)).digits.shape == (2, 1, 2)
 
 
 def test_a_place_of_zeros_is_the_cell_itself():
@@ -216,7 +217,7 @@ def test_a_shared_head_is_the_same_at_every_position_and_counts_padding_alike():
 
 def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
     config = small("reader", **{"model.encoder": JOINED, "data.max_length": 1, "data.min_length": 1})
-    model = build(config, create(config, "train").spec)
+    model = build(config, create_source(config, "train").spec)
     image = jnp.zeros((1, 29, 50, 1), jnp.uint8)
     variables = model.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
     outputs = model.apply(variables, image, train=False, mask=jnp.ones(1, bool))
@@ -226,7 +227,7 @@ def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
 
 def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pixels():
     config = small("reader")
-    spec = create(config, "train").spec
+    spec = create_source(config, "train").spec
     once, often = (build(small("reader", **{"read.halvings": n}), spec) for n in (0, 1))
     image = jax.random.randint(jax.random.key(0), (2, 32, 64, 1), 0, 256).astype(jnp.uint8)
     image = jnp.repeat(jnp.repeat(image[:, ::2, ::2], 2, axis=1), 2, axis=2)  # halved without loss
@@ -254,7 +255,7 @@ def test_smaller_sizes_are_the_same_picture_and_boxes_grow_with_what_a_pixel_cov
     np.testing.assert_allclose(small_ramp[0, 1:21, 0, 0], expected[1:21], atol=0.05)
 
     config = small("reader", **{"read.halvings": 1})
-    model = build(config, create(config, "train").spec)
+    model = build(config, create_source(config, "train").spec)
     image, mask = jnp.full((1, 96, 128, 1), 77, jnp.uint8), jnp.ones(1, bool)
     variables = model.init(jax.random.key(1), image, train=False, mask=mask)
     outputs = model.apply(variables, image, train=False, mask=mask)

@@ -12,12 +12,13 @@ import pytest
 from conftest import ROOT
 
 from seqdigits.config.defaults import base_config
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.evaluation.evaluator import Evaluator
+from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import PARALLEL, Devices
-from seqdigits.training.train_step import Steps
+from seqdigits.training.train_step import TrainStep
 
 COUNTS = (1, 3, 4, 8)
 
@@ -42,8 +43,8 @@ def config_of(parallel, **changes):
 def six_steps(parallel, **changes):
     """What six steps of 50 and an evaluation give on all devices there are."""
     config = config_of(parallel, **changes)
-    devices, source = Devices(parallel), create(config, "train")
-    steps = Steps(config, build(config, source.spec, devices.axis), devices.axis)
+    devices, source = Devices(parallel), create_source(config, "train")
+    steps = TrainStep(config, build(config, source.spec, devices.axis), devices.axis)
     per_call = config.train.steps_per_call
     train = devices.step(partial(steps.train, source=source), donate=0, stacked=per_call > 1)
     state, arrays = devices.jit(partial(steps.init, source))(), devices.replicate(source.arrays)
@@ -57,7 +58,8 @@ def six_steps(parallel, **changes):
             host = devices.split({k: np.stack([h[k] for h in several]) for k in several[0]}, stacked=True)
         state = train(state, arrays, host)
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
-    evaluator = Evaluator(steps, create(config, "validation"), devices)
+    predict_step = PredictStep(config, steps.model, devices.axis)
+    evaluator = Evaluator(predict_step, create_source(config, "validation"), devices)
     figures = evaluator.figures(state.variables(), None, "validation")
     learned = {"params": state.params, "batch_stats": state.batch_stats}
     return jax.device_get(learned), averages.compute(state.sums), figures

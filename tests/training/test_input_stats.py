@@ -3,14 +3,14 @@
 import jax
 import numpy as np
 
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.parallel.devices import Devices
 from seqdigits.training import input_stats
 
 
 def test_mean_deviation_and_mean_box_are_those_of_the_training_images(small_config):
     config = small_config({"data.train_examples": 30})
-    source, devices = create(config, "train"), Devices()
+    source, devices = create_source(config, "train"), Devices()
     arrays = devices.replicate(source.arrays)
     (host,) = source.all(30)
     batch = jax.jit(lambda a, h, k: source.make(a, h, k, train=False))(arrays, host, jax.random.key(0))

@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from seqdigits.checkpoint.layout import all_steps, find, load_raw
+from seqdigits.checkpoint.layout import all_steps, find_checkpoint, load_raw
 from seqdigits.core import boxes as bx
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.types import NO_DIGIT
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
 from seqdigits.training.loop import train_and_evaluate
-from seqdigits.training.train_step import Steps
+from seqdigits.training.train_step import TrainStep
 
 
 class StopAfter(Stop):
@@ -41,7 +41,7 @@ class StopAfter(Stop):
 
 
 def saved(workdir):
-    state, meta = load_raw(find(workdir, "latest"))
+    state, meta = load_raw(find_checkpoint(workdir, "latest"))
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
     return leaves, {name: value for name, value in meta.items() if name != "seconds"}
 
@@ -173,7 +173,7 @@ def test_the_best_checkpoint_is_kept_and_found(tmp_path, run_config):
     train_and_evaluate(config, tmp_path)
     figures = {line["step"]: line["sequence_accuracy"] for line in lines(tmp_path) if line["split"] == "validation"}
     best = max(figures, key=lambda step: (figures[step], step))  # of two alike the later one
-    assert find(tmp_path, "best").name == str(best)
+    assert find_checkpoint(tmp_path, "best").name == str(best)
     assert set(all_steps(tmp_path / "checkpoints")) == {best, 12}
 
 
@@ -181,7 +181,7 @@ def test_the_best_in_an_error_has_the_least(tmp_path, run_config):
     metric = {"train.best_metric": "localization_error", "evaluate.every": 4}
     train_and_evaluate(run_config(metric), tmp_path)
     figures = {line["step"]: line["localization_error"] for line in lines(tmp_path) if line["split"] == "validation"}
-    assert find(tmp_path, "best").name == str(min(figures, key=lambda step: (figures[step], -step)))
+    assert find_checkpoint(tmp_path, "best").name == str(min(figures, key=lambda step: (figures[step], -step)))
 
 
 def test_the_workdir_says_where_its_figures_come_from(tmp_path, run_config):
@@ -244,13 +244,13 @@ def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_con
         }
     )
     state = train_and_evaluate(config, tmp_path)
-    whole = create(as_read(config), "train")
-    trained_on = create(config, "train").spec
+    whole = create_source(as_read(config), "train")
+    trained_on = create_source(config, "train").spec
     assert (trained_on.image, trained_on.min_length, trained_on.max_length) == ((32, 88, 1), 2, 3)
-    assert (whole.spec.min_length, create(config, "validation").spec.min_length) == (1, 1)
-    assert whole.spec.image == create(config, "test").spec.image == (48, 96, 1)
+    assert (whole.spec.min_length, create_source(config, "validation").spec.min_length) == (1, 1)
+    assert whole.spec.image == create_source(config, "test").spec.image == (48, 96, 1)
     report = json.loads((tmp_path / "evaluation" / "train.json").read_text())
-    steps = Steps(config, build(config, whole.spec))
+    steps = TrainStep(config, build(config, whole.spec))
     figures = Evaluator(steps, whole, Devices()).figures(state.variables(), None, "train")
     assert figures["localization_error"] == pytest.approx(report["localization_error"])
     make = jax.jit(partial(whole.make, key=jax.random.key(0), train=False))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from seqdigits.config.defaults import base_config
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
+from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages, eval_metrics
 from seqdigits.models.build import build
-from seqdigits.training.train_step import Steps
+from seqdigits.training.train_step import TrainStep
 
 
 def tiny(**changes):
@@ -32,11 +33,12 @@ class Run:
 
     def __init__(self, **changes):
         self.config = tiny(**changes)
-        self.source = create(self.config, "train")
-        self.steps = Steps(self.config, build(self.config, self.source.spec))
+        self.source = create_source(self.config, "train")
+        self.steps = TrainStep(self.config, build(self.config, self.source.spec))
         self.arrays = jax.device_put(self.source.arrays)
+        self.predict_step = PredictStep(self.config, self.steps.model)
         self.begin = jax.jit(partial(self.steps.init, self.source))
-        self.train = jax.jit(partial(self.steps.train_one, source=self.source))
+        self.train = jax.jit(partial(self.steps.train, source=self.source))
 
     def after(self, batches, state=None):
         """The state after training on these batches, one call each."""
@@ -124,9 +126,8 @@ def test_augmentation_is_by_position(run, batches, last):
 
 
 def test_two_steps_in_one_call_are_two_calls(run, batches):
-    steps = Steps(tiny(**{"train.steps_per_call": 2}), run.steps.model)
     two = {name: np.stack([batches[0][name], batches[1][name]]) for name in batches[0]}
-    state = jax.jit(partial(steps.train, source=run.source))(run.begin(), run.arrays, two)
+    state = jax.jit(partial(run.steps.train, source=run.source))(run.begin(), run.arrays, two)
     one_by_one = run.after(batches[:2])
     assert int(state.step) == 2
     assert_close(learned(state), learned(one_by_one), 1e-5)
@@ -186,9 +187,9 @@ def test_without_a_moving_average_the_weights_themselves_are_evaluated(last):
 
 
 def test_evaluation_counts_every_example_once(run, last):
-    source = create(run.config, "validation")
+    source = create_source(run.config, "validation")
     arrays = jax.device_put(source.arrays)
-    evaluate = jax.jit(partial(run.steps.evaluate, source=source))
+    evaluate = jax.jit(partial(run.predict_step.count, source=source))
 
     def count(size):
         parts = [evaluate(last.variables(), arrays, host) for host in source.all(size)]
@@ -207,12 +208,12 @@ def test_evaluation_counts_every_example_once(run, last):
 
 
 def test_evaluation_does_not_augment(run, last):
-    read = jax.jit(lambda host: run.steps.read(last.variables(), run.arrays, host, run.source))
+    read = jax.jit(lambda host: run.predict_step.make_and_predict(last.variables(), run.arrays, host, run.source))
     host = next(run.source.all(6))
     batch, _, reading = read(host)
     elsewhere, _, reading_there = read({**host, "position": host["position"] + 99})
     np.testing.assert_array_equal(batch.image, elsewhere.image)
     assert_close(reading, reading_there, 0)
-    plain = create(tiny(**{"data.rotation": 0}), "train")
+    plain = create_source(tiny(**{"data.rotation": 0}), "train")
     unbent = jax.jit(partial(plain.make, key=jax.random.key(0), train=True))(run.arrays, host)
     np.testing.assert_array_equal(batch.image, unbent.image)

@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
-from seqdigits.config.registry import load, names
+from seqdigits.config.registry import config_names, load_config
 from seqdigits.core.types import NO_DIGIT, SPLITS, Batch, pad_rows
 from seqdigits.data import record_location
 from seqdigits.data.builders import tfds, writer
@@ -50,8 +50,8 @@ def _config(data: ConfigDict) -> SequencesConfig:
 def _published() -> list[SequencesConfig]:
     """A set for each one that a file in configs/ has, of all digits, in each form."""
     found = {}
-    for name in names():
-        data = load(name).data
+    for name in config_names():
+        data = load_config(name).data
         if data.composition in compositions.COMPOSITIONS and (data.train_examples or data.composition == "digit"):
             for data.digits, data.records_form in itertools.product(DIGITS, record_location.FORMS):
                 config = _config(data)

@@ -1,4 +1,4 @@
-"""A process that writes shards: `python -m seqdigits.data.builders.worker`, started by writing.py, told on its standard input what
+"""A process that writes shards: started by writer.py, told on its standard input what
 to write."""
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqdigits.core.types import NO_DIGIT
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.photos.augment import Augmentation, augment, augment_all
 
 HEIGHT, WIDTH = 48, 96
@@ -102,7 +102,7 @@ def test_padding_and_evaluation_are_left_alone(small_config, svhn_folder):
             "data.width": 32,
         }
     )
-    source = create(config, "train")
+    source = create_source(config, "train")
     arrays = {
         "images": np.stack([np.resize(photograph(), (32, 32, 3))] * 1800),
         "digits": np.full((1800, 5), NO_DIGIT, np.int32),

@@ -23,7 +23,7 @@ from seqdigits.config_checks.validate import validate
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.types import NO_DIGIT, SPLITS
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.photos import folder as photos_folder
 from seqdigits.data.photos import labels
 from seqdigits.data.photos.crop import KINDS, view
@@ -394,11 +394,11 @@ def test_the_command_line_that_is_named_would_run(folder, tmp_path, boxes):
     words = shlex.split(cli_check_photos.check(str(folder), Stop()).splitlines()[-1])
     flags = dict(word.split("=") for word in words if "=" in word)
     named = next(word for word in words if word.endswith(".py"))
-    config = config_registry.load(Path(named).stem)
+    config = config_registry.load_config(Path(named).stem)
     values = {key.removeprefix("--config."): value for key, value in flags.items()}
     config.update_from_flattened_dict(values | {"data.max_length": int(values["data.max_length"])})
     validate(config)
-    assert create(config, "train").count() == 24
+    assert create_source(config, "train").count() == 24
 
 
 def test_the_command_names_every_problem(one):

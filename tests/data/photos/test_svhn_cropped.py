@@ -12,7 +12,7 @@ from seqdigits.config_checks.validate import validate
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import NO_DIGIT, SPLITS
 from seqdigits.data import digits
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.photos import svhn, svhn_cropped
 from seqdigits.data.photos.svhn_cropped import count, load
 
@@ -80,7 +80,7 @@ def test_squeezed_and_grey_as_pillow_does(data, height, width):
 def test_source(data, small_config):
     config = small_config({**CROPPED, "data.folder": str(data), "data.parts": ("train", "extra"), "data.grey": True})
     for split, size in (("train", 40), ("validation", 10), ("test", 12)):
-        source = create(config, split)
+        source = create_source(config, split)
         assert source.count() == size
         assert {name: (a.shape, a.dtype) for name, a in source.arrays.items()} == {
             name: (a.shape, a.dtype) for name, a in source.spec.arrays.items()
@@ -92,7 +92,7 @@ def test_the_published_network_can_be_trained_on_them(experiment, source):
     config = experiment("svhn_cropped_cnn")
     config.data.photographs, config.data.source = "svhn_cropped", source
     validate(config)
-    assert [create(config, split).count() for split in SPLITS] == [598_388, 6_000, 26_032]
+    assert [create_source(config, split).count() for split in SPLITS] == [598_388, 6_000, 26_032]
 
 
 def test_missing_file(tmp_path, monkeypatch):
@@ -137,6 +137,6 @@ def test_tfds_needs_tensorflow_and_says_so(data, no_tensorflow, small_config):
     ):
         config = small_config({"data.source": "tfds", "data.folder": str(data), **changes})
         with pytest.raises(UserError, match=r"need TensorFlow.*make stream.*pip install -e '\.\[stream\]'"):
-            _ = create(config, "test").arrays
+            _ = create_source(config, "test").arrays
     assert len(loaded(data)["images"]) == 24
     assert len(digits.load("uci", "test", validation=0, folder="", url="")[0]) == 270

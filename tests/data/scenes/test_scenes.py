@@ -16,7 +16,7 @@ from seqdigits.config_checks.validate import validate
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import NO_DIGIT, SPLITS, Batch
 from seqdigits.data import digits
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.glyphs import load
 from seqdigits.data.scenes.layout import ONE, TALL, WORDS, Scene, boxes, lay_out
@@ -39,7 +39,7 @@ GOLDEN = "b79184ab8ba86dc3a52154a1b293acbba831ae748564c7a71d410d50b51d93de"
 
 @pytest.fixture(scope="module")
 def source(small_config: Callable[..., ConfigDict]) -> Source:
-    return create(small_config(SCENE), "test")
+    return create_source(small_config(SCENE), "test")
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_scenes_have_one_number_most_often_and_some_are_stacked(drawn):
 def test_each_split_has_its_own_digits_and_faces(small_config):
     config = small_config(SCENE)
     for split in SPLITS:
-        one = create(config, split)
+        one = create_source(config, split)
         images, labels = digits.load("uci", split, validation=0, folder="", url="")
         np.testing.assert_array_equal(one.arrays["images"], images)
         np.testing.assert_array_equal(one.arrays["labels"], labels)
@@ -230,16 +230,16 @@ def test_each_split_has_its_own_digits_and_faces(small_config):
 
 def test_a_stream_of_its_own_for_each_split_and_for_endless_scenes(small_config):
     config = small_config(SCENE | {"data.train_examples": 0})
-    assert create(config, "train").spec.num_examples is None
-    examples = {split: create(config, split)._examples for split in SPLITS}
+    assert create_source(config, "train").spec.num_examples is None
+    examples = {split: create_source(config, split)._examples for split in SPLITS}
     assert len(set(examples.values())) == 3
-    finite = create(small_config(SCENE), "train")
+    finite = create_source(small_config(SCENE), "train")
     assert finite.spec.num_examples == 1000
     assert finite._examples not in examples.values()
 
 
 def test_grey_scenes_have_one_channel(small_config):
-    source = create(small_config(SCENE | {"data.grey": True}), "test")
+    source = create_source(small_config(SCENE | {"data.grey": True}), "test")
     host = source.spec.host(3)
     made = jax.eval_shape(lambda a, h: source.make(a, h, jax.random.key(0), False), source.spec.arrays, host)
     assert (made.image.shape, made.image.dtype) == ((3, 64, 128, 1), jnp.uint8)

@@ -12,7 +12,7 @@ import pytest
 from golden_examples import GOLDEN, GOLDEN_CONFIGS, KEY, digest, layout, make, split_arrays
 
 from seqdigits.core.types import NO_DIGIT, SPLITS
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.source import Source
 from seqdigits.data.synthetic import compositions, deterministic_ops
 from seqdigits.data.synthetic.compositions import Augmentation, Canvas, Centred, Digit, Turned
@@ -27,7 +27,7 @@ def test_golden_examples_0_to_99(small_config, request, digit_set, name):
     folder = str(request.getfixturevalue("mnist_folder")) if digit_set == "mnist" else ""
     split, overrides = GOLDEN_CONFIGS[name]
     config = small_config(overrides | {"data.digits": digit_set})
-    batch = make(create(config, split), split_arrays(digit_set, split, folder), np.arange(100))
+    batch = make(create_source(config, split), split_arrays(digit_set, split, folder), np.arange(100))
     assert digest(batch) == GOLDEN[digit_set, name]
 
 
@@ -37,7 +37,7 @@ BENT = {"data.rotation": 15, "data.zoom": 10, "data.shift": 2}
 
 def test_golden_augmented_examples_0_to_99(small_config):
     """Without shear; at positions 1,000..1,099."""
-    source = create(small_config(layout(128, 256, 5, 5) | BENT | {"data.digits": "uci"}), "train")
+    source = create_source(small_config(layout(128, 256, 5, 5) | BENT | {"data.digits": "uci"}), "train")
     arrays = split_arrays("uci", "train", "")
     batch = make(source, arrays, np.arange(100), np.arange(1000, 1100), train=True)
     assert digest(batch) == GOLDEN_AUGMENTED
@@ -290,7 +290,7 @@ def test_no_digit_of_one_split_in_an_example_of_another(small_config, request, d
     known = {split: {image.tobytes() for image in arrays[split]["images"]} for split in SPLITS}
     assert sum(map(len, known.values())) == len(set.union(*known.values())), "the splits' images differ in bytes"
     for split in SPLITS:
-        batch = make(create(config, split), arrays[split], np.arange(200))
+        batch = make(create_source(config, split), arrays[split], np.arange(200))
         tiles = set()
         for image, row, boxes in zip(batch.image, batch.digits, batch.boxes, strict=True):
             for left, top in (boxes[row != NO_DIGIT, :2] - 14).astype(int).tolist():
@@ -435,12 +435,12 @@ def test_bend_treats_each_tile_on_its_own():
 @pytest.fixture(scope="module")
 def augmented(small_config) -> tuple[Source, dict[str, np.ndarray]]:
     config = small_config(BENT | {"data.shear": 10})
-    return create(config, "train"), split_arrays("uci", "train", "")
+    return create_source(config, "train"), split_arrays("uci", "train", "")
 
 
 def test_augmentation_is_off_unless_training(small_config, augmented):
     source, arrays = augmented
-    plain = make(create(small_config(), "train"), arrays, np.arange(4))
+    plain = make(create_source(small_config(), "train"), arrays, np.arange(4))
     same = make(source, arrays, np.arange(4))
     jax.tree.map(np.testing.assert_array_equal, same, plain)
     bent = make(source, arrays, np.arange(4), train=True)
@@ -448,7 +448,7 @@ def test_augmentation_is_off_unless_training(small_config, augmented):
 
 
 def test_without_augmentation_training_changes_nothing(small_config):
-    source, arrays = create(small_config(), "train"), split_arrays("uci", "train", "")
+    source, arrays = create_source(small_config(), "train"), split_arrays("uci", "train", "")
     for train in (False, True):
         batch = make(source, arrays, np.arange(4), np.arange(100, 104), train=train)
         jax.tree.map(np.testing.assert_array_equal, batch, make(source, arrays, np.arange(4)))

@@ -15,7 +15,7 @@ from seqdigits.core.interrupt import Stop
 from seqdigits.data import record_location
 from seqdigits.data.builders import registry as builders_registry
 from seqdigits.data.builders import svhn_numbers, tfds
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.photos import svhn, svhn_archive
 
 OWN = {
@@ -35,7 +35,7 @@ HOUSE = {**OWN, "data.photographs": "svhn_2000", "data.max_length": 6}
 def both(small_config, changes, root, split):
     """The resident source of a split, and the streamed one."""
     stream = {"data.source": "stream", "data.records": str(root)}
-    return create(small_config(changes), split), create(small_config(changes | stream), split)
+    return create_source(small_config(changes), split), create_source(small_config(changes | stream), split)
 
 
 def assert_same(resident, streamed, batch_size=50):
@@ -180,7 +180,7 @@ def test_tfds_load_of_cropped_house_numbers_from_a_manual_dir(svhn_folder, small
     )
     assert {name: split.num_examples for name, split in info.splits.items()} == {"train": 2000, "test": 500}
     changes = HOUSE | {"data.composition": "crop", "data.height": 64, "data.width": 64, "data.folder": str(svhn_folder)}
-    resident = create(small_config(changes), "test").arrays
+    resident = create_source(small_config(changes), "test").arrays
     for example in tfds.as_numpy(loaded["test"]):
         index = example["index"]
         assert (example["image"] == resident["images"][index]).all()

@@ -25,11 +25,11 @@ from seqdigits.data import record_location
 from seqdigits.data.builders import registry as builders_registry
 from seqdigits.data.builders import tf, tfds, writer
 from seqdigits.data.builders.digit_sequences import DigitSequences, _serialized
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.manifest import MANIFEST, Shard, of_split, open_, ranges
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
-from seqdigits.training.train_step import Steps
+from seqdigits.training.train_step import TrainStep
 
 pytest.importorskip("tensorflow", reason="records on disk need TensorFlow: make stream")
 
@@ -51,7 +51,7 @@ def streamed(root, small_config):
     """`streamed("train")`: the source of a split of that set; `streamed("train", {...})`: with other keys."""
 
     def make(split, changes=None):
-        return create(
+        return create_source(
             small_config({**SET, "data.source": "stream", "data.records": str(root)} | (changes or {})), split
         )
 
@@ -65,7 +65,7 @@ def damaged(root, tmp_path, small_config):
     shutil.copytree(root, copy)
     config = small_config({**SET, "data.source": "stream", "data.records": str(copy)})
     open_(record_location.path(config))
-    return record_location.path(config), lambda split="train": create(config, split)
+    return record_location.path(config), lambda split="train": create_source(config, split)
 
 
 def as_processes(monkeypatch, process, count):
@@ -96,7 +96,7 @@ def taken(batches, count):
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_same_index_same_example_and_each_once(streamed, small_config, split):
-    source, virtual = streamed(split), create(small_config(SET), split)
+    source, virtual = streamed(split), create_source(small_config(SET), split)
     seen = []
     for host in source.all(40):
         assert_same_examples(host, computed(virtual, host["index"]))
@@ -137,10 +137,10 @@ COMPOSITIONS = {
 @pytest.mark.parametrize("name", COMPOSITIONS)
 def test_1000_records_of_each_composition_in_each_form_are_the_virtual_examples(small_config, tmp_path, name, form):
     config = small_config({"data.train_examples": 1000, "data.records_form": form, **COMPOSITIONS[name]})
-    virtual = create(config, "train")
+    virtual = create_source(config, "train")
     config.data.source, config.data.records = "stream", str(tmp_path)
     made = builders_registry.builder(config)._records("")("train", 0, 1000)
-    source = create(config, "train")
+    source = create_source(config, "train")
     decoded = tf.data.Dataset.from_generator(lambda: made, output_signature=tf.TensorSpec((), tf.string))
     for host in decoded.enumerate().map(source._decode).batch(250).as_numpy_iterator():
         assert_same_examples(host, computed(virtual, host["index"]))
@@ -166,7 +166,7 @@ def assert_tfds_reads(config, virtual):
 
 def test_tfds_reads_what_was_written_and_splits_it(root, small_config):
     config = small_config({**SET, "data.records": str(root)})
-    assert_tfds_reads(config, create(small_config(SET), "train"))
+    assert_tfds_reads(config, create_source(small_config(SET), "train"))
 
 
 @pytest.mark.slow
@@ -175,7 +175,7 @@ def test_tfds_reads_the_other_forms(small_config, tmp_path, form):
     changes = {**SET, "data.source": "stream", "data.records": str(tmp_path), "data.records_form": form}
     config = small_config(changes)
     assert builders_registry.builder(config).prepare("", shards=4, workers=2, stop=Stop())
-    assert_tfds_reads(config, create(small_config(SET), "train"))
+    assert_tfds_reads(config, create_source(small_config(SET), "train"))
 
 
 @pytest.mark.slow
@@ -258,7 +258,7 @@ def test_an_evaluation_counts_each_example_once_over_all_processes(
     seen, batches = [], set()
     for process in range(count):
         as_processes(monkeypatch, process, count)
-        source = streamed("test") if stream else create(small_config(SET), "test")
+        source = streamed("test") if stream else create_source(small_config(SET), "test")
         hosts = list(source.all(16, limit))
         seen += [index for host in hosts for index in host["index"] if index >= 0]
         batches.add((len(hosts), *{len(value) for host in hosts for value in host.values()}))
@@ -282,18 +282,19 @@ import hashlib
 from functools import partial
 import numpy as np
 from seqdigits.config import base_config
-from seqdigits.data import sources
-from seqdigits.evaluate import Evaluator
+from seqdigits.data.create import create_source
+from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.models.build import build
-from seqdigits.parallel import Devices
-from seqdigits.steps import Steps
+from seqdigits.parallel.devices import Devices
+from seqdigits.inference.predict_step import PredictStep
+from seqdigits.training.train_step import TrainStep
 config = base_config()
 config.update_from_flattened_dict(settings)
-devices, source = Devices(), sources.create(config, "train")
-steps = Steps(config, build(config, source.spec))
+devices, source = Devices(), create_source(config, "train")
+steps = TrainStep(config, build(config, source.spec))
 state = devices.jit(partial(steps.init, source))()
 arrays = devices.replicate(source.arrays)
-figures = Evaluator(steps, sources.create(config, "test"), devices).figures(state.variables(), None, "test")
+figures = Evaluator(PredictStep(config, steps.model), create_source(config, "test"), devices).figures(state.variables(), None, "test")
 train, seen = devices.step(partial(steps.train, source=source)), []
 batches = source.batches(0, config.train.batch_size)
 for _ in range(62):
@@ -340,8 +341,8 @@ def test_losses_are_bit_for_bit_those_of_the_virtual_source_in_the_same_order(ro
     """200 steps, fed the stream, and fed the index sequence that was read from it."""
     config = small_config({**SET, "data.source": "stream", "data.records": str(root)})
     plain = small_config(SET)
-    devices, streams, computes = Devices(), create(config, "train"), create(plain, "train")
-    steps = Steps(plain, build(plain, computes.spec))
+    devices, streams, computes = Devices(), create_source(config, "train"), create_source(plain, "train")
+    steps = TrainStep(plain, build(plain, computes.spec))
     runs = []
     for source in (streams, computes):
         state = devices.jit(partial(steps.init, source))()
@@ -428,7 +429,7 @@ def test_records_of_another_size_than_the_config_says(root, streamed, small_conf
     asked = small_config({**SET, "data.test_examples": 84, "data.source": "stream", "data.records": str(root)})
     shutil.copytree(record_location.path(small_config({**SET, "data.records": str(root)})), record_location.path(asked))
     with pytest.raises(UserError, match="has 85 examples of test, the config says 84"):
-        _ = create(asked, "test").arrays
+        _ = create_source(asked, "test").arrays
 
 
 # Writing
@@ -461,7 +462,8 @@ def test_writing_goes_on_after_kill_9_and_takes_nothing_half_built_for_whole(tmp
         return [
             sys.executable,
             "-m",
-            "seqdigits.cli.prepare",
+            "seqdigits",
+            "prepare",
             str(ROOT / "configs" / "canvas_variable.py"),
             *flags,
             "--shards=24",

@@ -17,7 +17,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.types import SPLITS
 from seqdigits.data import digits
 from seqdigits.data.builders import tfds
-from seqdigits.data.create import create
+from seqdigits.data.create import create_source
 from seqdigits.data.digits import DigitSet
 from seqdigits.data.photos import svhn, svhn_archive, svhn_cropped
 from seqdigits.data.tfdata import tfds_sets
@@ -87,8 +87,8 @@ def test_mnist_by_config(tiny_mnist, small_config):
     folder, root = tiny_mnist
     changes = {"data.digits": "mnist", "data.folder": str(folder)}
     for split in SPLITS:
-        plain = create(small_config(changes), split)
-        other = create(small_config({**changes, "data.source": "tfds", "data.records": str(root)}), split)
+        plain = create_source(small_config(changes), split)
+        other = create_source(small_config({**changes, "data.source": "tfds", "data.records": str(root)}), split)
         assert plain.spec == other.spec
         assert_same(other.arrays.values(), plain.arrays.values())
 
@@ -170,8 +170,8 @@ def cropped(tmp_path, monkeypatch):
 def of_both(small_config, folder, root, split, changes=None):
     """The arrays from the published files, and from TFDS."""
     config = {**CROPPED, "data.folder": str(folder), "data.parts": ("extra", "train")} | (changes or {})
-    plain = create(small_config(config), split)
-    other = create(small_config({**config, "data.source": "tfds", "data.records": str(root)}), split)
+    plain = create_source(small_config(config), split)
+    other = create_source(small_config({**config, "data.source": "tfds", "data.records": str(root)}), split)
     assert plain.spec == other.spec
     return plain.arrays, other.arrays
 

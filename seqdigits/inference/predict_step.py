@@ -1,0 +1,52 @@
+"""The predict step: makes a batch, applies the model, and decodes its outputs. Evaluation and inference share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+from jax import Array
+from ml_collections import ConfigDict
+
+from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.types import Batch, Outputs, Reading, Spec, Variables
+from seqdigits.data.source import Source
+from seqdigits.decoding.decode import read
+from seqdigits.decoding.options import decode_limits
+from seqdigits.metrics import eval_metrics
+
+
+@dataclass(frozen=True)
+class PredictStep:
+    """The predict step of one model, pure and traceable.
+
+    Attributes:
+      config: the whole config.
+      model: from models.build, with the same axis.
+      axis: name of the axis that the batch is split over where each device runs this step on its own part of it (pmap);
+        None where it sees the whole batch.
+    """
+
+    config: ConfigDict
+    model: nn.Module
+    axis: str | None = None
+
+    def predict(self, variables: Variables, batch: Batch, spec: Spec) -> tuple[Outputs, Reading]:
+        """Applies the model to a batch that is already made, and decodes its outputs."""
+        outputs = self.model.apply(variables, batch.image, train=False, mask=batch.mask)
+        return outputs, read(outputs, decode_limits(self.config, spec))
+
+    def make_and_predict(
+        self, variables: Variables, arrays: dict[str, Array], host: dict[str, Array], source: Source
+    ) -> tuple[Batch, Outputs, Reading]:
+        """Makes one batch, not augmented, and predicts it."""
+        batch = source.make(arrays, host, stream_key(self.config.seed, Stream.AUGMENT), train=False)
+        return batch, *self.predict(variables, batch, source.spec)
+
+    def count(
+        self, variables: Variables, arrays: dict[str, Array], host: dict[str, Array], source: Source
+    ) -> eval_metrics.Tally:
+        """Counts what is right in one batch, over all devices."""
+        counted = eval_metrics.tally(*self.make_and_predict(variables, arrays, host, source))
+        return jax.lax.psum(counted, self.axis) if self.axis else counted
