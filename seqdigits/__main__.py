@@ -37,8 +37,8 @@ def _main() -> None:
         return
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
-        print(f"error: there is no command {name!r}." + f" Did you mean {near[0]}?" * bool(near), file=sys.stderr)
-        print(_usage(), file=sys.stderr)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        print(f"error: there is no command {name!r}.{meant}\n\n{_usage()}", file=sys.stderr)
         sys.exit(2)
     sys.argv[:2] = [f"python -m seqdigits {name}"]
     app.run(f"seqdigits.cli.{name.replace('-', '_')}:main")

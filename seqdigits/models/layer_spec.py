@@ -1,4 +1,22 @@
-"""LAYERSPEC"""
+"""Stacks of layers written as text: `"conv 5x5x32, relu, pool 2, dense 128"` is the network, as it stands in a config.
+
+| word | means |
+|---|---|
+| `conv KxKxF` | convolution to F features, SAME; `/S` = stride S, `valid` = no padding |
+| `relu` | ReLU |
+| `norm` | batch norm over the rows that are not padding, with scale and shift; `norm shift` = without scale |
+| `dropout R` | drops each number with probability R in training (a published "keep p" is R = 1 - p) |
+| `pool P` | P x P max pool of stride P, SAME; `/S` = stride S; `valid` = what is left of the last window is dropped |
+| `dense F` | fully connected to F features; a feature map is flattened before |
+| `mean` | the mean over all places of a feature map, which leaves flat features |
+| `fold S` | each square of S x S places becomes one place with all their features: a stride that loses nothing |
+| `unfold S` | the reverse: the features of each place become a square of S x S places (Shi et al. 2016, arXiv:1609.05158, section 3.2) |
+| `mark NAME` | keeps the feature map as it is here |
+| `add NAME` | adds the map that was kept; where it is of another shape, brought to this one by a convolution 1x1 with its stride and a `norm` (He et al. 2015, arXiv:1512.03385, section 3.3, option B) |
+| `join NAME` | the finer map that was kept, and this one enlarged to it, side by side: scales are joined, the cells are those of the finer map |
+
+A convolution or dense layer has no bias where a `norm` follows at once, for the norm's shift does the same.
+"""
 
 from __future__ import annotations
 

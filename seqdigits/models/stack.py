@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -60,59 +60,104 @@ class Stack(Base):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
-        inits = {"kernel_init": self.kernels(), "bias_init": self.biases()}
+        """x f32 [B, ...], mask bool [B] -> f32 [B, ...]."""
         strides = strides_along(self.layers)
-        marks: dict[str, Array] = {}
-        stride_at: dict[str, int] = {}
+        kept: dict[str, _Kept] = {}
         for i, layer in enumerate(self.layers):
             normed = i + 1 < len(self.layers) and self.layers[i + 1].kind == "norm"
-            if layer.kind == "conv":
-                x = nn.Conv(
-                    layer.features,
-                    (layer.size, layer.size),
-                    layer.stride,
-                    padding=layer.padding,
-                    use_bias=not normed,
-                    conv_general_dilated=convolve,
-                    **inits,
-                )(x)
-            elif layer.kind == "relu":
-                x = nn.relu(x)
-            elif layer.kind == "norm":
-                x = MaskedBatchNorm(layer.scale, self.axis, self.frozen)(x, train=train, mask=mask)
-            elif layer.kind == "dropout":
-                x = nn.Dropout(layer.rate)(x, deterministic=not train)
-            elif layer.kind == "pool":
-                x = max_pool(x, layer.size, layer.stride, layer.padding)
-            elif layer.kind == "mean":
-                x = jnp.mean(x, axis=(1, 2))
-            elif layer.kind == "fold":
-                x = fold(x, layer.size)
-            elif layer.kind == "unfold":
-                x = unfold(x, layer.size)
-            elif layer.kind == "mark":
-                marks[layer.name], stride_at[layer.name] = x, strides[i]
-            elif layer.kind == "join":
-                x = jnp.concatenate([marks[layer.name], enlarge(x, marks[layer.name].shape)], axis=-1)
-            elif layer.kind == "add":
-                times = strides[i] // stride_at[layer.name]
-                x = x + self._as(x, marks[layer.name], times, train=train, mask=mask)
-            else:
-                x = nn.Dense(layer.features, use_bias=not normed, **inits)(flatten(x))
+            x = _APPLY[layer.kind](x, layer, _Place(self, normed, strides[i], kept, train, mask))
         return x
 
-    def _as(self, x: Array, kept: Array, times: int, *, train: bool, mask: Array) -> Array:
-        """The map that was kept, of a stride so many times smaller, in the shape of x.
 
-        Raises:
-          UserError: it is not to be had, for something was cut off in between.
-        """
-        if kept.shape == x.shape:
-            return kept
-        if tuple(-(-n // times) for n in kept.shape[1:3]) != x.shape[1:3]:
-            raise UserError(
-                f"model.encoder adds a map of {kept.shape[1]}x{kept.shape[2]} with {times} times the stride to one of "
-                f"{x.shape[1]}x{x.shape[2]}: take out what cuts off in between ('valid')."
-            )
-        kept = nn.Conv(x.shape[-1], (1, 1), times, use_bias=False, kernel_init=self.kernels())(kept)
-        return MaskedBatchNorm(axis=self.axis, frozen=self.frozen)(kept, train=train, mask=mask)
+class _Kept(NamedTuple):
+    """A feature map that was kept, and its stride."""
+
+    x: Array
+    stride: int
+
+
+class _Place(NamedTuple):
+    """Where a layer stands.
+
+    Attributes:
+      stack: the module that it is created in. Its modules are named by the order of their creation, which seeds them.
+      normed: whether a norm follows, whose shift makes a bias useless.
+      stride: pixels of the image in one step of the layer's input.
+      kept: the feature maps that were kept so far, by name.
+      train, mask: as of Stack.
+    """
+
+    stack: Stack
+    normed: bool
+    stride: int
+    kept: dict[str, _Kept]
+    train: bool
+    mask: Array
+
+    def inits(self) -> dict[str, Any]:
+        return {"kernel_init": self.stack.kernels(), "bias_init": self.stack.biases()}
+
+    def norm(self, x: Array, scale: bool = True) -> Array:
+        return MaskedBatchNorm(scale, self.stack.axis, self.stack.frozen)(x, train=self.train, mask=self.mask)
+
+
+def _conv(x: Array, layer: Layer, at: _Place) -> Array:
+    return nn.Conv(
+        layer.features,
+        (layer.size, layer.size),
+        layer.stride,
+        padding=layer.padding,
+        use_bias=not at.normed,
+        conv_general_dilated=convolve,
+        **at.inits(),
+    )(x)
+
+
+def _dense(x: Array, layer: Layer, at: _Place) -> Array:
+    return nn.Dense(layer.features, use_bias=not at.normed, **at.inits())(flatten(x))
+
+
+def _mark(x: Array, layer: Layer, at: _Place) -> Array:
+    at.kept[layer.name] = _Kept(x, at.stride)
+    return x
+
+
+def _join(x: Array, layer: Layer, at: _Place) -> Array:
+    finer = at.kept[layer.name].x
+    return jnp.concatenate([finer, enlarge(x, finer.shape)], axis=-1)
+
+
+def _add(x: Array, layer: Layer, at: _Place) -> Array:
+    """Adds the map that was kept; one of another shape is projected first.
+
+    Raises:
+      UserError: no stride brings it to this size, for something was cut off in between.
+    """
+    kept, stride = at.kept[layer.name]
+    if kept.shape == x.shape:
+        return x + kept
+    times = at.stride // stride
+    if tuple(-(-n // times) for n in kept.shape[1:3]) != x.shape[1:3]:
+        raise UserError(
+            f"model.encoder adds a map of {kept.shape[1]}x{kept.shape[2]} with {times} times the stride to one of "
+            f"{x.shape[1]}x{x.shape[2]}: take out what cuts off in between ('valid')."
+        )
+    kept = nn.Conv(x.shape[-1], (1, 1), times, use_bias=False, kernel_init=at.stack.kernels())(kept)
+    return x + at.norm(kept)
+
+
+_APPLY: dict[str, Callable[[Array, Layer, _Place], Array]] = {
+    "conv": _conv,
+    "relu": lambda x, layer, at: nn.relu(x),
+    "norm": lambda x, layer, at: at.norm(x, layer.scale),
+    "dropout": lambda x, layer, at: nn.Dropout(layer.rate)(x, deterministic=not at.train),
+    "pool": lambda x, layer, at: max_pool(x, layer.size, layer.stride, layer.padding),
+    "dense": _dense,
+    "mean": lambda x, layer, at: jnp.mean(x, axis=(1, 2)),
+    "fold": lambda x, layer, at: fold(x, layer.size),
+    "unfold": lambda x, layer, at: unfold(x, layer.size),
+    "mark": _mark,
+    "add": _add,
+    "join": _join,
+}
+"""What a layer of each kind does. Functions, called in the scope of Stack: a module of their own would rename parameters."""
