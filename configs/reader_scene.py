@@ -13,6 +13,7 @@ How it reads photographs: --config configs/reader_svhn.py --mode evaluate --chec
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
+from seqdigits.models.encoders import residual_pyramid
 
 
 def get_config() -> ConfigDict:
@@ -29,13 +30,7 @@ def get_config() -> ConfigDict:
     config.data.validation_examples = 2_000
     config.data.test_examples = 5_000
     config.model.pixels = "image_mean"
-    config.model.encoder = (
-        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, mark a, "
-        "conv 3x3x96 /2, norm, relu, mark b, conv 3x3x96, norm, relu, conv 3x3x96, norm, add b, relu, mark c, "
-        "conv 3x3x128 /2, norm, relu, mark d, conv 3x3x128, norm, relu, conv 3x3x128, norm, add d, relu, "
-        "conv 1x1x256, norm, relu, unfold 2, join c, conv 3x3x96, norm, relu, "
-        "conv 1x1x256, norm, relu, unfold 2, join a, conv 1x1x64, norm, relu"
-    )
+    config.model.encoder = residual_pyramid()
     config.read.max_numbers = 3
     config.read.group = True
     config.read.min_score = 0.6  # this and the next three: seqdigits calibrate, on validation

@@ -13,6 +13,7 @@ Published, on all 33,402 photographs and more: sequence accuracy 0.43 and less.
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
+from seqdigits.models.encoders import residual_pyramid
 
 
 def get_config() -> ConfigDict:
@@ -31,13 +32,7 @@ def get_config() -> ConfigDict:
     config.data.shift = 12
     config.data.colour = 40
     config.model.pixels = "image_mean"
-    config.model.encoder = (
-        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, mark a, "
-        "conv 3x3x96 /2, norm, relu, mark b, conv 3x3x96, norm, relu, conv 3x3x96, norm, add b, relu, mark c, "
-        "conv 3x3x128 /2, norm, relu, mark d, conv 3x3x128, norm, relu, conv 3x3x128, norm, add d, relu, "
-        "conv 1x1x256, norm, relu, unfold 2, join c, conv 3x3x96, norm, relu, "
-        "conv 1x1x256, norm, relu, unfold 2, join a, conv 1x1x64, norm, relu"
-    )
+    config.model.encoder = residual_pyramid()
     config.read.halvings = 1
     config.read.group = True
     config.read.min_score = 0.5  # this and the next three: seqdigits calibrate, on validation
