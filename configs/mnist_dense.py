@@ -1,5 +1,5 @@
 """One digit by dense layers: 784 -> 128 -> 128 -> 10, 118,282 parameters; pixels / 255, one epoch of the training
-digits.
+digits of mnist_linear.
 
     python -m seqdigits.main --config configs/mnist_dense.py --workdir runs/mnist_dense
 
@@ -9,22 +9,15 @@ Published: test accuracy 0.956, cross entropy 0.1417, after one epoch of 60,000,
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
-    config.data.composition = "digit"
-    config.data.min_length = 1
-    config.data.max_length = 1
-    config.model.name = "heads"
+    config = load_config("mnist_linear")
     config.model.head = "dense 128, relu, dense 128, relu"
     config.model.kernel_init = "glorot_uniform"
-    config.loss.digits = 1.0
-    config.optim.learning_rate = 1e-3
     config.train.batch_size = 64
     config.train.steps = 860  # one epoch of 55,000
     config.train.log_every = 100
     config.evaluate.every = 430
-    config.evaluate.examples = 0
     return config

@@ -1,4 +1,4 @@
-"""One digit by two linear maps with nothing between: 784 -> 64 -> 10, 50,890 parameters.
+"""One digit by two linear maps with nothing between, mnist_linear with a layer more: 784 -> 64 -> 10, 50,890 parameters.
 
     python -m seqdigits.main --config configs/mnist_two_layer.py --workdir runs/mnist_two_layer
 
@@ -7,20 +7,10 @@ Published: test accuracy 0.92, cross entropy 0.41, after 10,000 steps of 50, Ada
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
-    config.data.composition = "digit"
-    config.data.min_length = 1
-    config.data.max_length = 1
-    config.model.name = "heads"
+    config = load_config("mnist_linear")
     config.model.head = "dense 64"
-    config.loss.digits = 1.0
-    config.optim.learning_rate = 1e-3
-    config.train.steps = 10_000
-    config.train.log_every = 500
-    config.evaluate.every = 2_000
-    config.evaluate.examples = 0
     return config

@@ -7,22 +7,13 @@ Published: sequence accuracy 1.00 / 0.87 / 0.87 (training / validation / test) a
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
-    config.data.height = 28
-    config.data.width = 140
-    config.model.name = "gru"
+    config = load_config("strip5_batchnorm")
     config.model.encoder = (
         "conv 10x10x8, relu, norm shift, dropout 0.15, pool 2, conv 5x5x16, relu, norm shift, dropout 0.15, "
         "pool 2, conv 2x2x32, relu, norm shift, dropout 0.15, pool 2"
     )
-    config.model.gru_units = 576
-    config.model.kernel_init = "truncated_normal"
-    config.model.bias_init = 0.1
-    config.loss.digits = 1.0
-    config.optim.learning_rate = 1e-4
-    config.train.steps = 30_000
     return config

@@ -7,22 +7,10 @@ Published: sequence accuracy 0.89 / 0.81 / 0.81 (training / validation / test) a
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
-    config.data.height = 28
-    config.data.width = 140
-    config.model.name = "gru"
-    config.model.encoder = (
-        "conv 5x5x32, relu, dropout 0.5, pool 2, conv 3x3x16, relu, dropout 0.5, pool 2, conv 2x2x8, relu, "
-        "dropout 0.5, pool 2"
-    )
+    config = load_config("strip5_gru_dropout_30k")
     config.model.gru_units = 256
-    config.model.kernel_init = "truncated_normal"
-    config.model.bias_init = 0.1
-    config.loss.digits = 1.0
-    config.optim.learning_rate = 1e-4
-    config.train.steps = 30_000
     return config

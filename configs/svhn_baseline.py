@@ -11,27 +11,13 @@ convolutions are those of the code; the text has four. On the first 2,000 photog
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
+    config = load_config("canvas_weighted")
     config.data.composition = "photograph"
     config.data.min_length = 1
     config.data.max_length = 6
-    config.model.name = "gru"
     config.model.pixels = "raw"
-    config.model.encoder = (
-        "conv 10x10x8, relu, pool 2, conv 8x8x14, relu, pool 2, conv 6x6x20, relu, pool 2, conv 4x4x24, "
-        "relu, pool 2, conv 2x2x32, relu, pool 2"
-    )
-    config.model.gru_units = 576
-    config.model.localize = True
-    config.model.box_head = "dense 768, relu, dense 512, relu, dense 256, relu, dense 64, relu, dense 32, relu"
-    config.model.kernel_init = "truncated_normal"
-    config.model.bias_init = 0.1
-    config.loss.digits = 1000.0
-    config.loss.box = 1.0
-    config.optim.learning_rate = 1e-4
-    config.train.steps = 30_000
     return config

@@ -12,32 +12,16 @@ Pixels are taken to be 0..1 before the mean is subtracted.
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
-    config.data.composition = "crop"
-    config.data.parts = ("train", "extra")
-    config.data.height = 32
-    config.data.width = 32
-    config.data.grey = True
-    config.data.min_length = 1
-    config.model.name = "heads"
-    config.model.pixels = "image_mean"
+    config = load_config("svhn_crop32_deep")
     config.model.encoder = (
         "dropout 0.1, conv 5x5x32, relu, conv 5x5x32, relu, pool 2, conv 5x5x64, relu, conv 5x5x64, relu, "
         "pool 2, dropout 0.25, conv 5x5x128, relu, conv 5x5x128, relu, conv 5x5x128, relu, pool 2, "
         "dropout 0.5, dense 256, relu, dropout 0.5, dense 256, relu"
     )
-    config.model.kernel_init = "glorot_uniform"
-    config.loss.digits = 1.0
-    config.loss.positions = "sum"
-    config.optim.name = "rmsprop"
-    config.optim.learning_rate = 1e-3
-    config.optim.schedule = "staircase"
     config.optim.decay_steps = 7_500
-    config.optim.decay_rate = 0.5
-    config.train.batch_size = 128
     config.train.steps = 56_000
     return config

@@ -11,30 +11,13 @@ Pixels are taken to be 0..1 before the mean is subtracted.
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
-    config.data.composition = "crop"
-    config.data.parts = ("train", "extra")
-    config.data.height = 32
-    config.data.width = 32
-    config.data.grey = True
-    config.data.min_length = 1
-    config.model.name = "heads"
-    config.model.pixels = "image_mean"
+    config = load_config("svhn_crop32")
     config.model.encoder = (
         "dropout 0.1, conv 5x5x64, relu, pool 2, dropout 0.25, conv 5x5x86, relu, pool 2, dropout 0.25, "
         "conv 5x5x172, relu, dropout 0.5, dense 256, relu"
     )
-    config.model.kernel_init = "glorot_uniform"
-    config.loss.digits = 1.0
-    config.loss.positions = "sum"
-    config.optim.learning_rate = 7.5e-4
-    config.optim.schedule = "staircase"
-    config.optim.decay_steps = 5_000
-    config.optim.decay_rate = 0.95
-    config.train.batch_size = 64
-    config.train.steps = 116_000
     return config

@@ -10,30 +10,11 @@ by a plan. All photographs lie in memory, on the host and on the device: 23 GB.
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
-    config.data.composition = "photograph"
-    config.data.min_length = 1
-    config.data.max_length = 6
-    config.data.parts = ("train", "extra")
-    config.model.name = "heads"
-    config.model.pixels = "raw"
-    config.model.encoder = (
-        "conv 5x5x48, relu, conv 2x2x48 /2, conv 5x5x64, relu, conv 2x2x64 /2, conv 5x5x128, relu, "
-        "conv 2x2x128 /2, conv 5x5x160, relu, conv 2x2x160 /2, conv 2x2x192, relu, conv 2x2x192 /2, "
-        "conv 2x2x192, relu, conv 2x2x192 /2"
-    )
-    config.model.localize = True
-    config.model.kernel_init = "truncated_normal"
-    config.model.bias_init = 0.1
-    config.loss.digits = 1000.0
+    config = load_config("svhn_extra_strided")
     config.loss.no_digit = 0.125
-    config.loss.box = 1.0
-    config.optim.learning_rate = 1e-4
-    config.optim.schedule = "plan"
-    config.optim.plan = "30000: 5e-5, 40000: 1e-5"
     config.train.steps = 60_000
     return config

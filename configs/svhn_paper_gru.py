@@ -1,5 +1,5 @@
-"""House numbers of 1 to 6 digits, the whole photograph squeezed to 128x256: six wide convolutions, a GRU of six steps,
-and a box head of one layer.
+"""House numbers of 1 to 6 digits, the whole photograph squeezed to 128x256: the six wide convolutions of
+svhn_paper_heads, a GRU of six steps, and a box head of one layer.
 
     python -m seqdigits.main --config configs/svhn_paper_gru.py --workdir runs/svhn_paper_gru
 
@@ -10,26 +10,13 @@ Published (train / test): localization error 84.4 / 251.3 px², sequence accurac
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
-    config.data.composition = "photograph"
-    config.data.min_length = 1
-    config.data.max_length = 6
+    config = load_config("svhn_paper_heads")
     config.model.name = "gru"
-    config.model.pixels = "raw"
-    config.model.encoder = (
-        "conv 5x5x48, relu, pool 2, conv 5x5x64, relu, pool 2, conv 5x5x128, relu, pool 2, conv 5x5x160, "
-        "relu, pool 2, conv 2x2x192, relu, pool 2, conv 2x2x192, relu, pool 2"
-    )
+    config.model.head = ""
     config.model.gru_units = 576
-    config.model.localize = True
-    config.model.kernel_init = "truncated_normal"
-    config.model.bias_init = 0.1
-    config.loss.digits = 1000.0
-    config.loss.box = 1.0
-    config.optim.learning_rate = 1e-4
-    config.train.steps = 30_000
+    config.model.box_head = ""
     return config

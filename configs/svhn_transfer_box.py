@@ -9,30 +9,17 @@ first 2,000 photographs alone: --config.data.photographs=svhn_2000
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import base_config
+from seqdigits.config.registry import load_config
 
 
 def get_config() -> ConfigDict:
-    config = base_config()
-    config.data.composition = "photograph"
-    config.data.min_length = 1
-    config.data.max_length = 6
-    config.model.name = "heads"
-    config.model.pixels = "per_pixel"
-    config.model.encoder = (
-        "conv 5x5x48, relu, pool 2, conv 5x5x64, relu, pool 2, conv 5x5x128, relu, pool 2, conv 5x5x160, "
-        "relu, pool 2, conv 2x2x192, relu, pool 2, conv 2x2x192, relu, pool 2"
-    )
-    config.model.head = "dropout 0.2"
+    config = load_config("svhn_transfer")
     config.model.localize = True
     config.model.box_head = "dropout 0.2"
-    config.model.kernel_init = "truncated_normal"
-    config.model.bias_init = 0.1
     config.init.path = "runs/svhn_transfer"
     config.init.params = "encoder/.*|head_.*"
+    config.loss.digits = 0.0
     config.loss.box = 1.0
-    config.optim.learning_rate = 1e-4
     config.optim.freeze = "encoder/.*|head_.*"
-    config.train.steps = 30_000
     config.train.best_metric = "localization_error"
     return config

@@ -47,10 +47,10 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
     try:
         rest = values(argv)[1:]
     except (KeyError, AttributeError) as e:
-        raise UserError(f"there is no such key: {_reason(e)}\nThe keys stand in seqdigits/config/defaults.py.") from e
+        raise UserError(f"there is no such key: {_reason(e)}\nThe keys stand in docs/configuration.md.") from e
     except (flags.Error, TypeError, ValueError) as e:
         reason = _reason(e)
-        where = "The keys stand in seqdigits/config/defaults.py. " if "config." in reason else ""
+        where = "The keys stand in docs/configuration.md. " if "config." in reason else ""
         raise UserError(f"{reason}\n{where}usage: {usage}") from e
     if rest:
         raise UserError(f"{' '.join(rest)!r} is not understood. usage: {usage}")

@@ -19,47 +19,14 @@ _CALL_BYTES = 256_000_000
 
 def validate_data(config: ConfigDict) -> None:
     data, kind = config.data, config.data.composition
-    photographic = kind in KINDS
-    if kind in ("digit", "cropped_digit"):
-        if (data.min_length, data.max_length) != (1, 1):
-            raise UserError(
-                f"data.min_length, data.max_length = {data.min_length}, {data.max_length}: data.composition = {kind} has "
-                "one digit an image. Set both to 1, or choose another data.composition."
-            )
-    elif data.min_length > data.max_length:
-        raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
-    if data.train_min_length and not data.min_length <= data.train_min_length <= data.max_length:
-        raise UserError(
-            f"data.train_min_length = {data.train_min_length} is none of the lengths that are read, "
-            f"{data.min_length} to {data.max_length}. Give one of them, or 0."
-        )
-    single = photographic and data.photographs == svhn_cropped.NAME
-    unread = {
-        "data.digits": photographic,
-        "data.photographs": not photographic,
-        "data.parts": not photographic,
-        "data.jitter": kind != "turned",
-        "data.stacked": kind != "turned",
-        "data.grey": not photographic and kind != scenes.NAME,
-        "data.rgb": photographic or kind == scenes.NAME,
-        **{f"data.{name}": kind != scenes.NAME for name in ("max_numbers", "min_digit", "max_digit")},
-        "data.cutout": not photographic,
-        "data.validation_percent": photographic,
-        **{f"data.{name}": name not in _augmented_by(kind) for name in (*compositions.BENT, *augment.KEYS)},
-        "data.train_height": kind == "digit" or single,
-        "data.train_width": kind == "digit" or single,
-        "data.train_min_length": kind == "digit" or photographic or kind == scenes.NAME,
-        "data.train_photographs": not photographic or single or data.photographs == "own",
-    }
-    refuse_unread(config, unread, f"data.composition = {kind}")
-    of_readers = {f"data.{name}": config.model.name != "reader" for name in TRAINED_OTHERWISE}
-    refuse_unread(config, of_readers, f"model.name = {config.model.name}")
+    _validate_lengths(config)
+    _validate_data_keys(config)
     if bool(data.train_height) != bool(data.train_width) or 0 < min(data.train_height, data.train_width) < digits.SIZE:
         raise UserError(
             f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither; each at "
             f"least {digits.SIZE}."
         )
-    if photographic:
+    if kind in KINDS:
         _validate_photographs(config)
     elif kind != "digit":
         if kind == scenes.NAME:
@@ -166,7 +133,7 @@ def _validate_house_numbers(config: ConfigDict) -> None:
 
 def _validate_parts(config: ConfigDict) -> None:
     parts = tuple(config.data.parts)
-    if not set(parts) or not set(parts) <= {"train", "extra"} or len(set(parts)) < len(parts):
+    if not parts or len(set(parts)) < len(parts):
         raise UserError(f"data.parts = {parts}: allowed are train, extra, or both.")
 
 
@@ -215,3 +182,48 @@ def _validate_scene(config: ConfigDict) -> None:
             f"data.min_length = {data.min_length}: a number of data.composition = scene has at most {layout.LONGEST} digits, "
             "and some scenes have one number. Make it smaller."
         )
+
+
+def _validate_lengths(config: ConfigDict) -> None:
+    """Refuses numbers of digits that contradict one another or the composition."""
+    data, kind = config.data, config.data.composition
+    if kind in ("digit", "cropped_digit"):
+        if (data.min_length, data.max_length) != (1, 1):
+            raise UserError(
+                f"data.min_length, data.max_length = {data.min_length}, {data.max_length}: data.composition = {kind} has "
+                "one digit an image. Set both to 1, or choose another data.composition."
+            )
+    elif data.min_length > data.max_length:
+        raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
+    if data.train_min_length and not data.min_length <= data.train_min_length <= data.max_length:
+        raise UserError(
+            f"data.train_min_length = {data.train_min_length} is none of the lengths that are read, "
+            f"{data.min_length} to {data.max_length}. Give one of them, or 0."
+        )
+
+
+def _validate_data_keys(config: ConfigDict) -> None:
+    """Refuses keys of `data` that the composition or the model does not read."""
+    data, kind = config.data, config.data.composition
+    photographic = kind in KINDS
+    single = photographic and data.photographs == svhn_cropped.NAME
+    unread = {
+        "data.digits": photographic,
+        "data.photographs": not photographic,
+        "data.parts": not photographic,
+        "data.jitter": kind != "turned",
+        "data.stacked": kind != "turned",
+        "data.grey": not photographic and kind != scenes.NAME,
+        "data.rgb": photographic or kind == scenes.NAME,
+        **{f"data.{name}": kind != scenes.NAME for name in ("max_numbers", "min_digit", "max_digit")},
+        "data.cutout": not photographic,
+        "data.validation_percent": photographic,
+        **{f"data.{name}": name not in _augmented_by(kind) for name in (*compositions.BENT, *augment.KEYS)},
+        "data.train_height": kind == "digit" or single,
+        "data.train_width": kind == "digit" or single,
+        "data.train_min_length": kind == "digit" or photographic or kind == scenes.NAME,
+        "data.train_photographs": not photographic or single or data.photographs == "own",
+    }
+    refuse_unread(config, unread, f"data.composition = {kind}")
+    of_readers = {f"data.{name}": config.model.name != "reader" for name in TRAINED_OTHERWISE}
+    refuse_unread(config, of_readers, f"model.name = {config.model.name}")

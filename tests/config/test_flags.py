@@ -53,6 +53,24 @@ def test_help_names_flags_and_configs():
         assert word in result.stdout
 
 
+def test_a_config_with_a_parent_loads_from_any_folder_and_takes_overrides(tmp_path):
+    config = ROOT / "configs" / "strip5_gru_dropout.py"
+    command = [sys.executable, "-m", "seqdigits", "config", "--config", str(config), "--config.train.steps=7"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "* train.steps = 7  (default 1000)" in result.stdout
+    assert "* model.gru_units = 576  (default 0)" in result.stdout
+
+
+def test_show_config_finds_an_experiment_by_name():
+    result = run("strip5_gru", program="seqdigits.cli.config")
+    assert result.returncode == 0, result.stderr
+    assert "* data.width = 140  (default 256)" in result.stdout
+    wrong = run("strip5_gr", program="seqdigits.cli.config")
+    assert wrong.returncode == 2
+    assert "Did you mean configs/strip5_gru.py?" in wrong.stderr
+
+
 def start(workdir, *args):
     command = [sys.executable, "-m", "seqdigits.main", "--config", QUICKSTART, "--workdir", str(workdir), *args]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -1,5 +1,6 @@
 """What a config may be is checked before any device work, and each refusal says how to mend it."""
 
+import ast
 import json
 import re
 
@@ -9,14 +10,22 @@ import pytest
 from conftest import ROOT
 from ml_collections import ConfigDict
 
+from seqdigits import optim
+from seqdigits.cli import config as cli_config
 from seqdigits.config import defaults
 from seqdigits.config import registry as config_registry
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.errors import UserError
-from seqdigits.data.create import create_source
+from seqdigits.core.types import SPLITS
+from seqdigits.data import digits, record_location, scenes
+from seqdigits.data.create import SOURCES, create_source
+from seqdigits.data.photos import svhn, svhn_cropped
+from seqdigits.data.photos.crop import KINDS
 from seqdigits.data.synthetic.compositions import COMPOSITIONS
 from seqdigits.inference.predict_step import PredictStep
-from seqdigits.models.build import build
+from seqdigits.models import losses, pixels, stack, targets
+from seqdigits.models.build import MODELS, build
+from seqdigits.parallel import devices
 from seqdigits.training.train_step import TrainStep
 
 EXPERIMENTS = config_registry.config_names()
@@ -196,7 +205,7 @@ REFUSALS = [
     ({**PHOTOGRAPH, "data.validation_percent": 5}, "data.validation_percent = 5 means nothing"),
     ({**PHOTOGRAPH, "data.min_length": 2}, "data.min_length = 2: house numbers have 1 to 6 digits"),
     ({**PHOTOGRAPH, "data.max_length": 7}, "data.max_length = 7: house numbers have at most 6"),
-    ({**PHOTOGRAPH, "data.parts": ("test",)}, "data.parts = \\('test',\\): allowed are train, extra"),
+    ({**PHOTOGRAPH, "data.parts": ("test",)}, "data.parts has 'test'. Allowed are train, extra"),
     ({**PHOTOGRAPH, "data.parts": ()}, "data.parts = \\(\\): allowed are train, extra"),
     (
         {**PHOTOGRAPH, "data.parts": ("extra",), "data.photographs": "svhn_2000"},
@@ -210,7 +219,7 @@ REFUSALS = [
         {**PHOTOGRAPH, "data.photographs": "svhn_cropped"},
         "data.composition = photograph: data.photographs = svhn_cropped has single digits",
     ),
-    ({**CROPPED, "data.parts": ("test",)}, "data.parts = \\('test',\\): allowed are train, extra"),
+    ({**CROPPED, "data.parts": ("test",)}, "data.parts has 'test'. Allowed are train, extra"),
     ({**CROPPED, "data.max_length": 2}, "data.min_length, data.max_length = 1, 2.*one digit"),
     ({**PHOTOGRAPH, "data.cutout": 40}, "data.cutout = 40 is more than the image of 32x96"),
     ({**GRU, "model.name": "row_gru", "model.gru_units": 8}, "model.gru_units = 8 is cut into data.max_length = 3"),
@@ -264,11 +273,77 @@ def test_a_key_that_a_saved_config_does_not_know_yet_counts_as_its_default(small
     assert defaults.changes(small_config({"optim.clip_norm": 2.0}), saved) == ["optim.clip_norm: 0.0 -> 2.0"]
 
 
-def test_free_keys_are_keys():
+def test_base_config_has_every_key_of_the_table_once_and_is_locked():
+    names = [key.name for key in defaults.KEYS]
+    assert len(set(names)) == len(names)
+    assert {key.rpartition(".")[0] for key in names} == set(defaults.SECTIONS)
     config = defaults.base_config()
-    for key in defaults.FREE_KEYS:
-        *section, name = key.split(".")
-        assert name in (config[section[0]] if section else config)
+    assert config.is_locked
+    assert {name: defaults.get(config, name) for name in names} == defaults.DEFAULTS
+
+
+@pytest.mark.parametrize("key", defaults.KEYS, ids=lambda key: key.name)
+def test_a_key_has_a_meaning_and_its_default_is_allowed(key):
+    assert key.doc.strip()
+    assert "|" not in key.doc, "it stands in a table of docs/configuration.md"
+    values = key.default if isinstance(key.default, tuple) else (key.default,)
+    assert not key.allowed or set(values) <= set(key.allowed)
+    assert (key.low is None) or key.low <= key.default <= (key.high or float("inf"))
+
+
+CHOICES = {
+    "parallel": devices.PARALLEL,
+    "data.source": SOURCES,
+    "data.records_form": record_location.FORMS,
+    "data.digits": digits.DIGITS,
+    "data.photographs": (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "own"),
+    "data.parts": ("train", "extra"),
+    "data.composition": (*COMPOSITIONS, scenes.NAME, *KINDS),
+    "model.name": MODELS,
+    "model.pixels": pixels.PIXELS,
+    "model.kernel_init": stack.KERNEL_INITS,
+    "loss.digit_loss": losses.DIGIT_LOSSES,
+    "loss.positions": losses.POSITIONS,
+    "loss.target": targets.TARGETS,
+    "optim.name": optim.OPTIMIZERS,
+    "optim.schedule": optim.SCHEDULES,
+    "train.best_metric": defaults.METRICS,
+    "evaluate.splits": SPLITS,
+}
+
+
+def test_the_allowed_names_are_those_that_the_code_knows():
+    assert {key.name: key.allowed for key in defaults.KEYS if key.allowed} == {k: tuple(v) for k, v in CHOICES.items()}
+    sizes = {key.name: key.low for key in defaults.KEYS if key.name in ("data.height", "data.width")}
+    assert set(sizes.values()) == {digits.SIZE}
+
+
+def test_the_page_of_all_keys_is_what_the_command_prints():
+    assert (ROOT / "docs" / "configuration.md").read_text() == cli_config.markdown(), (
+        "run: python -m seqdigits config --markdown > docs/configuration.md"
+    )
+
+
+def test_show_config_marks_what_differs_from_the_default():
+    config = defaults.base_config()
+    config.train.steps = 7
+    lines = cli_config.text(config).splitlines()
+    assert "* train.steps = 7  (default 1000)" in lines
+    assert '  evaluate.splits = ["train", "validation", "test"]' in lines
+    assert len([line for line in lines if " = " in line and line[2:].split(" = ")[0] in defaults.DEFAULTS]) == len(
+        defaults.KEYS
+    )
+
+
+def test_a_config_has_one_parent_at_most_and_names_it():
+    files = {name: (ROOT / "configs" / f"{name}.py").read_text() for name in EXPERIMENTS}
+    parents = {name: re.findall(r'experiments\.load\("(\w+)"\)', text) for name, text in files.items()}
+    children = {name: found[0] for name, found in parents.items() if found}
+    assert all(len(found) <= 1 for found in parents.values())
+    assert children["strip5_gru_dropout"] == "strip5_gru"
+    assert not set(children) & set(children.values()), "a parent starts from base_config()"
+    for name, parent in children.items():
+        assert parent in ast.get_docstring(ast.parse(files[name])), name
 
 
 def test_every_key_is_read_somewhere():

@@ -1,0 +1,78 @@
+"""Prints one config whole: `python -m seqdigits config NAME [--config.key=value ...]`, or the page of all keys:
+`python -m seqdigits config --markdown > docs/configuration.md`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from seqdigits.config.defaults import DEFAULTS, KEYS, SECTIONS, Key, get
+from seqdigits.config.flags import experiment_flags, parse, with_config
+from seqdigits.config.registry import CONFIGS
+from seqdigits.core.interrupt import Stop
+
+USAGE = "python -m seqdigits config NAME [--config.key=value ...] | --markdown"
+
+
+def main(stop: Stop) -> None:
+    if sys.argv[1:] == ["--markdown"]:
+        print(markdown(), end="")
+        return
+
+    argv = with_config([sys.argv[0], *(_path(a, CONFIGS) for a in sys.argv[1:2]), *sys.argv[2:]])
+    values = parse(experiment_flags(), argv, USAGE, needed=("config",))
+    print(text(values["config"].value))
+
+
+def _path(argument: str, folder: Path) -> str:
+    """Returns the file of an experiment that is named without it; anything else as it is."""
+    return argument if argument.startswith("-") or argument.endswith(".py") else str(folder / f"{argument}.py")
+
+
+def text(config: ConfigDict) -> str:
+    """Returns every key with its value, a line each; those that differ from base_config() are marked with their default."""
+    lines = []
+    for name, default in DEFAULTS.items():
+        value = get(config, name)
+        line = f"{name} = {_value(value)}"
+        lines.append(f"  {line}" if value == default else f"* {line}  (default {_value(default)})")
+    return "\n".join([*lines, "", "* = differs from the default. The keys are explained in docs/configuration.md."])
+
+
+def markdown() -> str:
+    """Returns the page docs/configuration.md: every key, by section."""
+    lines = [
+        "# Configuration",
+        "",
+        "Every key of a config, made from the table in the code by `python -m seqdigits config --markdown`.",
+        "",
+        "Set a key in a file of `configs/`, or on the command line: `--config.train.steps=500`.",
+        "`python -m seqdigits config NAME` prints one config whole.",
+        "A key marked † may change when a run resumes; the others are the identity of the run.",
+    ]
+    for section, about in SECTIONS.items():
+        keys = [key for key in KEYS if key.name.rpartition(".")[0] == section]
+        lines += ["", f"## {section}" if section else "## General", "", about, ""]
+        lines += ["| Key | Default | Allowed | Unit | Meaning |", "| --- | --- | --- | --- | --- |"]
+        lines += [_row(key) for key in keys]
+    return "\n".join(lines) + "\n"
+
+
+def _row(key: Key) -> str:
+    mark = " †" if key.resumable else ""
+    allowed = ", ".join(f"`{name}`" for name in key.allowed) if key.allowed else key.allowed_text()
+    cells = (f"`{key.name}`{mark}", f"`{_value(key.default)}`", allowed or _type(key), key.unit, key.doc)
+    return "| " + " | ".join(cells) + " |"
+
+
+def _type(key: Key) -> str:
+    """Returns what stands for the allowed values of a key that has no list and no range."""
+    names = {bool: "true, false", str: "text", int: "whole number", float: "number"}
+    return names[type(key.default)]
+
+
+def _value(value: object) -> str:
+    return json.dumps(value)
