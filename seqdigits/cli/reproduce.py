@@ -19,7 +19,7 @@ from seqdigits.experiments.reproduce import reproduce
 from seqdigits.experiments.selection import chosen, known_experiments, parse_settings
 
 USAGE = """python -m seqdigits reproduce [FAMILIES | NAMES ...] [--budget-minutes M] [--out DIR] [--workdirs DIR]
-       [--fraction F] [--weights] [--set KEY=VALUE ...]"""
+       [--fraction F] [--weights] [--skip DIR] [--set KEY=VALUE ...]"""
 
 
 def main(stop: Stop) -> None:
@@ -32,6 +32,7 @@ def main(stop: Stop) -> None:
     flags.DEFINE_string("workdirs", "runs", "the folder of the runs' folders", flag_values=values)
     flags.DEFINE_float("fraction", 1.0, "runs only this first part of each schedule", flag_values=values)
     flags.DEFINE_boolean("weights", False, "also OUT/NAME.npz: the weights in half precision", flag_values=values)
+    flags.DEFINE_string("skip", None, "a folder of other results: what it has is not run", flag_values=values)
     flags.DEFINE_multi_string("set", [], "KEY=VALUE: changes a key of each config; repeatable", flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
     if {"--help", "-h", "--helpfull"} & set(sys.argv):
@@ -53,6 +54,7 @@ def main(stop: Stop) -> None:
             out=Path(values["out"].value),
             workdirs=Path(values["workdirs"].value),
             keep_weights=values["weights"].value,
+            skip=Path(values["skip"].value) if values["skip"].value else None,
             stop=stop,
         )
     unfinished = any(run.state in ("stopped", "waiting") for run in runs)

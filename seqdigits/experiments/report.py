@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +9,10 @@ from seqdigits.config.defaults import LESS_IS_BETTER
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import SPLITS
 from seqdigits.experiments.published import FAMILIES, PUBLISHED
+from seqdigits.experiments.results import ComparedFigure, Result
 from seqdigits.metrics.intervals import half_interval
 
-_KEYS = [
-    "name",
-    "settings",
-    "reports",
-    "steps",
-    "steps_planned",
-    "partial",
-    "comparable",
-    "devices",
-    "seed",
-    "minutes",
-    "trained",
-    "published",
-    "config",
-    "curve",
-]
-
-
-def read(folder: Path) -> list[dict[str, Any]]:
+def read(folder: Path) -> list[Result]:
     """The results in a folder, in the order of the published table, our own behind.
 
     Raises:
@@ -39,20 +21,16 @@ def read(folder: Path) -> list[dict[str, Any]]:
     results = []
     for path in sorted(folder.glob("*.json")):
         try:
-            result = json.loads(path.read_text())
-            missing = [key for key in _KEYS if key not in result]
-            if missing:
-                raise KeyError(*missing)
+            results.append(Result.from_json(path.read_text()))
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise UserError(f"{path} is no result of seqdigits reproduce: {e!r}. Move it away.") from e
-        results.append(result)
     if not results:
         raise UserError(f"{folder} has no results. python -m seqdigits reproduce writes them.")
     order = {name: i for i, name in enumerate(PUBLISHED)}
-    return sorted(results, key=lambda r: (order.get(_base(r), len(order)), r["name"]))
+    return sorted(results, key=lambda r: (order.get(_base(r), len(order)), r.name))
 
 
-def text(results: list[dict[str, Any]]) -> str:
+def text(results: list[Result]) -> str:
     """The page, Markdown."""
     lines = [
         "# Results",
@@ -84,25 +62,25 @@ _SOON_HEAD = (
 )
 
 
-def _how_soon(result: dict[str, Any]) -> list[str]:
+def _how_soon(result: Result) -> list[str]:
     """A row for a reader whose run began with nothing learned, or none."""
-    model, init = result["config"]["model"], result["config"]["init"]
-    if model["name"] != "reader" or init["path"] or result["partial"]:
+    model, init = result.config["model"], result.config["init"]
+    if model["name"] != "reader" or init["path"] or result.partial:
         return []
-    seen = [p for p in result["curve"] if p["sequence_accuracy"] is not None and p["seconds"] is not None]
+    seen = [p for p in result.curve if p.sequence_accuracy is not None and p.seconds is not None]
     cells = []
     for level in _LEVELS:
-        first = next((p for p in seen if p["sequence_accuracy"] >= level), None)
-        cells.append("-" if first is None else f"{first['seconds'] / 60:.1f}, {first['localization_error']:.2f} px²")
-    examples = result["config"]["evaluate"]["examples"] or result["config"]["data"]["validation_examples"]
+        first = next((p for p in seen if p.sequence_accuracy >= level), None)
+        cells.append("-" if first is None else f"{first.seconds / 60:.1f}, {first.localization_error:.2f} px²")
+    examples = result.config["evaluate"]["examples"] or result.config["data"]["validation_examples"]
     return [f"| `{_base(result)}` | {examples:,} | {' | '.join(cells)} | {_origin(result)} |"]
 
 
-def _origin(result: dict[str, Any]) -> str:
-    device = result["devices"][0] + (f" x {len(result['devices'])}" if len(result["devices"]) > 1 else "")
-    commits = [one["commit"] or "?" for one in result["trained"]]
+def _origin(result: Result) -> str:
+    device = result.devices[0] + (f" x {len(result['devices'])}" if len(result.devices) > 1 else "")
+    commits = [one.commit or "?" for one in result.trained]
     named = ", ".join(f"`{one[:7]}{'+' * one.endswith('+')}`" for one in dict.fromkeys(commits))
-    return f"{named}; {result['seed']}; {device}"
+    return f"{named}; {result.seed}; {device}"
 
 
 _HEAD = (
@@ -111,47 +89,47 @@ _HEAD = (
 )
 
 
-def _base(result: dict[str, Any]) -> str:
-    return result["name"].split("+")[0]
+def _base(result: Result) -> str:
+    return result.name.split("+")[0]
 
 
-def _family(result: dict[str, Any]) -> str:
+def _family(result: Result) -> str:
     """The family that it stands beside; "" where it cannot: a part of a schedule can, another experiment cannot."""
-    same = result["comparable"] or (result["partial"] and not result["settings"])
-    return result["published"]["family"] if result["published"] and same else ""
+    same = result.comparable or (result.partial and not result.settings)
+    return result.published.family if result.published and same else ""
 
 
-def _rows(result: dict[str, Any]) -> list[str]:
-    whole = "*shorter*" if "optim.decay_steps" in result["settings"] else "*partial*"
-    steps = f"{result['steps']:,}" + (f" of {result['steps_planned']:,}, {whole}" if result["partial"] else "")
+def _rows(result: Result) -> list[str]:
+    whole = "*shorter*" if "optim.decay_steps" in result.settings else "*partial*"
+    steps = f"{result.steps:,}" + (f" of {result.steps_planned:,}, {whole}" if result.partial else "")
     origin = _origin(result)
-    name = f"`{_base(result)}`" + "".join(f"<br>{key}={value}" for key, value in result["settings"].items())
+    name = f"`{_base(result)}`" + "".join(f"<br>{key}={value}" for key, value in result.settings.items())
     rows: list[str] = []
     for metric, published, ours, verdict in _figures(result):
         head = (name, steps) if not rows else ("", "")
-        tail = (f"{result['minutes']:.1f}", origin) if not rows else ("", "")
+        tail = (f"{result.minutes:.1f}", origin) if not rows else ("", "")
         rows.append(f"| {' | '.join((*head, metric, published, ours, verdict, *tail))} |")
     return rows
 
 
-def _figures(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+def _figures(result: Result) -> list[tuple[str, str, str, str]]:
     """Metric, published, ours, verdict: one row a metric."""
-    published: dict[str, dict[str, dict[str, Any]]] = {}
-    for figure in (result["published"] or {"figures": []})["figures"]:
-        published.setdefault(figure["metric"], {})[figure["split"]] = figure
+    published: dict[str, dict[str, ComparedFigure]] = {}
+    for figure in result.published.figures if result.published else []:
+        published.setdefault(figure.metric, {})[figure.split] = figure
     for metric in ("sequence_accuracy", "localization_error"):
-        if any(report.get(metric) is not None for report in result["reports"].values()):
+        if any(report.get(metric) is not None for report in result.reports.values()):
             published.setdefault(metric, {})
     rows = []
     for metric, by_split in published.items():
-        verdicts = {split: figure["beaten"] for split, figure in by_split.items() if split != "train"}
+        verdicts = {split: figure.beaten for split, figure in by_split.items() if split != "train"}
         verdict = "-" if not verdicts or None in verdicts.values() else "yes" if all(verdicts.values()) else "no"
         if verdict == "no" and any(verdicts.values()):
             verdict = ", ".join(f"{split} {'yes' if won else 'no'}" for split, won in verdicts.items())
-        theirs = " / ".join(f"{by_split[s]['value']:g}" for s in SPLITS if s in by_split) or "-"
+        theirs = " / ".join(f"{by_split[s].value:g}" for s in SPLITS if s in by_split) or "-"
         if by_split and len(by_split) < 3:
             theirs += f" ({', '.join(s for s in SPLITS if s in by_split)})"
-        rows.append((metric.replace("_", " "), theirs, _ours(result["reports"], metric), verdict))
+        rows.append((metric.replace("_", " "), theirs, _ours(result.reports, metric), verdict))
     return rows
 
 

@@ -9,7 +9,6 @@ is done. Exit status: 0 done, or the budget is used up; 1 an experiment failed; 
 from __future__ import annotations
 
 import contextlib
-import json
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import results
+from seqdigits.experiments.results import Result
 from seqdigits.experiments.run import Run, name_of, weights_of
 from seqdigits.experiments.table import table, time_left
 from seqdigits.training.loop import train_and_evaluate
@@ -37,6 +37,7 @@ def reproduce(
     out: Path = Path("results"),
     workdirs: Path = Path("runs"),
     keep_weights: bool = False,
+    skip: Path | None = None,
     stop: Stop | None = None,
 ) -> list[Run]:
     """Runs experiments one after another, with a table after each; what fails is noted and the next one runs.
@@ -48,6 +49,7 @@ def reproduce(
       out: where the results are written.
       workdirs: where the runs' folders are.
       keep_weights: whether the weights are written beside the results, OUT/NAME.npz, in half precision.
+      skip: a folder of other results; what it has is not run, with weights or without.
       stop: when it is set, the run saves, and what follows waits.
 
     Returns:
@@ -65,7 +67,7 @@ def reproduce(
         name = name_of(base, settings)
         runs.append(Run(base, settings, workdirs / name, out / f"{name}.json"))
         with _noted(runs[-1]):
-            _prepare(runs[-1], fraction, keep_weights)
+            _prepare(runs[-1], fraction, keep_weights, skip)
     waiting = [run for run in runs if run.state == "waiting"]
     if not waiting:
         print(table(runs), flush=True)
@@ -79,13 +81,15 @@ def reproduce(
     return runs
 
 
-def _prepare(run: Run, fraction: float, keep_weights: bool) -> None:
+def _prepare(run: Run, fraction: float, keep_weights: bool, skip: Path | None) -> None:
     """Loads the config and an earlier result, where that is enough."""
     config = load_config(run.base)
     run.planned = config.train.steps
     config.update_from_flattened_dict(run.settings)
     run.config, run.steps = config, steps_of(config, fraction)
-    run.result = None if keep_weights and not weights_of(run).exists() else _earlier(run)
+    run.result = None if keep_weights and not weights_of(run).exists() else _earlier(run, run.path)
+    if run.result is None and skip is not None:
+        run.result = _earlier(run, skip / run.path.name)
     if run.result is not None:
         run.state = "done before"
 
@@ -115,15 +119,14 @@ def _first_stage(run: Run) -> str:
     return str(workdir)
 
 
-def _earlier(run: Run) -> dict[str, Any] | None:
-    """The result that is there, if it is of the same config and of no fewer steps than are asked for."""
+def _earlier(run: Run, path: Path) -> Result | None:
+    """Returns the result that is there, if it is of the same config and of no fewer steps than are asked for."""
 
     try:
-        result = json.loads(run.path.read_text())
-        enough = not changes(run.config, result["config"]) and result["steps"] >= run.steps
+        result = Result.from_json(path.read_text())
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none, or not one of ours: it is written again
-    return result if enough else None
+    return result if not changes(run.config, result.config) and result.steps >= run.steps else None
 
 
 def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) -> None:
@@ -137,11 +140,11 @@ def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) ->
         run.name, run.base, run.config, run.settings, run.planned, run.workdir, program, params.count(state.params)
     )
     if keep_weights:
-        about = {"step": run.result["steps"], "commit": program["commit"]}
-        about |= {key: run.result[key] for key in ("config", "begun_with")}
+        about = {"step": run.result.steps, "commit": program["commit"]}
+        about |= {"config": run.result.config, "begun_with": run.result.begun_with}
         weights.save(weights_of(run), state.variables(), about, half=True)
-    write_atomically(run.path, json.dumps(run.result, indent=1))
-    run.state = "partial" if run.result["partial"] else "done"
+    write_atomically(run.path, run.result.to_json())
+    run.state = "partial" if run.result.partial else "done"
 
 
 @contextlib.contextmanager

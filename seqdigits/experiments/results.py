@@ -17,6 +17,146 @@ from seqdigits.experiments.published import PUBLISHED, Published, beaten, ours
 
 CURVE_POINTS = 100
 
+UNNAMED_KEYS = ("train.steps_per_call",)
+"""Settings that leave no trace in what is trained, so that neither the name of a run nor its `settings` have them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedPart:
+    """A part of a run that was trained by one command.
+
+    Attributes:
+      step: after which it begins.
+      commit: of the program, "+" behind it where files differed; None where it is not known.
+      devices: that trained it.
+      steps_per_call: train.steps_per_call of the part; None in older results.
+    """
+
+    step: int
+    commit: str | None
+    devices: list[str]
+    steps_per_call: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparedFigure:
+    """A published figure and ours.
+
+    Attributes:
+      split: train | validation | test.
+      metric: one of published.METRICS.
+      value: as published.
+      ours: None where it was not measured.
+      beaten: None where the two cannot be compared.
+    """
+
+    split: str
+    metric: str
+    value: float
+    ours: float | None
+    beaten: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The published row of an experiment with our figures; the other attributes as of published.Published."""
+
+    family: str
+    parameters: int
+    note: str
+    figures: list[ComparedFigure]
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvePoint:
+    """A step of the course of a run; None what it has no figure of."""
+
+    step: int
+    seconds: float | None = None
+    sequence_accuracy: float | None = None
+    localization_error: float | None = None
+    loss: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What is kept of a run that came to its end; as JSON, keys in the order of these attributes.
+
+    Attributes:
+      name: of the run.
+      settings: keys that differ from the experiment's file, as in the name: without train.steps_per_call, which makes
+        no other run; what it was stands in `trained`.
+      config: of the whole schedule, with the settings.
+      config_sha256: of the config without its free keys.
+      seed: of the config.
+      commit: of the program that finished it, as devices, cores, python and versions are.
+      devices: kinds of the devices.
+      cores: of the machine's processors.
+      python: its version.
+      versions: of packages, by name.
+      trained: the parts of the run, first to last.
+      begun_with: what the run began with, and that in turn; None: with nothing; {}: not recorded, in older results.
+      steps: trained.
+      steps_planned: that the experiment's file has.
+      fraction: of these that were trained.
+      partial: whether these are fewer.
+      comparable: whether it is the whole of the published experiment.
+      minutes: of training with its evaluations.
+      parameters: how many numbers are trained.
+      reports: metrics by split.
+      published: what was published of the experiment, with ours; None for experiments of our own.
+      curve: the course of training.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    config: dict[str, Any]
+    config_sha256: str
+    seed: int
+    commit: str | None
+    devices: list[str]
+    cores: int | None
+    python: str
+    versions: dict[str, str | None]
+    trained: list[TrainedPart]
+    begun_with: dict[str, Any] | None = dataclasses.field(default_factory=dict)
+    steps: int
+    steps_planned: int
+    fraction: float
+    partial: bool
+    comparable: bool
+    minutes: float
+    parameters: int
+    reports: dict[str, dict[str, Any]]
+    published: Comparison | None
+    curve: list[CurvePoint]
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Decodes a result.
+
+        Raises:
+          ValueError, TypeError, KeyError: it is no JSON, lacks keys, or has unknown ones.
+        """
+        values = json.loads(text)
+        trained = [TrainedPart(**part) for part in values["trained"]]
+        points = [CurvePoint(**point) for point in values["curve"]]
+        published = values["published"]
+        if published is not None:
+            published = Comparison(**published | {"figures": [ComparedFigure(**one) for one in published["figures"]]})
+        return cls(**values | {"trained": trained, "published": published, "curve": points})
+
+    def to_json(self) -> str:
+        """Encodes the result; what older results have not recorded stays absent."""
+        values = dataclasses.asdict(self)
+        values["trained"] = [
+            {key: value for key, value in part.items() if key != "steps_per_call" or value is not None}
+            for part in values["trained"]
+        ]
+        if values["begun_with"] == {}:
+            del values["begun_with"]
+        return json.dumps(values, indent=1)
+
 
 def collect(
     name: str,
@@ -27,8 +167,8 @@ def collect(
     workdir: Path,
     program: dict[str, Any],
     parameters: int,
-) -> dict[str, Any]:
-    """What is kept of a run that came to its end.
+) -> Result:
+    """Collects what is kept of a run that came to its end.
 
     Args:
       name: of the run.
@@ -44,26 +184,32 @@ def collect(
     steps, seconds = progress(workdir)
     comparable = steps >= planned and not _another(settings)
     trained = json.loads((workdir / "provenance.json").read_text())
-    return {
-        "name": name,
-        "settings": settings,
-        "config": json.loads(to_json(config)),
-        "config_sha256": digest(config),
-        "seed": config.seed,
-        **{key: program[key] for key in ("commit", "devices", "cores", "python", "versions")},
-        "trained": [{key: part[key] for key in ("step", "commit", "devices")} for part in trained],
-        "begun_with": _begun_with(config, workdir, steps),
-        "steps": steps,
-        "steps_planned": planned,
-        "fraction": steps / planned,
-        "partial": steps < planned,
-        "comparable": comparable,
-        "minutes": round(seconds / 60, 2),
-        "parameters": parameters,
-        "reports": reports,
-        "published": _beside(PUBLISHED.get(base), reports, comparable),
-        "curve": curve(workdir / "metrics.jsonl"),
-    }
+    return Result(
+        name=name,
+        settings={key: value for key, value in settings.items() if key not in UNNAMED_KEYS},
+        config=json.loads(to_json(config)),
+        config_sha256=digest(config),
+        seed=config.seed,
+        commit=program["commit"],
+        devices=program["devices"],
+        cores=program["cores"],
+        python=program["python"],
+        versions=program["versions"],
+        trained=[
+            TrainedPart(part["step"], part["commit"], part["devices"], part.get("steps_per_call")) for part in trained
+        ],
+        begun_with=_begun_with(config, workdir, steps),
+        steps=steps,
+        steps_planned=planned,
+        fraction=steps / planned,
+        partial=steps < planned,
+        comparable=comparable,
+        minutes=round(seconds / 60, 2),
+        parameters=parameters,
+        reports=reports,
+        published=_beside(PUBLISHED.get(base), reports, comparable),
+        curve=curve(workdir / "metrics.jsonl"),
+    )
 
 
 def _begun_with(config: ConfigDict, workdir: Path, step: int) -> dict[str, Any] | None:
@@ -101,38 +247,32 @@ def _another(settings: dict[str, Any]) -> bool:
     return not set(settings) <= {"seed", *FREE_KEYS}
 
 
-def _beside(row: Published | None, reports: dict[str, dict[str, Any]], comparable: bool) -> dict[str, Any] | None:
-    """The published figures with ours; `beaten` is null where the two cannot be compared."""
+def _beside(row: Published | None, reports: dict[str, dict[str, Any]], comparable: bool) -> Comparison | None:
+    """Returns the published figures with ours; `beaten` is None where the two cannot be compared."""
     if row is None:
         return None
     figures = [
-        {
+        ComparedFigure(
             **dataclasses.asdict(figure),
-            "ours": ours(figure, reports),
-            "beaten": beaten(figure, reports) if comparable else None,
-        }
+            ours=ours(figure, reports),
+            beaten=beaten(figure, reports) if comparable else None,
+        )
         for figure in row.figures
     ]
-    return {
-        "family": row.family,
-        "parameters": row.params,
-        "note": row.note,
-        "figures": figures,
-    }
+    return Comparison(row.family, row.params, row.note, figures)
 
 
-def curve(path: Path, most: int = CURVE_POINTS) -> list[dict[str, Any]]:
-    """The course of a run from its `metrics.jsonl`: loss and seconds of training, the figures of validation; null where
+def curve(path: Path, most: int = CURVE_POINTS) -> list[CurvePoint]:
+    """Reads the course of a run from its `metrics.jsonl`: loss and seconds of training, the figures of validation; None where
     a step has none. At most so many points: those of validation first, the others evenly."""
-    points: dict[int, dict[str, Any]] = {}
+    points: dict[int, CurvePoint] = {}
     lines = path.read_text().splitlines() if path.exists() else []  # not there before the first is logged
     for line in lines:
         values = json.loads(line)
         keys = ("loss", "seconds") if values["split"] == "train" else ("sequence_accuracy", "localization_error")
-        empty = dict.fromkeys(("seconds", "sequence_accuracy", "localization_error", "loss"))
-        point = points.setdefault(values["step"], {"step": values["step"], **empty})
-        point.update({key: values.get(key) for key in keys})
-    validated = [step for step, point in points.items() if point["sequence_accuracy"] is not None]
+        point = points.get(values["step"], CurvePoint(values["step"]))
+        points[point.step] = dataclasses.replace(point, **{key: values.get(key) for key in keys})
+    validated = [step for step, point in points.items() if point.sequence_accuracy is not None]
     kept = _thin(validated, most)
     kept += _thin([step for step in points if step not in validated], most - len(kept))
     return [points[step] for step in sorted(kept)]

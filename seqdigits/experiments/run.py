@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from seqdigits.experiments.published import PUBLISHED, Published
+from seqdigits.experiments.results import UNNAMED_KEYS, Result
 
 
 @dataclasses.dataclass
@@ -35,7 +36,7 @@ class Run:
     config: Any = None
     planned: int = 0
     steps: int = 0
-    result: dict[str, Any] | None = None
+    result: Result | None = None
     problem: str = ""
 
     @property
@@ -48,12 +49,15 @@ class Run:
 
 
 def name_of(base: str, settings: dict[str, Any]) -> str:
-    """What a run is called, fit for a file.
+    """Returns what a run is called, fit for a file; settings of UNNAMED_KEYS are not in it.
 
     >>> name_of("strip5_gru", {"data.folder": "/data", "train.steps": 5})
     'strip5_gru+data.folder=%2Fdata+train.steps=5'
+    >>> name_of("strip5_gru", {"train.steps_per_call": 50})
+    'strip5_gru'
     """
-    return base + "".join(f"+{key}={quote(str(value), safe='')}" for key, value in settings.items())
+    named = {key: value for key, value in settings.items() if key not in UNNAMED_KEYS}
+    return base + "".join(f"+{key}={quote(str(value), safe='')}" for key, value in named.items())
 
 
 def weights_of(run: Run) -> Path:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from seqdigits.core.progress import duration
 from seqdigits.experiments import results
+from seqdigits.experiments.results import Result
 from seqdigits.experiments.run import Run
 
 _HEAD = ("experiment", "state", "steps", "minutes", "figure", "ours", "published", "beaten")
@@ -30,7 +30,7 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
 
 def _steps_and_minutes(run: Run) -> tuple[int, float]:
     if run.result is not None:
-        return run.result["steps"], run.result["minutes"]
+        return run.result.steps, run.result.minutes
     steps, seconds = results.progress(run.workdir)
     return steps, seconds / 60
 
@@ -38,7 +38,7 @@ def _steps_and_minutes(run: Run) -> tuple[int, float]:
 def _figures(run: Run) -> list[tuple[str, str, str, str]]:
     """Name, ours, published, beaten; ours alone where nothing was published."""
     if run.published is None or not run.published.figures:
-        report = run.result["reports"].get("test", {}) if run.result else {}
+        report = run.result.reports.get("test", {}) if run.result else {}
         names = [name for name in ("sequence_accuracy", "localization_error") if report.get(name) is not None]
         return [(f"test {name}", _number(report[name], name), "-", "-") for name in names]
     figures = run.published.figures
@@ -51,9 +51,9 @@ def _figures(run: Run) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _found(result: dict[str, Any]) -> dict[tuple[str, str], tuple[float | None, bool | None]]:
-    figures = (result["published"] or {"figures": []})["figures"]
-    return {(entry["split"], entry["metric"]): (entry["ours"], entry["beaten"]) for entry in figures}
+def _found(result: Result) -> dict[tuple[str, str], tuple[float | None, bool | None]]:
+    figures = result.published.figures if result.published else []
+    return {(figure.split, figure.metric): (figure.ours, figure.beaten) for figure in figures}
 
 
 def _number(value: float | None, metric: str) -> str:
@@ -73,5 +73,5 @@ def time_left(runs: Sequence[Run]) -> list[str]:
     trained = [run.result for run in runs if run.result is not None and run.state in ("done", "partial")]
     if not trained:
         return [line]
-    second = 60 * sum(result["minutes"] for result in trained) / sum(result["steps"] for result in trained)
+    second = 60 * sum(result.minutes for result in trained) / sum(result.steps for result in trained)
     return [f"{line}: about {duration(steps * second)} if a step takes as long as it did so far, {second:.3f} s"]

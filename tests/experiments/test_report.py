@@ -1,6 +1,5 @@
 """The page of results, from results made up by hand."""
 
-import json
 import sys
 
 import pytest
@@ -9,33 +8,58 @@ from seqdigits.cli import report as cli_report
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments import report
+from seqdigits.experiments.results import ComparedFigure, Comparison, CurvePoint, Result, TrainedPart
 
 
 def result(name, **changes):
-    reports = {
-        split: {"sequence_accuracy": value, "localization_error": None, "examples": 30_000}
-        for split, value in (("train", 0.99), ("validation", 0.91), ("test", 0.9))
-    }
-    figures = [
-        {"split": split, "metric": "sequence_accuracy", "value": value, "ours": None, "beaten": won}
-        for split, value, won in (("train", 1.0, False), ("validation", 0.86, True), ("test", 0.88, True))
-    ]
-    return {
+    values = {
         "name": name,
         "settings": {},
-        "reports": reports,
+        "config": config(),
+        "config_sha256": "",
+        "seed": 0,
+        "commit": "0123456789",
+        "devices": ["cpu"],
+        "cores": 2,
+        "python": "3.11",
+        "versions": {},
+        "trained": [TrainedPart(0, "0123456789", ["cpu"])],
         "steps": 30_000,
         "steps_planned": 30_000,
+        "fraction": 1.0,
         "partial": False,
         "comparable": True,
-        "devices": ["cpu"],
-        "seed": 0,
         "minutes": 61.25,
-        "trained": [{"step": 0, "commit": "0123456789", "devices": ["cpu"]}],
-        "published": {"family": "B", "figures": figures},
-        "config": {"model": {"name": "gru"}, "init": {"path": ""}},
+        "parameters": 7,
+        "reports": reports(),
+        "published": published(won=(False, True, True)),
         "curve": [],
-    } | changes
+    }
+    return Result(**values | changes)
+
+
+def config(name="gru", path="", **sections):
+    return {"model": {"name": name}, "init": {"path": path}, **sections}
+
+
+def reports(**metrics):
+    return {
+        split: {"sequence_accuracy": value, "localization_error": None, "examples": 30_000, **metrics}
+        for split, value in (("train", 0.99), ("validation", 0.91), ("test", 0.9))
+    }
+
+
+def published(won, family="B"):
+    values = (("train", 1.0), ("validation", 0.86), ("test", 0.88))
+    return Comparison(
+        family,
+        7,
+        "",
+        [
+            ComparedFigure(split, "sequence_accuracy", value, None, beaten)
+            for (split, value), beaten in zip(values, won, strict=True)
+        ],
+    )
 
 
 def rows(*results):
@@ -55,23 +79,21 @@ def test_one_row_a_figure():
 def test_how_soon_a_reader_reads():
     points = [(10, 60.0, None), (20, 90.0, 0.7), (30, 150.0, 0.85), (40, 300.0, 0.84), (50, 600.0, 0.96)]
     curve = [
-        {"step": step, "seconds": s, "sequence_accuracy": a, "localization_error": 1 - a if a else None}
+        CurvePoint(step, seconds=s, sequence_accuracy=a, localization_error=1 - a if a else None)
         for step, s, a in points
     ]
-    config = {"model": {"name": "reader"}, "init": {"path": ""}, "evaluate": {"examples": 400}}
-    page = report.text([result("reader_canvas", published=None, config=config, curve=curve)])
+    fresh = config("reader", evaluate={"examples": 400})
+    page = report.text([result("reader_canvas", published=None, config=fresh, curve=curve)])
     assert "| config | examples | 0.80 | 0.95 | 0.99 | commit; seed; device |" in page
     assert "| `reader_canvas` | 400 | 2.5, 0.15 px² | 10.0, 0.04 px² | - | `0123456`; 0; cpu |" in page
-    begun = {**config, "init": {"path": "runs/another"}}
+    begun = config("reader", "runs/another", evaluate={"examples": 400})
     page = report.text([result("reader_mnist", published=None, config=begun, curve=curve)])
     assert "How soon" not in page, "it did not begin with nothing"
 
 
 def test_a_part_is_marked_and_not_called_beaten():
-    part = result("strip5_batchnorm", partial=True, comparable=False, steps=3_000)
-    for figure in part["published"]["figures"]:
-        figure["beaten"] = None
-    _, (row,) = rows(part)
+    beside = published(won=(None, None, None))
+    _, (row,) = rows(result("strip5_batchnorm", partial=True, comparable=False, steps=3_000, published=beside))
     assert "| 3,000 of 30,000, *partial* |" in row
     assert "| - | 61.2 |" in row
 
@@ -86,19 +108,14 @@ def test_other_data_stand_apart_from_the_published():
 
 
 def test_a_split_that_is_lost_is_said():
-    lost = result("strip5_gru")
-    lost["published"]["figures"][2]["beaten"] = False
-    _, (row,) = rows(lost)
+    _, (row,) = rows(result("strip5_gru", published=published(won=(False, True, False))))
     assert "| validation yes, test no |" in row
 
 
 def test_positions_and_errors():
-    heads = result("strip4_multi_head")
-    figures = [{"split": "validation", "metric": "accuracy_by_position/2", "value": 0.9, "ours": 0, "beaten": True}]
-    heads["published"]["figures"] = figures
-    for part in heads["reports"].values():
-        part |= {"accuracy_by_position": [0.1, 0.25], "localization_error": 2.345}
-    _, (first, *others) = rows(heads)
+    beside = Comparison("B", 7, "", [ComparedFigure("validation", "accuracy_by_position/2", 0.9, 0, True)])
+    measured = reports(accuracy_by_position=[0.1, 0.25], localization_error=2.345)
+    _, (first, *others) = rows(result("strip4_multi_head", published=beside, reports=measured))
     assert "| accuracy by position/2 | 0.9 (validation) | 0.2500 / 0.2500 / 0.2500 | yes |" in first
     assert [line.split(" | ")[2:5] for line in others] == [
         ["sequence accuracy", "-", "0.9900 / 0.9100 / 0.9000 ± 0.0034"],
@@ -113,8 +130,8 @@ def run(monkeypatch, *arguments):
 
 def test_the_command_writes_the_page_in_the_order_of_the_table(monkeypatch, tmp_path, capsys):
     for name in ("svhn_crop32", "mnist_linear", "reader_canvas"):
-        published = None if name == "reader_canvas" else {"family": "D" if name[0] == "s" else "A", "figures": []}
-        (tmp_path / f"{name}.json").write_text(json.dumps(result(name, published=published)))
+        beside = None if name == "reader_canvas" else Comparison("D" if name[0] == "s" else "A", 7, "", [])
+        (tmp_path / f"{name}.json").write_text(result(name, published=beside).to_json())
     run(monkeypatch, tmp_path, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     assert page.index("mnist_linear") < page.index("svhn_crop32") < page.index("reader_canvas")
@@ -134,6 +151,6 @@ def test_mistakes_are_one_message(monkeypatch, tmp_path):
         run(monkeypatch, tmp_path)
     with pytest.raises(UserError, match="is not understood"):
         run(monkeypatch, "a", "b", "c")
-    (tmp_path / "a.json").write_text(json.dumps(result("mnist_linear")))
+    (tmp_path / "a.json").write_text(result("mnist_linear").to_json())
     with pytest.raises(UserError, match="cannot be written"):
         run(monkeypatch, tmp_path, "/nowhere/at/all.md")

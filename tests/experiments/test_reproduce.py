@@ -12,10 +12,10 @@ from seqdigits.cli import reproduce as cli_reproduce
 from seqdigits.config import registry as config_registry
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.experiments import reproduce, results
+from seqdigits.experiments import reproduce, results, selection
+from seqdigits.experiments import run as run_of_series
 from seqdigits.experiments.published import FAMILIES, METRICS, PUBLISHED, Figure, Published, beaten, ours
 from seqdigits.experiments.selection import chosen, parse_settings
-from seqdigits.training import loop as training_loop
 
 CONFIG = """
 from seqdigits.config import base_config
@@ -42,8 +42,8 @@ def folders(tmp_path, monkeypatch):
     for name in ("a", "b"):
         (configs / f"{name}.py").write_text(CONFIG.format(values=SMALL))
     monkeypatch.setattr(config_registry, "CONFIGS", configs)
-    monkeypatch.setattr(reproduce, "PUBLISHED", FOUND)
-    monkeypatch.setattr(results, "PUBLISHED", FOUND)
+    for module in (results, run_of_series, selection):
+        monkeypatch.setattr(module, "PUBLISHED", FOUND)
     return {"out": tmp_path / "results", "workdirs": tmp_path / "runs"}
 
 
@@ -51,7 +51,7 @@ def main(monkeypatch, folders, *arguments, stop=None):
     """The command in this process; its exit status."""
     argv = ["reproduce", "--out", str(folders["out"]), "--workdirs", str(folders["workdirs"]), *arguments]
     monkeypatch.setattr(sys, "argv", argv)
-    monkeypatch.setattr("seqdigits.config.flags.prepare_jax", lambda: None)
+    monkeypatch.setattr("seqdigits.cli.reproduce.prepare_jax", lambda: None)
     stop = stop or Stop()
     try:
         cli_reproduce.main(stop)
@@ -89,7 +89,7 @@ def test_a_part_goes_on_to_the_whole_and_what_is_done_is_skipped(folders, monkey
     assert whole["config_sha256"] == part["config_sha256"]
     check_result(whole, folders["workdirs"] / "a")
 
-    monkeypatch.setattr(training_loop, "train_and_evaluate", refuse_to_train)
+    monkeypatch.setattr(reproduce, "train_and_evaluate", refuse_to_train)
     for fraction in (1.0, 0.5):
         (run,) = reproduce.reproduce(["a"], fraction=fraction, **folders)
         assert run.state == "done before", "a whole run is a part, too"
@@ -106,7 +106,7 @@ def check_result(result, workdir):
     assert result["seed"] == 0
     assert result["devices"]
     assert result["versions"]["jax"]
-    assert [part["step"] for part in result["trained"]] == [0, 2]
+    assert [(part["step"], part["steps_per_call"]) for part in result["trained"]] == [(0, 1), (2, 1)]
     assert all(part["devices"] for part in result["trained"])
     assert result["parameters"] > 1000
     assert result["minutes"] >= 0
@@ -147,14 +147,14 @@ def test_what_fails_is_said_and_the_next_one_runs(folders, monkeypatch, capsys):
 
 @pytest.mark.parametrize("exit_status", [0, 143], ids=["budget", "signal"])
 def test_a_stopped_series_saves_and_the_same_command_goes_on(folders, monkeypatch, capsys, exit_status):
-    stop, train_and_evaluate = Stop(), training_loop.train_and_evaluate
+    stop, train_and_evaluate = Stop(), reproduce.train_and_evaluate
 
     def stop_in_the_middle(config, workdir, stop):
         stop.exit_status = exit_status
         stop.set()
         return train_and_evaluate(config, workdir, stop)
 
-    monkeypatch.setattr(training_loop, "train_and_evaluate", stop_in_the_middle)
+    monkeypatch.setattr(reproduce, "train_and_evaluate", stop_in_the_middle)
     status = main(monkeypatch, folders, "a", "b", "--budget-minutes", "1000", stop=stop)
     assert status == exit_status
     said = capsys.readouterr().out
@@ -164,7 +164,7 @@ def test_a_stopped_series_saves_and_the_same_command_goes_on(folders, monkeypatc
     assert ("The budget is used up" in said) == (exit_status == 0)
     assert not list(folders["out"].iterdir())
 
-    monkeypatch.setattr(training_loop, "train_and_evaluate", train_and_evaluate)
+    monkeypatch.setattr(reproduce, "train_and_evaluate", train_and_evaluate)
     (run,) = reproduce.reproduce(["a"], **folders)
     assert run.state == "done"
     assert "going on from step 1" in capsys.readouterr().out
@@ -190,15 +190,49 @@ def test_settings_change_the_run_and_its_name(folders):
     assert (result["partial"], result["published"]["figures"][0]["beaten"]) == (True, None)  # 2 of the file's 4 steps
 
 
+def test_steps_per_call_makes_no_other_run(folders):
+    """Neither of name nor of workdir; the result says which trained each part."""
+    reproduce.reproduce(["a"], fraction=0.25, **folders)
+    settings = parse_settings(["train.steps_per_call=2"])
+    (run,) = reproduce.reproduce(["a"], settings=settings, **folders)
+    assert (run.name, run.workdir, run.state) == ("a", folders["workdirs"] / "a", "done")
+    assert [path.name for path in folders["out"].iterdir()] == ["a.json"]
+    result = results.Result.from_json((folders["out"] / "a.json").read_text())
+    assert (result.name, result.settings, result.comparable) == ("a", {}, True)
+    assert [(part.step, part.steps_per_call) for part in result.trained] == [(0, 1), (1, 2)]
+    assert result.config["train"]["steps_per_call"] == 2
+
+
+def test_what_another_folder_has_whole_is_skipped(folders, monkeypatch, tmp_path):
+    reproduce.reproduce(["a"], out=tmp_path / "earlier", workdirs=tmp_path / "runs")
+    reproduce.reproduce(["b"], fraction=0.5, out=tmp_path / "earlier", workdirs=tmp_path / "runs")
+    monkeypatch.setattr(reproduce, "train_and_evaluate", refuse_to_train)
+    runs = reproduce.reproduce(["a", "b"], skip=tmp_path / "earlier", keep_weights=True, **folders)
+    assert states(runs) == ["done before", "failed"], "a part is not enough"
+    assert "nothing should be trained" in runs[1].problem
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_a_stored_result_is_written_again_to_the_byte(path):
+    assert results.Result.from_json(path.read_text()).to_json() == path.read_text()
+
+
+@pytest.mark.parametrize("change", [{"unknown": 1}, {"trained": None}, {"published": "nothing"}, {"curve": [{}]}])
+def test_what_is_no_result_does_not_load(change):
+    values = json.loads((ROOT / "results" / "mnist_linear.json").read_text())
+    with pytest.raises(TypeError):
+        results.Result.from_json(json.dumps(values | change))
+
+
 def test_a_second_stage_begins_with_the_first_of_the_same_series(folders, capsys):
     """Its config names runs/a; here the runs lie elsewhere, and are of other settings."""
     (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
     first, second = reproduce.reproduce(["a", "b"], settings={"seed": 5}, **folders)
     assert (first.state, second.state) == ("done", "done")
     assert f"taken from {first.workdir}: " in capsys.readouterr().out
-    assert second.result["config"]["init"]["path"] == "runs/a"  # as its file has it
-    assert first.result["begun_with"] is None
-    begun = second.result["begun_with"]
+    assert second.result.config["init"]["path"] == "runs/a"  # as its file has it
+    assert first.result.begun_with is None
+    begun = second.result.begun_with
     assert (begun["path"], begun["step"], begun["config"]["seed"], begun["begun_with"]) == ("runs/a", 4, 5, None)
 
 
@@ -333,17 +367,13 @@ def test_a_curve_keeps_the_points_of_validation(tmp_path):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     points = results.curve(path)
     assert len(points) == 100
-    steps = [point["step"] for point in points]
+    steps = [point.step for point in points]
     assert steps == sorted(set(steps))
     assert set(range(7, 301, 7)) <= set(steps)
     assert steps[-1] == 300
-    assert points[steps.index(7)] == {
-        "step": 7,
-        "seconds": 7,
-        "sequence_accuracy": 0.5,
-        "localization_error": None,
-        "loss": 1 / 7,
-    }
+    assert points[steps.index(7)] == results.CurvePoint(
+        7, seconds=7, sequence_accuracy=0.5, localization_error=None, loss=1 / 7
+    )
 
 
 # --- what was published -------------------------------------------------------------------------------------------

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Trains what results/ lacks on one bare accelerator machine: no network, no git; Python 3.12 with JAX, Flax, optax, orbax and
+# scikit-learn. Beforehand, where there is a network (and a copy of MNIST and of the house numbers in $SEQDIGITS_DATA):
+#
+#   bash launch/accelerator.sh pack            fills carry/, which travels with the checkout
+#
+# Then there:
+#
+#   SEQDIGITS_COMMIT=... bash launch/accelerator.sh [--minutes M] [QUEUE ...] [-- FLAGS OF python -m seqdigits reproduce]
+#
+# Queues, in this order if none is named: published (families C and B), photographs (family D on the first 2,000 photographs),
+# readers (the dense readers at full length). A call measures the throughput once, stops after nine minutes in all, saved, and the
+# same command goes on. What is new is gathered in $OUT, default out/: at most 8 files of under 16 MiB each call, the newest
+# weights first; what does not fit comes with the next call. Runs lie in $ACCELERATOR_WORK, default $TMPDIR/seqdigits.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+carry=carry
+work=${ACCELERATOR_WORK:-${TMPDIR:-/tmp}/seqdigits}
+out=${OUT:-out}
+
+fail() { echo "launch/accelerator.sh: $*" >&2; exit 2; }
+
+pack() { # small wheels that such a machine lacks, pure Python, and the data
+  local data=${SEQDIGITS_DATA:?is not set: the folder of mnist/ and svhn_numbers/} name
+  rm -rf "$carry" && mkdir -p "$carry/wheels" "$carry/data"
+  "$python" -m pip download -q --no-deps --only-binary :all: --implementation py --abi none --platform any \
+    --python-version 3.12 -d "$carry/wheels" absl-py clu ml_collections wrapt
+  for name in mnist svhn_numbers; do
+    if [[ -d $data/$name ]]; then cp -r "$data/$name" "$carry/data/"; else echo "$data/$name is not there, left out" >&2; fi
+  done
+  local mib
+  mib=$(du -sm "$carry" | cut -f1)
+  ((mib <= 64)) || fail "$carry/ has $mib MiB, at most 64 may travel. Take something out of $data."
+  echo "$carry/: $mib MiB"
+}
+
+unpack() { # wheels are zip files: nothing needs to be installed
+  local wheel
+  if [[ ! -f $work/python/.done ]]; then
+    mkdir -p "$work/python"
+    for wheel in "$carry"/wheels/*.whl; do "$python" -m zipfile -e "$wheel" "$work/python"; done
+    touch "$work/python/.done"
+  fi
+  # Ahead of what is installed; all of it is pure Python, so it runs whatever the machine has.
+  export PYTHONPATH="$PWD:$work/python${PYTHONPATH:+:$PYTHONPATH}"
+  if [[ -d $carry/data ]]; then export SEQDIGITS_DATA=$PWD/$carry/data; fi
+}
+
+seconds_left() { echo $((minutes * 60 - SECONDS)); }
+
+throughput() { # once
+  [[ ! -f $work/results/throughput.txt ]] || return 0
+  local limit=$((minutes * 60 / 4))
+  echo "--- throughput of canvas_weighted, at most $limit seconds"
+  if timeout "$limit" "$python" -m seqdigits benchmark configs/canvas_weighted.py --config.train.steps_per_call=50 --rounds 3 \
+    > "$work/throughput.new"; then
+    mv "$work/throughput.new" "$work/results/throughput.txt"
+    cat "$work/results/throughput.txt"
+  else
+    echo "not measured: status $?; it goes on without" >&2
+  fi
+}
+
+series() { # EXPERIMENTS AND FLAGS: those that results/ lacks, in what is left of the time
+  local left
+  left=$(seconds_left)
+  ((left > 15)) || return 0
+  "$python" -m seqdigits reproduce "$@" --set train.steps_per_call=50 --skip results --weights --out "$work/results" \
+    --workdirs "$work/runs" --budget-minutes "$(printf '%d.%02d' $((left / 60)) $((left % 60 * 100 / 60)))" "${flags[@]}" ||
+    status=$?
+  ((status < 128)) || { gather; exit "$status"; } # a signal
+}
+
+gather() { # the results, small, as one file; then weights, the newest first, each once
+  local file count=1
+  mkdir -p "$out" "$work/sent"
+  tar -C "$work" -cf "$out/results.tar" results --exclude='*.npz'
+  while IFS= read -r file; do
+    [[ $file -nt $work/sent/$(basename "$file") ]] || continue
+    if (($(stat -c %s "$file") >= 16 * 1024 * 1024)); then
+      echo "left out, 16 MiB or more: $file"
+    elif ((count == 8)); then
+      echo "next call: $(basename "$file")"
+    else
+      cp "$file" "$out/"
+      touch -r "$file" "$work/sent/$(basename "$file")"
+      count=$((count + 1))
+    fi
+  done < <(find "$work/results" -name '*.npz' -printf '%T@ %p\n' | sort -rn | cut -d' ' -f2-)
+  echo "$count files in $out/, after $SECONDS seconds"
+}
+
+queue() {
+  local long=(--set optim.decay_steps=20000 --set optim.warmup_steps=500 --set train.steps=20000 --set evaluate.every=1000
+    --set train.checkpoint_every=2000)
+  case $1 in
+    published) series C B ;;
+    photographs) series D --set data.photographs=svhn_2000 ;;
+    readers)
+      series reader_canvas reader_mnist reader_strip5 "${long[@]}" --set train.batch_size=512 # 10 million images each
+      series reader_scene "${long[@]}" --set train.batch_size=256 --set data.height=128 --set data.width=256 \
+        --set data.min_digit=10 --set data.max_digit=120 # 5 million scenes
+      series reader_svhn reader_svhn_crop
+      ;;
+  esac
+}
+
+minutes=9 queues=() flags=() status=0
+while (($#)); do
+  case $1 in
+    pack) pack; exit ;;
+    --minutes) minutes=${2:-}; shift ;;
+    --) shift; flags=("$@"); break ;;
+    published | photographs | readers) queues+=("$1") ;;
+    *) fail "'$1' is not understood: pack, --minutes M, published, photographs, readers, -- FLAGS" ;;
+  esac
+  shift
+done
+[[ $minutes =~ ^[1-9][0-9]*$ ]] || fail "--minutes $minutes: a whole number from 1 is allowed"
+((${#queues[@]})) || queues=(published photographs readers)
+[[ -d $carry/wheels ]] || fail "there is no $carry/wheels. Run 'bash launch/accelerator.sh pack' where there is a network."
+
+mkdir -p "$work/results"
+unpack
+throughput
+for name in "${queues[@]}"; do queue "$name"; done
+gather
+exit "$status"
