@@ -69,7 +69,7 @@ series() { # EXPERIMENTS AND FLAGS: those that results/ lacks, in what is left o
   "$python" -m seqdigits reproduce "$@" --set train.steps_per_call=50 --skip results --weights --out "$work/results" \
     --workdirs "$work/runs" --budget-minutes "$(printf '%d.%02d' $((left / 60)) $((left % 60 * 100 / 60)))" "${flags[@]}" ||
     status=$?
-  ((status < 128)) || { gather; exit "$status"; } # a signal
+  ((status < 128)) || exit "$status" # a signal
 }
 
 gather() { # the results, small, as one file; then weights, the newest first, each once
@@ -122,8 +122,10 @@ done
 [[ -d $carry/wheels ]] || fail "there is no $carry/wheels. Run 'bash launch/accelerator.sh pack' where there is a network."
 
 mkdir -p "$work/results"
+trap gather EXIT
+trap 'exit 130' INT # once what runs has saved
+trap 'exit 143' TERM
 unpack
 throughput
 for name in "${queues[@]}"; do queue "$name"; done
-gather
 exit "$status"

@@ -12,6 +12,7 @@ from seqdigits.experiments.published import FAMILIES, PUBLISHED
 from seqdigits.experiments.results import ComparedFigure, Result
 from seqdigits.metrics.intervals import half_interval
 
+
 def read(folder: Path) -> list[Result]:
     """The results in a folder, in the order of the published table, our own behind.
 
@@ -67,17 +68,21 @@ def _how_soon(result: Result) -> list[str]:
     model, init = result.config["model"], result.config["init"]
     if model["name"] != "reader" or init["path"] or result.partial:
         return []
-    seen = [p for p in result.curve if p.sequence_accuracy is not None and p.seconds is not None]
+    seen = [
+        (p.sequence_accuracy, p.seconds, p.localization_error)
+        for p in result.curve
+        if p.sequence_accuracy is not None and p.seconds is not None
+    ]
     cells = []
     for level in _LEVELS:
-        first = next((p for p in seen if p.sequence_accuracy >= level), None)
-        cells.append("-" if first is None else f"{first.seconds / 60:.1f}, {first.localization_error:.2f} px²")
+        first = next((point for point in seen if point[0] >= level), None)
+        cells.append("-" if first is None else f"{first[1] / 60:.1f}, {first[2]:.2f} px²")
     examples = result.config["evaluate"]["examples"] or result.config["data"]["validation_examples"]
     return [f"| `{_base(result)}` | {examples:,} | {' | '.join(cells)} | {_origin(result)} |"]
 
 
 def _origin(result: Result) -> str:
-    device = result.devices[0] + (f" x {len(result['devices'])}" if len(result.devices) > 1 else "")
+    device = result.devices[0] + (f" x {len(result.devices)}" if len(result.devices) > 1 else "")
     commits = [one.commit or "?" for one in result.trained]
     named = ", ".join(f"`{one[:7]}{'+' * one.endswith('+')}`" for one in dict.fromkeys(commits))
     return f"{named}; {result.seed}; {device}"
