@@ -65,7 +65,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
 def _default(config: Any, key: str) -> Any:
     for part in key.split("."):
         if not hasattr(config, "keys") or part not in config:
-            raise UserError(f"--set {key}: there is no such key. The keys stand in seqdigits/config/defaults.py.")
+            raise UserError(f"--set {key}: there is no such key. docs/configuration.md has them all.")
         config = config[part]
     return config
 

@@ -63,10 +63,10 @@ def test_a_config_with_a_parent_loads_from_any_folder_and_takes_overrides(tmp_pa
 
 
 def test_show_config_finds_an_experiment_by_name():
-    result = run("strip5_gru", program="seqdigits.cli.config")
+    result = run("config", "strip5_gru", program="seqdigits")
     assert result.returncode == 0, result.stderr
     assert "* data.width = 140  (default 256)" in result.stdout
-    wrong = run("strip5_gr", program="seqdigits.cli.config")
+    wrong = run("config", "strip5_gr", program="seqdigits")
     assert wrong.returncode == 2
     assert "Did you mean configs/strip5_gru.py?" in wrong.stderr
 

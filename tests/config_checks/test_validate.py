@@ -350,7 +350,7 @@ def test_every_key_is_read_somewhere():
     code = "".join(
         path.read_text()
         for path in (ROOT / "seqdigits").rglob("*.py")
-        if path.name not in ("config/defaults.py", "config_checks/validate.py")
+        if path.parent.name not in ("config", "config_checks")
     )
     for section, keys in defaults.base_config().items():
         if not isinstance(keys, ConfigDict):
