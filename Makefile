@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BESIDE := -n auto --maxprocesses 4 --dist loadfile  # a process a core, a file of tests in one of them
 
-.PHONY: quickstart test test-all env stream lint types lock atlas clean
+.PHONY: quickstart test test-all test-newest env stream lint types lock atlas clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -14,6 +14,21 @@ test: $(VENV)/stream-ready
 
 test-all: $(VENV)/stream-ready  ## the slow tests too
 	$(BIN)/python -m pytest $(BESIDE) -m ""
+
+NEWEST := .venv-newest
+PYTHON312 ?= $(shell for python in python3.12 ~/.pyenv/versions/3.12.*/bin/python3.12; do \
+	$$python -c "" 2>/dev/null && echo $$python && break; done)
+NEWEST_TESTS := tests/data/synthetic tests/data/scenes tests/models tests/decoding tests/test_optim.py \
+	tests/training/test_train_step.py tests/training/test_loop.py
+
+test-newest: $(NEWEST)/ready  ## golden hashes, models, decoding and a training run with the JAX of accelerator machines
+	$(NEWEST)/bin/python -m pytest $(BESIDE) $(NEWEST_TESTS)
+
+$(NEWEST)/ready: requirements-newest.lock
+	@test -n "$(PYTHON312)" || { echo "there is no Python 3.12; name one with: make test-newest PYTHON312=python3.12" >&2; exit 2; }
+	$(PYTHON312) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-newest.lock
+	@touch $@
 
 env: $(VENV)/ready
 
@@ -38,14 +53,15 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 COMPILE := uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q
-lock:  ## writes both locks anew from pyproject.toml, with the same versions (needs uv)
+lock:  ## writes the locks anew from pyproject.toml, with the same versions (needs uv)
 	$(COMPILE) --extra stream -o requirements-stream.lock
 	cp requirements-stream.lock requirements.lock
 	$(COMPILE) -o requirements.lock
+	$(subst 3.11,3.12,$(COMPILE)) --extra newest -o requirements-newest.lock
 
 atlas: $(VENV)/ready  ## draws seqdigits/data/atlas.npz anew, of the fonts of the extra `fonts`
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
 	$(BIN)/python -m seqdigits build-glyphs
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(NEWEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
