@@ -72,10 +72,11 @@ series() { # EXPERIMENTS AND FLAGS: those that results/ lacks, in what is left o
   ((status < 128)) || exit "$status" # a signal
 }
 
+# shellcheck disable=SC2317 # called by the trap
 gather() { # the results, small, as one file; then weights, the newest first, each once
   local file count=1
   mkdir -p "$out" "$work/sent"
-  tar -C "$work" -cf "$out/results.tar" results --exclude='*.npz'
+  tar -C "$work" --exclude='*.npz' -cf "$out/results.tar" results
   while IFS= read -r file; do
     [[ $file -nt $work/sent/$(basename "$file") ]] || continue
     if (($(stat -c %s "$file") >= 16 * 1024 * 1024)); then
