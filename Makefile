@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BESIDE := -n auto --maxprocesses 4 --dist loadfile  # a process a core, a file of tests in one of them
 
-.PHONY: quickstart test test-all test-newest env stream lint types lock atlas clean
+.PHONY: quickstart test test-slow test-all soak test-newest env stream lint types lock atlas clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -12,8 +12,13 @@ quickstart: $(VENV)/ready
 test: $(VENV)/stream-ready
 	$(BIN)/python -m pytest $(BESIDE)
 
-test-all: $(VENV)/stream-ready  ## the slow tests too
-	$(BIN)/python -m pytest $(BESIDE) -m ""
+test-slow: $(VENV)/stream-ready  ## the slow tests alone
+	$(BIN)/python -m pytest $(BESIDE) -m "slow and not soak"
+
+test-all: test test-slow
+
+soak: $(VENV)/stream-ready  ## what takes longer still: alone, as it may need all cores
+	$(BIN)/python -m pytest -m soak || { status=$$?; test $$status = 5 && echo "No test is marked soak."; exit $$status; }
 
 NEWEST := .venv-newest
 PYTHON312 ?= $(shell for python in python3.12 ~/.pyenv/versions/3.12.*/bin/python3.12; do \

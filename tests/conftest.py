@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests compile much and compute little: LLVM's optimizations cost more than they save. `production_compiler` turns them
+# on again where exact bits are compared with published ones. Processes that tests start inherit this.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import pytest
@@ -43,6 +48,26 @@ SMALL = {
     "evaluate.batch_size": 16,
     "evaluate.examples": 0,
 }
+
+
+@contextlib.contextmanager
+def production_compiler() -> Iterator[None]:
+    """Compiles with all optimizations, as outside of tests; also a decorator."""
+    jax.clear_caches()  # which do not tell programs apart by how they were optimized
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", True)
+        jax.clear_caches()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freed_programs() -> Iterator[None]:
+    """Frees the programs that a file of tests compiled: kept, they are gigabytes by the end."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

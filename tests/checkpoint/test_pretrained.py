@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from conftest import production_compiler
 from golden_examples import GOLDEN, GOLDEN_CONFIGS, digest, make, split_arrays
 from ml_collections import ConfigDict
 
@@ -396,6 +397,7 @@ def test_help_has_the_names(monkeypatch):
 # --- data.rgb -----------------------------------------------------------------------------------------------------
 
 
+@production_compiler()
 @pytest.mark.parametrize("name", ["digit", "small canvas of 1 to 3"])
 def test_three_channels_are_equal_and_their_pixels_are_the_golden_ones(small_config, name):
     split, overrides = GOLDEN_CONFIGS[name]

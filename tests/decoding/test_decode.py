@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from seqdigits.core.types import NO_DIGIT, Outputs, decode
-from seqdigits.decoding.decode import read
+from seqdigits.decoding import decode as decoding
 from seqdigits.decoding.options import Limits
 
 N = NO_DIGIT
+read = jax.jit(decoding.read, static_argnums=1)
 LIMITS = Limits(max_length=3, min_score=0.5, max_overlap=0.4)
 MEAN = [16.0, 8, 20, 8]
 

@@ -14,6 +14,7 @@ from seqdigits.metrics import averages, eval_metrics
 from seqdigits.visualization import predictions
 
 N = NO_DIGIT
+tally = jax.jit(eval_metrics.tally)
 
 
 def example():
@@ -39,12 +40,12 @@ def example():
     return batch, Outputs(digit_logits=jnp.zeros((5, 3, 11))), found
 
 
-def figures(tally, localizes=True, has_logits=True):
-    return eval_metrics.summarize(jax.device_get(tally), localizes=localizes, has_logits=has_logits)
+def figures(counted, localizes=True, has_logits=True):
+    return eval_metrics.summarize(jax.device_get(counted), localizes=localizes, has_logits=has_logits)
 
 
 def test_every_figure_by_hand():
-    found = figures(eval_metrics.tally(*example()))
+    found = figures(tally(*example()))
     assert found["examples"] == 4
     assert found["sequence_accuracy"] == 1 / 4
     assert found["character_accuracy"] == 10 / 12
@@ -70,18 +71,18 @@ def test_two_halves_merged_are_the_whole():
     batch, outputs, reading = example()
 
     def part(rows):
-        return eval_metrics.tally(*jax.tree.map(lambda x: x[rows], (batch, outputs, reading)))
+        return tally(*jax.tree.map(lambda x: x[rows], (batch, outputs, reading)))
 
     merged = part(slice(0, 2)).merge(part(slice(2, 5)))
-    whole = eval_metrics.tally(batch, outputs, reading)
+    whole = tally(batch, outputs, reading)
     assert jax.tree.all(jax.tree.map(np.allclose, merged, whole))
 
 
 def test_what_a_model_does_not_say_is_null():
-    found = figures(eval_metrics.tally(*example()), localizes=False, has_logits=False)
+    found = figures(tally(*example()), localizes=False, has_logits=False)
     assert [found[n] for n in ("localization_error", "centre_error", "iou", "cross_entropy")] == [None] * 4
     batch, _, reading = example()
-    counted = eval_metrics.tally(batch, Outputs(), reading.replace(box=None))
+    counted = tally(batch, Outputs(), reading.replace(box=None))
     assert figures(counted, localizes=False, has_logits=False)["sequence_accuracy"] == 1 / 4
 
 
@@ -105,7 +106,7 @@ def test_top_k_accuracy_by_hand():
         boxes=jnp.full((7, 1, 4), 2.0),
         index=jnp.array([0, 1, 2, 3, 4, 5, -1]),
     )
-    found = figures(eval_metrics.tally(batch, outputs, reading.read(outputs, Limits(1, 0.5, 0.4))), localizes=False)
+    found = figures(tally(batch, outputs, reading.read(outputs, Limits(1, 0.5, 0.4))), localizes=False)
     assert found["top_k_accuracy"] == pytest.approx([2 / 6, 4 / 6, 5 / 6])
     assert found["top_k_accuracy"][0] == found["character_accuracy"]
 
@@ -154,7 +155,7 @@ def found(*numbers):
     ],
 )
 def test_several_numbers(numbers, recall, precision, whole, digits_right):
-    counted = eval_metrics.tally(two_numbers(), Outputs(), found(*numbers))
+    counted = tally(two_numbers(), Outputs(), found(*numbers))
     result = figures(counted, has_logits=False)
     assert (result["number_recall"], result["number_precision"]) == (recall, pytest.approx(precision))
     assert result["sequence_accuracy"] == whole
@@ -164,9 +165,7 @@ def test_several_numbers(numbers, recall, precision, whole, digits_right):
 
 
 def test_positions_of_several_numbers_are_those_of_the_readings_in_their_places():
-    result = figures(
-        eval_metrics.tally(two_numbers(), Outputs(), found(("7", 60, 0.9), ("13", 4, 0.8))), has_logits=False
-    )
+    result = figures(tally(two_numbers(), Outputs(), found(("7", 60, 0.9), ("13", 4, 0.8))), has_logits=False)
     assert result["accuracy_by_position"] == [1.0, 0.0, 1.0, 1.0]
     assert result["length_accuracy"] == 1.0
     assert result["confusion"][2][3] == 1
@@ -174,25 +173,25 @@ def test_positions_of_several_numbers_are_those_of_the_readings_in_their_places(
 
 
 def test_a_best_number_is_right_if_it_is_one_of_the_true_ones():
-    counted = eval_metrics.tally(two_numbers(), Outputs(), found(("7", 60, 0.9)))
+    counted = tally(two_numbers(), Outputs(), found(("7", 60, 0.9)))
     assert counted.number_certainty.right.sum() == 1
-    wrong = eval_metrics.tally(two_numbers(), Outputs(), found(("8", 60, 0.9), ("12", 4, 0.8)))
+    wrong = tally(two_numbers(), Outputs(), found(("8", 60, 0.9), ("12", 4, 0.8)))
     assert wrong.number_certainty.right.sum() == 0
 
 
 def test_several_numbers_merged_are_the_whole():
-    one = eval_metrics.tally(two_numbers(), Outputs(), found(("12", 4, 0.9)))
-    other = eval_metrics.tally(two_numbers(), Outputs(), found(("12", 4, 0.6), ("7", 60, 0.8)))
+    one = tally(two_numbers(), Outputs(), found(("12", 4, 0.9)))
+    other = tally(two_numbers(), Outputs(), found(("12", 4, 0.6), ("7", 60, 0.8)))
     both = jax.tree.map(lambda *x: jnp.concatenate(x), two_numbers(), two_numbers())
     readings = jax.tree.map(lambda *x: jnp.concatenate(x), found(("12", 4, 0.9)), found(("12", 4, 0.6), ("7", 60, 0.8)))
-    whole = eval_metrics.tally(both, Outputs(), readings)
+    whole = tally(both, Outputs(), readings)
     assert jax.tree.all(jax.tree.map(np.allclose, one.merge(other), whole))
     result = figures(whole, has_logits=False)
     assert (result["number_recall"], result["number_precision"], result["sequence_accuracy"]) == (3 / 4, 1.0, 1 / 2)
 
 
 def test_one_number_by_definition_has_no_recall():
-    result = figures(eval_metrics.tally(*example()))
+    result = figures(tally(*example()))
     assert (result["number_recall"], result["number_precision"]) == (None, None)
 
 

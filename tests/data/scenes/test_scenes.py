@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import production_compiler
 from ml_collections import ConfigDict
 
 from seqdigits.config_checks.validate import validate
@@ -35,6 +36,12 @@ SCENE = {
     "data.test_examples": 100,
 }
 GOLDEN = "b79184ab8ba86dc3a52154a1b293acbba831ae748564c7a71d410d50b51d93de"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_published() -> Iterator[None]:
+    with production_compiler():
+        yield
 
 
 @pytest.fixture(scope="module")

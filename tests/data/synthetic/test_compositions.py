@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import production_compiler
 from golden_examples import GOLDEN, GOLDEN_CONFIGS, KEY, digest, layout, make, split_arrays
 
 from seqdigits.core.types import NO_DIGIT, SPLITS
@@ -21,6 +22,7 @@ from seqdigits.data.synthetic.deterministic_ops import ONE
 # Golden hashes
 
 
+@production_compiler()
 @pytest.mark.parametrize("name", GOLDEN_CONFIGS)
 @pytest.mark.parametrize("digit_set", ["uci", "mnist"])
 def test_golden_examples_0_to_99(small_config, request, digit_set, name):
@@ -35,6 +37,7 @@ GOLDEN_AUGMENTED = "ec38d14768d0a1b08bfc472044b110a7cfb3436853efb808a19f515daac3
 BENT = {"data.rotation": 15, "data.zoom": 10, "data.shift": 2}
 
 
+@production_compiler()
 def test_golden_augmented_examples_0_to_99(small_config):
     """Without shear; at positions 1,000..1,099."""
     source = create_source(small_config(layout(128, 256, 5, 5) | BENT | {"data.digits": "uci"}), "train")
