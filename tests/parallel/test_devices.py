@@ -9,7 +9,7 @@ from functools import cache, partial
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, production_compiler
 
 from seqdigits.config.defaults import base_config
 from seqdigits.data.create import create_source
@@ -80,6 +80,13 @@ def write_six_steps(target):
     np.savez(target, **content)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_outside_of_tests():
+    """Unoptimized, three devices learn something else than one."""
+    with production_compiler():
+        yield
+
+
 @pytest.fixture(scope="module")
 def over_devices(tmp_path_factory):
     """`over_devices(3)`: what `write_six_steps` gives on 3 devices, {parallel or "several": (learned, sums, figures)}."""
@@ -92,7 +99,7 @@ def over_devices(tmp_path_factory):
             write_six_steps(target)
         else:
             flags = f"--xla_force_host_platform_device_count={count}"
-            env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+            env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
             if jax.config.jax_compilation_cache_dir:
                 env["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
                 env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
