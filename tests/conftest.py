@@ -54,11 +54,12 @@ SMALL = {
 def production_compiler() -> Iterator[None]:
     """Compiles with all optimizations, as outside of tests; also a decorator."""
     jax.clear_caches()  # which do not tell programs apart by how they were optimized
+    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", False)
     try:
         yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", True)
+        jax.config.update("jax_disable_most_optimizations", before)
         jax.clear_caches()
 
 
