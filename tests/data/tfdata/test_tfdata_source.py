@@ -140,7 +140,7 @@ COMPOSITIONS = {
 def composed(request, small_config):
     """Of each composition: the keys that make it, and its first 200 examples, computed."""
     changes = {"data.train_examples": 200, **COMPOSITIONS[request.param]}
-    return changes, computed(create(small_config(changes), "train"), np.arange(200, dtype=np.int32))
+    return changes, computed(create_source(small_config(changes), "train"), np.arange(200, dtype=np.int32))
 
 
 @pytest.mark.parametrize("form", record_location.FORMS)
