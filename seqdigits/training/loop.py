@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits.checkpoint import warm_start
-from seqdigits.checkpoint.layout import all_steps, folder
-from seqdigits.checkpoint.load import load_variables, origin
+from seqdigits.checkpoint.layout import folder
 from seqdigits.checkpoint.manager import Checkpoints
-from seqdigits.config.defaults import LESS_IS_BETTER, to_json
+from seqdigits.config.defaults import LESS_IS_BETTER
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import Clock
-from seqdigits.core.types import Host, Variables
+from seqdigits.core.types import Host
 from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read, trains_as_read
 from seqdigits.data.photos.crop import KINDS
@@ -34,38 +29,10 @@ from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
-from seqdigits.training import input_stats
+from seqdigits.training.initial_state import Progress, initial_variables, initialize, restore
 from seqdigits.training.train_step import TrainState, TrainStep
 from seqdigits.training.workdir import claim
 from seqdigits.training.writers import Writers
-
-
-@dataclass
-class Progress:
-    """What is saved beside the state.
-
-    Attributes:
-      best: step, metric and value of the best checkpoint; None before the first evaluation.
-      evaluation_due: whether the evaluation at the saved step was stopped before its end.
-      seconds: of training up to the saved step.
-      begun_with: path, step and config of the run that parameters were initialized from; None where there is none.
-    """
-
-    best: dict[str, Any] | None = None
-    evaluation_due: bool = False
-    seconds: float = 0.0
-    begun_with: dict[str, Any] | None = None
-
-    def meta(self, config: ConfigDict, step: int, seconds: float) -> dict[str, Any]:
-        """What is saved at a step, as JSON."""
-        return {
-            "step": step,
-            "best": self.best,
-            "evaluation_due": self.evaluation_due,
-            "seconds": seconds,
-            "config": json.loads(to_json(config)),
-            "begun_with": self.begun_with,
-        }
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | None = None) -> TrainState:
@@ -99,7 +66,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
     model = build(config, source.spec, devices.axis)
     train_step = TrainStep(config, model, devices.axis)
     shapes = jax.eval_shape(partial(train_step.init, source))
-    initial, begun_with = _initial_variables(config, workdir)
+    initial, begun_with = initial_variables(config, workdir)
     arrays = devices.replicate(source.arrays)
 
     # Compiled functions. A call of several steps is a program of its own for each number of steps.
@@ -116,10 +83,10 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
 
     # State: restored from the newest checkpoint, or initialized.
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
-    restored = _restore(checkpoints, shapes, devices)
+    restored = restore(checkpoints, shapes, devices)
     if restored is None:
         state = devices.jit(partial(train_step.init, source))()
-        state = _initialize(state, initial, config, source, arrays, devices)
+        state = initialize(state, initial, config, source, arrays, devices)
         progress = Progress(begun_with=begun_with)
     else:
         state, progress = restored
@@ -273,49 +240,6 @@ def _refuse_nonfinite(first: int, workdir: Path) -> None:
             f"the loss or its gradient is not finite at step {first}. The checkpoints before it are in "
             f"{folder(workdir)}. Try a smaller optim.learning_rate, or optim.clip_norm=1, in a new --workdir."
         )
-
-
-def _initial_variables(config: ConfigDict, workdir: Path) -> tuple[Variables | None, dict[str, Any] | None]:
-    """Loads what a new run is initialized from, with what is known of it; None, None for nothing, or a run that resumes."""
-    if not config.init.path or all_steps(folder(workdir)):
-        return None, None
-    found, meta = load_variables(Path(config.init.path))
-    return found, {"path": config.init.path, **origin(meta)}
-
-
-def _restore(checkpoints: Checkpoints, shapes: TrainState, devices: Devices) -> tuple[TrainState, Progress] | None:
-    """Restores the newest checkpoint; None where there is none."""
-    template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=devices.replicated), shapes)
-    restored = checkpoints.restore(template)
-    if restored is None:
-        return None
-    state, meta = restored
-    return state, Progress(meta["best"], meta["evaluation_due"], meta["seconds"], meta.get("begun_with"))
-
-
-def _initialize(
-    state: TrainState,
-    initial: Variables | None,
-    config: ConfigDict,
-    source: Source,
-    arrays: dict[str, jax.Array],
-    devices: Devices,
-) -> TrainState:
-    """Returns the state before step 0 with what another run learned, and with the statistics of the images."""
-    known: Variables = {}
-    if initial is not None:
-        mine = {name: getattr(state, name) for name in ("params", "batch_stats", "input_stats")}
-        begun = warm_start.begin(mine, initial, config.init)
-        known = devices.replicate(begun.pop("input_stats"))
-        average = devices.replicate(begun) if state.average else {}
-        state = state.replace(**devices.replicate(begun), average=average)
-    missing = {name: part for name, part in state.input_stats.items() if name not in known}
-    if missing:
-        like = trains_as_read(config.data)
-        read = source if like else create_source(as_read(config), "train")
-        read_arrays = arrays if like else devices.replicate(read.arrays)
-        known |= input_stats.measure(config, read, read_arrays, devices, missing)
-    return state.replace(input_stats=known)
 
 
 def _headline(config: ConfigDict, source: Source, state: TrainState, devices: Devices) -> str:
