@@ -95,7 +95,7 @@ def sums() -> dict[str, str]:
 
 
 def facts(name: str) -> dict[str, Any]:
-    """What is known of a name's weights, from NAME.json; see shipping.ship for what is in it.
+    """What is known of a name's weights, from NAME.json; see publish.ship for what is in it.
 
     Raises:
       UserError: it is missing or damaged.

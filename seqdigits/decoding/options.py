@@ -25,7 +25,7 @@ class Limits(NamedTuple):
         Neither what is read nor the confidence of a number depends on it.
       slope, offset: a number's confidence c becomes sigmoid(slope x logit(c) + offset) (Platt 1999, "Probabilistic outputs for
         support vector machines", section 2), which changes no order. They may be traced, too.
-      target: which cells the reader learned should say a digit, one of losses.TARGETS.
+      target: which cells the reader learned should say a digit, one of targets.TARGETS.
     """
 
     max_length: int

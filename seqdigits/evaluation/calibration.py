@@ -36,9 +36,9 @@ def calibrate(
     """Calibrates a checkpoint on validation; writes `W/evaluation/calibration.json` and `W/evaluation/reliability.png`.
 
     Args:
-      config: see evaluate.restore.
+      config: see restore.restore.
       workdir: of the run.
-      which: see evaluate.restore.
+      which: see restore.restore.
       examples: of validation, at most.
       stop: ends it early.
 

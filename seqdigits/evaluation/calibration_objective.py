@@ -36,7 +36,7 @@ class Judged(struct.PyTreeNode):
       count, whole: i32 [], examples, and those that are right as a whole.
       loss: f32 [], see negative_log_likelihood, of the numbers.
       digit_count, digit_loss: i32 [], f32 [], the same of the digits that are read.
-      numbers, digits: as in metrics.Tally.
+      numbers, digits: as in eval_metrics.Tally.
     """
 
     count: Array
@@ -90,7 +90,7 @@ class Judge:
     """Validation, read at one temperature and min_score after another; what the model says is computed once if it fits."""
 
     def __init__(self, config: ConfigDict, restored: Restored, examples: int, stop: Stop | None = None):
-        """`restored`: from evaluate.restore; `examples`: at most."""
+        """`restored`: from restore.restore; `examples`: at most."""
         self._source = create_source(config, "validation")
         self._batch_size, self._examples, self._stop = config.evaluate.batch_size, examples, stop
         self._devices, self._variables = restored.devices, restored.variables
@@ -119,7 +119,7 @@ class Judge:
         return float(found.digit_loss) / max(int(found.digit_count), 1)
 
     def figures(self, settings: Settings) -> dict[str, Any]:
-        """Names and meanings as in metrics.Tally.compute."""
+        """Names and meanings as in eval_metrics.Tally.compute."""
         found = self._sums(settings)
         return {
             "examples": int(found.count),

@@ -105,7 +105,7 @@ def _share(part: np.ndarray, whole: Any) -> float | None:
 
 
 def tally(batch: Batch, outputs: Outputs, reading: Reading) -> Tally:
-    """Counts one batch, padding left out. Positions, lengths and boxes are those of agreement.compare: of several numbers
+    """Counts one batch, padding left out. Positions, lengths and boxes are those of matching.compare: of several numbers
     all together."""
     row = batch.mask
     found = matching.compare(batch, reading)

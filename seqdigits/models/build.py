@@ -17,7 +17,7 @@ MODELS = ("heads", "gru", "attention", "row_gru", "reader")
 
 def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
     """The model of a validated config for a source's shapes. It is called as
-    `(image u8 [B,H,W,C], *, train, mask bool [B]) -> Outputs`. `axis`: see layers.Base."""
+    `(image u8 [B,H,W,C], *, train, mask bool [B]) -> Outputs`. `axis`: see stack.Base."""
     model = config.model
     common = {
         "kernel_init": model.kernel_init,

@@ -38,7 +38,7 @@ def text(name: str, facts: dict[str, Any]) -> str:
 
     Args:
       name: one of pretrained.NAMES.
-      facts: what is in NAME.json, see shipping.ship and shipping.measure.
+      facts: what is in NAME.json, see publish.ship and measure.measure.
     """
     does, limits = _PURPOSE[name]
     lines = [f"# Weights `{name}`", "", does, ""]

@@ -37,7 +37,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
 
     @abstractmethod
     def _records(self, folder: str) -> writer.Records:
-        """Gives the records; `folder`: where data files lie, "" = see digits.data_folder."""
+        """Gives the records; `folder`: where data files lie, "" = see files.data_folder."""
 
     def _identity(self) -> dict[str, Any]:
         """What an unfinished set must have been begun with to be gone on with, beside its name and shards; as JSON."""
@@ -77,7 +77,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         """Writes all records and what TFDS wants beside them; what an earlier call left unfinished is gone on with.
 
         Args:
-          folder: where data files lie; "" = see digits.data_folder.
+          folder: where data files lie; "" = see files.data_folder.
           shards: of the largest split, the others in proportion; 0 = so that each has 2,500 examples.
           workers: processes.
           stop: ends it early.
@@ -168,7 +168,7 @@ def photograph(png: bytes, digits: np.ndarray, boxes: np.ndarray | None, length:
 
 
 def pixels(form: str, shape: tuple[int | None, int | None, int]) -> tfds.features.FeatureConnector:
-    """How pixels of records.FORMS are told to TFDS; shape H, W, C."""
+    """How pixels of record_location.FORMS are told to TFDS; shape H, W, C."""
     if form == "png":
         return tfds.features.Image(shape=shape, dtype=np.uint8, encoding_format="png")
     dtype = np.uint8 if form == "raw" else np.float64

@@ -291,7 +291,7 @@ def _size(number: float) -> str:
 
 
 def encode_image(image: np.ndarray, form: str) -> bytes:
-    """u8 [H, W, C] as one of records.FORMS: PNG; its bytes; or 64-bit little-endian floats, pixel / 255."""
+    """u8 [H, W, C] as one of record_location.FORMS: PNG; its bytes; or 64-bit little-endian floats, pixel / 255."""
     if form == "raw":
         return image.tobytes()
     if form == "float64":

@@ -31,7 +31,7 @@ def chosen(
     Args:
       folder: with the pictures and `labels.csv`.
       split: train, validation or test.
-      kind: one of views.KINDS; all but "photograph" need boxes.
+      kind: one of crop.KINDS; all but "photograph" need boxes.
       lengths: the fewest and the most digits; where each digit stands alone ("cropped_digit") any number will do.
       boxes: whether each row needs boxes anyway.
 
@@ -124,7 +124,7 @@ def load(
 
     Args:
       folder, split: see `chosen`.
-      kind: one of views.KINDS, see `view`; "cropped_digit": each digit alone.
+      kind: one of crop.KINDS, see `view`; "cropped_digit": each digit alone.
       height, width: of the images, in pixels.
       grey: one channel instead of three.
       max_length: no number has more digits; 1 where each digit stands alone.

@@ -117,7 +117,7 @@ def load(
 
     Args:
       name, parts, split, max_length: see `count`.
-      kind: one of views.KINDS, see `view`; "cropped_digit": each digit alone.
+      kind: one of crop.KINDS, see `view`; "cropped_digit": each digit alone.
       height, width: of the images, in pixels.
       grey: one channel instead of three.
       folder: where data files lie, these in its subfolder `svhn_numbers`: for each part either PART.tar.gz or what it
@@ -224,7 +224,7 @@ def read_annotations(place: Path, part: str, lengths: tuple[int, ...]) -> tuple[
     """What stands in photographs 1.png, 2.png, .. of a part.
 
     Args:
-      place: of its files, see archive.place.
+      place: of its files, see svhn_archive.place.
       part: train, test or extra.
       lengths: how many there are of 1, 2, .. digits.
 

@@ -249,7 +249,7 @@ def build(families: Sequence[Family], folder: Path, stop: interrupt.Stop) -> tup
     """Draws the faces and writes atlas.npz and FONTS.md.
 
     Returns:
-      The bytes of atlas.npz, of which `atlas.parse` says what is inside, and what is known of each face.
+      The bytes of atlas.npz, of which `glyphs.parse` says what is inside, and what is known of each face.
 
     Raises:
       UserError: a package is missing, or a font is not what it should be.

@@ -123,7 +123,7 @@ class Lines(NamedTuple):
 
 
 def lay_out(scene: Scene, draws: Draws, arrays: dict[str, Array]) -> tuple[Glyphs, Lines]:
-    """Draws the glyphs of a scene and their places. `arrays`: see scenes.SceneSource."""
+    """Draws the glyphs of a scene and their places. `arrays`: see source.SceneSource."""
     numbers, count = scene.max_numbers, scene.lines
     large = draws.chance(50)  # one number that fills much of the image, as photographs of house numbers are cropped
     lengths, line = _lengths(scene, draws, large)

@@ -1,6 +1,6 @@
 """Made scenes: numbers of handwriting and type, in colours, on grounds, among other things; computed inside the step.
 
-Integer arithmetic throughout, so that a scene has the same pixels everywhere; tests/test_scenes.py holds them still.
+Integer arithmetic throughout, so that a scene has the same pixels everywhere; tests/data/scenes/test_scenes.py holds them still.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class SceneSource(Source):
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """images u8 [N, 28, 28] and labels i32 [N] of handwriting, and the atlas of type faces; see atlas.Atlas."""
+        """images u8 [N, 28, 28] and labels i32 [N] of handwriting, and the atlas of type faces; see glyphs.Atlas."""
         images, labels = self._load()
         type_ = glyphs.load(self._split)
         return {

@@ -1,7 +1,7 @@
 """Digits -> images of digit sequences, as a pure function of a key: computed on the device inside the step.
 
 Everything is integer arithmetic on `jax.random.bits`: float cos and float rounding differ between devices, and an
-example must have the same pixels everywhere. Golden hashes in tests/test_compose.py hold every composition still.
+example must have the same pixels everywhere. Golden hashes in tests/golden_examples.py hold every composition still.
 """
 
 from __future__ import annotations

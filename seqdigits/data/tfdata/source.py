@@ -64,7 +64,7 @@ class StreamedSource(Source):
         """None; but asking for them finds out whether the records are whole.
 
         Raises:
-          UserError: they are not; see records.open_.
+          UserError: they are not; see manifest.open_.
         """
         assert self._shards, "a split has at least one file"
         return {}
@@ -302,7 +302,7 @@ def _parsed(serialized: tf.Tensor, length: int) -> dict[str, tf.Tensor]:
 
 
 def _pixels(data: tf.Tensor, form: str) -> tf.Tensor:
-    """u8, from one of records.FORMS."""
+    """u8, from one of record_location.FORMS."""
     if form == "png":
         return tf.io.decode_png(data)
     if form == "raw":

@@ -27,7 +27,7 @@ def mnist(folder: Path, url: str, root: str) -> tuple[np.ndarray, np.ndarray]:
       folder: of the published files. They are read only where TFDS does not have the set yet, and downloaded only where
         they are missing then.
       url: address of the folder that they are downloaded from.
-      root: the folder of TFDS data sets; see `records.root`.
+      root: the folder of TFDS data sets; see `record_location.root`.
 
     Returns:
       images u8 [70000, 28, 28] and labels i32 [70000].
@@ -55,7 +55,7 @@ def svhn_cropped(folder: Path, part: str, root: str) -> tuple[np.ndarray, np.nda
       folder: of the published files. They are read only where TFDS does not have the set yet, then all three; TFDS
         downloads those that are missing.
       part: train, test or extra.
-      root: the folder of TFDS data sets; see `records.root`.
+      root: the folder of TFDS data sets; see `record_location.root`.
 
     Returns:
       images u8 [n, 32, 32, 3] and labels i32 [n], 0..9.
