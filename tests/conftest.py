@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,7 @@ SMALL = {
 def production_compiler() -> Iterator[None]:
     """Compiles with all optimizations, as outside of tests; also a decorator."""
     jax.clear_caches()  # which do not tell programs apart by how they were optimized
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     try:
         yield
@@ -69,6 +71,8 @@ def freed_programs() -> Iterator[None]:
     yield
     jax.clear_caches()
     gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc keeps what is freed, gigabytes of it
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ import shlex
 import sys
 from collections import Counter
 
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
-from seqdigits.core.types import SPLITS
 from seqdigits.data.photos import labels
 from seqdigits.data.photos.folder import chosen, picture
 from seqdigits.data.photos.labels import Row

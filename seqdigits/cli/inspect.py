@@ -11,10 +11,10 @@ from pathlib import Path
 
 from seqdigits.config.flags import config_file, experiment_flags, parse, prepare_jax, with_config
 from seqdigits.config_checks.validate import validate
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
-from seqdigits.core.types import SPLITS
 from seqdigits.inspection import checks, page
 from seqdigits.inspection.inspect import inspect
 from seqdigits.inspection.statistics import LISTED, Survey

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from seqdigits.checkpoint.pretrained import DEFAULT, FOLDER, NAMES, facts, path
+from seqdigits.checkpoint import pretrained
+from seqdigits.checkpoint.pretrained import DEFAULT, NAMES, facts, path
 from seqdigits.config.flags import prepare_jax
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop
@@ -50,7 +51,7 @@ def main(stop: Stop) -> None:
 def listing(name: str) -> list[str]:
     """Lines for a person on one name: where its weights lie, and what was measured of them."""
     head = f"{name}{' (the default)' if name == DEFAULT else ''}"
-    if not (FOLDER / f"{name}.npz").exists():
+    if not (pretrained.FOLDER / f"{name}.npz").exists():
         return [f"{head}: not shipped"]
     file, known = path(name), facts(name)
     lines = [

@@ -7,8 +7,8 @@ import sys
 from ml_collections import ConfigDict
 
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.interrupt import Stop
-from seqdigits.core.types import SPLITS
 from seqdigits.evaluation.upper_bound import Ceiling, ceiling
 from seqdigits.models import layer_spec
 

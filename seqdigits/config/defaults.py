@@ -232,7 +232,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.rotation",
         0,
-        "Augmentation in training, at most so much, as the next five: of each digit (compose.Augmentation) or of "
+        "Augmentation in training, at most so much, as the next five: of each digit (compositions.Augmentation) or of "
         "photographs (augment.Augmentation).",
         unit="degrees",
         low=0,

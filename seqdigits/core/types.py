@@ -13,8 +13,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-NO_DIGIT = 10
-"""The class that fills the positions after the last digit."""
+from seqdigits.core.constants import NO_DIGIT
 
 Variables = dict
 """Flax variable collections: params, batch_stats, input_stats."""
@@ -137,9 +136,6 @@ def pad_rows(rows: np.ndarray, size: int) -> np.ndarray:
     padded = np.full(size, -1, np.int32)
     padded[: len(rows)] = rows
     return padded
-
-
-SPLITS = ("train", "validation", "test")
 
 
 Host = dict[str, np.ndarray]

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.core import boxes as bx
-from seqdigits.core.types import NO_DIGIT, Reading
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Reading
 from seqdigits.decoding import grouping
 from seqdigits.decoding.options import Limits
 

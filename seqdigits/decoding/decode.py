@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqdigits.core.types import NO_DIGIT, Outputs, Reading
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Outputs, Reading
 from seqdigits.decoding.cells import read_grid
 from seqdigits.decoding.options import Limits
 

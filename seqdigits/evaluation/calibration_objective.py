@@ -14,8 +14,9 @@ from flax import struct
 from jax import Array
 from ml_collections import ConfigDict
 
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.core.types import NO_DIGIT, Batch, Outputs
+from seqdigits.core.types import Batch, Outputs
 from seqdigits.data.create import create_source
 from seqdigits.decoding import decode as decoding_decode
 from seqdigits.decoding import options as decoding_options

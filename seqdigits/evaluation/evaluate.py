@@ -8,9 +8,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seqdigits.config_checks.validate import validate
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
-from seqdigits.core.types import SPLITS
 from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read
 from seqdigits.evaluation.evaluator import Evaluator

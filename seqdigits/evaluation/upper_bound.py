@@ -18,10 +18,11 @@ from ml_collections import ConfigDict
 
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import boxes as bx
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.rng import Stream, stream_key
-from seqdigits.core.types import NO_DIGIT, Batch
+from seqdigits.core.types import Batch
 from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read
 from seqdigits.data.source import limit_of

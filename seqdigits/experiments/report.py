@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits.config.defaults import LESS_IS_BETTER
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.core.types import SPLITS
 from seqdigits.experiments.published import FAMILIES, PUBLISHED
 from seqdigits.experiments.results import ComparedFigure, Result
 from seqdigits.metrics.intervals import half_interval

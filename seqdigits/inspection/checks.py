@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqdigits.core.types import NO_DIGIT, Spec, decode
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Spec, decode
 
 FAULTS = {
     "label": "a label that is neither a digit, 0 to 9, nor NO_DIGIT, 10",

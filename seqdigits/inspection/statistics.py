@@ -11,9 +11,10 @@ import jax
 import numpy as np
 from jax import Array
 
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import duration
-from seqdigits.core.types import NO_DIGIT, Spec
+from seqdigits.core.types import Spec
 from seqdigits.data.source import Source
 from seqdigits.inspection import checks
 from seqdigits.inspection.checks import Fault, Prints

@@ -15,7 +15,8 @@ from jax import Array
 
 from seqdigits.core import boxes as bx
 from seqdigits.core.boxes import box_squared_error
-from seqdigits.core.types import NO_DIGIT, Batch, Outputs, Reading
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Batch, Outputs, Reading
 from seqdigits.metrics import matching
 from seqdigits.metrics.confidence import Certainty, certainty
 

@@ -8,7 +8,8 @@ from flax import struct
 from jax import Array
 
 from seqdigits.core import boxes as bx
-from seqdigits.core.types import NO_DIGIT, Batch, Reading
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Batch, Reading
 
 SAME_PLACE = 0.3
 """A digit or number stands where a true one does if their boxes overlap by more (IoU)."""

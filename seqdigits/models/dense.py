@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqdigits.core.types import NO_DIGIT, Outputs
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Outputs
 from seqdigits.models.layer_spec import Layer, largest_stride, total_stride
 from seqdigits.models.pixels import Pixels
 from seqdigits.models.stack import Base, Stack

@@ -9,8 +9,9 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits.core.boxes import box_squared_error
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.params import matching
-from seqdigits.core.types import NO_DIGIT, Batch, Outputs, Variables
+from seqdigits.core.types import Batch, Outputs, Variables
 from seqdigits.models.targets import cell_targets
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
-from seqdigits.core.types import NO_DIGIT, Batch
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Batch
 
 TARGETS = ("cell", "several", "gaussian")
 """Which cells should say a digit: the one that holds its centre | all around it too | those, the less the farther."""

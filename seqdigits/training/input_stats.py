@@ -10,8 +10,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits.core import boxes as bx
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.rng import Stream, stream_key
-from seqdigits.core.types import NO_DIGIT, Variables
+from seqdigits.core.types import Variables
 from seqdigits.data.source import Source
 from seqdigits.parallel.devices import Devices
 

@@ -17,9 +17,10 @@ from ml_collections import ConfigDict
 from seqdigits import optim
 from seqdigits.core import boxes as bx
 from seqdigits.core import params
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.rng import Stream, stream_key
-from seqdigits.core.types import NO_DIGIT, Batch, Variables
+from seqdigits.core.types import Batch, Variables
 from seqdigits.data.source import Source
 from seqdigits.metrics import averages
 from seqdigits.models import losses

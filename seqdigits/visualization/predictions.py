@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 from PIL import Image, ImageDraw, ImageFont
 
-from seqdigits.core.types import NO_DIGIT, Batch, Reading, decode
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Batch, Reading, decode
 from seqdigits.metrics import matching
 
 TRUE, PREDICTED = (0, 200, 70), (235, 50, 40)

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from conftest import production_compiler
 from golden_examples import GOLDEN, GOLDEN_CONFIGS, digest, make, split_arrays
 from ml_collections import ConfigDict
 
-from seqdigits.checkpoint import pretrained, warm_start, weights
+from seqdigits.checkpoint import pretrained, weights
 from seqdigits.checkpoint.load import load_variables
 from seqdigits.cli import pretrained as cli_pretrained
 from seqdigits.config import defaults
@@ -264,7 +265,7 @@ def test_a_partial_run_is_shipped_when_asked_for_and_the_card_says_so(folder, re
 
 def test_a_name_is_taken_where_a_path_is(folder, result, small_config, tmp_path, capsys):
     publish.ship("handwriting", result())
-    found, about = load_variables(warm_start.Path("handwriting"))
+    found, about = load_variables(Path("handwriting"))
     assert about["step"] == 4
     assert same(found, folder / "handwriting.npz")
     figures = evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
@@ -276,7 +277,7 @@ def test_what_lies_in_the_working_directory_comes_first_and_it_is_said(folder, r
     publish.ship("handwriting", result())
     os.mkdir("handwriting")
     with pytest.raises(UserError, match="checkpoint handwriting has no manifest"):
-        load_variables(warm_start.Path("handwriting"))
+        load_variables(Path("handwriting"))
     with pytest.raises(UserError, match="--checkpoint handwriting: allowed are.*weights that come with the package"):
         evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
     said = capsys.readouterr().out
@@ -286,12 +287,12 @@ def test_what_lies_in_the_working_directory_comes_first_and_it_is_said(folder, r
 
 def test_a_name_that_is_not_shipped_and_no_name_are_refused(folder, small_config, tmp_path):
     with pytest.raises(UserError, match=r"scene\.npz is missing"):
-        load_variables(warm_start.Path("scene"))
+        load_variables(Path("scene"))
     with pytest.raises(
         UserError,
         match=r"there is nothing at scenes.*weights that come with the package, --config.init.path=handwriting or scene",
     ):
-        load_variables(warm_start.Path("scenes"))
+        load_variables(Path("scenes"))
     with pytest.raises(UserError, match="--checkpoint scenes: allowed are"):
         evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="scenes", splits=("test",))
 

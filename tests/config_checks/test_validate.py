@@ -15,8 +15,8 @@ from seqdigits.cli import config as cli_config
 from seqdigits.config import defaults
 from seqdigits.config import registry as config_registry
 from seqdigits.config_checks.validate import validate
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.core.types import SPLITS
 from seqdigits.data import digits, record_location, scenes
 from seqdigits.data.create import SOURCES, create_source
 from seqdigits.data.photos import svhn, svhn_cropped
@@ -337,7 +337,7 @@ def test_show_config_marks_what_differs_from_the_default():
 
 def test_a_config_has_one_parent_at_most_and_names_it():
     files = {name: (ROOT / "configs" / f"{name}.py").read_text() for name in EXPERIMENTS}
-    parents = {name: re.findall(r'experiments\.load\("(\w+)"\)', text) for name, text in files.items()}
+    parents = {name: re.findall(r'load_config\("(\w+)"\)', text) for name, text in files.items()}
     children = {name: found[0] for name, found in parents.items() if found}
     assert all(len(found) <= 1 for found in parents.values())
     assert children["strip5_gru_dropout"] == "strip5_gru"

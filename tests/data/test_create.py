@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqdigits.core.types import SPLITS, Batch
+from seqdigits.core.constants import SPLITS
+from seqdigits.core.types import Batch
 from seqdigits.data import digits
 from seqdigits.data.create import create_source
 from seqdigits.data.photos.augment import Augmentation

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder
-from seqdigits.core.types import SPLITS
 from seqdigits.data import digits
 
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"

@@ -64,7 +64,7 @@ def test_a_file_that_does_not_belong_there_is_refused(folder):
 
 
 def test_what_was_verified_is_not_read_again_until_it_changes(folder, monkeypatch):
-    monkeypatch.setattr(core_files, "sha256", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(data_manifest, "sha256", lambda path: pytest.fail(f"{path} was read"))
     data_manifest.open_(folder)
     flip(folder / FILE)
     with pytest.raises(pytest.fail.Exception, match=FILE):

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqdigits.core.types import NO_DIGIT, Outputs, decode
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Outputs, decode
 from seqdigits.decoding import decode as decoding
 from seqdigits.decoding.options import Limits
 

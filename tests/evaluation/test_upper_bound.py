@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from seqdigits.cli.upper_bound import table
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.core.types import NO_DIGIT, Batch
+from seqdigits.core.types import Batch
 from seqdigits.evaluation.upper_bound import Ceiling, ceiling, counts
 
 N = NO_DIGIT

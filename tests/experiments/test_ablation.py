@@ -62,7 +62,7 @@ def test_the_table_has_a_row_a_variant_and_the_spread_of_seeds():
 def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
     for seed in (0, 1):
         (tmp_path / f"plain-{seed}.json").write_text(json.dumps(one("plain", seed, 0.9)))
-    monkeypatch.setattr(ablation, "run", lambda *_: pytest.fail("it was run again"))
+    monkeypatch.setattr(cli_ablate, "run", lambda *_: pytest.fail("it was run again"))
     monkeypatch.setattr(sys, "argv", ["design", "plain", "--seeds", "2", "--out", str(tmp_path)])
     cli_ablate.main(Stop())
     assert "0.9000 (0.9000 to 0.9000)" in capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_what_is_of_another_config_is_run_again(tmp_path, monkeypatch, capsys):
     earlier["config"]["loss"]["smoothing"] = 0.2
     (tmp_path / "plain-0.json").write_text(json.dumps(earlier))
     assert ablation.read(tmp_path) == [], "it is not in the table"
-    monkeypatch.setattr(ablation, "run", lambda *_: one("plain", 0, 0.8))
+    monkeypatch.setattr(cli_ablate, "run", lambda *_: one("plain", 0, 0.8))
     monkeypatch.setattr(sys, "argv", ["design", "plain", "--out", str(tmp_path)])
     cli_ablate.main(Stop())
     assert "is of another config, and it is run again:\n  loss.smoothing: " in capsys.readouterr().out

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqdigits.core.types import NO_DIGIT, Batch, Outputs, Reading
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Batch, Outputs, Reading
 from seqdigits.decoding import decode as reading
 from seqdigits.decoding.options import Limits
 from seqdigits.metrics import averages, eval_metrics

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
 from seqdigits.core.boxes import box_squared_error
-from seqdigits.core.types import NO_DIGIT, Batch, Outputs
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Batch, Outputs
 from seqdigits.models import losses, targets
 
 N = NO_DIGIT

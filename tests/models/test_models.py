@@ -11,7 +11,7 @@ from seqdigits.config.defaults import base_config
 from seqdigits.core import boxes as bx
 from seqdigits.core import params
 from seqdigits.core.boxes import box_squared_error
-from seqdigits.core.types import NO_DIGIT
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.create import create_source
 from seqdigits.decoding.decode import read
 from seqdigits.decoding.options import decode_limits

@@ -16,16 +16,16 @@ from conftest import ROOT
 
 from seqdigits.checkpoint.layout import all_steps, find_checkpoint, load_raw
 from seqdigits.core import boxes as bx
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.core.types import NO_DIGIT
 from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read
 from seqdigits.evaluation.evaluator import Evaluator
+from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
 from seqdigits.training.loop import train_and_evaluate
-from seqdigits.training.train_step import TrainStep
 
 
 class StopAfter(Stop):
@@ -250,8 +250,8 @@ def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_con
     assert (whole.spec.min_length, create_source(config, "validation").spec.min_length) == (1, 1)
     assert whole.spec.image == create_source(config, "test").spec.image == (48, 96, 1)
     report = json.loads((tmp_path / "evaluation" / "train.json").read_text())
-    steps = TrainStep(config, build(config, whole.spec))
-    figures = Evaluator(steps, whole, Devices()).figures(state.variables(), None, "train")
+    step = PredictStep(config, build(config, whole.spec))
+    figures = Evaluator(step, whole, Devices()).figures(state.variables(), None, "train")
     assert figures["localization_error"] == pytest.approx(report["localization_error"])
     make = jax.jit(partial(whole.make, key=jax.random.key(0), train=False))
     batch = make(whole.arrays, next(whole.all(200)))

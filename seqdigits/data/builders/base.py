@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
-from seqdigits.core.types import NO_DIGIT
 from seqdigits.data import manifest as data_manifest
 from seqdigits.data import record_location
 from seqdigits.data.builders import tfds, writer

@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
 from seqdigits.config.registry import config_names, load_config
-from seqdigits.core.types import NO_DIGIT, SPLITS, Batch, pad_rows
+from seqdigits.core.constants import NO_DIGIT, SPLITS
+from seqdigits.core.types import Batch, pad_rows
 from seqdigits.data import record_location
 from seqdigits.data.builders import tfds, writer
 from seqdigits.data.builders.base import RecordsBuilder, chunks, features, pixels

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits.core.types import SPLITS
+from seqdigits.core.constants import SPLITS
 from seqdigits.data import record_location
 from seqdigits.data.builders import tfds, writer
 from seqdigits.data.builders.base import RecordsBuilder, features, photograph, pixels

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.core import boxes as bx
-from seqdigits.core.types import NO_DIGIT
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.scenes.draws import Draws, scatter
 from seqdigits.data.synthetic.deterministic_ops import COS, ONE, SIN, bilinear
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError, short
 from seqdigits.core.progress import progress
-from seqdigits.core.types import NO_DIGIT, SPLITS
 from seqdigits.data.photos import labels
 from seqdigits.data.photos.crop import DAMAGED, view
 from seqdigits.data.photos.labels import LONGEST, Row, rows

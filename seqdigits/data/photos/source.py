@@ -13,7 +13,8 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import reads_box
-from seqdigits.core.types import NO_DIGIT, Batch, Spec
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.types import Batch, Spec
 from seqdigits.data.image_size import size_of
 from seqdigits.data.photos import augment, svhn, svhn_cropped
 from seqdigits.data.photos import folder as photos_folder

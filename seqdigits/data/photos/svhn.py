@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder
 from seqdigits.core.progress import progress
-from seqdigits.core.types import NO_DIGIT
 from seqdigits.data.photos import svhn_annotations, svhn_archive
 from seqdigits.data.photos.crop import view
 from seqdigits.data.photos.svhn_annotations import Annotation

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqdigits.core.types import NO_DIGIT
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.scenes import corruptions
 from seqdigits.data.scenes.background import paint, shades
 from seqdigits.data.scenes.draws import Draws

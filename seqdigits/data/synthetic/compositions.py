@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqdigits.core.types import NO_DIGIT
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.digits import SIZE
 from seqdigits.data.synthetic.deterministic_ops import COS, ONE, SIN, below, between, shrink, warp
 

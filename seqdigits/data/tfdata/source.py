@@ -14,9 +14,10 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import sha256
-from seqdigits.core.types import NO_DIGIT, Batch, Host
+from seqdigits.core.types import Batch, Host
 from seqdigits.data import record_location
 from seqdigits.data.builders import svhn_numbers, tf
 from seqdigits.data.manifest import Shard, about, anew, of_split, open_, ranges

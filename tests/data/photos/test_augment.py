@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqdigits.core.types import NO_DIGIT
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.create import create_source
 from seqdigits.data.photos.augment import Augmentation, augment, augment_all
 

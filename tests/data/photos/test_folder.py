@@ -20,9 +20,9 @@ from seqdigits.config import registry as config_registry
 from seqdigits.config.defaults import changes as differences
 from seqdigits.config.defaults import to_json
 from seqdigits.config_checks.validate import validate
+from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.core.types import NO_DIGIT, SPLITS
 from seqdigits.data.create import create_source
 from seqdigits.data.photos import folder as photos_folder
 from seqdigits.data.photos import labels

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.progress import progress, time
-from seqdigits.core.types import NO_DIGIT
 from seqdigits.data.photos import svhn, svhn_annotations
 from seqdigits.data.photos.crop import KINDS
 

@@ -9,8 +9,8 @@ from cropped_files import CROPPED, SIZES, noise, publish
 from PIL import Image
 
 from seqdigits.config_checks.validate import validate
+from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.core.types import NO_DIGIT, SPLITS
 from seqdigits.data import digits
 from seqdigits.data.create import create_source
 from seqdigits.data.photos import svhn, svhn_cropped
@@ -125,7 +125,7 @@ def test_another_file_is_refused_and_left_alone(data, content):
 @pytest.fixture
 def no_tensorflow(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    for name in [name for name in sys.modules if name.startswith("seqdigits.data.builders")]:
+    for name in [name for name in sys.modules if name.startswith(("seqdigits.data.builders", "seqdigits.data.tfdata"))]:
         monkeypatch.delitem(sys.modules, name)
 
 

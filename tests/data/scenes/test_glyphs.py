@@ -14,9 +14,9 @@ import pytest
 from conftest import ROOT
 from PIL import ImageFont
 
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.core.types import SPLITS
 from seqdigits.data.scenes import build_glyphs, glyphs
 from seqdigits.data.scenes.fonts import FAMILIES, Family
 

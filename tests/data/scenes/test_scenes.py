@@ -14,8 +14,9 @@ from conftest import production_compiler
 from ml_collections import ConfigDict
 
 from seqdigits.config_checks.validate import validate
+from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.core.types import NO_DIGIT, SPLITS, Batch
+from seqdigits.core.types import Batch
 from seqdigits.data import digits
 from seqdigits.data.create import create_source
 from seqdigits.data.scenes.draws import Draws

@@ -12,7 +12,7 @@ import pytest
 from conftest import production_compiler
 from golden_examples import GOLDEN, GOLDEN_CONFIGS, KEY, digest, layout, make, split_arrays
 
-from seqdigits.core.types import NO_DIGIT, SPLITS
+from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.data.create import create_source
 from seqdigits.data.source import Source
 from seqdigits.data.synthetic import compositions, deterministic_ops

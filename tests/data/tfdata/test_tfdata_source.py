@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, SMALL
 
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
-from seqdigits.core.types import NO_DIGIT
 from seqdigits.data import record_location
 from seqdigits.data.builders import registry as builders_registry
 from seqdigits.data.builders import tf, tfds, writer

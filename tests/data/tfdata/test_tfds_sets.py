@@ -13,8 +13,8 @@ pytest.importorskip("tensorflow", reason="records on disk need TensorFlow: make 
 
 from tensorflow_datasets.image_classification import mnist as tfds_mnist
 
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.core.types import SPLITS
 from seqdigits.data import digits
 from seqdigits.data.builders import tfds
 from seqdigits.data.create import create_source
