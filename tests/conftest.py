@@ -24,7 +24,7 @@ from seqdigits.config.defaults import base_config
 from seqdigits.config.registry import load_config
 
 jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/test-compiled").expanduser()))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 ROOT = Path(__file__).resolve().parent.parent
 

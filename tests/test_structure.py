@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import jax
 import pytest
 from conftest import ROOT
 
@@ -175,7 +176,7 @@ assert int(train_and_evaluate(config, sys.argv[1]).step) == 2
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
         cwd=ROOT / "tests",
-        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir},
         capture_output=True,
         text=True,
         check=False,

@@ -51,6 +51,7 @@ def first(small_config, tmp_path_factory):
     return workdir, train_and_evaluate(small_config(HEADS), workdir)
 
 
+@pytest.mark.slow
 def test_the_second_stage_trains_the_box_head_alone(small_config, first, tmp_path, capsys):
     workdir, learned = first
     config = small_config(BOX | {"init.path": f"{workdir}/checkpoints/4"})
@@ -91,6 +92,7 @@ def test_a_run_that_goes_on_does_not_begin_anew(small_config, first, tmp_path, c
         assert (begun["path"], begun["config"]["model"]["encoder"]) == (str(first[0]), HEADS["model.encoder"])
 
 
+@pytest.mark.slow
 def test_a_run_without_its_config_file_goes_on_only_as_it_was(small_config, tmp_path):
     config = small_config({"train.steps": 2})
     train_and_evaluate(config, tmp_path)
@@ -110,6 +112,7 @@ def test_a_workdir_means_its_best_checkpoint(first):
     assert meta["step"] == best
 
 
+@pytest.mark.slow
 def test_statistics_of_pixels_go_with_the_encoder_alone(small_config, first, tmp_path):
     """On other images: what is measured, and what comes along, differ."""
     workdir, learned = first
@@ -123,6 +126,7 @@ def test_statistics_of_pixels_go_with_the_encoder_alone(small_config, first, tmp
     assert np.abs(leaves(head.input_stats)["pixels/mean"] - of_first).max() > 1
 
 
+@pytest.mark.slow
 def test_the_mean_box_is_always_measured(small_config, tmp_path):
     """It belongs to the data, and counts where a reader finds nothing."""
     train_and_evaluate(small_config({"evaluate.splits": ()}), tmp_path / "a")
@@ -136,6 +140,7 @@ def test_the_mean_box_is_always_measured(small_config, tmp_path):
     np.testing.assert_array_equal(*boxes)
 
 
+@pytest.mark.slow
 def test_a_frozen_norm_is_in_training_what_it_is_in_evaluation(small_config, first):
     _, learned = first
     config = small_config(BOX | {"init.path": "somewhere"})

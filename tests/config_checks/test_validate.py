@@ -75,6 +75,7 @@ def test_the_whole_step_of_every_experiment_can_be_traced_without_opening_a_file
 @pytest.mark.parametrize(
     "name", ["svhn_cropped_cnn", "strip4_row_gru", "strip5_overlap", "canvas_variable_deeper", "svhn_transfer_l2"]
 )
+@pytest.mark.slow
 def test_one_real_step_of_each_family(experiment, name):
     """Two examples: what is learned is finite, and all that has a gradient moved."""
     config = experiment(name)

@@ -9,6 +9,7 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import benchmark
 
 
+@pytest.mark.slow
 def test_figures_and_table(small_config):
     figures = benchmark.measure(small_config({}), None, rounds=3, stop=Stop())
     assert figures["train_images_per_second"] > 0

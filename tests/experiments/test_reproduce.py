@@ -203,6 +203,7 @@ def test_steps_per_call_makes_no_other_run(folders):
     assert result.config["train"]["steps_per_call"] == 2
 
 
+@pytest.mark.slow
 def test_what_another_folder_has_whole_is_skipped(folders, monkeypatch, tmp_path):
     reproduce.reproduce(["a"], out=tmp_path / "earlier", workdirs=tmp_path / "runs")
     reproduce.reproduce(["b"], fraction=0.5, out=tmp_path / "earlier", workdirs=tmp_path / "runs")
@@ -224,6 +225,7 @@ def test_what_is_no_result_does_not_load(change):
         results.Result.from_json(json.dumps(values | change))
 
 
+@pytest.mark.slow
 def test_a_second_stage_begins_with_the_first_of_the_same_series(folders, capsys):
     """Its config names runs/a; here the runs lie elsewhere, and are of other settings."""
     (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
@@ -236,6 +238,7 @@ def test_a_second_stage_begins_with_the_first_of_the_same_series(folders, capsys
     assert (begun["path"], begun["step"], begun["config"]["seed"], begun["begun_with"]) == ("runs/a", 4, 5, None)
 
 
+@pytest.mark.slow
 def test_a_second_stage_waits_for_the_whole_of_the_first(folders):
     (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
     first, second = reproduce.reproduce(["a", "b"], fraction=0.5, **folders)
@@ -244,6 +247,7 @@ def test_a_second_stage_waits_for_the_whole_of_the_first(folders):
     assert "has 2 of 4 steps. Run that to its end first" in second.problem
 
 
+@pytest.mark.slow
 def test_weights_are_written_for_what_was_done_before(folders):
     reproduce.reproduce(["a"], **folders)
     assert not (folders["out"] / "a.npz").exists()

@@ -102,6 +102,7 @@ def test_the_gradient_reaches_every_parameter(name, changes):
 
 
 @pytest.mark.parametrize(("name", "changes"), [("gru", BOX), ("reader", {})], ids=["gru", "reader"])
+@pytest.mark.slow
 def test_four_examples_are_learned_by_heart(name, changes):
     config = small(name, **changes, **{"optim.learning_rate": 3e-3})
     source, batch = four_examples(config)
@@ -157,6 +158,7 @@ def test_pixels_by_hand():
     np.testing.assert_allclose(of("per_pixel", {"input_stats": stats}), [[-51, 4], [0, 1]], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_reader_reads_images_of_any_size():
     config = small("reader")
     source, _ = four_examples(config)
@@ -225,6 +227,7 @@ def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
     assert outputs.stride == 2
 
 
+@pytest.mark.slow
 def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pixels():
     config = small("reader")
     spec = create_source(config, "train").spec
@@ -247,6 +250,7 @@ def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pix
     assert trained.cell_logits.shape == (2, 4, 8, 11), "not in training"
 
 
+@pytest.mark.slow
 def test_smaller_sizes_are_the_same_picture_and_boxes_grow_with_what_a_pixel_covers():
     ramp = jnp.broadcast_to(jnp.arange(30.0)[:, None, None], (30, 45, 1))[None]  # sides are no multiples of 4
     small_ramp = _three_quarters(ramp)

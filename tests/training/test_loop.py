@@ -80,7 +80,7 @@ def run_config(small_config):
     return make
 
 
-@pytest.mark.parametrize("train_examples", [20, 0], ids=["finite", "endless"])
+@pytest.mark.parametrize("train_examples", [20, pytest.param(0, marks=pytest.mark.slow)], ids=["finite", "endless"])
 def test_a_run_stopped_at_any_step_goes_on_as_the_same_run(tmp_path, run_config, train_examples):
     config = run_config({"data.train_examples": train_examples, "data.rotation": 10})
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -233,6 +233,7 @@ def test_input_statistics_are_measured_once_and_kept(tmp_path, run_config):
     assert jax.tree.all(jax.tree.map(np.array_equal, first, again))
 
 
+@pytest.mark.slow
 def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_config, tmp_path):
     config = small_config(
         {

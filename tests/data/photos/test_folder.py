@@ -331,6 +331,7 @@ def test_configs_that_are_accepted(small_config):
 
 
 @pytest.mark.parametrize("boxes", [True, False], ids=["reader", "heads without boxes"])
+@pytest.mark.slow
 def test_a_run_and_another_folder_that_is_all_test(tmp_path, folder, one, small_config, capsys, boxes):
     config = small_config({**OWN, "data.folder": str(folder), **({} if boxes else HEADS)})
     config.evaluate.splits = ("test",)
