@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BESIDE := -n auto --maxprocesses 4 --dist loadfile  # a process a core, a file of tests in one of them
 
-.PHONY: quickstart test test-slow test-all soak test-newest env stream lint types lock atlas clean
+.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream lint types lock atlas clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -25,6 +25,9 @@ PYTHON312 ?= $(shell for python in python3.12 ~/.pyenv/versions/3.12.*/bin/pytho
 	$$python -c "" 2>/dev/null && echo $$python && break; done)
 NEWEST_TESTS := tests/data/synthetic tests/data/scenes tests/models tests/decoding tests/test_optim.py \
 	tests/training/test_train_step.py tests/training/test_loop.py
+
+python312:  ## the Python 3.12 that there is
+	@echo $(PYTHON312)
 
 test-newest: $(NEWEST)/ready  ## golden hashes, models, decoding and a training run with the JAX of accelerator machines
 	$(NEWEST)/bin/python -m pytest $(BESIDE) $(NEWEST_TESTS)

@@ -55,6 +55,16 @@ def small(name, **changes):
 BOX = {"model.localize": True, "model.box_head": "dense 32, relu", "loss.box": 0.001}
 
 
+def initialized(model, spec):
+    return jax.jit(lambda: init_variables(model, spec, 0))()
+
+
+def applied(model, variables, image, mask):
+    return jax.jit(lambda variables, image, mask: model.apply(variables, image, train=False, mask=mask))(
+        variables, image, mask
+    )
+
+
 def four_examples(config):
     source = create_source(config, "train")
     host = {"index": np.arange(4, dtype=np.int32), "position": np.arange(4, dtype=np.int32)}
@@ -67,7 +77,9 @@ def test_the_first_loss_is_near_that_of_guessing(name):
     config = small(name)
     source, batch = four_examples(config)
     steps = TrainStep(config, build(config, source.spec))
-    outputs, _ = PredictStep(config, steps.model).predict(steps.init(source).variables(), batch, source.spec)
+    outputs, _ = jax.jit(lambda v: PredictStep(config, steps.model).predict(v, batch, source.spec))(
+        jax.jit(lambda: steps.init(source))().variables()
+    )
     loss = jnp.mean(losses.digit_cross_entropy(outputs.digit_logits, batch.digits))
     assert abs(loss - np.log(11)) < 0.5
 
@@ -88,7 +100,7 @@ def test_the_gradient_reaches_every_parameter(name, changes):
     config = small(name, **changes)
     source, batch = four_examples(config)
     model = build(config, source.spec)
-    variables = init_variables(model, source.spec, 0)
+    variables = initialized(model, source.spec)
 
     def loss(params):
         outputs, _ = model.apply(
@@ -97,7 +109,7 @@ def test_the_gradient_reaches_every_parameter(name, changes):
         box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
         return losses.total(losses.per_example(outputs, batch, box, config.loss), batch.mask, 4, config.loss)
 
-    for path, grad in jax.tree_util.tree_leaves_with_path(jax.grad(loss)(variables["params"])):
+    for path, grad in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables["params"])):
         assert jnp.any(grad != 0), jax.tree_util.keystr(path)
 
 
@@ -108,10 +120,12 @@ def test_four_examples_are_learned_by_heart(name, changes):
     source, batch = four_examples(config)
     steps = TrainStep(config, build(config, source.spec))
     train = jax.jit(steps.train_on)
-    state = steps.init(source)
+    state = jax.jit(lambda: steps.init(source))()
     for _ in range(300):
         state = train(state, batch)
-    outputs, reading = PredictStep(config, steps.model).predict(state.variables(), batch, source.spec)
+    outputs, reading = jax.jit(lambda v: PredictStep(config, steps.model).predict(v, batch, source.spec))(
+        state.variables()
+    )
     np.testing.assert_array_equal(reading.digits[:, 0], batch.digits)
     error = box_squared_error(reading.box[:, 0], bx.hull(batch.boxes, batch.digits != NO_DIGIT))
     assert jnp.max(error) < 4.0
@@ -163,9 +177,9 @@ def test_the_reader_reads_images_of_any_size():
     config = small("reader")
     source, _ = four_examples(config)
     model = build(config, source.spec)
-    variables = init_variables(model, source.spec, 0)
+    variables = initialized(model, source.spec)
     image = jnp.zeros((2, 64, 96, 1), jnp.uint8)
-    outputs = model.apply(variables, image, train=False, mask=jnp.ones(2, bool))
+    outputs = applied(model, variables, image, jnp.ones(2, bool))
     assert outputs.cell_logits.shape == (2, 8, 12, 11)
     assert read(outputs, decode_limits(config, source.spec)).digits.shape == (2, 1, 2)
 
@@ -175,7 +189,7 @@ def test_a_place_of_zeros_is_the_cell_itself():
     image = jnp.zeros((1, 16, 32, 1), jnp.uint8)
     variables = reader.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
     zeroed = {**variables, "params": jax.tree.map(jnp.zeros_like, variables["params"])}
-    boxes = reader.apply(zeroed, image, train=False, mask=jnp.ones(1, bool)).cell_boxes
+    boxes = applied(reader, zeroed, image, jnp.ones(1, bool)).cell_boxes
     np.testing.assert_allclose(boxes[0, 1, 2], [20, 12, 8, 8])
 
 
@@ -183,7 +197,7 @@ def test_at_first_the_reader_finds_next_to_nothing():
     config = small("reader")
     source, batch = four_examples(config)
     model = build(config, source.spec)
-    outputs = model.apply(init_variables(model, source.spec, 0), batch.image, train=False, mask=batch.mask)
+    outputs = applied(model, initialized(model, source.spec), batch.image, batch.mask)
     assert jnp.mean(jax.nn.softmax(outputs.cell_logits)[..., NO_DIGIT]) > 0.9
 
 
@@ -191,8 +205,8 @@ def test_the_row_gru_cuts_its_last_state_and_one_head_reads_each_part():
     config = small("row_gru", **{"model.encoder": "", "model.gru_units": 6, "model.shared_head": True})
     source, batch = four_examples(config)
     model = build(config, source.spec)
-    variables = init_variables(model, source.spec, 0)
-    logits = model.apply(variables, batch.image, train=False, mask=batch.mask).digit_logits
+    variables = initialized(model, source.spec)
+    logits = applied(model, variables, batch.image, batch.mask).digit_logits
     rows = batch.image[..., 0].astype(jnp.float32) / 255  # [B, 32 steps, 64 features]
     last = Gru(units=6).apply({"params": variables["params"]["gru"]}, rows)[:, -1]
     dense = variables["params"]["head"]["Dense_0"]
@@ -205,7 +219,7 @@ def test_a_shared_head_is_the_same_at_every_position_and_counts_padding_alike():
     config = small("gru", **{"model.shared_head": True, "model.head": "dense 8, norm, relu"})
     source, batch = four_examples(config)
     model = build(config, source.spec)
-    variables = init_variables(model, source.spec, 0)
+    variables = initialized(model, source.spec)
     assert "head_0" not in variables["params"]
     padded = batch.replace(index=jnp.array([0, 1, 2, -1]))
 
@@ -222,7 +236,7 @@ def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
     model = build(config, create_source(config, "train").spec)
     image = jnp.zeros((1, 29, 50, 1), jnp.uint8)
     variables = model.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
-    outputs = model.apply(variables, image, train=False, mask=jnp.ones(1, bool))
+    outputs = applied(model, variables, image, jnp.ones(1, bool))
     assert outputs.cell_logits.shape == (1, 16, 26, 11), "32 x 52, multiples of the largest stride, 4; cells of 2"
     assert outputs.stride == 2
 
@@ -237,7 +251,7 @@ def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pix
     half, mask = image[:, ::2, ::2], jnp.ones(2, bool)
     variables = once.init(jax.random.key(1), image, train=False, mask=mask)
     whole, small_ones, all_sizes = (
-        model.apply(variables, x, train=False, mask=mask) for model, x in ((once, image), (once, half), (often, image))
+        applied(model, variables, x, mask) for model, x in ((once, image), (once, half), (often, image))
     )
     assert whole.cell_logits.shape == (2, 4, 8, 11)
     assert all_sizes.looks == (32, 18, 8, 6), "32x64, 24x48, 16x32, 12x24; cells of 8"
@@ -262,7 +276,7 @@ def test_smaller_sizes_are_the_same_picture_and_boxes_grow_with_what_a_pixel_cov
     model = build(config, create_source(config, "train").spec)
     image, mask = jnp.full((1, 96, 128, 1), 77, jnp.uint8), jnp.ones(1, bool)
     variables = model.init(jax.random.key(1), image, train=False, mask=mask)
-    outputs = model.apply(variables, image, train=False, mask=mask)
+    outputs = applied(model, variables, image, mask)
     assert outputs.looks == (12 * 16, 9 * 12, 6 * 8, 5 * 6)
     begins = np.cumsum((0, *outputs.looks[:-1]))
     logits, boxes = outputs.cell_logits[0, :, 0], outputs.cell_boxes[0, :, 0]

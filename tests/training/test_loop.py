@@ -95,6 +95,26 @@ def test_a_run_stopped_at_any_step_goes_on_as_the_same_run(tmp_path, run_config,
 
 
 @pytest.mark.slow
+def test_calls_of_several_steps_end_at_every_boundary(tmp_path, run_config):
+    """Logs, evaluations and checkpoints lie where they lie with single steps, though 5 divides none of the intervals."""
+    single, several = run_config({"data.train_examples": 20}), run_config({"data.train_examples": 20})
+    several.train.steps_per_call = 5
+    train_and_evaluate(single, tmp_path / "single")
+    with pytest.raises(Stopped):
+        train_and_evaluate(several, tmp_path / "several", StopAfter(4))
+    several.train.steps_per_call = 3  # a run resumes with another number of steps per call
+    train_and_evaluate(several, tmp_path / "several")
+    (leaves_a, meta_a), (leaves_b, meta_b) = (saved(tmp_path / name) for name in ("single", "several"))
+    for name, leaf in leaves_a.items():
+        np.testing.assert_allclose(leaf, leaves_b[name], atol=1e-3, err_msg=name)
+    assert meta_a["step"] == meta_b["step"] == 12
+    for a, b in zip(*(lines(tmp_path / name) for name in ("single", "several")), strict=True):
+        assert (a["step"], a["split"]) == (b["step"], b["split"])
+    trained = json.loads((tmp_path / "several" / "provenance.json").read_text())
+    assert [part["steps_per_call"] for part in trained] == [5, 3]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "train_examples"), [("plain", 100), ("plain", 0), ("stream", 100)], ids=["finite", "endless", "streamed"]
 )
