@@ -14,7 +14,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.types import Variables
 
 
-def folder(workdir: Path) -> Path:
+def checkpoints_folder(workdir: Path) -> Path:
     """Where a run's checkpoints lie."""
     return workdir / "checkpoints"
 
@@ -42,7 +42,7 @@ def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return state, read_meta(path)
 
 
-def variables(state: dict[str, Any]) -> Variables:
+def evaluated_variables(state: dict[str, Any]) -> Variables:
     """The collections to evaluate with, out of a raw state: the moving average where there is one."""
     raw = {name: state.get(name) or {} for name in ("params", "batch_stats", "input_stats")}
     return {**raw, **{name: value or {} for name, value in (state.get("average") or {}).items()}}
@@ -54,7 +54,7 @@ def find_checkpoint(workdir: Path, which: str) -> Path:
     Raises:
       UserError: there is none; lists those there are.
     """
-    here = folder(workdir)
+    here = checkpoints_folder(workdir)
     steps = all_steps(here)
     if which in ("latest", "best"):
         for step in reversed(steps):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits.checkpoint import pretrained, weights
-from seqdigits.checkpoint.layout import all_steps, find_checkpoint, folder, load_raw, variables
+from seqdigits.checkpoint.layout import all_steps, checkpoints_folder, evaluated_variables, find_checkpoint, load_raw
 from seqdigits.checkpoint.manifest import read_meta
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import Variables
@@ -32,13 +32,13 @@ def load_variables(path: Path) -> tuple[Variables, dict[str, Any]]:
             f"{found}: no workdir, no checkpoint, no file of weights (.npz). Train that run first, or begin with weights that "
             f"come with the package, --config.init.path={' or '.join(pretrained.NAMES)}."
         )
-    if folder(path).is_dir():
-        if not all_steps(folder(path)):
+    if checkpoints_folder(path).is_dir():
+        if not all_steps(checkpoints_folder(path)):
             raise UserError(f"the run in {path} has no checkpoint yet: there is nothing to begin with. Train it first.")
         latest = find_checkpoint(path, "latest")
         path = find_checkpoint(path, "best") if read_meta(latest)["best"] else latest
     state, meta = load_raw(path)
-    return variables(state), meta
+    return evaluated_variables(state), meta
 
 
 def origin(meta: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from seqdigits.checkpoint.layout import all_steps, folder
+from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
 from seqdigits.checkpoint.manifest import DamagedCheckpoint, UnfinishedCheckpoint, read_meta, seal, verify
 from seqdigits.core.errors import UserError
 
@@ -25,7 +25,7 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, keep: int = 1):
         """`keep`: the newest so many stay, and the best."""
-        self._folder = folder(workdir)
+        self._folder = checkpoints_folder(workdir)
         self._keep = keep
         self._unsealed: tuple[int, dict[str, Any]] | None = None
         self._set_aside_damaged()

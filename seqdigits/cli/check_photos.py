@@ -11,7 +11,7 @@ from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import labels
-from seqdigits.data.photos.folder import chosen, picture
+from seqdigits.data.photos.folder import chosen_rows, picture
 from seqdigits.data.photos.labels import Row
 
 USAGE = "python -m seqdigits check-photos FOLDER"
@@ -66,7 +66,7 @@ def _next(folder: str, found: tuple[Row, ...]) -> str:
     """How to train on it, or why that cannot be."""
     try:
         for split in SPLITS:
-            chosen(folder, split)
+            chosen_rows(folder, split)
     except UserError as e:
         return f"All is well. To train on it, something is missing: {e}"
     boxed = all(row.boxes is not None for row in found)

@@ -15,7 +15,7 @@ from seqdigits.core import interrupt
 from seqdigits.core.errors import UserError
 from seqdigits.core.progress import duration
 from seqdigits.data import record_location
-from seqdigits.data.manifest import open_
+from seqdigits.data.manifest import open_records
 
 USAGE = "python -m seqdigits prepare configs/X.py [--config.key=value ...] [--shards N] [--workers N]"
 
@@ -39,7 +39,7 @@ def main(stop: interrupt.Stop) -> None:
     began, workers = time.monotonic(), values["workers"].value or cores()
     written = builder(config).prepare(config.data.folder, shards=values["shards"].value, workers=workers, stop=stop)
     folder = record_location.path(config)
-    shards = open_(folder)
+    shards = open_records(folder)
     size, examples = sum(shard.bytes for shard in shards), sum(shard.examples for shard in shards)
     largest = Counter(shard.split for shard in shards).most_common(1)[0][1]
     if not written and values["shards"].value not in (0, largest):

@@ -16,7 +16,7 @@ from seqdigits.config.flags import prepare_jax
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments.reproduce import reproduce
-from seqdigits.experiments.selection import chosen, known_experiments, parse_settings
+from seqdigits.experiments.selection import chosen_experiments, known_experiments, parse_settings
 
 USAGE = """python -m seqdigits reproduce [FAMILIES | NAMES ...] [--budget-minutes M] [--out DIR] [--workdirs DIR]
        [--fraction F] [--weights] [--skip DIR] [--set KEY=VALUE ...]"""
@@ -41,7 +41,7 @@ def main(stop: Stop) -> None:
         arguments = values(sys.argv)[1:]
     except flags.Error as e:
         raise UserError(f"{e}\nusage: {USAGE}") from e
-    names, fraction = chosen(arguments), values["fraction"].value
+    names, fraction = chosen_experiments(arguments), values["fraction"].value
     if not 0 < fraction <= 1:
         raise UserError(f"--fraction = {fraction} is out of range: above 0, to 1.")
 

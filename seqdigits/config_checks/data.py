@@ -9,7 +9,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.data import digits, scenes
 from seqdigits.data.image_size import TRAINED_OTHERWISE
 from seqdigits.data.photos import augment, svhn, svhn_cropped
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.scenes import layout
 from seqdigits.data.synthetic import compositions
 
@@ -26,7 +26,7 @@ def validate_data(config: ConfigDict) -> None:
             f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither; each at "
             f"least {digits.SIZE}."
         )
-    if kind in KINDS:
+    if kind in PHOTO_COMPOSITIONS:
         _validate_photographs(config)
     elif kind != "digit":
         if kind == scenes.NAME:
@@ -50,7 +50,7 @@ _OF_TRAINING = (*TRAINED_OTHERWISE, "train_photographs")
 
 def _augmented_by(kind: str) -> tuple[str, ...]:
     """The keys that augment a composition in training."""
-    if kind in KINDS:
+    if kind in PHOTO_COMPOSITIONS:
         return augment.KEYS
     return () if kind == scenes.NAME else compositions.BENT
 
@@ -59,7 +59,7 @@ def _validate_stream(config: ConfigDict) -> None:
     """Refuses what records cannot hold, with data.source = stream."""
     data, per_call = config.data, config.train.steps_per_call
     bent = {f"data.{name}": True for name in (*compositions.BENT, *augment.KEYS, *_OF_TRAINING)}
-    unread = {"data.records_form": data.composition in KINDS, "data.rgb": True, **bent}
+    unread = {"data.records_form": data.composition in PHOTO_COMPOSITIONS, "data.rgb": True, **bent}
     refuse_unread(config, unread, "data.source = stream")
     if data.composition == "cropped_digit":
         raise UserError(
@@ -70,7 +70,7 @@ def _validate_stream(config: ConfigDict) -> None:
         raise UserError(
             "data.train_examples = 0: an endless set has no end to write. Give a number, --config.data.train_examples=165000."
         )
-    channels = 3 if data.composition in KINDS and not data.grey else 1
+    channels = 3 if data.composition in PHOTO_COMPOSITIONS and not data.grey else 1
     size = per_call * config.train.batch_size * data.height * data.width * channels
     if per_call > 1 and size > _CALL_BYTES:
         raise UserError(
@@ -81,7 +81,9 @@ def _validate_stream(config: ConfigDict) -> None:
 
 def _validate_tfds(config: ConfigDict) -> None:
     """Refuses what TFDS has no builder for, with data.source = tfds."""
-    key, known = ("photographs", svhn_cropped.NAME) if config.data.composition in KINDS else ("digits", "mnist")
+    key, known = (
+        ("photographs", svhn_cropped.NAME) if config.data.composition in PHOTO_COMPOSITIONS else ("digits", "mnist")
+    )
     if config.data[key] != known:
         raise UserError(
             f"data.{key} = {config.data[key]}: data.source = tfds reads what TFDS has itself, mnist and svhn_cropped. Set "
@@ -205,7 +207,7 @@ def _validate_lengths(config: ConfigDict) -> None:
 def _validate_data_keys(config: ConfigDict) -> None:
     """Refuses keys of `data` that the composition or the model does not read."""
     data, kind = config.data, config.data.composition
-    photographic = kind in KINDS
+    photographic = kind in PHOTO_COMPOSITIONS
     single = photographic and data.photographs == svhn_cropped.NAME
     unread = {
         "data.digits": photographic,

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data import scenes
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import create_photos
-from seqdigits.data.scenes import NAME
 from seqdigits.data.scenes.source import create_scenes
 from seqdigits.data.source import Source
 from seqdigits.data.synthetic.source import create_synthetic
@@ -35,10 +35,10 @@ def create_source(config: ConfigDict, split: str) -> Source:
 def _resident_or_virtual(config: ConfigDict, split: str) -> Source:
     data = config.data
     reads_tfds = data.source == "tfds"
-    if data.composition in KINDS:
+    if data.composition in PHOTO_COMPOSITIONS:
         return create_photos(config, split, partial(_tfds_cropped, root=data.records) if reads_tfds else None)
     read_mnist = partial(_tfds_mnist, root=data.records) if reads_tfds else None
-    if data.composition == NAME:
+    if data.composition == scenes.NAME:
         return create_scenes(config, split, read_mnist)
     return create_synthetic(config, split, read_mnist)
 

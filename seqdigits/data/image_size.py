@@ -5,7 +5,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from seqdigits.data import digits
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 
 
 def size_of(data: ConfigDict, split: str) -> tuple[int, int]:
@@ -19,7 +19,7 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
     """Height and width of the images, in pixels, from the config's section `data`."""
     if data.composition == "digit":
         return digits.SIZE, digits.SIZE
-    if data.composition in KINDS and data.cutout:
+    if data.composition in PHOTO_COMPOSITIONS and data.cutout:
         return data.cutout, data.cutout
     return data.height, data.width
 

@@ -43,12 +43,12 @@ class Shard:
 
 
 def write_manifest(folder: Path, shards: list[Shard], about: dict[str, Any]) -> None:
-    """Writes what `open_` reads. `about`: what else to say of the set."""
+    """Writes what `open_records` reads. `about`: what else to say of the set."""
     content = {**about, "shards": [asdict(shard) for shard in shards]}
     write_atomically(folder / MANIFEST, json.dumps({**content, "sha256": _digest(content)}, indent=1))
 
 
-def open_(folder: Path) -> list[Shard]:
+def open_records(folder: Path) -> list[Shard]:
     """The shards of a set, every file of which is there and as it was written.
 
     Sizes are compared each time; SHA-256 for a file that was not verified before as it lies there (size, times, inode). What
@@ -57,9 +57,9 @@ def open_(folder: Path) -> list[Shard]:
     Raises:
       UserError: no such set, or a file is missing, empty, cut short, altered, foreign, or not of the set.
     """
-    shards = [Shard(**shard) for shard in about(folder)["shards"]]
+    shards = [Shard(**shard) for shard in read_about(folder)["shards"]]
     known = {shard.name for shard in shards}
-    for file in files(folder):
+    for file in shard_files(folder):
         if file.name not in known:
             raise UserError(f"{file} does not belong to these records. Take it away.")
     noted = _noted(folder)
@@ -69,28 +69,30 @@ def open_(folder: Path) -> list[Shard]:
         try:
             stat = (folder / shard.name).stat()
         except OSError as e:
-            raise UserError(f"{folder / shard.name} is missing ({e.strerror}). {anew(folder)}") from e
+            raise UserError(f"{folder / shard.name} is missing ({e.strerror}). {how_to_write_again(folder)}") from e
         if stat.st_size != shard.bytes:
             raise UserError(
-                f"{folder / shard.name} has {stat.st_size:,} bytes, written were {shard.bytes:,}. {anew(folder)}"
+                f"{folder / shard.name} has {stat.st_size:,} bytes, written were {shard.bytes:,}. {how_to_write_again(folder)}"
             )
         seen[shard.name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         if noted.get(shard.name) != seen[shard.name]:
             unverified.append(shard)
     for shard in progress(iter(unverified), len(unverified), "files verified", folder):
         if sha256(folder / shard.name) != shard.sha256:
-            raise UserError(f"{folder / shard.name} is not as it was written: its SHA-256 differs. {anew(folder)}")
+            raise UserError(
+                f"{folder / shard.name} is not as it was written: its SHA-256 differs. {how_to_write_again(folder)}"
+            )
     if unverified:
         _note(folder, seen)
     return shards
 
 
-def anew(folder: Path) -> str:
+def how_to_write_again(folder: Path) -> str:
     """What to do about damaged records."""
     return f"Delete {folder} and write it anew: {WRITE}."
 
 
-def about(folder: Path) -> dict[str, Any]:
+def read_about(folder: Path) -> dict[str, Any]:
     """What the manifest says of a set; see `write_manifest`.
 
     Raises:
@@ -103,25 +105,25 @@ def about(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"there are no records in {folder}. Write them: {WRITE}.") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
-        raise UserError(f"{folder / MANIFEST} cannot be read: {e}. {anew(folder)}") from e
+        raise UserError(f"{folder / MANIFEST} cannot be read: {e}. {how_to_write_again(folder)}") from e
     return content
 
 
-def files(folder: Path) -> list[Path]:
+def shard_files(folder: Path) -> list[Path]:
     """Files of records, by their names."""
     return sorted(path for path in folder.iterdir() if re.search(r"\.tfrecord-\d{5}-of-\d{5}$", path.name))
 
 
-def of_split(shards: list[Shard], split: str) -> list[Shard]:
+def shards_of_split(shards: list[Shard], split: str) -> list[Shard]:
     """Those of one split, in order."""
     return [shard for shard in shards if shard.split == split]
 
 
-def ranges(shards: list[Shard], start: int, stop: int) -> Iterator[tuple[Shard, int, int]]:
+def shard_ranges(shards: list[Shard], start: int, stop: int) -> Iterator[tuple[Shard, int, int]]:
     """Which records of which files are examples start..stop-1: file, how many to skip, how many to take.
 
     >>> a, b = Shard("a", "train", 5, 0, ""), Shard("b", "train", 5, 0, "")
-    >>> [(shard.name, skip, take) for shard, skip, take in ranges([a, b], 3, 7)]
+    >>> [(shard.name, skip, take) for shard, skip, take in shard_ranges([a, b], 3, 7)]
     [('a', 3, 2), ('b', 0, 2)]
     """
     first = 0

@@ -15,7 +15,7 @@ from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.evaluation.restore import restore
-from seqdigits.evaluation.table import table
+from seqdigits.evaluation.table import report_table
 from seqdigits.inference.predict_step import PredictStep
 
 
@@ -50,5 +50,5 @@ def evaluate_checkpoint(
     for split in splits:
         evaluator = Evaluator(step, create_source(as_read(config), split), devices)
         reports[split] = evaluator.report(workdir, split, restored.variables, about, stop)
-    print(table(reports))
+    print(report_table(reports))
     return reports

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def table(reports: dict[str, dict[str, Any]]) -> str:
+def report_table(reports: dict[str, dict[str, Any]]) -> str:
     """The figures of several splits side by side, as text."""
     rows = (
         ("examples", "{:,}"),

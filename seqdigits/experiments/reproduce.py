@@ -25,7 +25,7 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import results
 from seqdigits.experiments.results import Result
 from seqdigits.experiments.run import Run, name_of, weights_of
-from seqdigits.experiments.table import table, time_left
+from seqdigits.experiments.table import progress_table, time_left
 from seqdigits.training.loop import train_and_evaluate
 
 
@@ -70,14 +70,14 @@ def reproduce(
             _prepare(runs[-1], fraction, keep_weights, skip)
     waiting = [run for run in runs if run.state == "waiting"]
     if not waiting:
-        print(table(runs), flush=True)
+        print(progress_table(runs), flush=True)
     for number, run in enumerate(waiting, start=1):
         if stop.is_set():
             break
         print(f"\n--- {run.name} ({number} of {len(waiting)})", flush=True)
         with _noted(run):
             _train(run, program, keep_weights, stop)
-        print("\n".join(["", table(runs), *time_left(runs), ""]), flush=True)
+        print("\n".join(["", progress_table(runs), *time_left(runs), ""]), flush=True)
     return runs
 
 

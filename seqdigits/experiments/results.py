@@ -216,7 +216,7 @@ def _begun_with(config: ConfigDict, workdir: Path, step: int) -> dict[str, Any] 
     """What the run began with, and that in turn, as it was then; None where it began with nothing. It is called as the config
     calls it, wherever the series had it."""
 
-    found = read_meta(checkpoint_layout.folder(workdir) / str(step)).get("begun_with")
+    found = read_meta(checkpoint_layout.checkpoints_folder(workdir) / str(step)).get("begun_with")
     return found and {**found, "path": config.init.path}
 
 
@@ -235,7 +235,7 @@ def _reports(config: ConfigDict, workdir: Path) -> dict[str, dict[str, Any]]:
 def progress(workdir: Path) -> tuple[int, float]:
     """Steps that are saved, and the seconds that they took, evaluation along the way included; (0, 0.0) for none."""
 
-    folder = checkpoint_layout.folder(workdir)
+    folder = checkpoint_layout.checkpoints_folder(workdir)
     for step in reversed(checkpoint_layout.all_steps(folder)):
         with contextlib.suppress(OSError, ValueError, KeyError):  # not finished: the one before counts
             return step, read_meta(folder / str(step))["seconds"]

@@ -11,7 +11,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.experiments.published import FAMILIES, PUBLISHED
 
 
-def chosen(arguments: Sequence[str]) -> list[str]:
+def chosen_experiments(arguments: Sequence[str]) -> list[str]:
     """The experiments that are meant, each once.
 
     Args:

@@ -12,7 +12,7 @@ from seqdigits.experiments.run import Run
 _HEAD = ("experiment", "state", "steps", "minutes", "figure", "ours", "published", "beaten")
 
 
-def table(runs: Sequence[Run]) -> str:
+def progress_table(runs: Sequence[Run]) -> str:
     """How far each is, and ours beside what was published: of test, else of validation."""
     rows = [_HEAD, *(row for run in runs for row in _rows(run))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.rng import Stream, stream_key
 from seqdigits.data.create import create_source
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.source import TRAIN_LIMIT
 from seqdigits.inspection.statistics import Survey, survey
 from seqdigits.parallel.devices import Devices
@@ -41,7 +41,7 @@ def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop
                 limit=count,
                 devices=devices,
                 key=stream_key(config.seed, Stream.AUGMENT),
-                photographs=config.data.composition in KINDS,
+                photographs=config.data.composition in PHOTO_COMPOSITIONS,
                 stacked=config.data.stacked,
                 seen=seen,
                 stop=stop,

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
 from seqdigits.core import provenance
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.inspection import checks, gallery
 from seqdigits.inspection.statistics import LISTED, Example, Survey
 from seqdigits.visualization import charts
@@ -95,7 +95,7 @@ def _head(name: str, config: ConfigDict, surveys: Sequence[Survey]) -> str:
 
 def _of(config: ConfigDict) -> str:
     """What the images are made of: the name of a set."""
-    return config.data.photographs if config.data.composition in KINDS else config.data.digits
+    return config.data.photographs if config.data.composition in PHOTO_COMPOSITIONS else config.data.digits
 
 
 def _part(survey: Survey) -> str:

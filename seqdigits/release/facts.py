@@ -10,7 +10,7 @@ from seqdigits.core.files import write_atomically
 from seqdigits.release import model_card
 
 
-def some(values: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+def selected(values: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: values[key] for key in keys}
 
 

@@ -19,13 +19,13 @@ from seqdigits.core.interrupt import Stop
 from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read
 from seqdigits.data.photos import svhn_archive
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.evaluation.restore import restore
-from seqdigits.evaluation.table import table
+from seqdigits.evaluation.table import report_table
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics.intervals import half_interval
-from seqdigits.release.facts import some, write_facts
+from seqdigits.release.facts import selected, write_facts
 
 
 class Target(NamedTuple):
@@ -129,7 +129,7 @@ def measure(
             found[target.label] = row
         facts = {**now, "figures": {label: found[label] for label in labels if label in found}}
         write_facts(name, facts)
-    print(table({label: row for label, row in facts["figures"].items() if row}), flush=True)
+    print(report_table({label: row for label, row in facts["figures"].items() if row}), flush=True)
     print(pretrained.FOLDER / f"{name}.md", flush=True)
     return facts["figures"]
 
@@ -176,7 +176,7 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
 
 def _missing(config: ConfigDict) -> str:
     """Why there is nothing to measure on: photographs are not downloaded. "" where all is there."""
-    if config.data.composition in KINDS:
+    if config.data.composition in PHOTO_COMPOSITIONS:
         try:
             svhn_archive.place(data_folder(config.data.folder) / svhn_archive.SUBFOLDER, "test")
         except UserError as e:
@@ -195,7 +195,7 @@ def _measured(target: Target, config: ConfigDict, file: Path, limit: int | None,
         "config": target.config,
         "settings": dict(target.settings),
         "lengths": [config.data.min_length, config.data.max_length],
-        **some(figures, _FIGURES),
+        **selected(figures, _FIGURES),
         "half_interval": half_interval(figures["sequence_accuracy"], figures["examples"]),
         "limit": limit,
         "commit": program["commit"],

@@ -14,8 +14,8 @@ from seqdigits.config import defaults
 from seqdigits.config.registry import config_names, load_config
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
-from seqdigits.data.photos.crop import KINDS
-from seqdigits.release.facts import some, write_facts
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
+from seqdigits.release.facts import selected, write_facts
 
 MOST_BYTES = 4_000_000
 """Of a file of weights in the package."""
@@ -58,7 +58,11 @@ def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
     variables, about = weights.load(file)  # refuses what is no file of weights
     try:
         run = json.loads(result.read_text())
-        facts = {"result": run["name"], "commit": run["trained"][-1]["commit"] or run["commit"], **some(run, _OF_RUN)}
+        facts = {
+            "result": run["name"],
+            "commit": run["trained"][-1]["commit"] or run["commit"],
+            **selected(run, _OF_RUN),
+        }
         facts["images"] = run["steps"] * run["config"]["train"]["batch_size"]
     except (OSError, ValueError, LookupError, TypeError) as e:
         raise UserError(
@@ -122,7 +126,7 @@ def _refuse(facts: dict[str, Any], result: Path, partial: bool) -> None:
             "Only model.name = reader reads these, and not with model.pixels = per_pixel."
         )
     for stage, config in _stages(facts):
-        if config["data"]["composition"] in KINDS:
+        if config["data"]["composition"] in PHOTO_COMPOSITIONS:
             raise UserError(
                 f"{stage} was trained on photographs (data.composition = {config['data']['composition']}), whose licence would "
                 "pass to the weights: house numbers are for non-commercial use only. Ship what was trained on digits or scenes."

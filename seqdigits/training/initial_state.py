@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import warm_start
-from seqdigits.checkpoint.layout import all_steps, folder
+from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
 from seqdigits.checkpoint.load import load_variables, origin
 from seqdigits.checkpoint.manager import Checkpoints
 from seqdigits.config.defaults import to_json
@@ -54,7 +54,7 @@ class Progress:
 
 def initial_variables(config: ConfigDict, workdir: Path) -> tuple[Variables | None, dict[str, Any] | None]:
     """Loads what a new run is initialized from, with what is known of it; None, None for nothing, or a run that resumes."""
-    if not config.init.path or all_steps(folder(workdir)):
+    if not config.init.path or all_steps(checkpoints_folder(workdir)):
         return None, None
     found, meta = load_variables(Path(config.init.path))
     return found, {"path": config.init.path, **origin(meta)}

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits.checkpoint.layout import folder
+from seqdigits.checkpoint.layout import checkpoints_folder
 from seqdigits.checkpoint.manager import Checkpoints
 from seqdigits.config.defaults import LESS_IS_BETTER
 from seqdigits.config_checks.validate import validate
@@ -21,10 +21,10 @@ from seqdigits.core.progress import Clock
 from seqdigits.core.types import Host
 from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_read, trains_as_read
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.source import Source
 from seqdigits.evaluation.evaluator import Evaluator
-from seqdigits.evaluation.table import table
+from seqdigits.evaluation.table import report_table
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages
 from seqdigits.models.build import build
@@ -155,7 +155,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
         about = {"step": int(state.step), "checkpoint": "latest"}
         reports[split] = evaluated.report(workdir, split, state.variables(), about, stop)
     if reports:
-        print(f"\nstep {int(state.step):,}\n{table(reports)}", flush=True)
+        print(f"\nstep {int(state.step):,}\n{report_table(reports)}", flush=True)
     return state
 
 
@@ -238,7 +238,7 @@ def _refuse_nonfinite(first: int, workdir: Path) -> None:
     if first >= 0:
         raise UserError(
             f"the loss or its gradient is not finite at step {first}. The checkpoints before it are in "
-            f"{folder(workdir)}. Try a smaller optim.learning_rate, or optim.clip_norm=1, in a new --workdir."
+            f"{checkpoints_folder(workdir)}. Try a smaller optim.learning_rate, or optim.clip_norm=1, in a new --workdir."
         )
 
 
@@ -248,7 +248,7 @@ def _headline(config: ConfigDict, source: Source, state: TrainState, devices: De
     lengths = f"{spec.min_length} to {spec.max_length}" if spec.min_length < spec.max_length else f"{spec.max_length}"
     data = config.data
     photographs = data.folder if data.photographs == "own" else data.photographs
-    what = f"digit(s) of {photographs}" if data.composition in KINDS else f"{data.digits} digit(s)"
+    what = f"digit(s) of {photographs}" if data.composition in PHOTO_COMPOSITIONS else f"{data.digits} digit(s)"
     todo = f"{steps:,} steps of {size} on {devices.count} {jax.default_backend()} device(s)"
     start = f"going on from step {step:,}" if step else "starting"
     plan = f"all {step:,} steps are done" if step >= steps else f"{start}, {todo}; compiling the first step"

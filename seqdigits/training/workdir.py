@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from seqdigits.checkpoint.layout import all_steps, folder
+from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
 from seqdigits.checkpoint.manifest import read_meta
 from seqdigits.config.defaults import changes, to_json
 from seqdigits.core.errors import UserError
@@ -32,11 +32,13 @@ def claim(config: ConfigDict, workdir: Path) -> Iterator[None]:
         except OSError:
             raise UserError(f"--workdir {workdir} is in use by another run. Wait for it, or name another.") from None
         path = workdir / "config.json"
-        steps = all_steps(folder(workdir))
+        steps = all_steps(checkpoints_folder(workdir))
         if steps:
             try:
                 saved = (
-                    json.loads(path.read_text()) if path.exists() else _saved_config(folder(workdir) / str(steps[-1]))
+                    json.loads(path.read_text())
+                    if path.exists()
+                    else _saved_config(checkpoints_folder(workdir) / str(steps[-1]))
                 )
                 different = changes(config, saved)
             except (ValueError, AttributeError) as e:

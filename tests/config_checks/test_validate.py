@@ -20,7 +20,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.data import digits, record_location, scenes
 from seqdigits.data.create import SOURCES, create_source
 from seqdigits.data.photos import svhn, svhn_cropped
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.synthetic.compositions import COMPOSITIONS
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models import losses, pixels, stack, targets
@@ -299,7 +299,7 @@ CHOICES = {
     "data.digits": digits.DIGITS,
     "data.photographs": (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "own"),
     "data.parts": ("train", "extra"),
-    "data.composition": (*COMPOSITIONS, scenes.NAME, *KINDS),
+    "data.composition": (*COMPOSITIONS, scenes.NAME, *PHOTO_COMPOSITIONS),
     "model.name": MODELS,
     "model.pixels": pixels.PIXELS,
     "model.kernel_init": stack.KERNEL_INITS,

@@ -24,7 +24,7 @@ def folder(tmp_path):
         path.write_bytes(bytes(range(100 + i)))
         shards.append(Shard(path.name, split, 5, 100 + i, core_files.sha256(path)))
     data_manifest.write_manifest(tmp_path, shards, {"name": "d"})
-    assert data_manifest.open_(tmp_path) == shards
+    assert data_manifest.open_records(tmp_path) == shards
     return tmp_path
 
 
@@ -53,22 +53,22 @@ def test_damage_is_found_before_anything_is_read_and_the_file_named(folder, dama
     break_, message = DAMAGES[damage]
     break_(folder / FILE)
     with pytest.raises(UserError, match=rf"{FILE} {message}.*write it anew: python -m seqdigits prepare"):
-        data_manifest.open_(folder)
+        data_manifest.open_records(folder)
 
 
 def test_a_file_that_does_not_belong_there_is_refused(folder):
     stranger = folder / "d-train.tfrecord-00001-of-00002"
     stranger.write_bytes(b"x")
     with pytest.raises(UserError, match=f"{stranger.name} does not belong to these records"):
-        data_manifest.open_(folder)
+        data_manifest.open_records(folder)
 
 
 def test_what_was_verified_is_not_read_again_until_it_changes(folder, monkeypatch):
     monkeypatch.setattr(data_manifest, "sha256", lambda path: pytest.fail(f"{path} was read"))
-    data_manifest.open_(folder)
+    data_manifest.open_records(folder)
     flip(folder / FILE)
     with pytest.raises(pytest.fail.Exception, match=FILE):
-        data_manifest.open_(folder)
+        data_manifest.open_records(folder)
 
 
 def test_a_file_put_in_the_place_of_another_is_read_again_though_size_and_time_are_the_same(folder):
@@ -79,7 +79,7 @@ def test_a_file_put_in_the_place_of_another_is_read_again_though_size_and_time_a
     os.replace(other, path)
     os.utime(path, ns=(time_of_change, time_of_change))
     with pytest.raises(UserError, match=f"{FILE} is not as it was written"):
-        data_manifest.open_(folder)
+        data_manifest.open_records(folder)
 
 
 def test_a_folder_that_cannot_be_written_is_verified_each_time(folder, monkeypatch):
@@ -89,20 +89,20 @@ def test_a_folder_that_cannot_be_written_is_verified_each_time(folder, monkeypat
         raise PermissionError
 
     monkeypatch.setattr(data_manifest, "write_atomically", refuse)
-    assert len(data_manifest.open_(folder)) == 2
+    assert len(data_manifest.open_records(folder)) == 2
     flip(folder / FILE, time_of_change=(folder / FILE).stat().st_mtime_ns)
     with pytest.raises(UserError, match="is not as it was written"):
-        data_manifest.open_(folder)
+        data_manifest.open_records(folder)
 
 
 def test_no_records_and_a_damaged_manifest(folder, tmp_path):
     with pytest.raises(UserError, match=r"there are no records in .*nowhere. Write them: python -m seqdigits prepare"):
-        data_manifest.open_(tmp_path / "nowhere")
+        data_manifest.open_records(tmp_path / "nowhere")
     text = (folder / "manifest.json").read_text()
     for damaged in ("{", "[]", text.replace('"examples": 5', '"examples": 4', 1)):
         (folder / "manifest.json").write_text(damaged)
         with pytest.raises(UserError, match=r"manifest.json cannot be read.*write it anew"):
-            data_manifest.open_(folder)
+            data_manifest.open_records(folder)
 
 
 def test_every_set_has_a_name_of_its_own(experiment):

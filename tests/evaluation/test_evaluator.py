@@ -9,7 +9,7 @@ from seqdigits.checkpoint.layout import find_checkpoint
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
-from seqdigits.evaluation.table import table
+from seqdigits.evaluation.table import report_table
 from seqdigits.training.loop import train_and_evaluate
 
 
@@ -93,7 +93,7 @@ def test_evaluation_can_be_stopped(trained):
 
 def test_the_table_shows_splits_side_by_side(trained):
     _, workdir = trained
-    text = table({split: report(workdir, split) for split in ("validation", "test")})
+    text = report_table({split: report(workdir, split) for split in ("validation", "test")})
     assert "validation" in text.splitlines()[0]
     assert "localization_error" in text
     assert "cross_entropy" not in text

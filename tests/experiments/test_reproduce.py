@@ -15,7 +15,7 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import reproduce, results, selection
 from seqdigits.experiments import run as run_of_series
 from seqdigits.experiments.published import FAMILIES, METRICS, PUBLISHED, Figure, Published, beaten, ours
-from seqdigits.experiments.selection import chosen, parse_settings
+from seqdigits.experiments.selection import chosen_experiments, parse_settings
 
 CONFIG = """
 from seqdigits.config import base_config
@@ -308,12 +308,12 @@ def test_help(folders, monkeypatch):
 
 def test_chosen(folders, monkeypatch):
     (config_registry.CONFIGS / "ours.py").touch()
-    assert chosen([]) == ["a", "b"]
-    assert chosen(["B", "a.py", "configs/ours.py", "b"]) == ["b", "a", "ours"]
+    assert chosen_experiments([]) == ["a", "b"]
+    assert chosen_experiments(["B", "a.py", "configs/ours.py", "b"]) == ["b", "a", "ours"]
     monkeypatch.setitem(FOUND, "planned", Published("D", None))
     for arguments in (["D"], ["planned"], []):
         with pytest.raises(UserError, match=r"for planned\."):
-            chosen(arguments)
+            chosen_experiments(arguments)
 
 
 @pytest.mark.parametrize(

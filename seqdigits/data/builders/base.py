@@ -109,7 +109,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         written = writer.write(partial, jobs, make, identity, workers, stop)
         splits = []
         for split in sizes:
-            of_split = data_manifest.of_split(written, split)
+            of_split = data_manifest.shards_of_split(written, split)
             lengths = [shard.examples for shard in of_split]
             splits.append(tfds.core.SplitInfo(split, lengths, sum(shard.bytes for shard in of_split)))
         self.info.set_splits(tfds.core.splits.SplitDict(splits))

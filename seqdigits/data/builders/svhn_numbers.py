@@ -20,7 +20,7 @@ from seqdigits.data import record_location
 from seqdigits.data.builders import tfds, writer
 from seqdigits.data.builders.base import RecordsBuilder, features, photograph, pixels
 from seqdigits.data.photos import svhn, svhn_archive
-from seqdigits.data.photos.crop import view
+from seqdigits.data.photos.crop import view_photo
 from seqdigits.data.photos.svhn_annotations import Annotation
 
 LONGEST = 6
@@ -183,6 +183,6 @@ def _serialized(
         photo, annotation = svhn_archive.decode(data, grey=False, described=where), those[number - 1]
         boxes = annotation.boxes
         if kind == "cropped":
-            cut, moved = view(photo, boxes, "crop", _CROP, _CROP, where)
+            cut, moved = view_photo(photo, boxes, "crop", _CROP, _CROP, where)
             data, boxes = writer.encode_image(cut, "png"), moved.astype(np.float32)
         yield photograph(data, annotation.digits, boxes, LONGEST, number - 1)

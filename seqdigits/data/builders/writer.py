@@ -28,7 +28,7 @@ from seqdigits.core.files import make_folder, sha256, write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import duration
 from seqdigits.data.builders import tf
-from seqdigits.data.manifest import Shard, files
+from seqdigits.data.manifest import Shard, shard_files
 
 EXAMPLES_A_SHARD = 2_500
 """So many, if nothing else is said: what a kill can cost, and enough files to share among processes."""
@@ -269,7 +269,7 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
     Raises:
       UserError: there is less.
     """
-    there = sum(path.stat().st_size for path in files(folder)) if folder.exists() else 0
+    there = sum(path.stat().st_size for path in shard_files(folder)) if folder.exists() else 0
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     missing = max(needed - there, 0)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from seqdigits.core.errors import UserError
 
-KINDS = ("photograph", "crop", "cropped_digit")
+PHOTO_COMPOSITIONS = ("photograph", "crop", "cropped_digit")
 """Compositions that are photographs of numbers: whole, cropped by the true box, or single digits cut out."""
 MARGIN = 0.15
 """A crop is the hull of the digits' boxes made wider and higher by this share of it on each side."""
@@ -25,7 +25,7 @@ Window = tuple[float, float, float, float]
 """left, top, right, bottom in pixels of a photograph."""
 
 
-def view(
+def view_photo(
     photo: Image.Image, boxes: np.ndarray, kind: str, height: int, width: int, described: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """A window of a photograph as an image, squeezed to height x width.

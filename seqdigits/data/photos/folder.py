@@ -14,11 +14,11 @@ from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError, short
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import labels
-from seqdigits.data.photos.crop import DAMAGED, view
+from seqdigits.data.photos.crop import DAMAGED, view_photo
 from seqdigits.data.photos.labels import LONGEST, Row, rows
 
 
-def chosen(
+def chosen_rows(
     folder: str | Path,
     split: str,
     *,
@@ -31,7 +31,7 @@ def chosen(
     Args:
       folder: with the pictures and `labels.csv`.
       split: train, validation or test.
-      kind: one of crop.KINDS; all but "photograph" need boxes.
+      kind: one of crop.PHOTO_COMPOSITIONS; all but "photograph" need boxes.
       lengths: the fewest and the most digits; where each digit stands alone ("cropped_digit") any number will do.
       boxes: whether each row needs boxes anyway.
 
@@ -75,7 +75,7 @@ def count(folder: str | Path, split: str, max_length: int, kind: str = "photogra
     Raises:
       UserError: see `chosen`.
     """
-    those = chosen(folder, split, kind=kind, lengths=(1, max_length))
+    those = chosen_rows(folder, split, kind=kind, lengths=(1, max_length))
     return sum(len(row.digits) for row in those) if kind == "cropped_digit" else len(those)
 
 
@@ -124,7 +124,7 @@ def load(
 
     Args:
       folder, split: see `chosen`.
-      kind: one of crop.KINDS, see `view`; "cropped_digit": each digit alone.
+      kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; "cropped_digit": each digit alone.
       height, width: of the images, in pixels.
       grey: one channel instead of three.
       max_length: no number has more digits; 1 where each digit stands alone.
@@ -139,7 +139,7 @@ def load(
       UserError: see `chosen` and `picture`.
     """
 
-    total, pictures = count(folder, split, max_length, kind), len(chosen(folder, split))
+    total, pictures = count(folder, split, max_length, kind), len(chosen_rows(folder, split))
     images = np.empty((total, height, width, 1 if grey else 3), np.uint8)  # may be gigabytes: filled in place
     digits = np.full((total, max_length), NO_DIGIT, np.int32)
     boxes = np.zeros((total, max_length, 4), np.float32)
@@ -149,7 +149,7 @@ def load(
         known = np.zeros((len(row.digits), 4), np.float32) if row.boxes is None else row.boxes
         n = 1 if kind == "cropped_digit" else len(row.digits)
         for i in range(0, len(row.digits), n):
-            pixels, boxes[at, :n] = view(photo, known[i : i + n], kind, height, width, _where(row))
+            pixels, boxes[at, :n] = view_photo(photo, known[i : i + n], kind, height, width, _where(row))
             images[at] = pixels.reshape(height, width, -1)
             digits[at, :n] = row.digits[i : i + n]
             at += 1

@@ -18,7 +18,7 @@ from seqdigits.core.types import Batch, Spec
 from seqdigits.data.image_size import size_of
 from seqdigits.data.photos import augment, svhn, svhn_cropped
 from seqdigits.data.photos import folder as photos_folder
-from seqdigits.data.photos.folder import chosen
+from seqdigits.data.photos.folder import chosen_rows
 from seqdigits.data.source import Source
 
 
@@ -167,7 +167,7 @@ def _cropped(config: ConfigDict, split: str, read: ReadCropped | None) -> Reside
 def _own(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
     lengths = (data.min_length, data.max_length)
-    chosen(data.folder, split, kind=data.composition, lengths=lengths, boxes=reads_box(config))  # or refuses them
+    chosen_rows(data.folder, split, kind=data.composition, lengths=lengths, boxes=reads_box(config))  # or refuses them
     height, width = size_of(data, split)
     layout = {"kind": data.composition, "height": height, "width": width, "grey": data.grey}
     return ResidentSource(

@@ -19,7 +19,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import svhn_annotations, svhn_archive
-from seqdigits.data.photos.crop import view
+from seqdigits.data.photos.crop import view_photo
 from seqdigits.data.photos.svhn_annotations import Annotation
 
 
@@ -117,7 +117,7 @@ def load(
 
     Args:
       name, parts, split, max_length: see `count`.
-      kind: one of crop.KINDS, see `view`; "cropped_digit": each digit alone.
+      kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; "cropped_digit": each digit alone.
       height, width: of the images, in pixels.
       grey: one channel instead of three.
       folder: where data files lie, these in its subfolder `svhn_numbers`: for each part either PART.tar.gz or what it
@@ -153,7 +153,7 @@ def load(
             photo = svhn_archive.decode(data, grey, where)
             for row in rows[number]:
                 example, at, n = examples[row], begin + row, len(examples[row].digits)
-                pixels, boxes[at, :n] = view(photo, example.boxes, kind, height, width, where)
+                pixels, boxes[at, :n] = view_photo(photo, example.boxes, kind, height, width, where)
                 images[at] = pixels.reshape(height, width, -1)
                 digits[at, :n] = example.digits
         begin += len(examples)

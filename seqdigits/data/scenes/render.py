@@ -11,10 +11,10 @@ from seqdigits.data.scenes import corruptions
 from seqdigits.data.scenes.background import paint, shades
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.layout import ONE, SUB, TALL, Glyphs, Lines, Scene, boxes, lay_out
-from seqdigits.data.scenes.text import read
+from seqdigits.data.scenes.text import read_ink
 
 
-def compose(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[Array, Array, Array, Array]:
+def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[Array, Array, Array, Array]:
     """One scene: image u8 [H, W, C], digits i32 [L], boxes f32 [L, 4], number i32 [L], as Batch has them.
 
     Args:
@@ -50,7 +50,7 @@ def _paint(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
     """i32 [3, H, W], 0..255."""
     count = scene.lines
     image, low, high, field = paint(scene, draws, lines)
-    drawn = read(scene, draws, glyphs, lines)
+    drawn = read_ink(scene, draws, glyphs, lines)
     tall = lines.scale * TALL // ONE
     # Plates: of one shade, so that ink on them needs only to differ from that.
     number = jnp.arange(count) < scene.max_numbers

@@ -20,7 +20,7 @@ from seqdigits.data import digits
 from seqdigits.data.image_size import size_of
 from seqdigits.data.scenes import glyphs
 from seqdigits.data.scenes.layout import Scene
-from seqdigits.data.scenes.render import compose
+from seqdigits.data.scenes.render import compose_scene
 from seqdigits.data.source import TRAIN_LIMIT, Source
 from seqdigits.data.synthetic.source import ReadMnist, digits_of
 
@@ -88,7 +88,7 @@ class SceneSource(Source):
         index = jnp.maximum(host["index"], 0)  # a padded row is example 0, computed as usual
         seed, stream = self._examples
         keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
-        image, digits_, boxes_, number = jax.vmap(lambda key: compose(self._scene, arrays, key))(keys)
+        image, digits_, boxes_, number = jax.vmap(lambda key: compose_scene(self._scene, arrays, key))(keys)
         return Batch(image=image, digits=digits_, boxes=boxes_, index=host["index"], number=number)
 
 

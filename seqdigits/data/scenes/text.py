@@ -37,7 +37,7 @@ class Ink(NamedTuple):
     rim: Array
 
 
-def read(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Ink:
+def read_ink(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Ink:
     """The ink of a scene, antialiased: from squares at full, half or quarter size, whichever is near the size on the image."""
     count = scene.lines
     y, x = jnp.arange(scene.height)[:, None], jnp.arange(scene.width)[None, :]

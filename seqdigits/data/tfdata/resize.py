@@ -1,4 +1,4 @@
-"""Windows of photographs inside tf.data, byte for byte as Pillow makes them: what `crop.view` computes, in TensorFlow.
+"""Windows of photographs inside tf.data, byte for byte as Pillow makes them: what `crop.view_photo` computes, in TensorFlow.
 
 Pillow squeezes an image along one axis and then along the other, and rounds to bytes after each. A pixel that comes out
 is a sum of those that lie within a triangle around its place, which reaches as far as the scale to each side, but at
@@ -26,7 +26,7 @@ def view(image: Any, boxes: Any, there: Any, *, kind: str, height: int, width: i
       image: u8 [h, w, 3], a photograph.
       boxes: f32 [L, 4], of its digits, cxcywh in its pixels.
       there: bool [L], which of them are digits.
-      kind: "photograph" or "crop", see `crop.view`.
+      kind: "photograph" or "crop", see `crop.view_photo`.
       height, width: of the image that comes out, in pixels.
       grey: one channel instead of three.
 

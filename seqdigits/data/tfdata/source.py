@@ -20,9 +20,9 @@ from seqdigits.core.files import sha256
 from seqdigits.core.types import Batch, Host
 from seqdigits.data import record_location
 from seqdigits.data.builders import svhn_numbers, tf
-from seqdigits.data.manifest import Shard, about, anew, of_split, open_, ranges
+from seqdigits.data.manifest import Shard, how_to_write_again, open_records, read_about, shard_ranges, shards_of_split
 from seqdigits.data.photos import svhn
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import cut_out
 from seqdigits.data.source import Source
 from seqdigits.data.tfdata import resize
@@ -65,7 +65,7 @@ class StreamedSource(Source):
         """None; but asking for them finds out whether the records are whole.
 
         Raises:
-          UserError: they are not; see manifest.open_.
+          UserError: they are not; see manifest.open_records.
         """
         assert self._shards, "a split has at least one file"
         return {}
@@ -73,7 +73,7 @@ class StreamedSource(Source):
     @cached_property
     def _shards(self) -> list[Shard]:
         """The files that have the split's records."""
-        shards = of_split(open_(self._folder), self._split)
+        shards = shards_of_split(open_records(self._folder), self._split)
         self._refuse_count(sum(shard.examples for shard in shards))
         return shards
 
@@ -81,7 +81,7 @@ class StreamedSource(Source):
         if found != self.count():
             raise UserError(
                 f"{self._folder} has {found:,} examples of {self._split}, the config says {self.count():,}. "
-                f"{anew(self._folder)}"
+                f"{how_to_write_again(self._folder)}"
             )
 
     def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
@@ -149,7 +149,7 @@ class StreamedSource(Source):
     def _files(self, low: int, high: int) -> tuple[tuple[tf.Tensor, ...], Callable[..., tf.data.Dataset]]:
         """What to read for examples low..high-1: some values for each file, and what makes of these a data set of pairs, the
         index and the serialized record."""
-        found = list(ranges(self._shards, low, high))
+        found = list(shard_ranges(self._shards, low, high))
         firsts = low + np.cumsum([0, *(take for _, _, take in found)])[:-1]
         skips, takes = [skip for _, skip, _ in found], [take for _, _, take in found]
 
@@ -208,9 +208,9 @@ class StreamedSource(Source):
             path = self._folder / shard.name
             try:
                 if sha256(path) != shard.sha256:
-                    return UserError(f"{path} is damaged: its SHA-256 differs. {anew(self._folder)}")
+                    return UserError(f"{path} is damaged: its SHA-256 differs. {how_to_write_again(self._folder)}")
             except OSError as e:
-                return UserError(f"{path} cannot be read: {e.strerror}. {anew(self._folder)}")
+                return UserError(f"{path} cannot be read: {e.strerror}. {how_to_write_again(self._folder)}")
         return UserError(f"{self._folder}: reading failed, though all files are as they were written: {reason[:300]}")
 
 
@@ -222,22 +222,22 @@ class StreamedPhotographs(StreamedSource):
 
     @cached_property
     def _shards(self) -> list[Shard]:
-        found = [shard for name in self._which for shard in of_split(self._all_shards, name)]
+        found = [shard for name in self._which for shard in shards_of_split(self._all_shards, name)]
         self._refuse_count(sum(int((which >= 0).sum()) for which in self._which.values()))
         return found
 
     @cached_property
     def _all_shards(self) -> list[Shard]:
-        return open_(self._folder)
+        return open_records(self._folder)
 
     @cached_property
     def _which(self) -> dict[str, np.ndarray]:
         """For each split of the records that this one is made of: which example each record is, by its index; -1 = none."""
         data = self._data
         if data.photographs == "own":
-            there = sum(shard.examples for shard in of_split(self._all_shards, self._split))
+            there = sum(shard.examples for shard in shards_of_split(self._all_shards, self._split))
             return {self._split: np.arange(there, dtype=np.int32)}
-        digits = about(self._folder)["lengths"]
+        digits = read_about(self._folder)["lengths"]
         lengths = {name: np.array([int(n) for n in text], np.int32) for name, text in digits.items()}
         return svhn.examples(data.photographs, tuple(data.parts), self._split, data.max_length, lengths)
 
@@ -276,12 +276,12 @@ class StreamedPhotographs(StreamedSource):
     @cached_property
     def _stored_length(self) -> int:
         """Positions for digits in a record."""
-        return about(self._folder).get("longest", svhn_numbers.LONGEST)
+        return read_about(self._folder).get("longest", svhn_numbers.LONGEST)
 
 
 def create_streamed(config: ConfigDict, split: str, same: Source) -> StreamedSource:
     """The source of one split, read from records; `same`: a source of the same examples that are computed or resident."""
-    kind = StreamedPhotographs if config.data.composition in KINDS else StreamedSource
+    kind = StreamedPhotographs if config.data.composition in PHOTO_COMPOSITIONS else StreamedSource
     return kind(config, split, same)
 
 

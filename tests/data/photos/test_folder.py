@@ -26,7 +26,7 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.create import create_source
 from seqdigits.data.photos import folder as photos_folder
 from seqdigits.data.photos import labels
-from seqdigits.data.photos.crop import KINDS, view
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS, view_photo
 from seqdigits.data.photos.folder import load
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.training.loop import train_and_evaluate
@@ -109,7 +109,7 @@ def test_what_is_loaded(folder):
         "digits": ((24, 4), np.int32),
         "boxes": ((24, 4, 4), np.float32),
     }
-    rows = photos_folder.chosen(folder, "train")
+    rows = photos_folder.chosen_rows(folder, "train")
     for i, row in enumerate(rows):
         n = len(row.digits)
         assert row.boxes is not None
@@ -122,7 +122,7 @@ def test_what_is_loaded(folder):
         assert not loaded["boxes"][i, n:].any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PHOTO_COMPOSITIONS)
 def test_each_kind_is_what_the_view_gives(folder, kind):
     length = 1 if kind == "cropped_digit" else 3
     loaded = photos_folder.load(folder, "validation", kind=kind, height=28, width=28, grey=True, max_length=length)
@@ -132,7 +132,7 @@ def test_each_kind_is_what_the_view_gives(folder, kind):
         parts = range(len(row.digits)) if kind == "cropped_digit" else [slice(None)]
         for part in parts:
             chosen = row.boxes[part].reshape(-1, 4)
-            pixels, boxes = view(photo.convert("L"), chosen, kind, 28, 28, "")
+            pixels, boxes = view_photo(photo.convert("L"), chosen, kind, 28, 28, "")
             np.testing.assert_array_equal(loaded["images"][at, :, :, 0], pixels)
             np.testing.assert_allclose(loaded["boxes"][at, : len(chosen)], boxes, rtol=1e-6)
             at += 1
@@ -293,7 +293,7 @@ def test_numbers_that_are_too_long_or_too_short(one):
     with pytest.raises(UserError, match=r"max_length = 0 digits in labels\.csv lines 2, 3\."):
         photos_folder.count(one, "train", 0)
     with pytest.raises(UserError, match=r"min_length = 5 digits in labels\.csv line 3\. Set data\.min_length to 1"):
-        photos_folder.chosen(one, "train", lengths=(5, 5))
+        photos_folder.chosen_rows(one, "train", lengths=(5, 5))
     assert photos_folder.count(one, "train", 5) == 2
 
 
@@ -301,8 +301,8 @@ def test_numbers_that_are_too_long_or_too_short(one):
 def test_missing_boxes_are_refused_where_they_are_needed(one, needs):
     write(one, ["image,number,boxes", "1.png,1,1 2 3 4", "2.png,2,"])
     with pytest.raises(UserError, match=r"no boxes in labels\.csv line 3\..*localize = False"):
-        photos_folder.chosen(one, "train", **needs)
-    assert len(photos_folder.chosen(one, "train")) == 2
+        photos_folder.chosen_rows(one, "train", **needs)
+    assert len(photos_folder.chosen_rows(one, "train")) == 2
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.progress import progress, time
 from seqdigits.data.photos import svhn, svhn_annotations
-from seqdigits.data.photos.crop import KINDS
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 
 Box = tuple[float, float, float, float, float]
 """label, left, top, width, height, as in the file."""
@@ -257,7 +257,7 @@ def test_single_digit_beyond_the_edge_repeats_its_pixels(data):
     np.testing.assert_array_equal(digit[:, 10:], np.repeat(photo[7:19, -1:], 2, axis=1))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PHOTO_COMPOSITIONS)
 def test_archive_gives_what_the_folder_gives(data, tmp_path_factory, kind):
     unpacked = load(data, kind=kind)
     other = tmp_path_factory.mktemp("packed")

@@ -22,7 +22,7 @@ from seqdigits.data.create import create_source
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.glyphs import load
 from seqdigits.data.scenes.layout import ONE, TALL, WORDS, Scene, boxes, lay_out
-from seqdigits.data.scenes.text import read
+from seqdigits.data.scenes.text import read_ink
 from seqdigits.data.source import Source
 
 SCENE = {
@@ -175,7 +175,7 @@ def test_boxes_fit_the_ink(source):
         glyphs, lines = lay_out(scene, draws, arrays)
         mine = glyphs.line == 0
         only_digit = glyphs._replace(line=jnp.where(mine & (jnp.arange(len(mine)) == 0), 0, scene.lines))
-        return read(scene, draws, only_digit, lines).cover, boxes(glyphs, lines)[0]
+        return read_ink(scene, draws, only_digit, lines).cover, boxes(glyphs, lines)[0]
 
     covers, found = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 60)))
     off = []

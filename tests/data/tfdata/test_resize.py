@@ -6,7 +6,7 @@ from PIL import Image
 
 from seqdigits.data.builders import tf
 from seqdigits.data.photos import svhn, svhn_archive
-from seqdigits.data.photos.crop import view
+from seqdigits.data.photos.crop import view_photo
 from seqdigits.data.tfdata import resize
 
 pytest.importorskip("tensorflow", reason="records on disk need TensorFlow: make stream")
@@ -39,7 +39,7 @@ def assert_same(photographs, kind, height, width, grey):
     made = list(in_graph(photographs, kind, height, width, grey))
     assert len(made) == len(photographs)
     for (image, boxes), (photo, true) in zip(made, photographs, strict=True):
-        pixels, moved = view(photo.convert("L") if grey else photo, true, kind, height, width, "")
+        pixels, moved = view_photo(photo.convert("L") if grey else photo, true, kind, height, width, "")
         np.testing.assert_array_equal(image, pixels.reshape(image.shape), str(photo.size))
         np.testing.assert_array_equal(boxes[: len(moved)], moved.astype(np.float32), str(photo.size))
         assert not boxes[len(moved) :].any()

@@ -26,7 +26,7 @@ from seqdigits.data.builders import registry as builders_registry
 from seqdigits.data.builders import tf, tfds, writer
 from seqdigits.data.builders.digit_sequences import DigitSequences, _serialized
 from seqdigits.data.create import create_source
-from seqdigits.data.manifest import MANIFEST, Shard, of_split, open_, ranges
+from seqdigits.data.manifest import MANIFEST, Shard, open_records, shard_ranges, shards_of_split
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
 from seqdigits.training.train_step import TrainStep
@@ -64,7 +64,7 @@ def damaged(root, tmp_path, small_config):
     copy = tmp_path / "copy"
     shutil.copytree(root, copy)
     config = small_config({**SET, "data.source": "stream", "data.records": str(copy)})
-    open_(record_location.path(config))
+    open_records(record_location.path(config))
     return record_location.path(config), lambda split="train": create_source(config, split)
 
 
@@ -213,8 +213,8 @@ def test_tfds_build_writes_a_set(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    shards = open_(tmp_path / "digit_sequences" / "uci-digit" / record_location.VERSION)
-    assert [shard.examples for shard in of_split(shards, "train")] == [628, 629]
+    shards = open_records(tmp_path / "digit_sequences" / "uci-digit" / record_location.VERSION)
+    assert [shard.examples for shard in shards_of_split(shards, "train")] == [628, 629]
 
 
 # Order
@@ -602,4 +602,4 @@ def test_shards_share_out_all_examples():
     ]
     assert cut[-1].name == "d-test.tfrecord-00000-of-00001"
     a, b = Shard("a", "train", 5, 0, ""), Shard("b", "train", 5, 0, "")
-    assert list(ranges([a, b], 5, 10)) == [(b, 0, 5)]
+    assert list(shard_ranges([a, b], 5, 10)) == [(b, 0, 5)]
