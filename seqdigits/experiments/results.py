@@ -87,7 +87,7 @@ class Result:
       settings: keys that differ from the experiment's file, as in the name: without train.steps_per_call, which makes
         no other run; what it was stands in `trained`.
       config: of the whole schedule, with the settings.
-      config_sha256: of the config without its free keys.
+      config_sha256: of the config.
       seed: of the config.
       commit: of the program that finished it, as devices, cores, python and versions are.
       devices: kinds of the devices.

@@ -70,6 +70,7 @@ def test_the_second_stage_trains_the_box_head_alone(small_config, first, tmp_pat
     assert "begins anew: box_head/.* (4)" in said
 
 
+@pytest.mark.slow
 def test_the_box_head_learned(small_config, first, tmp_path):
     config = small_config(BOX | {"init.path": str(first[0]), "train.steps": 2})
     begun = leaves(train_and_evaluate(config, tmp_path).params)

@@ -145,7 +145,7 @@ def test_what_fails_is_said_and_the_next_one_runs(folders, monkeypatch, capsys):
     assert json.loads((folders["out"] / "b.json").read_text())["steps"] == 1
 
 
-@pytest.mark.parametrize("exit_status", [0, 143], ids=["budget", "signal"])
+@pytest.mark.parametrize("exit_status", [0, pytest.param(143, marks=pytest.mark.slow)], ids=["budget", "signal"])
 def test_a_stopped_series_saves_and_the_same_command_goes_on(folders, monkeypatch, capsys, exit_status):
     stop, train_and_evaluate = Stop(), reproduce.train_and_evaluate
 
@@ -190,6 +190,7 @@ def test_settings_change_the_run_and_its_name(folders):
     assert (result["partial"], result["published"]["figures"][0]["beaten"]) == (True, None)  # 2 of the file's 4 steps
 
 
+@pytest.mark.slow
 def test_steps_per_call_makes_no_other_run(folders):
     """Neither of name nor of workdir; the result says which trained each part."""
     reproduce.reproduce(["a"], fraction=0.25, **folders)

@@ -204,6 +204,7 @@ def test_the_best_in_an_error_has_the_least(tmp_path, run_config):
     assert find_checkpoint(tmp_path, "best").name == str(min(figures, key=lambda step: (figures[step], -step)))
 
 
+@pytest.mark.slow
 def test_the_workdir_says_where_its_figures_come_from(tmp_path, run_config):
     config = run_config({"train.steps": 5})
     train_and_evaluate(config, tmp_path)

@@ -89,6 +89,7 @@ def test_colour_changes_brightness_and_turns_one_of_four_into_its_negative():
     assert ground.std() > 15
 
 
+@pytest.mark.slow
 def test_padding_and_evaluation_are_left_alone(small_config, svhn_folder):
     config = small_config(
         {

@@ -489,6 +489,7 @@ def test_another_position_or_another_key_bends_the_same_example_otherwise(augmen
     assert (other.image[1] != batch.image[1]).any()
 
 
+@pytest.mark.slow
 def test_pixels_are_the_same_compiled_and_not(augmented):
     source, arrays = augmented
     host = {"index": np.arange(3, 7, dtype=np.int32), "position": np.arange(103, 107, dtype=np.int32)}

@@ -526,6 +526,7 @@ def test_a_folder_that_was_begun_otherwise_is_refused(small_config, tmp_path):
         builders_registry.builder(config).prepare("", shards=0, workers=1, stop=Stop())
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_in_a_process_that_writes_is_said_once(small_config, tmp_path):
     """A data file that is missing: the error of the one that needs it, without its traceback."""
     data = {**small_config().data.to_dict(), "digits": "mnist", "url": "http://127.0.0.1:9"}
