@@ -67,7 +67,7 @@ lock:  ## writes the locks anew from pyproject.toml, with the same versions (nee
 	$(COMPILE) -o requirements.lock
 	$(subst 3.11,3.12,$(COMPILE)) --extra newest -o requirements-newest.lock
 
-atlas: $(VENV)/ready  ## draws seqdigits/data/atlas.npz anew, of the fonts of the extra `fonts`
+atlas: $(VENV)/ready  ## draws seqdigits/data/scenes/atlas.npz anew, of the fonts of the extra `fonts`
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
 	$(BIN)/python -m seqdigits build-glyphs
 

@@ -60,7 +60,6 @@ def main(stop: Stop) -> None:
 
 def table(surveys: list[Survey]) -> str:
     """What was found, for the console."""
-
     prints = {survey.split: survey.prints for survey in surveys}
     copies = checks.copies(prints)
     rows = [
@@ -92,7 +91,6 @@ def _range(survey: Survey) -> str:
 
 def faults(surveys: list[Survey]) -> str:
     """How many faults there are of each kind, and the first 20 of all."""
-
     lines = ["the data are not as they should be:"]
     for kind, text in checks.FAULTS.items():
         number = {s.split: s.faults[kind] for s in surveys if s.faults[kind]}

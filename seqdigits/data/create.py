@@ -1,4 +1,4 @@
-"""Where batches come from: `create(config, split)` gives a source. A data set is a pure function of the index.
+"""Where batches come from: `create_source(config, split)` gives a source. A data set is a pure function of the index.
 
 A source has `spec`, `arrays`, `batches(start)`, `all(batch_size)` and `make(arrays, host, key, train)`; see Source.
 """

@@ -25,6 +25,7 @@ from seqdigits.data.source import Source
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
+from seqdigits.training.loop import next_call
 from seqdigits.training.train_step import TrainStep
 
 
@@ -141,9 +142,13 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
         jax.block_until_ready(function())
         return time.monotonic() - began
 
+    calls = config.train.steps_per_call
+
     def whole(source: Source, arrays: Any) -> Callable[[], Any]:
-        train, batches = devices.step(partial(train_step.train, source=source)), source.batches(0, size)
-        return lambda: train(state, arrays, devices.split(next(batches)))
+        """One call of the training loop, of train.steps_per_call steps."""
+        train = devices.step(partial(train_step.train, source=source), stacked=calls > 1)
+        batches = source.batches(0, size)
+        return lambda: train(state, arrays, next_call(batches, calls, devices))
 
     functions: list[Callable[[], Any]] = [
         lambda: train_on(state, batch),
@@ -160,15 +165,15 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     figures = {
         "config": config.to_dict(),
         "compile_seconds": compile_seconds,
-        "train_images_per_second": size / with_data[0],
+        "train_images_per_second": calls * size / with_data[0],
         "read_images_per_second": size / read_only,
-        "data_share": 1 - without / with_data[0],
+        "data_share": 1 - calls * without / with_data[0],
         "rounds": rounds,
         **provenance.describe(),
     }
     if streamed is not None:
         figures |= {
-            "train_images_per_second_streamed": size / with_data[1],
-            "data_share_streamed": 1 - without / with_data[1],
+            "train_images_per_second_streamed": calls * size / with_data[1],
+            "data_share_streamed": 1 - calls * without / with_data[1],
         }
     return figures

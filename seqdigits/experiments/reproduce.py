@@ -58,7 +58,6 @@ def reproduce(
     Raises:
       UserError: `out` cannot be written.
     """
-
     make_folder(out, "--out")
     stop, settings = stop or Stop(), settings or {}
     program = provenance.describe()  # now: the files may change while the series runs
@@ -68,6 +67,7 @@ def reproduce(
         runs.append(Run(base, settings, workdirs / name, out / f"{name}.json"))
         with _noted(runs[-1]):
             _prepare(runs[-1], fraction, keep_weights, skip)
+    _wake_first_stages(runs)
     waiting = [run for run in runs if run.state == "waiting"]
     if not waiting:
         print(progress_table(runs), flush=True)
@@ -94,6 +94,14 @@ def _prepare(run: Run, fraction: float, keep_weights: bool, skip: Path | None) -
         run.state = "done before"
 
 
+def _wake_first_stages(runs: Sequence[Run]) -> None:
+    """Makes runs wait whose result is another folder's, where one that waits begins with them: it needs their workdir."""
+    needed = {name_of(Path(run.config.init.path).name, run.settings) for run in runs if run.state == "waiting"}
+    for run in runs:
+        if run.state == "done before" and run.name in needed and not run.path.exists():
+            run.state, run.result = "waiting", None
+
+
 def steps_of(config: Any, fraction: float) -> int:
     """Returns the steps of the first part of a schedule, at least one."""
     return max(1, round(fraction * config.train.steps))
@@ -114,24 +122,23 @@ def _first_stage(run: Run) -> str:
     if steps < planned:
         raise UserError(
             f"it begins with {first}, of which {workdir} has {steps:,} of {planned:,} steps. Run that to its end first "
-            f"({run.path.with_name(first)}.json must go if its workdir is lost), or name another: --set init.path=DIR."
+            f"({run.path.with_name(first + '.json')} must go if its workdir is lost), or name another: --set init.path=DIR."
         )
     return str(workdir)
 
 
 def _earlier(run: Run, path: Path) -> Result | None:
     """Returns the result that is there, if it is of the same config and of no fewer steps than are asked for."""
-
     try:
         result = Result.from_json(path.read_text())
+        enough = not changes(run.config, result.config) and result.steps >= run.steps
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none, or not one of ours: it is written again
-    return result if not changes(run.config, result.config) and result.steps >= run.steps else None
+    return result if enough else None
 
 
 def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) -> None:
     """Trains and evaluates one, and writes its result."""
-
     config = run.config.copy_and_resolve_references()
     config.train.steps = run.steps
     config.init.path = _first_stage(run)

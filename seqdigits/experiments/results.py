@@ -18,7 +18,7 @@ from seqdigits.experiments.published import PUBLISHED, Published, beaten, ours
 CURVE_POINTS = 100
 
 UNNAMED_KEYS = ("train.steps_per_call",)
-"""Settings that leave no trace in what is trained, so that neither the name of a run nor its `settings` have them."""
+"""Settings that change what is trained by rounding alone, so that neither the name of a run nor its `settings` have them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +215,6 @@ def collect(
 def _begun_with(config: ConfigDict, workdir: Path, step: int) -> dict[str, Any] | None:
     """What the run began with, and that in turn, as it was then; None where it began with nothing. It is called as the config
     calls it, wherever the series had it."""
-
     found = read_meta(checkpoint_layout.checkpoints_folder(workdir) / str(step)).get("begun_with")
     return found and {**found, "path": config.init.path}
 
@@ -234,7 +233,6 @@ def _reports(config: ConfigDict, workdir: Path) -> dict[str, dict[str, Any]]:
 
 def progress(workdir: Path) -> tuple[int, float]:
     """Steps that are saved, and the seconds that they took, evaluation along the way included; (0, 0.0) for none."""
-
     folder = checkpoint_layout.checkpoints_folder(workdir)
     for step in reversed(checkpoint_layout.all_steps(folder)):
         with contextlib.suppress(OSError, ValueError, KeyError):  # not finished: the one before counts

@@ -52,7 +52,6 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     Raises:
       UserError: no such key, or a value of another type.
     """
-
     settings = {}
     for text in texts:
         key, equals, value = text.partition("=")

@@ -64,7 +64,6 @@ def _number(value: float | None, metric: str) -> str:
 
 def time_left(runs: Sequence[Run]) -> list[str]:
     """A line on what waits; with a time as soon as one was trained here to tell from."""
-
     waiting = [run for run in runs if run.state == "waiting"]
     if not waiting:
         return []

@@ -158,7 +158,7 @@ def _origin(name: str, facts: dict[str, Any]) -> list[str]:
         f"- Layers: `{facts['config']['model']['encoder']}`.",
         f"- Training: {facts['steps']:,} steps, {facts['images']:,} images, {facts['minutes']:.0f} minutes on {devices} "
         f"({facts['cores']} cores), seed {facts['seed']}, commit `{_short(facts['commit'])}`, jax {facts['versions']['jax']}.",
-        f"- Again, from commit `{_short(facts['commit'])}`: `python -m seqdigits reproduce {base}{_set(facts['settings'])} --weights`, then `python -m seqdigits pretrained "
+        f"- Again: `python -m seqdigits reproduce {base}{_set(facts['settings'])} --weights`, then `python -m seqdigits pretrained "
         f"ship {name} results/{facts['result']}.json`.",
         f"- SHA-256 `{facts['sha256']}`, {facts['bytes']:,} bytes; an .npz of plain arrays, which cannot execute code.",
     ]
@@ -193,7 +193,7 @@ def _data(config: dict[str, Any]) -> list[str]:
     if data["composition"] == "scene":
         lines.append(
             f"- Type: pictures of the digits and letters of {glyphs.FACES['train']} type faces of free families, under OFL-1.1, "
-            "Apache-2.0 and the Bitstream Vera licence; seqdigits/data/FONTS.md names each with its notice. No font is in the "
+            "Apache-2.0 and the Bitstream Vera licence; seqdigits/data/scenes/FONTS.md names each with its notice. No font is in the "
             "weights or the package."
         )
     lines += [

@@ -105,13 +105,13 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
             checkpoints.amend(step, progress.meta(config, step, progress.seconds))
         batches = source.batches(step, config.train.batch_size)
         length = call_length(step, config)
-        host = _next_call(batches, length, devices)
+        host = next_call(batches, length, devices)
         while step < steps:
             # Train
             state = (one if length == 1 else several)(state, arrays, host)
             step += length
             length = call_length(step, config)
-            host = _next_call(batches, length, devices)  # made while the devices work
+            host = next_call(batches, length, devices)  # made while the devices work
             jax.block_until_ready(state.step)
             if clock.first is None:
                 clock.start(step)
@@ -182,7 +182,7 @@ def call_length(step: int, config: ConfigDict) -> int:
     return train.steps_per_call if left >= train.steps_per_call else 1 << (left.bit_length() - 1)
 
 
-def _next_call(batches: Iterator[Host], length: int, devices: Devices) -> dict[str, jax.Array]:
+def next_call(batches: Iterator[Host], length: int, devices: Devices) -> dict[str, jax.Array]:
     """Places the batches of one call: [B, ...] of one step, else [S, B, ...]; nothing after the last."""
     if length == 0:
         return {}

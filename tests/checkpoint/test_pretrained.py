@@ -356,7 +356,7 @@ def test_every_target_fits_the_network_that_it_measures(name, target, experiment
 
 def command(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["pretrained", *arguments])
-    monkeypatch.setattr("seqdigits.config.flags.prepare_jax", lambda: None)
+    monkeypatch.setattr("seqdigits.cli.pretrained.prepare_jax", lambda: None)
     cli_pretrained.main(Stop())
 
 

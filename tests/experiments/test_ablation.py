@@ -63,7 +63,7 @@ def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
     for seed in (0, 1):
         (tmp_path / f"plain-{seed}.json").write_text(json.dumps(one("plain", seed, 0.9)))
     monkeypatch.setattr(cli_ablate, "run", lambda *_: pytest.fail("it was run again"))
-    monkeypatch.setattr(sys, "argv", ["design", "plain", "--seeds", "2", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["ablate", "plain", "--seeds", "2", "--out", str(tmp_path)])
     cli_ablate.main(Stop())
     assert "0.9000 (0.9000 to 0.9000)" in capsys.readouterr().out
     assert (tmp_path / "table.md").read_text().startswith("32,000 images a run")
@@ -75,7 +75,7 @@ def test_what_is_of_another_config_is_run_again(tmp_path, monkeypatch, capsys):
     (tmp_path / "plain-0.json").write_text(json.dumps(earlier))
     assert ablation.read(tmp_path) == [], "it is not in the table"
     monkeypatch.setattr(cli_ablate, "run", lambda *_: one("plain", 0, 0.8))
-    monkeypatch.setattr(sys, "argv", ["design", "plain", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["ablate", "plain", "--out", str(tmp_path)])
     cli_ablate.main(Stop())
     assert "is of another config, and it is run again:\n  loss.smoothing: " in capsys.readouterr().out
     assert ablation.read(tmp_path)[0]["sequence_accuracy"] == 0.8
@@ -86,7 +86,7 @@ def test_what_is_of_another_config_is_run_again(tmp_path, monkeypatch, capsys):
     [(["nothing"], "there is no variant nothing. Known are plain"), (["--seeds", "0"], "seeds")],
 )
 def test_mistakes_are_one_message(monkeypatch, arguments, message):
-    monkeypatch.setattr(sys, "argv", ["design", *arguments])
+    monkeypatch.setattr(sys, "argv", ["ablate", *arguments])
     with pytest.raises(UserError, match=message):
         cli_ablate.main(Stop())
 

@@ -214,6 +214,16 @@ def test_what_another_folder_has_whole_is_skipped(folders, monkeypatch, tmp_path
     assert "nothing should be trained" in runs[1].problem
 
 
+@pytest.mark.slow
+def test_a_first_stage_of_another_folder_is_run_for_a_second_that_waits(folders, monkeypatch, tmp_path):
+    (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
+    reproduce.reproduce(["a"], out=tmp_path / "earlier", workdirs=tmp_path / "runs")
+    monkeypatch.setattr(reproduce, "train_and_evaluate", refuse_to_train)
+    runs = reproduce.reproduce(["a", "b"], skip=tmp_path / "earlier", **folders)
+    assert "nothing should be trained" in runs[0].problem, "its workdir is not here: it is trained again"
+    assert reproduce.reproduce(["a"], skip=tmp_path / "earlier", **folders)[0].state == "done before"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
 def test_a_stored_result_is_written_again_to_the_byte(path):
     assert results.Result.from_json(path.read_text()).to_json() == path.read_text()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from seqdigits.core.errors import UserError
+from seqdigits.models import layer_spec, stack
 from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.layer_spec import Layer, output_size, parse, total_stride
 from seqdigits.models.ops import convolve, enlarge, fold, max_pool, unfold
@@ -276,3 +277,7 @@ def test_padded_rows_do_not_reach_the_gradient_of_scale_and_shift(garbage):
     expected = gradient(params, x, jnp.ones(4, bool))
     for name in ("scale", "bias"):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+
+
+def test_every_kind_of_layer_is_parsed_and_applied():
+    assert set(stack._APPLY) == set(layer_spec._FORMS)

@@ -110,6 +110,12 @@ def test_calls_of_several_steps_end_at_every_boundary(tmp_path, run_config):
     assert meta_a["step"] == meta_b["step"] == 12
     for a, b in zip(*(lines(tmp_path / name) for name in ("single", "several")), strict=True):
         assert (a["step"], a["split"]) == (b["step"], b["split"])
+    several.train.steps_per_call = 5  # and with the same number it has the bits of a run that was not stopped
+    train_and_evaluate(several, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train_and_evaluate(several, tmp_path / "parts", StopAfter(4))
+    train_and_evaluate(several, tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
     trained = json.loads((tmp_path / "several" / "provenance.json").read_text())
     assert [part["steps_per_call"] for part in trained] == [5, 3]
 
