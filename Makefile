@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BESIDE := -n auto --maxprocesses 4 --dist loadfile  # a process a core, a file of tests in one of them
 
-.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream lint types lock atlas clean
+.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream lint types lock glyphs clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -67,7 +67,7 @@ lock:  ## writes the locks anew from pyproject.toml, with the same versions (nee
 	$(COMPILE) -o requirements.lock
 	$(subst 3.11,3.12,$(COMPILE)) --extra newest -o requirements-newest.lock
 
-atlas: $(VENV)/ready  ## draws seqdigits/data/scenes/atlas.npz anew, of the fonts of the extra `fonts`
+glyphs: $(VENV)/ready  ## draws seqdigits/data/scenes/glyphs.npz anew, of the fonts of the extra `fonts`
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
 	$(BIN)/python -m seqdigits build-glyphs
 

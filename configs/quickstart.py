@@ -1,4 +1,4 @@
-"""Quick start: reads 1 to 3 handwritten digits on small canvases with the dense reader, from data that comes with the
+"""Quick start: reads 1 to 3 handwritten digits on small canvases with the dense detector, from data that comes with the
 package.
 
     make quickstart

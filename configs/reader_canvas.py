@@ -1,9 +1,9 @@
-"""1 to 5 digits anywhere on 128x256, read and localized by the dense reader, on canvases computed as they are needed.
+"""1 to 5 digits anywhere on 128x256, read and localized by the dense detector, on canvases computed as they are needed.
 
     python -m seqdigits.main --config configs/reader_canvas.py --workdir runs/reader_canvas
 
 It trains on canvases of 40x148 with 4 or 5 digits, five times smaller than those it reads and as full of digits as can be,
-which a network of convolutions alone allows. No smaller: a digit must be seen at each of the 8x8 places that its centre can
+which a network of convolutions alone allows. No smaller: a digit must be seen at each of the 8x8 places that its center can
 have in a cell.
 
 Published (another network, 1,500,000 images, 8 hours): sequence accuracy 0.80, localization error 2.93 px².
@@ -27,17 +27,17 @@ def get_config() -> ConfigDict:
     config.data.shear = 12
     config.data.elastic = 150
     config.model.encoder = (
-        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
-        "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
-        "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
+        "space_to_depth 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
+        "keep a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
+        "keep b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
     )
-    config.read.min_score = 0.4  # this and the next three: seqdigits calibrate, on validation
-    config.read.temperature = 0.07062
-    config.read.slope = 1.528
-    config.read.offset = 2.411
+    config.decode.min_score = 0.4  # this and the next three: seqdigits calibrate, on validation
+    config.decode.temperature = 0.07062
+    config.decode.platt_scale = 1.528
+    config.decode.platt_bias = 2.411
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
-    config.loss.target = "several"
+    config.loss.target = "center_sampling"
     config.loss.target_radius = 0.3
     config.optim.name = "adamw"
     config.optim.learning_rate = 4e-3

@@ -1,4 +1,4 @@
-"""Made scenes: numbers in handwriting and type, on all grounds, among other things; read by the dense reader. No photograph is
+"""Synthetic scenes: numbers in handwriting and type, on all grounds, among other things; read by the dense detector. No photograph is
 trained on.
 
     python -m seqdigits.main --config configs/reader_scene.py --workdir runs/reader_scene
@@ -31,15 +31,15 @@ def get_config() -> ConfigDict:
     config.data.test_examples = 5_000
     config.model.pixels = "image_mean"
     config.model.encoder = residual_pyramid()
-    config.read.max_numbers = 3
-    config.read.group = True
-    config.read.min_score = 0.6  # this and the next three: seqdigits calibrate, on validation
-    config.read.temperature = 0.4887
-    config.read.slope = 1.325
-    config.read.offset = 2.32
+    config.decode.max_numbers = 3
+    config.decode.group_digits = True
+    config.decode.min_score = 0.6  # this and the next three: seqdigits calibrate, on validation
+    config.decode.temperature = 0.4887
+    config.decode.platt_scale = 1.325
+    config.decode.platt_bias = 2.32
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
-    config.loss.target = "several"
+    config.loss.target = "center_sampling"
     config.loss.target_radius = 0.25
     config.optim.name = "adamw"
     config.optim.learning_rate = 4e-3

@@ -1,4 +1,4 @@
-"""Five digits side by side, 28x140, read by the dense reader.
+"""Five digits side by side, 28x140, read by the dense detector.
 
     python -m seqdigits.main --config configs/reader_canvas.py --workdir runs/reader_canvas
     python -m seqdigits.main --config configs/reader_strip5.py --workdir runs/reader_strip5
@@ -24,14 +24,14 @@ def get_config() -> ConfigDict:
     config.data.shear = 12
     config.data.elastic = 150
     config.model.encoder = (
-        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
-        "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
-        "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
+        "space_to_depth 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
+        "keep a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
+        "keep b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
     )
     config.init.path = "runs/reader_canvas"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
-    config.loss.target = "several"
+    config.loss.target = "center_sampling"
     config.loss.target_radius = 0.3
     config.optim.name = "adamw"
     config.optim.learning_rate = 5e-4

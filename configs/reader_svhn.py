@@ -1,10 +1,10 @@
-"""House numbers, the whole photograph and no crop by the true box, read by the dense reader: squeezed to 128x256 and read at that
+"""House numbers, the whole photograph and no crop by the true box, read by the dense detector: squeezed to 128x256 and read at that
 size, at 3/4, 1/2 and 3/8 of it; trained on 64x128 alone.
 
     python -m seqdigits.main --config configs/reader_svhn.py --workdir runs/reader_svhn
 
-It begins with the weights `scene` that come with the package, which `reader_scene` learned of made scenes, and goes on with
-the first 2,000 photographs of train (1,800, and 200 held out), each bent and coloured anew every time. All of them:
+It begins with the weights `scene` that come with the package, which `reader_scene` learned of synthetic scenes, and goes on with
+the first 2,000 photographs of train (1,800, and 200 held out), each bent and colored anew every time. All of them:
 --config.data.photographs=svhn
 
 Published, on all 33,402 photographs and more: sequence accuracy 0.43 and less.
@@ -30,19 +30,19 @@ def get_config() -> ConfigDict:
     config.data.zoom = 90
     config.data.shear = 10
     config.data.shift = 12
-    config.data.colour = 40
+    config.data.color = 40
     config.model.pixels = "image_mean"
     config.model.encoder = residual_pyramid()
-    config.read.halvings = 1
-    config.read.group = True
-    config.read.min_score = 0.5  # this and the next three: seqdigits calibrate, on validation
-    config.read.temperature = 0.365
-    config.read.slope = 2.074
-    config.read.offset = 2.257
+    config.decode.octaves = 1
+    config.decode.group_digits = True
+    config.decode.min_score = 0.5  # this and the next three: seqdigits calibrate, on validation
+    config.decode.temperature = 0.365
+    config.decode.platt_scale = 2.074
+    config.decode.platt_bias = 2.257
     config.init.path = "scene"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0
-    config.loss.target = "several"
+    config.loss.target = "center_sampling"
     config.loss.target_radius = 0.25
     config.optim.name = "adamw"
     config.optim.learning_rate = 1.5e-3

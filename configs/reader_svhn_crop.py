@@ -1,10 +1,10 @@
-"""House numbers cropped by the true box, made 30% wider and higher, 64x64 in colour, read by the dense reader.
+"""House numbers cropped by the true box, made 30% wider and higher, 64x64 in color, read by the dense detector.
 
     python -m seqdigits.main --config configs/reader_svhn.py --workdir runs/reader_svhn
     python -m seqdigits.main --config configs/reader_svhn_crop.py --workdir runs/reader_svhn_crop
 
 It begins with what `reader_svhn` learned of the same photographs, whole: the first 2,000 of train (1,800, and 200 held out), each
-bent and coloured anew every time. All of them, in both commands: --config.data.photographs=svhn. Straight from the weights that
+bent and colored anew every time. All of them, in both commands: --config.data.photographs=svhn. Straight from the weights that
 come with the package, and so with fewer photographs (--config.data.train_photographs=N): --config.init.path=scene
 --config.optim.learning_rate=1e-3 --config.train.steps=2500 --config.optim.decay_steps=2500, and then seqdigits calibrate.
 
@@ -31,12 +31,12 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 0.0005
     config.optim.moving_average = 0.998
     config.optim.warmup_steps = 100
-    config.read.group = False
-    config.read.halvings = 0
-    config.read.min_score = 0.6  # this and the next three: seqdigits calibrate, on validation
-    config.read.offset = 2.402
-    config.read.slope = 1.214
-    config.read.temperature = 0.2172
+    config.decode.group_digits = False
+    config.decode.octaves = 0
+    config.decode.min_score = 0.6  # this and the next three: seqdigits calibrate, on validation
+    config.decode.platt_bias = 2.402
+    config.decode.platt_scale = 1.214
+    config.decode.temperature = 0.2172
     config.train.batch_size = 64
     config.train.checkpoint_every = 500
     config.train.log_every = 50

@@ -14,7 +14,7 @@ from seqdigits.config.defaults import base_config
 
 def get_config() -> ConfigDict:
     config = base_config()
-    config.data.composition = "centred"
+    config.data.composition = "centered"
     config.data.height = 64
     config.data.width = 64
     config.data.min_length = 1

@@ -15,7 +15,7 @@ from seqdigits.config.defaults import base_config
 
 def get_config() -> ConfigDict:
     config = base_config()
-    config.data.composition = "turned"
+    config.data.composition = "rotated"
     config.data.jitter = 4
     config.data.height = 64
     config.data.width = 208

@@ -24,9 +24,7 @@ def get_config() -> ConfigDict:
     config.model.name = "attention"
     config.model.gru_units = 128
     config.model.shared_head = True
-    config.model.encoder = (
-        "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, conv 3x3x64, norm, relu, conv 3x3x64, norm, relu"
-    )
+    config.model.encoder = "space_to_depth 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, conv 3x3x64, norm, relu, conv 3x3x64, norm, relu"
     config.loss.digits = 1.0
     config.optim.name = "adamw"
     config.optim.learning_rate = 4e-3

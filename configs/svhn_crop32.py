@@ -1,4 +1,4 @@
-"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 grey, each image less its mean: three convolutions and
+"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 gray, each image less its mean: three convolutions and
 five heads, 570,135 parameters.
 
     python -m seqdigits.main --config configs/svhn_crop32.py --workdir runs/svhn_crop32
@@ -7,7 +7,7 @@ Published: sequence accuracy 0.8505 on 6,000 validation photographs (0.8563 on t
 0.915, after 116,000 steps of 64, Adam 7.5e-4 x 0.95 every 5,000, on 229,754 photographs. On the first 2,000 photographs
 alone: --config.data.photographs=svhn_2000
 
-Pixels are taken to be 0..1 before the mean is subtracted.
+PixelNormalization are taken to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config.data.parts = ("train", "extra")
     config.data.height = 32
     config.data.width = 32
-    config.data.grey = True
+    config.data.gray = True
     config.data.min_length = 1
     config.model.name = "heads"
     config.model.pixels = "image_mean"

@@ -1,4 +1,4 @@
-"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 grey: svhn_crop32_deep with 5x5 kernels, 1,809,047
+"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 gray: svhn_crop32_deep with 5x5 kernels, 1,809,047
 parameters.
 
     python -m seqdigits.main --config configs/svhn_crop32_deep5.py --workdir runs/svhn_crop32_deep5
@@ -7,7 +7,7 @@ Published: sequence accuracy 0.9052 (by length 0.915 0.914 0.866 0.781 0), digit
 128, RMSProp 1e-3 halved every 7,500, on 235,754 photographs, the validation set among them; ours keeps it out. On the
 first 2,000 photographs alone: --config.data.photographs=svhn_2000
 
-Pixels are taken to be 0..1 before the mean is subtracted.
+PixelNormalization are taken to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 grey: svhn_crop32 as its code has it, 3,341,761
+"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 gray: svhn_crop32 as its code has it, 3,341,761
 parameters.
 
     python -m seqdigits.main --config configs/svhn_crop32_wide.py --workdir runs/svhn_crop32_wide
@@ -6,7 +6,7 @@ parameters.
 Published: as svhn_crop32, whose figures it made. On the first 2,000 photographs alone:
 --config.data.photographs=svhn_2000
 
-Pixels are taken to be 0..1 before the mean is subtracted.
+PixelNormalization are taken to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

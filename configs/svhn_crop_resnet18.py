@@ -1,9 +1,9 @@
-"""House numbers cropped by the true box, 64x64 in colour, by a residual network of 18 layers (He et al. 2015, arXiv:1512.03385,
+"""House numbers cropped by the true box, 64x64 in color, by a residual network of 18 layers (He et al. 2015, arXiv:1512.03385,
 table 1) with five dense heads; a wish of the published work.
 
     python -m seqdigits.main --config configs/svhn_crop_resnet18.py --workdir runs/svhn_crop_resnet18
 
-On the first 2,000 photographs of train (1,800, and 200 held out), bent and coloured as for `reader_svhn_crop`, from random
+On the first 2,000 photographs of train (1,800, and 200 held out), bent and colored as for `reader_svhn_crop`, from random
 weights. Published, smaller networks on 229,754 photographs of 32x32: sequence accuracy 0.8505 to 0.9176.
 """
 
@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config.data.zoom = 30
     config.data.shear = 10
     config.data.shift = 6
-    config.data.colour = 40
+    config.data.color = 40
     config.model.name = "heads"
     config.model.pixels = "image_mean"
     blocks = [
@@ -54,4 +54,4 @@ _WIDTHS = (64, 128, 256, 512)
 def _block(name: str, features: int, stride: int) -> str:
     """Two convolutions and what came in; the first of each width but the first halves the map."""
     first = f"conv 3x3x{features} /{stride}" if stride > 1 else f"conv 3x3x{features}"
-    return f"mark b{name}, {first}, norm, relu, conv 3x3x{features}, norm, add b{name}, relu"
+    return f"keep b{name}, {first}, norm, relu, conv 3x3x{features}, norm, add b{name}, relu"

@@ -1,4 +1,4 @@
-"""One digit cut out of a photograph of a house number, 32x32 grey, each pixel less its mean and divided by its
+"""One digit cut out of a photograph of a house number, 32x32 gray, each pixel less its mean and divided by its
 deviation; two convolutions and dropout, 1,103,498 parameters.
 
     python -m seqdigits.main --config configs/svhn_cropped_cnn.py --workdir runs/svhn_cropped_cnn
@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.data.parts = ("train", "extra")
     config.data.height = 32
     config.data.width = 32
-    config.data.grey = True
+    config.data.gray = True
     config.data.min_length = 1
     config.data.max_length = 1
     config.model.name = "heads"

@@ -1,4 +1,4 @@
-"""One digit cut out of a photograph of a house number, colour, random 28x28 cut-outs of 32x32; six convolutions with
+"""One digit cut out of a photograph of a house number, color, random 28x28 cut-outs of 32x32; six convolutions with
 norms. Ours, to stand beside svhn_cropped_cnn on the same photographs.
 
     python -m seqdigits.main --config configs/svhn_cropped_norm.py --workdir runs/svhn_cropped_norm

@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
     config.loss.digits = 1000.0
     config.loss.box = 1.0
     config.optim.learning_rate = 1e-4
-    config.optim.schedule = "plan"
-    config.optim.plan = "30000: 5e-5, 40000: 1e-5"
+    config.optim.schedule = "piecewise"
+    config.optim.boundaries = "30000: 5e-5, 40000: 1e-5"
     config.train.steps = 50_000
     return config

@@ -15,6 +15,6 @@ from seqdigits.config.registry import load_config
 
 def get_config() -> ConfigDict:
     config = load_config("svhn_extra_strided")
-    config.loss.no_digit = 0.125
+    config.loss.no_digit_weight = 0.125
     config.train.steps = 60_000
     return config

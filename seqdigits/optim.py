@@ -1,4 +1,4 @@
-"""The optimiser, its schedule, frozen parameters, and the moving average of weights."""
+"""The optimizer, its schedule, frozen parameters, and the moving average of weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPTIMIZERS = {
 DECAYED = ("adamw", "sgd")
 """The methods that weight decay goes with."""
 
-SCHEDULES = ("constant", "cosine", "exponential", "staircase", "inverse_time", "plan")
+SCHEDULES = ("constant", "cosine", "exponential", "staircase", "inverse_time", "piecewise")
 
 
 def schedule(config: ConfigDict) -> optax.Schedule:
@@ -36,7 +36,7 @@ def schedule(config: ConfigDict) -> optax.Schedule:
     - cosine: falls to 0 at t = decay_steps
     - exponential: learning_rate x decay_rate^((t - w) / decay_steps), smoothly; staircase: the exponent rounded down
     - inverse_time: learning_rate / (1 + decay_rate x (t - w) / decay_steps)
-    - plan: learning_rate, and from the steps named in `plan` on the rates named there
+    - piecewise: learning_rate, and from the steps named in `boundaries` on the rates named there
 
     >>> config = ConfigDict({"schedule": "cosine", "learning_rate": 1.0, "warmup_steps": 10, "decay_steps": 110})
     >>> [round(float(schedule(config)(t)), 3) for t in (0, 5, 10, 60, 110, 500)]
@@ -48,7 +48,7 @@ def schedule(config: ConfigDict) -> optax.Schedule:
     [8.0, 4.0, 2.297, 2.0, 0.5]
     [8.0, 8.0, 8.0, 2.0, 0.5]
     [8.0, 7.111, 6.531, 6.4, 5.333]
-    >>> config = ConfigDict({"schedule": "plan", "learning_rate": 1.0, "warmup_steps": 0, "plan": "10: 0.5, 20: 0.125"})
+    >>> config = ConfigDict({"schedule": "piecewise", "learning_rate": 1.0, "warmup_steps": 0, "boundaries": "10: 0.5, 20: 0.125"})
     >>> [float(schedule(config)(t)) for t in (0, 9, 10, 19, 20, 99)]
     [1.0, 1.0, 0.5, 0.5, 0.125, 0.125]
     """
@@ -67,26 +67,26 @@ def _after_warmup(config: ConfigDict) -> optax.Schedule:
         return optax.cosine_decay_schedule(rate, config.decay_steps - config.warmup_steps)
     if config.schedule == "inverse_time":
         return lambda t: rate / (1 + config.decay_rate * t / config.decay_steps)
-    if config.schedule == "plan":
-        steps, rates = zip(*parse_plan(config.plan), strict=True)
-        from_step = jnp.array(steps) - config.warmup_steps
-        return lambda t: jnp.array([rate, *rates])[jnp.searchsorted(from_step, t, side="right")]
+    if config.schedule == "piecewise":
+        steps, rates = zip(*parse_boundaries(config.boundaries), strict=True)
+        constants = [optax.constant_schedule(value) for value in (rate, *rates)]
+        return optax.join_schedules(constants, [step - config.warmup_steps for step in steps])
     return optax.exponential_decay(
         rate, config.decay_steps, config.decay_rate, staircase=config.schedule == "staircase"
     )
 
 
-def parse_plan(plan: str) -> list[tuple[int, float]]:
-    """Steps and learning rates of a plan, in order.
+def parse_boundaries(text: str) -> list[tuple[int, float]]:
+    """Returns the steps at which the learning rate changes, each with the new rate, in order.
 
-    >>> parse_plan("20000: 5e-5, 40000: 1e-5")
+    >>> parse_boundaries("20000: 5e-5, 40000: 1e-5")
     [(20000, 5e-05), (40000, 1e-05)]
 
     Raises:
-      UserError: it is not understood, or its steps do not rise.
+      UserError: the text cannot be parsed, or its steps do not increase.
     """
     try:
-        parts = [part.split(":") for part in plan.split(",")]
+        parts = [part.split(":") for part in text.split(",")]
         found = [(int(step), float(rate)) for step, rate in parts]
     except ValueError:
         found = []
@@ -99,8 +99,8 @@ def parse_plan(plan: str) -> list[tuple[int, float]]:
         or steps[-1] > 2**31 - 1
     ):
         raise UserError(
-            f"optim.plan = {plan!r} is not a plan: it needs rising steps from 1 on, each with a learning rate, for example "
-            "'20000: 5e-5, 40000: 1e-5'."
+            f"optim.boundaries = {text!r} cannot be parsed: write increasing steps from 1 on, each with a learning rate, "
+            "for example '20000: 5e-5, 40000: 1e-5'."
         )
     return found
 
@@ -123,17 +123,17 @@ def kernels(params: Variables) -> Variables:
     return matching(params, ".*/kernel")
 
 
-def still(tree: Variables, frozen: str) -> Variables:
+def freeze(tree: Variables, frozen: str) -> Variables:
     """Parameters with those that fit the pattern cut off from the gradient."""
     return jax.tree.map(lambda x, is_frozen: jax.lax.stop_gradient(x) if is_frozen else x, tree, matching(tree, frozen))
 
 
-def keep_frozen(old: Variables, new: Variables, frozen: str) -> Variables:
+def restore_frozen(old: Variables, new: Variables, frozen: str) -> Variables:
     """The new tree with the leaves that fit the pattern as they were, to the bit."""
     return jax.tree.map(lambda o, n, is_frozen: o if is_frozen else n, old, new, matching(old, frozen))
 
 
-def move_average(average: Variables, current: Variables, decay: float, step: Array) -> Variables:
+def update_ema(average: Variables, current: Variables, decay: float, step: Array) -> Variables:
     """The moving average after `step` updates: decay is min(decay, (1 + step) / (10 + step)), so that the first weights
     are soon forgotten."""
     weight = jnp.minimum(decay, (1 + step) / (10 + step))

@@ -38,7 +38,7 @@ SMALL = {
     "data.train_examples": 200,
     "data.validation_examples": 40,
     "data.test_examples": 40,
-    "model.name": "reader",
+    "model.name": "dense_detector",
     "model.encoder": "conv 5x5x8 /2, norm, relu, conv 3x3x8 /2, norm, relu, conv 3x3x16 /2, relu",
     "loss.cells": 1.0,
     "loss.cell_boxes": 1.0,

@@ -19,7 +19,7 @@ def handwriting() -> tuple[np.ndarray, np.ndarray]:
 
 
 def drawn(number: str, seed: int) -> tuple[Image.Image, str]:
-    """A number of handwritten digits on a coloured ground, and its boxes as they stand in labels.csv."""
+    """A number of handwritten digits on a colored ground, and its boxes as they stand in labels.csv."""
     draw = np.random.default_rng(seed)
     images, values = handwriting()
     height, width = SIZE + int(draw.integers(4, 30)), SIZE * len(number) + int(draw.integers(8, 40))

@@ -1,4 +1,4 @@
-"""Optimiser, schedule, moving average, by hand."""
+"""Optimizer, schedule, moving average, by hand."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -59,9 +59,9 @@ def test_constant_with_and_without_warm_up():
 
 def test_the_moving_average_forgets_the_first_weights_soon():
     average, current = {"w": jnp.array(0.0)}, {"w": jnp.array(1.0)}
-    first = optim.move_average(average, current, 0.99, jnp.array(0))
+    first = optim.update_ema(average, current, 0.99, jnp.array(0))
     np.testing.assert_allclose(first["w"], 0.9, rtol=1e-6)  # decay (1 + 0) / (10 + 0)
-    late = optim.move_average(average, current, 0.99, jnp.array(100_000))
+    late = optim.update_ema(average, current, 0.99, jnp.array(100_000))
     np.testing.assert_allclose(late["w"], 0.01, rtol=1e-4)
 
 
@@ -96,21 +96,21 @@ def test_adamw_is_adam_and_decay():
     assert decayed == pytest.approx([update - 0.1 * 0.5 * 2.0 for update in plain])
 
 
-@pytest.mark.parametrize("name", ["exponential", "staircase", "inverse_time", "plan"])
+@pytest.mark.parametrize("name", ["exponential", "staircase", "inverse_time", "piecewise"])
 def test_a_warm_up_comes_before_every_schedule(name):
-    changes = {"plan": "5: 0.5, 20: 0.25"} if name == "plan" else {"decay_steps": 10, "decay_rate": 0.5}
+    changes = {"boundaries": "5: 0.5, 20: 0.25"} if name == "piecewise" else {"decay_steps": 10, "decay_rate": 0.5}
     rate = optim.schedule(section(schedule=name, learning_rate=1.0, warmup_steps=4, **changes))
     assert [float(rate(t)) for t in (0, 1, 4)] == pytest.approx([0, 0.25, 1.0])
-    expected = {"exponential": 0.5, "staircase": 0.5, "inverse_time": 1 / 1.5, "plan": 0.5}
+    expected = {"exponential": 0.5, "staircase": 0.5, "inverse_time": 1 / 1.5, "piecewise": 0.5}
     assert rate(14) == pytest.approx(expected[name])
 
 
 @pytest.mark.parametrize(
-    "plan", ["", "5", "5: x", "5: 0.1, 5: 0.2", "9: 0.1, 5: 0.2", "0: 0.1", "5: -1", "5: inf", "3000000000: 1"]
+    "text", ["", "5", "5: x", "5: 0.1, 5: 0.2", "9: 0.1, 5: 0.2", "0: 0.1", "5: -1", "5: inf", "3000000000: 1"]
 )
-def test_what_is_no_plan_is_refused(plan):
-    with pytest.raises(UserError, match="is not a plan"):
-        optim.parse_plan(plan)
+def test_parse_boundaries_refuses(text):
+    with pytest.raises(UserError, match="cannot be parsed"):
+        optim.parse_boundaries(text)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])
@@ -118,5 +118,5 @@ def test_the_average_of_what_never_changes_is_the_same_to_the_bit(decay):
     weights = {"w": jnp.array([0.1, 1 / 3, 1e-7])}
     average = weights
     for step in range(20):
-        average = optim.move_average(average, weights, decay, jnp.array(step))
+        average = optim.update_ema(average, weights, decay, jnp.array(step))
     np.testing.assert_array_equal(average["w"], weights["w"])

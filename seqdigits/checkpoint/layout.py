@@ -26,7 +26,7 @@ def all_steps(folder: Path) -> list[int]:
 
 def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """A checkpoint as plain nested dicts of numpy arrays, and its meta; verified. For evaluation, which needs neither
-    optimiser nor the same devices.
+    optimizer nor the same devices.
 
     Raises:
       DamagedCheckpoint: see verify.

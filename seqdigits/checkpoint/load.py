@@ -43,4 +43,4 @@ def load_variables(path: Path) -> tuple[Variables, dict[str, Any]]:
 
 def origin(meta: dict[str, Any]) -> dict[str, Any]:
     """What is kept of a run for those that begin with it: its step, its config, and what it had itself begun with."""
-    return {"step": meta["step"], "config": meta["config"], "begun_with": meta.get("begun_with")}
+    return {"step": meta["step"], "config": meta["config"], "initialized_from": meta.get("initialized_from")}

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from seqdigits.config.upgrade import upgrade_record
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 
@@ -55,8 +56,8 @@ def verify(path: Path) -> None:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """What was saved beside the state."""
-    return json.loads((path / _MANIFEST).read_text())["meta"]
+    """Returns what was saved beside the state, in the names of today."""
+    return upgrade_record(json.loads((path / _MANIFEST).read_text())["meta"])
 
 
 def _digest_of(content: dict[str, Any]) -> str:

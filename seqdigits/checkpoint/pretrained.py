@@ -103,7 +103,7 @@ def facts(name: str) -> dict[str, Any]:
     file = FOLDER / f"{name}.json"
     try:
         found = json.loads(file.read_text())
-        found["sha256"], found["figures"]
+        found["sha256"], found["metrics"]
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise UserError(f"{file} is missing or damaged: {e!r}. {_CURE}") from e
     return found

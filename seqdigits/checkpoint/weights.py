@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from seqdigits.config.upgrade import upgrade_record
 from seqdigits.core import params
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
@@ -60,6 +61,7 @@ def load(path: Path) -> tuple[Variables, dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(file[_ABOUT].tobytes())
             arrays = {name: file[name] for name in file.files if name != _ABOUT}
+        about = upgrade_record(about)
         about["step"], about["config"]
         variables = _nested(arrays)
     except FileNotFoundError:

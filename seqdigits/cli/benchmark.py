@@ -31,9 +31,9 @@ def main(stop: Stop) -> None:
     config = values["config"].value
     validate(config)
     streamed = None
-    if values["stream"].value or config.data.source == "stream":
+    if values["stream"].value or config.data.source == "tfrecord":
         streamed = config.copy_and_resolve_references()
-        streamed.data.source = "stream"
+        streamed.data.source = "tfrecord"
         validate(streamed)
         config.data.source, config.data.records, config.data.records_form = "plain", "", "png"
     figures = starts([a for a in argv[1:] if a.startswith("--config")], stop)

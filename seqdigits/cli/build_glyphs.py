@@ -21,7 +21,7 @@ def main(stop: interrupt.Stop) -> None:
     if sys.argv[1:]:
         raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
     data, faces = build(FAMILIES, Path(str(glyphs.FILE)).parent, stop)
-    print(f"atlas.npz: {len(faces)} faces of {len(FAMILIES)} families, {len(data) / 1e6:.2f} MB; FONTS.md")
+    print(f"glyphs.npz: {len(faces)} faces of {len(FAMILIES)} families, {len(data) / 1e6:.2f} MB; FONTS.md")
     found = hashlib.sha256(data).hexdigest()
     if found != glyphs.SHA256:
         counts = glyphs.count(data)

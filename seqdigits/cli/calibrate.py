@@ -38,11 +38,11 @@ def text(found: dict[str, Any]) -> str:
         cells = ("-" if f[name] is None else f"{f[name]:.4f}" for f in columns.values())
         lines.append(f"{name:<26}" + "".join(f"{cell:>16}" for cell in cells))
     after = found["after"]
-    flags = {key: f"--config.read.{key}={after[key]:g}" for key in ("temperature", "slope", "offset")}
+    flags = {key: f"--config.decode.{key}={after[key]:g}" for key in ("temperature", "platt_scale", "platt_bias")}
     if not COOLEST * 1.02 < after["temperature"] < HOTTEST / 1.02:
         lines += ["", "The temperature is the end of what was searched: trust it little."]
-    if found["reader"]:
-        flags["min_score"] = f"--config.read.min_score={after['min_score']:g}"
+    if found["dense_detector"]:
+        flags["min_score"] = f"--config.decode.min_score={after['min_score']:g}"
     return "\n".join([*lines, "", *flags.values()])
 
 

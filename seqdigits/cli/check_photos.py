@@ -71,7 +71,7 @@ def _next(folder: str, found: tuple[Row, ...]) -> str:
         return f"All is well. To train on it, something is missing: {e}"
     boxed = all(row.boxes is not None for row in found)
     config = "photograph_reader" if boxed else "svhn_transfer"
-    flags = {"photographs": "own", "folder": folder, "max_length": max(len(row.digits) for row in found)}
+    flags = {"photographs": "folder", "folder": folder, "max_length": max(len(row.digits) for row in found)}
     command = ["python", "-m", "seqdigits.main", "--config", f"configs/{config}.py", "--workdir", "runs/own"]
     command += [f"--config.data.{key}={value}" for key, value in flags.items()]
     how = "" if boxed else " without boxes (with one for each digit, far fewer photographs do, and no accelerator)"

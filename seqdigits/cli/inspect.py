@@ -17,7 +17,7 @@ from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.inspection import checks, page
 from seqdigits.inspection.inspect import inspect
-from seqdigits.inspection.statistics import LISTED, Survey
+from seqdigits.inspection.statistics import LISTED, SplitStatistics
 
 USAGE = """python -m seqdigits inspect configs/X.py [--config.key=value ...] [--split train,validation,test] [--limit N]
        [--out FOLDER_OR_FILE.html]"""
@@ -47,31 +47,31 @@ def main(stop: Stop) -> None:
     out = Path(values["out"].value)
     out = out if out.suffix == ".html" and not out.is_dir() else out / f"{name}.html"
     make_folder(out.parent, "--out")
-    surveys = inspect(config, splits, values["limit"].value, stop)
+    statistics = inspect(config, splits, values["limit"].value, stop)
     command = shlex.join(["python", "-m", "seqdigits", "inspect", *sys.argv[1:]])
     try:
-        write_atomically(out, page.html(name, config, surveys, command))
+        write_atomically(out, page.html(name, config, statistics, command))
     except OSError as e:
         raise UserError(f"--out: {out} cannot be written: {e.strerror}. Name another file.") from e
-    print(f"{table(surveys)}\n\n{out}")
-    if any(survey.faults.total() for survey in surveys):
-        raise UserError(f"{faults(surveys)}\nThe page {out} shows some of them.")
+    print(f"{table(statistics)}\n\n{out}")
+    if any(split.faults.total() for split in statistics):
+        raise UserError(f"{faults(statistics)}\nThe page {out} shows some of them.")
 
 
-def table(surveys: list[Survey]) -> str:
+def table(statistics: list[SplitStatistics]) -> str:
     """What was found, for the console."""
-    prints = {survey.split: survey.prints for survey in surveys}
+    prints = {split.split: split.prints for split in statistics}
     copies = checks.copies(prints)
     rows = [
-        ("examples", [f"{s.examples:,}" for s in surveys]),
-        ("digits", [f"{s.digits.sum():,}" for s in surveys]),
-        ("lengths", [_range(s) for s in surveys]),
-        ("mean pixel", [f"{s.pixels[0]:.1f}" for s in surveys]),
-        *((text, [f"{s.notes[kind]:,}" for s in surveys]) for kind, text in _NOTES.items()),
-        *((f"images also in {b.split}", [f"{copies[a.split, b.split]:,}" for a in surveys]) for b in surveys),
-        ("faults", [f"{s.faults.total():,}" for s in surveys]),
+        ("examples", [f"{s.examples:,}" for s in statistics]),
+        ("digits", [f"{s.digits.sum():,}" for s in statistics]),
+        ("lengths", [_range(s) for s in statistics]),
+        ("mean pixel", [f"{s.pixels[0]:.1f}" for s in statistics]),
+        *((text, [f"{s.notes[kind]:,}" for s in statistics]) for kind, text in _NOTES.items()),
+        *((f"images also in {b.split}", [f"{copies[a.split, b.split]:,}" for a in statistics]) for b in statistics),
+        ("faults", [f"{s.faults.total():,}" for s in statistics]),
     ]
-    lines = [" " * 24 + "".join(f"{s.split:>14}" for s in surveys)]
+    lines = [" " * 24 + "".join(f"{s.split:>14}" for s in statistics)]
     lines += [f"{name:<24}" + "".join(f"{cell:>14}" for cell in cells) for name, cells in rows]
     return "\n".join(lines)
 
@@ -80,23 +80,23 @@ _NOTES = {
     "over": "boxes over the edge",
     "unknown": "boxes not known",
     "disorder": "digits out of order",
-    "plain": "images of one colour",
+    "plain": "images of one color",
 }
 
 
-def _range(survey: Survey) -> str:
-    there = survey.lengths.nonzero()[0]
+def _range(split: SplitStatistics) -> str:
+    there = split.lengths.nonzero()[0]
     return f"{there[0]} to {there[-1]}" if len(there) > 1 else f"{there[0]}"
 
 
-def faults(surveys: list[Survey]) -> str:
+def faults(statistics: list[SplitStatistics]) -> str:
     """How many faults there are of each kind, and the first 20 of all."""
     lines = ["the data are not as they should be:"]
     for kind, text in checks.FAULTS.items():
-        number = {s.split: s.faults[kind] for s in surveys if s.faults[kind]}
+        number = {s.split: s.faults[kind] for s in statistics if s.faults[kind]}
         if number:
             lines.append(f"  {text}: " + ", ".join(f"{n:,} of {split}" for split, n in number.items()))
-    listed = [fault for s in surveys for found in s.listed.values() for fault in found]
+    listed = [fault for s in statistics for found in s.listed.values() for fault in found]
     lines += [f"  {f.split} {f.index}: {checks.FAULTS[f.kind]}: {f.detail}" for f in listed[:LISTED]]
-    more = sum(s.faults.total() for s in surveys) - len(listed[:LISTED])
+    more = sum(s.faults.total() for s in statistics) - len(listed[:LISTED])
     return "\n".join([*lines, *([f"  and {more:,} more"] if more else [])])

@@ -31,7 +31,7 @@ def main(stop: interrupt.Stop) -> None:
     parse(values, with_config(sys.argv), USAGE, needed=("config",))
     prepare_jax()
     config = values["config"].value
-    config.data.source = "stream"
+    config.data.source = "tfrecord"
     validate(config)
     from seqdigits.data.builders.registry import builder  # needs TensorFlow, which takes seconds to import
     from seqdigits.data.builders.writer import cores

@@ -40,7 +40,7 @@ def main(stop: Stop) -> None:
         case [] if not given:
             print("\n".join(line for name in NAMES for line in listing(name)))
         case ["ship", name, result] if given <= {"partial"}:
-            publish.ship(name, Path(result), partial=values["partial"].value)
+            publish.publish(name, Path(result), partial=values["partial"].value)
         case ["measure", name] if given <= {"only", "limit"}:
             prepare_jax()
             measure(name, only=tuple(values["only"].value), limit=values["limit"].value, stop=stop)
@@ -57,7 +57,7 @@ def listing(name: str) -> list[str]:
     lines = [
         f"{head}: {file}, {known['bytes']:,} bytes, SHA-256 {known['sha256'][:12]}..., {known['parameters']:,} parameters"
     ]
-    for label, row in known["figures"].items():
+    for label, row in known["metrics"].items():
         if row is None:
             lines.append(f"  {label:<12} not measured")
             continue

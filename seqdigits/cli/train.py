@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from seqdigits.config.flags import experiment_flags, parse, prepare_jax, what_next
+from seqdigits.config.flags import experiment_flags, next_steps, parse, prepare_jax
 from seqdigits.core import interrupt
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.training.loop import train_and_evaluate
@@ -34,7 +34,7 @@ def main(stop: interrupt.Stop) -> None:
     config, workdir = values["config"].value, Path(values["workdir"].value)
     if values["mode"].value == "train":
         train_and_evaluate(config, workdir, stop)
-        print(what_next(sys.argv, workdir, config.optim.schedule == "cosine"))
+        print(next_steps(sys.argv, workdir, config.optim.schedule == "cosine"))
     else:
         splits = tuple(values["split"].value)
         evaluate_checkpoint(config, workdir, which=values["checkpoint"].value, splits=splits, stop=stop)

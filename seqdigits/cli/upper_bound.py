@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.interrupt import Stop
-from seqdigits.evaluation.upper_bound import Ceiling, ceiling
+from seqdigits.evaluation.upper_bound import UpperBound, measure_upper_bound
 from seqdigits.models import layer_spec
 
 USAGE = "python -m seqdigits upper-bound --config configs/X.py [--split validation] [--limit N]"
@@ -31,16 +31,16 @@ def main(stop: Stop) -> None:
     parse(values, sys.argv, USAGE, needed=("config",))
     prepare_jax()
     config, split = values["config"].value, values["split"].value
-    print(table(ceiling(config, split, values["limit"].value, stop), config))
+    print(table(measure_upper_bound(config, split, values["limit"].value, stop), config))
 
 
-def table(ceilings: list[Ceiling], config: ConfigDict) -> str:
+def table(bounds: list[UpperBound], config: ConfigDict) -> str:
     """The shares for a person, a row for each stride."""
 
     own = layer_spec.total_stride(layer_spec.parse(config.model.encoder, "model.encoder"))
-    heads = ("grid", "one digit a cell", f"overlap to {config.read.max_overlap:g}", "both")
-    lines = [f"{ceilings[0].images:,} images", "stride".rjust(8) + "".join(f"{head:>18}" for head in heads)]
-    for c in ceilings:
+    heads = ("grid", "one digit a cell", f"overlap to {config.decode.max_overlap:g}", "both")
+    lines = [f"{bounds[0].images:,} images", "stride".rjust(8) + "".join(f"{head:>18}" for head in heads)]
+    for c in bounds:
         cells = (f"{c.grid[0]}x{c.grid[1]}", *(f"{n / c.images:.4f}" for n in (c.apart, c.separate, c.both)))
         mark = "  the model's" if c.stride == own else ""
         lines.append(f"{c.stride:>8}" + "".join(f"{cell:>18}" for cell in cells) + mark)

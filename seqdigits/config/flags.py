@@ -12,7 +12,8 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from seqdigits.config.registry import config_names, near
+from seqdigits.config.registry import config_names, suggest_config
+from seqdigits.config.upgrade import RENAMED_KEYS
 from seqdigits.core.errors import Help, UserError
 
 
@@ -44,6 +45,10 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
     path = config_file(argv).partition(":")[0]
     if "config" in values and path != "configs/X.py" and not Path(path).exists():
         raise UserError(_no_config(path))
+    for flag in argv[1:]:
+        key = flag.lstrip("-").partition("=")[0].removeprefix("config.")
+        if flag.startswith("-") and key in RENAMED_KEYS:
+            raise UserError(f"--config.{key}: this key is now {RENAMED_KEYS[key]}.")
     try:
         rest = values(argv)[1:]
     except (KeyError, AttributeError) as e:
@@ -67,7 +72,7 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
 
 
 def _no_config(path: str) -> str:
-    return f"there is no config {path}." + (near(path) or f" Known are {known_configs()}.")
+    return f"there is no config {path}." + (suggest_config(path) or f" Known are {known_configs()}.")
 
 
 def with_config(argv: list[str]) -> list[str]:
@@ -100,7 +105,7 @@ def prepare_jax() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def what_next(argv: list[str], workdir: Path, cosine: bool) -> str:
+def next_steps(argv: list[str], workdir: Path, cosine: bool) -> str:
     """What a person may want to do after a run; `argv` is its command line, `cosine` whether its schedule has an end."""
     inside = sys.executable.startswith(f"{Path.cwd()}/")
     python = os.path.relpath(sys.executable) if inside else sys.executable

@@ -18,10 +18,10 @@ def config_names() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.py"))
 
 
-def near(text: str) -> str:
+def suggest_config(text: str) -> str:
     """What somebody may have meant who named an experiment that there is not: "" or a question, for messages.
 
-    >>> near("configs/quickstrat.py"), near("quickstart"), near("nothing_of_the_kind")
+    >>> suggest_config("configs/quickstrat.py"), suggest_config("quickstart"), suggest_config("nothing_of_the_kind")
     (' Did you mean configs/quickstart.py?', ' Did you mean configs/quickstart.py?', '')
     """
     close = difflib.get_close_matches(Path(text).stem, config_names(), n=1, cutoff=0.75)

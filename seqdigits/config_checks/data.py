@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.core.errors import UserError
 from seqdigits.data import digits, scenes
-from seqdigits.data.image_size import TRAINED_OTHERWISE
+from seqdigits.data.image_size import TRAIN_ONLY_KEYS
 from seqdigits.data.photos import augment, svhn, svhn_cropped
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.scenes import layout
@@ -36,15 +36,15 @@ def validate_data(config: ConfigDict) -> None:
         for key in ("validation_examples", "test_examples"):
             if data[key] == 0:
                 raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
-    if data.source == "stream":
+    if data.source == "tfrecord":
         _validate_stream(config)
     if data.source == "tfds":
         _validate_tfds(config)
-    refuse_unread(config, {"data.records_form": data.source != "stream"}, f"data.source = {data.source}")
-    refuse_unread(config, {"data.records": data.source == "plain"}, "data.source = plain")
+    refuse_unread(config, {"data.records_form": data.source != "tfrecord"}, f"data.source = {data.source}")
+    refuse_unread(config, {"data.records": data.source == "device"}, "data.source = device")
 
 
-_OF_TRAINING = (*TRAINED_OTHERWISE, "train_photographs")
+_OF_TRAINING = (*TRAIN_ONLY_KEYS, "train_photographs")
 """Keys that make the training split other than the rest, which records do not hold."""
 
 
@@ -56,25 +56,25 @@ def _augmented_by(kind: str) -> tuple[str, ...]:
 
 
 def _validate_stream(config: ConfigDict) -> None:
-    """Refuses what records cannot hold, with data.source = stream."""
+    """Refuses what records cannot hold, with data.source = tfrecord."""
     data, per_call = config.data, config.train.steps_per_call
     bent = {f"data.{name}": True for name in (*compositions.BENT, *augment.KEYS, *_OF_TRAINING)}
     unread = {"data.records_form": data.composition in PHOTO_COMPOSITIONS, "data.rgb": True, **bent}
-    refuse_unread(config, unread, "data.source = stream")
+    refuse_unread(config, unread, "data.source = tfrecord")
     if data.composition == "cropped_digit":
         raise UserError(
-            "data.source = stream: records hold whole photographs, not data.composition = cropped_digit. Choose photograph "
-            "or crop, or --config.data.source=plain."
+            "data.source = tfrecord: records hold whole photographs, not data.composition = cropped_digit. Choose photograph "
+            "or crop, or --config.data.source=device."
         )
     if data.composition in compositions.COMPOSITIONS and data.composition != "digit" and data.train_examples == 0:
         raise UserError(
             "data.train_examples = 0: an endless set has no end to write. Give a number, --config.data.train_examples=165000."
         )
-    channels = 3 if data.composition in PHOTO_COMPOSITIONS and not data.grey else 1
+    channels = 3 if data.composition in PHOTO_COMPOSITIONS and not data.gray else 1
     size = per_call * config.train.batch_size * data.height * data.width * channels
     if per_call > 1 and size > _CALL_BYTES:
         raise UserError(
-            f"train.steps_per_call = {per_call}: with data.source = stream a call would take {size / 1e6:,.0f} MB of images, "
+            f"train.steps_per_call = {per_call}: with data.source = tfrecord a call would take {size / 1e6:,.0f} MB of images, "
             f"at most {_CALL_BYTES / 1e6:,.0f} are allowed. At most {max(1, _CALL_BYTES * per_call // size)} fit."
         )
 
@@ -87,7 +87,7 @@ def _validate_tfds(config: ConfigDict) -> None:
     if config.data[key] != known:
         raise UserError(
             f"data.{key} = {config.data[key]}: data.source = tfds reads what TFDS has itself, mnist and svhn_cropped. Set "
-            f"data.{key} to {known}, or --config.data.source=plain."
+            f"data.{key} to {known}, or --config.data.source=device."
         )
 
 
@@ -100,15 +100,15 @@ def _validate_photographs(config: ConfigDict) -> None:
                 "cropped_digit and data.min_length and data.max_length to 1, or take data.photographs = svhn."
             )
         _validate_parts(config)
-    elif data.photographs != "own":
+    elif data.photographs != "folder":
         _validate_house_numbers(config)
     elif not data.folder:
         raise UserError(
-            "data.folder = '': data.photographs = own needs the folder of your photographs, --config.data.folder=DIR with "
+            "data.folder = '': data.photographs = folder needs the folder of your photographs, --config.data.folder=DIR with "
             "a file DIR/labels.csv."
         )
     else:
-        refuse_unread(config, {"data.parts": True}, "data.photographs = own")
+        refuse_unread(config, {"data.parts": True}, "data.photographs = folder")
     if data.cutout and data.train_height:
         raise UserError(
             f"data.cutout = {data.cutout}: with data.train_height = {data.train_height} it is not clear what is cut out of. "
@@ -142,7 +142,9 @@ def _validate_parts(config: ConfigDict) -> None:
 def _validate_room(config: ConfigDict) -> None:
     """Refuses an image that the digits do not fit into."""
     data = config.data
-    side = {"centred": compositions.Centred.side, "turned": compositions.FRAME + 1}.get(data.composition, digits.SIZE)
+    side = {"centered": compositions.Centered.side, "rotated": compositions.FRAME + 1}.get(
+        data.composition, digits.SIZE
+    )
     run, rise = ("height", "width") if data.stacked else ("width", "height")
     for which in ("", "train_") if data.train_height else ("",):
         fit = data[which + run] // side
@@ -161,7 +163,7 @@ def _validate_room(config: ConfigDict) -> None:
 def _validate_scene(config: ConfigDict) -> None:
     """Refuses scenes that cannot be made."""
     data = config.data
-    if data.source != "plain":
+    if data.source != "device":
         raise UserError(
             f"data.source = {data.source}: scenes are computed on the device, nothing of them is on disk. Set it to plain."
         )
@@ -213,9 +215,9 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.digits": photographic,
         "data.photographs": not photographic,
         "data.parts": not photographic,
-        "data.jitter": kind != "turned",
-        "data.stacked": kind != "turned",
-        "data.grey": not photographic and kind != scenes.NAME,
+        "data.jitter": kind != "rotated",
+        "data.stacked": kind != "rotated",
+        "data.gray": not photographic and kind != scenes.NAME,
         "data.rgb": photographic or kind == scenes.NAME,
         **{f"data.{name}": kind != scenes.NAME for name in ("max_numbers", "min_digit", "max_digit")},
         "data.cutout": not photographic,
@@ -224,8 +226,8 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.train_height": kind == "digit" or single,
         "data.train_width": kind == "digit" or single,
         "data.train_min_length": kind == "digit" or photographic or kind == scenes.NAME,
-        "data.train_photographs": not photographic or single or data.photographs == "own",
+        "data.train_photographs": not photographic or single or data.photographs == "folder",
     }
     refuse_unread(config, unread, f"data.composition = {kind}")
-    of_readers = {f"data.{name}": config.model.name != "reader" for name in TRAINED_OTHERWISE}
+    of_readers = {f"data.{name}": config.model.name != "dense_detector" for name in TRAIN_ONLY_KEYS}
     refuse_unread(config, of_readers, f"model.name = {config.model.name}")

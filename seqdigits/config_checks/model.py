@@ -12,7 +12,7 @@ from seqdigits.models import layer_spec
 
 
 def validate_model(config: ConfigDict) -> None:
-    model, reader = config.model, config.model.name == "reader"
+    model, reader = config.model, config.model.name == "dense_detector"
     _validate_layers(config)
     if model.name in _UNROLLED and model.gru_units < 1:
         raise UserError(
@@ -29,7 +29,9 @@ def validate_model(config: ConfigDict) -> None:
             "pixels than those of training. Set it to unit or image_mean."
         )
     if reader and config.data.stacked:
-        raise UserError("data.stacked = True: model.name = reader reads from left to right. Choose another model.name.")
+        raise UserError(
+            "data.stacked = True: model.name = dense_detector reads from left to right. Choose another model.name."
+        )
     _validate_model_keys(config)
     _validate_loss(config)
 
@@ -40,7 +42,7 @@ _UNROLLED = ("gru", "attention", "row_gru")
 
 def _validate_layers(config: ConfigDict) -> None:
     """Refuses layers that are no layers, or that the model or the size of the image does not allow."""
-    model, reader = config.model, config.model.name == "reader"
+    model, reader = config.model, config.model.name == "dense_detector"
     encoder = layer_spec.parse(model.encoder, "model.encoder")
     layer_spec.parse(model.head, "model.head", flat=True)
     layer_spec.parse(model.box_head, "model.box_head", flat=True)
@@ -62,7 +64,7 @@ def _validate_layers(config: ConfigDict) -> None:
 
 def _validate_model_keys(config: ConfigDict) -> None:
     """Refuses keys that the model does not read."""
-    model, reader = config.model, config.model.name == "reader"
+    model, reader = config.model, config.model.name == "dense_detector"
     unread = {
         "model.gru_units": model.name not in _UNROLLED,
         "model.shared_head": model.name not in _UNROLLED,
@@ -73,27 +75,29 @@ def _validate_model_keys(config: ConfigDict) -> None:
         "loss.box": not model.localize,
         "loss.cells": not reader,
         "loss.cell_boxes": not reader,
-        "loss.background": not reader,
+        "loss.background_weight": not reader,
         "loss.target": not reader,
         "loss.target_radius": not reader or config.loss.target == "cell",
         "loss.smoothing": not reader,
-        "read.min_score": not reader,
-        "read.max_overlap": not reader,
-        "read.max_numbers": not reader,
-        "read.group": not reader,
-        "read.halvings": not reader,
+        "decode.min_score": not reader,
+        "decode.max_overlap": not reader,
+        "decode.max_numbers": not reader,
+        "decode.group_digits": not reader,
+        "decode.octaves": not reader,
         "loss.digit_loss": reader,
         "loss.positions": reader,
-        "loss.no_digit": reader,
+        "loss.no_digit_weight": reader,
     }
     refuse_unread(config, unread, f"model.name = {model.name} and model.localize = {model.localize}")
     fixed = config.data.min_length == config.data.max_length
-    refuse_unread(config, {"loss.no_digit": fixed}, f"data.min_length = data.max_length = {config.data.max_length}")
+    refuse_unread(
+        config, {"loss.no_digit_weight": fixed}, f"data.min_length = data.max_length = {config.data.max_length}"
+    )
 
 
 def _validate_loss(config: ConfigDict) -> None:
     """Refuses a loss from which the model would not learn."""
-    model, reader = config.model, config.model.name == "reader"
+    model, reader = config.model, config.model.name == "dense_detector"
     if reader and config.loss.target != "cell" and not config.loss.target_radius:
         raise UserError(f"loss.target_radius = 0: loss.target = {config.loss.target} needs one, for example 0.2.")
     learns = ("loss.cells", "loss.cell_boxes") if reader else ("loss.digits",)

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.core.errors import UserError
-from seqdigits.optim import DECAYED, parse_plan
+from seqdigits.optim import DECAYED, parse_boundaries
 
 
 def validate_optimizer(config: ConfigDict) -> None:
@@ -22,14 +22,16 @@ def validate_optimizer(config: ConfigDict) -> None:
             f"optim.decay_steps = {optim.decay_steps}, optim.decay_rate = {optim.decay_rate}: optim.schedule = "
             f"{optim.schedule} needs both, for example 10000 and 0.96."
         )
-    if optim.schedule == "plan":
-        first = parse_plan(optim.plan)[0][0]
+    if optim.schedule == "piecewise":
+        first = parse_boundaries(optim.boundaries)[0][0]
         if first < optim.warmup_steps:
-            raise UserError(f"optim.plan = {optim.plan!r} begins within optim.warmup_steps = {optim.warmup_steps}.")
+            raise UserError(
+                f"optim.boundaries = {optim.boundaries!r} begins within optim.warmup_steps = {optim.warmup_steps}."
+            )
     unread = {
-        "optim.decay_steps": optim.schedule in ("constant", "plan"),
+        "optim.decay_steps": optim.schedule in ("constant", "piecewise"),
         "optim.decay_rate": not by_rate,
-        "optim.plan": optim.schedule != "plan",
+        "optim.boundaries": optim.schedule != "piecewise",
     }
     refuse_unread(config, unread, f"optim.schedule = {optim.schedule}")
     unread = {"optim.momentum": optim.name != "sgd", "optim.weight_decay": optim.name not in DECAYED}

@@ -6,7 +6,8 @@ import math
 
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import COUNT, KEYS, get, reads_box
+from seqdigits.config.defaults import COUNT, KEYS, get, predicts_box
+from seqdigits.config.upgrade import RENAMED_VALUES
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.config_checks.data import validate_data
 from seqdigits.config_checks.model import validate_model
@@ -36,7 +37,9 @@ def _validate_keys(config: ConfigDict) -> None:
                 if element not in key.allowed:
                     raise UserError(f"{key.name} has {element!r}. Allowed are {key.allowed_text()}.")
         elif key.allowed and value not in key.allowed:
-            raise UserError(f"{key.name} = {value!r} is not known. Allowed are {key.allowed_text()}.")
+            renamed = RENAMED_VALUES.get(key.name, {}).get(value)
+            hint = f" {value!r} is now {renamed!r}." if renamed else ""
+            raise UserError(f"{key.name} = {value!r} is not known.{hint} Allowed are {key.allowed_text()}.")
         if key.low is not None:
             high = math.inf if key.high is None else key.high
             if not (key.low <= value <= high and math.isfinite(value)):
@@ -49,7 +52,7 @@ def _validate_training(config: ConfigDict) -> None:
     for key in ("init.params", "loss.l2_params", "optim.freeze"):
         params.check_syntax(get(config, key), key)
     refuse_unread(config, {"init.params": not config.init.path}, "init.path = ''")
-    if not reads_box(config) and config.train.best_metric == "localization_error":
+    if not predicts_box(config) and config.train.best_metric == "localization_error":
         raise UserError("train.best_metric = localization_error: the model has no box. Name another metric.")
     if bool(config.loss.l2) != bool(config.loss.l2_params):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Geometry of boxes. cxcywh: x centre, y centre, width, height; xyxy: left, top, right, bottom. All in pixels."""
+"""Geometry of boxes. cxcywh: x center, y center, width, height; xyxy: left, top, right, bottom. All in pixels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def cxcywh_to_xyxy(boxes: Array) -> Array:
     >>> cxcywh_to_xyxy(jnp.array([14.0, 10.0, 28.0, 20.0])).tolist()
     [0.0, 0.0, 28.0, 20.0]
     """
-    centre, half = boxes[..., :2], boxes[..., 2:] / 2
-    return jnp.concatenate([centre - half, centre + half], axis=-1)
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return jnp.concatenate([center - half, center + half], axis=-1)
 
 
 def xyxy_to_cxcywh(boxes: Array) -> Array:
@@ -26,12 +26,12 @@ def xyxy_to_cxcywh(boxes: Array) -> Array:
     return jnp.concatenate([(low + high) / 2, high - low], axis=-1)
 
 
-def hull(boxes: Array, present: Array) -> Array:
+def enclosing_box(boxes: Array, present: Array) -> Array:
     """The smallest box around several: f32 [..., L, 4] cxcywh, bool [..., L] -> f32 [..., 4] cxcywh; zeros if none is
     present.
 
     >>> b = jnp.array([[14.0, 14, 28, 28], [42, 14, 28, 28], [0, 0, 0, 0]])
-    >>> hull(b, jnp.array([True, True, False])).tolist()
+    >>> enclosing_box(b, jnp.array([True, True, False])).tolist()
     [28.0, 14.0, 56.0, 28.0]
     """
     corners = cxcywh_to_xyxy(boxes)
@@ -58,7 +58,7 @@ def iou(a: Array, b: Array) -> Array:
 
 
 def box_squared_error(box: Array, truth: Array) -> Array:
-    """Mean over x centre, y centre, width, height of the squared difference: f32 [B, 4], f32 [B, 4] -> f32 [B], in px².
+    """Mean over x center, y center, width, height of the squared difference: f32 [B, 4], f32 [B, 4] -> f32 [B], in px².
 
     >>> box_squared_error(jnp.array([[12.0, 14, 28, 28]]), jnp.array([[14.0, 14, 28, 28]])).tolist()
     [1.0]

@@ -8,7 +8,7 @@ import jax
 from jax import Array
 
 
-class Stream(enum.IntEnum):
+class RngStream(enum.IntEnum):
     """Never renumber: it would change every golden hash and every run."""
 
     TRAIN = 0  # examples of each split, of data.seed
@@ -20,6 +20,6 @@ class Stream(enum.IntEnum):
     AUGMENT = 6
 
 
-def stream_key(seed: int, stream: Stream) -> Array:
+def stream_key(seed: int, stream: RngStream) -> Array:
     """The key of one stream of a seed."""
     return jax.random.fold_in(jax.random.key(seed), int(stream))

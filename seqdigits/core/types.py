@@ -39,7 +39,7 @@ class Spec:
     arrays: dict[str, jax.ShapeDtypeStruct]
     payload: dict[str, jax.ShapeDtypeStruct] = field(default_factory=dict)
 
-    def host(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
+    def host_batch(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
         """What the host gives for a batch of so many rows."""
         number = jax.ShapeDtypeStruct((), jnp.int32)
         each = {"index": number, "position": number, **self.payload}
@@ -61,7 +61,7 @@ class Batch(struct.PyTreeNode):
       index: i32 [B], which example; -1 = padding. A padded row holds example 0, so that it is valid in every room, and
         is kept out of every sum by `mask`.
       number: i32 [B, L], which number of the image each digit belongs to, 0, 1, ..; the digits of a number are
-        neighbours in `digits`. 0 where NO_DIGIT. None = all digits are one number.
+        neighbors in `digits`. 0 where NO_DIGIT. None = all digits are one number.
     """
 
     image: Array
@@ -81,9 +81,9 @@ class Outputs(struct.PyTreeNode):
 
     Attributes:
       digit_logits: f32 [B, L, K], K = 10, or 11 with NO_DIGIT.
-      box: f32 [B, 4], of the whole sequence, cxcywh in pixels. A dense reader puts the training set's mean box here: it
+      box: f32 [B, 4], of the whole sequence, cxcywh in pixels. A dense detector puts the training set's mean box here: it
         counts where the reader finds no digit.
-      cell_logits: f32 [B, h, w, 11], for each cell of the dense reader the digit whose centre it holds, or NO_DIGIT.
+      cell_logits: f32 [B, h, w, 11], for each cell of the dense detector the digit whose center it holds, or NO_DIGIT.
       cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
       stride: side of a cell, in pixels; static. The grid may reach over the image's right and lower edge.
       looks: cells of each size that the image was read at; static. Where there are several, h is the sum of them and w 1.
@@ -94,10 +94,10 @@ class Outputs(struct.PyTreeNode):
     cell_logits: Array | None = None
     cell_boxes: Array | None = None
     stride: int = struct.field(pytree_node=False, default=0)
-    looks: tuple[int, ...] = struct.field(pytree_node=False, default=())
+    scales: tuple[int, ...] = struct.field(pytree_node=False, default=())
 
 
-class Reading(struct.PyTreeNode):
+class Prediction(struct.PyTreeNode):
     """What a person gets, from any model: N numbers, best first. Rows behind the last number are empty: length 0,
     confidence 0. Where nothing is found the first row is empty too, with the confidence that nothing is there.
 
@@ -118,10 +118,10 @@ class Reading(struct.PyTreeNode):
     box: Array | None = None
 
 
-def decode(digits: np.ndarray | Array) -> str:
+def digits_to_text(digits: np.ndarray | Array) -> str:
     """The string of i32 [L] digits; "-" for a NO_DIGIT that stands before a digit.
 
-    >>> decode(np.array([4, 0, 7, 10, 10])), decode(np.array([4, 10, 7]))
+    >>> digits_to_text(np.array([4, 0, 7, 10, 10])), digits_to_text(np.array([4, 10, 7]))
     ('407', '4-7')
     """
     return "".join("-" if d == NO_DIGIT else str(int(d)) for d in digits).rstrip("-")
@@ -138,6 +138,6 @@ def pad_rows(rows: np.ndarray, size: int) -> np.ndarray:
     return padded
 
 
-Host = dict[str, np.ndarray]
+HostBatch = dict[str, np.ndarray]
 """What the host gives a step: index i32 [B], position i32 [B], and the payload of `spec`, if it has one. Of several processes
 each gives its own part of the batch, all of one size."""

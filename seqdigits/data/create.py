@@ -16,23 +16,23 @@ from seqdigits.data import scenes
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import create_photos
 from seqdigits.data.scenes.source import create_scenes
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 from seqdigits.data.synthetic.source import create_synthetic
 
-SOURCES = ("plain", "tfds", "stream")
+SOURCES = ("device", "tfds", "tfrecord")
 """See config.data.source."""
 
 
-def create_source(config: ConfigDict, split: str) -> Source:
+def create_source(config: ConfigDict, split: str) -> DataSource:
     """The source of one split ("train", "validation", "test") as a whole config describes it."""
-    if config.data.source == "stream":
+    if config.data.source == "tfrecord":
         from seqdigits.data.tfdata import source as tfdata_source  # needs TensorFlow
 
         return tfdata_source.create_streamed(config, split, _resident_or_virtual(config, split))
     return _resident_or_virtual(config, split)
 
 
-def _resident_or_virtual(config: ConfigDict, split: str) -> Source:
+def _resident_or_virtual(config: ConfigDict, split: str) -> DataSource:
     data = config.data
     reads_tfds = data.source == "tfds"
     if data.composition in PHOTO_COMPOSITIONS:

@@ -55,7 +55,7 @@ class DigitSet:
 
 
 DIGITS = {
-    # 1,797 digits of 43 people (Alpaydin and Kaynak 1998), bundled with scikit-learn. Neighbours in the file are by one
+    # 1,797 digits of 43 people (Alpaydin and Kaynak 1998), bundled with scikit-learn. Neighbors in the file are by one
     # writer, so 70 / 15 / 15% in file order are mostly other writers.
     "uci": DigitSet(pool=1527, test=270, validation=270, validation_first=False),
     # LeCun, Cortes, Burges 1998. The first 5,000 of the training file are validation.
@@ -123,7 +123,7 @@ def enlarge(small: np.ndarray) -> np.ndarray:
 
     Integer arithmetic only, so that the pixels are the same on every machine.
     """
-    # The centre of pixel i of 20 lies at (i + 0.5) * 8/20 - 0.5 = (4i - 3) / 10 of the 8: weights in tenths.
+    # The center of pixel i of 20 lies at (i + 0.5) * 8/20 - 0.5 = (4i - 3) / 10 of the 8: weights in tenths.
     at = 4 * np.arange(20) - 3
     low, tenths = at // 10, at % 10
     first, second = np.clip(low, 0, 7), np.clip(low + 1, 0, 7)

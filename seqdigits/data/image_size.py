@@ -24,17 +24,17 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
     return data.height, data.width
 
 
-TRAINED_OTHERWISE = ("train_height", "train_width", "train_min_length")
+TRAIN_ONLY_KEYS = ("train_height", "train_width", "train_min_length")
 """Keys with which a reader trains on other images than it reads."""
 
 
-def as_read(config: ConfigDict) -> ConfigDict:
+def as_evaluated(config: ConfigDict) -> ConfigDict:
     """The config whose training split is made like what is read, to be looked at and not to be trained on."""
     same = config.copy_and_resolve_references()
-    same.data.update(dict.fromkeys(TRAINED_OTHERWISE, 0))
+    same.data.update(dict.fromkeys(TRAIN_ONLY_KEYS, 0))
     return same
 
 
-def trains_as_read(data: ConfigDict) -> bool:
+def trains_as_evaluated(data: ConfigDict) -> bool:
     """Whether what is trained on has the size and the lengths of what is read."""
-    return not any(data[key] for key in TRAINED_OTHERWISE)
+    return not any(data[key] for key in TRAIN_ONLY_KEYS)

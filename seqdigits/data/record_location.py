@@ -20,6 +20,10 @@ VERSION = "1.0.0"
 """Of what is written. Another pixel in any example, or another feature, is another version."""
 
 
+_NAMES_ON_DISK = {"rotated": "turned", "centered": "centred"}
+"""What records call a composition: as when the first of them were written, so that these are still found."""
+
+
 def root(folder: str) -> Path:
     """`folder`, or where it is empty $TFDS_DATA_DIR, or ~/tensorflow_datasets: TFDS's own default."""
     return Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
@@ -30,7 +34,7 @@ def sequences_name(data: ConfigDict) -> str:
 
     `data`: the section of a config. What is at its default, or means nothing for the composition, is left out.
     """
-    parts = [data.digits, data.composition]
+    parts = [data.digits, _NAMES_ON_DISK.get(data.composition, data.composition)]
     if data.composition != "digit":
         lengths = f"{data.min_length}to{data.max_length}" if data.min_length < data.max_length else f"{data.max_length}"
         counts = (data.train_examples, data.validation_examples, data.test_examples)
@@ -82,7 +86,7 @@ def location(config: ConfigDict) -> tuple[str, str]:
     data = config.data
     if data.composition in compositions.COMPOSITIONS:
         return "digit_sequences", sequences_name(data)
-    if data.photographs == "own":
+    if data.photographs == "folder":
         return "own_numbers", _own_name(Path(data.folder).expanduser())
     with_extra = "extra" in data.parts and data.photographs == "svhn"
     return "svhn_numbers", photographs_name("whole", data.photographs, with_extra)

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 from jax import Array
 
-from seqdigits.core.types import Batch, Host, Spec
-from seqdigits.parallel.processes import part
+from seqdigits.core.types import Batch, HostBatch, Spec
+from seqdigits.parallel.processes import process_slice
 
 TRAIN_LIMIT = 10_000
 """The training figure, and statistics of images that are computed, are of training examples 0..9,999."""
 
 
-class Source(abc.ABC):
+class DataSource(abc.ABC):
     """Examples 0..N-1, each a pure function of its index.
 
     Attributes:
@@ -36,7 +36,7 @@ class Source(abc.ABC):
         """What `make` needs: an ARGUMENT of the compiled step, placed on the devices once."""
 
     @abc.abstractmethod
-    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+    def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
         """The batch, pure and traceable.
 
         Args:
@@ -46,11 +46,11 @@ class Source(abc.ABC):
           train: whether to augment.
         """
 
-    def batches(self, start: int, batch_size: int) -> Iterator[Host]:
+    def batches(self, start: int, batch_size: int) -> Iterator[HostBatch]:
         """Training batches from step `start` on, without end. Position = step * B + j; a finite set has a fresh order each
         epoch (position // N), and a batch may straddle two epochs."""
         order: dict[int, np.ndarray] = {}
-        mine = part(batch_size)
+        mine = process_slice(batch_size)
         for step in range(start, np.iinfo(np.int32).max):
             position = np.arange(step * batch_size + mine.low, step * batch_size + mine.high, dtype=np.int64)
             if self.spec.num_examples is None:
@@ -61,15 +61,15 @@ class Source(abc.ABC):
                     e: order[e] if e in order else self._permutation(e) for e in np.unique(epochs).tolist()
                 }  # sorted
                 index = np.concatenate([order[e][places[epochs == e]] for e in order])
-            yield mine.host(index, position)
+            yield mine.host_batch(index, position)
 
-    def all(self, batch_size: int, limit: int | None = None) -> Iterator[Host]:
+    def all(self, batch_size: int, limit: int | None = None) -> Iterator[HostBatch]:
         """Examples 0..N-1, each once (the first `limit` of them), the last batch padded with index -1; as many batches in
         every process."""
-        mine, count = part(batch_size), self.count(limit)
+        mine, count = process_slice(batch_size), self.count(limit)
         for start in range(0, count, batch_size):
             rows = np.arange(min(start + mine.low, count), min(start + mine.high, count))
-            yield mine.host(rows, rows)
+            yield mine.host_batch(rows, rows)
 
     def count(self, limit: int | None = None) -> int:
         """How many examples `all(limit=limit)` gives.
@@ -88,6 +88,6 @@ class Source(abc.ABC):
         return generator.permutation(self.count())
 
 
-def limit_of(source: Source, split: str) -> int | None:
+def example_limit(source: DataSource, split: str) -> int | None:
     """How many examples of a split a whole evaluation counts: of train the first 10,000, else all."""
     return min(TRAIN_LIMIT, source.spec.num_examples or TRAIN_LIMIT) if split == "train" else None

@@ -11,9 +11,9 @@ from jax import Array
 
 from seqdigits.core import boxes as bx
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.core.types import Reading
+from seqdigits.core.types import Prediction
 from seqdigits.decoding import grouping
-from seqdigits.decoding.options import Limits
+from seqdigits.decoding.options import DecodeOptions
 
 _CANDIDATES = 4
 """How many times L places are looked at, in the order of how surely a digit is there."""
@@ -41,16 +41,16 @@ class _Candidates(NamedTuple):
     said: Array
 
 
-def read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits) -> Reading:
+def decode_grid(logits: Array, cell_boxes: Array, mean_box: Array, options: DecodeOptions) -> Prediction:
     """One image: logits f32 [..., 11] of cells, cell_boxes f32 [..., 4] -> Reading without B."""
-    found = _candidates(logits, cell_boxes, limits)
-    first = jnp.arange(limits.max_numbers) == 0
-    if limits.group:
-        member, along, near = grouping.numbers(found.box, found.kept, found.likely, limits.max_numbers)  # [N, M]
+    found = _candidates(logits, cell_boxes, options)
+    first = jnp.arange(options.max_numbers) == 0
+    if options.group_digits:
+        member, along, near = grouping.numbers(found.box, found.kept, found.likely, options.max_numbers)  # [N, M]
     else:
         member = found.kept & first[:, None]
         along, near = jnp.broadcast_to(found.box[:, 0], member.shape), jnp.ones_like(member)
-    rows = jax.vmap(partial(_number, found, limits.max_length))(member, along, near)
+    rows = jax.vmap(partial(_number, found, options.max_length))(member, along, near)
     assert rows.box is not None, "cells have boxes"
     # That there is nothing is said by the first number, with its confidence.
     says = (rows.length > 0) | first
@@ -61,32 +61,32 @@ def read_grid(logits: Array, cell_boxes: Array, mean_box: Array, limits: Limits)
     )
 
 
-def _candidates(logits: Array, cell_boxes: Array, limits: Limits) -> _Candidates:
-    """A digit whose centre lies near the border of cells is half believed by each of them, and each points at the same box:
+def _candidates(logits: Array, cell_boxes: Array, options: DecodeOptions) -> _Candidates:
+    """A digit whose center lies near the border of cells is half believed by each of them, and each points at the same box:
     what cells with overlapping boxes say is put together."""
     probability, tempered = (
-        jax.nn.softmax(x).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT] for x in (logits, logits / limits.temperature)
+        jax.nn.softmax(x).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT] for x in (logits, logits / options.temperature)
     )  # [cells, 10]
-    missing = max(limits.max_length - probability.shape[0], 0)  # a grid smaller than L is filled with empty cells
+    missing = max(options.max_length - probability.shape[0], 0)  # a grid smaller than L is filled with empty cells
     probability, tempered = (jnp.pad(p, ((0, missing), (0, 0))) for p in (probability, tempered))
     box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))  # [cells, 4]
     score = jnp.sum(probability, axis=-1)
-    seed, fresh = _seeds(score, box, min(_CANDIDATES * limits.max_length, len(score)), limits.max_overlap)  # [M]
-    same = (bx.iou(box[seed][:, None], box) > limits.max_overlap) | (seed[:, None] == jnp.arange(len(score)))
+    seed, fresh = _seeds(score, box, min(_CANDIDATES * options.max_length, len(score)), options.max_overlap)  # [M]
+    same = (bx.iou(box[seed][:, None], box) > options.max_overlap) | (seed[:, None] == jnp.arange(len(score)))
     same &= fresh[:, None]  # [M, cells]
     weight = jnp.where(same, score, 0.0)
-    together, of_digit = _together(same, seed, probability, limits.target)
+    together, of_digit = merge_cells(same, seed, probability, options.target)
     box = (
         jnp.matmul(weight, box, precision=jax.lax.Precision.HIGHEST)
         / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
     )
     digit = jnp.argmax(of_digit, axis=-1)[:, None]
-    said, confidence = _together(same, seed, tempered, limits.target)
-    same = _overlap(box, limits.max_overlap)
-    sure = together >= limits.min_score
-    kept = _without_doubles(same, sure)
-    if limits.min_length and not limits.group:
-        kept = _at_least(limits.min_length, same, together, kept)
+    said, confidence = merge_cells(same, seed, tempered, options.target)
+    same = _overlap(box, options.max_overlap)
+    sure = together >= options.min_score
+    kept = greedy_nms(same, sure)
+    if options.min_length and not options.group_digits:
+        kept = _at_least(options.min_length, same, together, kept)
     doubted = ~sure & ~jnp.any(same & kept, axis=-1)
     return _Candidates(
         box=box,
@@ -113,27 +113,27 @@ def _seeds(score: Array, box: Array, count: int, max_overlap: float) -> tuple[Ar
     return jax.lax.scan(take, jnp.ones(len(score), bool), None, length=count)[1]
 
 
-def _together(same: Array, seed: Array, probability: Array, target: str) -> tuple[Array, Array]:
+def merge_cells(same: Array, seed: Array, probability: Array, target: str) -> tuple[Array, Array]:
     """What the cells say that point at the same digits: bool [M, cells], i32 [M], f32 [cells, 10] -> f32 [M], that there is
     one, and f32 [M, 10], that it is this one, 1 in all at most.
 
-    Where only the cell of the centre should say it (`cell`), what they say adds up, and the first may exceed 1. Where all
+    Where only the cell of the center should say it (`cell`), what they say adds up, and the first may exceed 1. Where all
     around it should (`several`), it is their mean, each counted by how sure it is that there is a digit: else ten cells that
     hardly believe in one would make it sure. Where they should the less the farther (`gaussian`), the surest one counts.
     """
     score = jnp.sum(probability, axis=-1)
-    if target == "gaussian":
+    if target == "heatmap":
         there = jnp.any(same, axis=-1)
         return jnp.where(there, score[seed], 0.0), jnp.where(there[:, None], probability[seed], 0.0)
     weight = jnp.where(same, score, 0.0)
-    if target == "several":
+    if target == "center_sampling":
         total = jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)
         return weight @ score / total, weight @ probability / total[:, None]
     together = jnp.sum(weight, axis=-1)
     return together, jnp.where(same, 1.0, 0.0) @ probability / jnp.maximum(together, 1.0)[:, None]
 
 
-def _number(found: _Candidates, max_length: int, member: Array, along: Array, near: Array) -> Reading:
+def _number(found: _Candidates, max_length: int, member: Array, along: Array, near: Array) -> Prediction:
     """One number of an image, a Reading without B and N.
 
     Args:
@@ -155,13 +155,13 @@ def _number(found: _Candidates, max_length: int, member: Array, along: Array, ne
     ending, said_ending = (
         1.0 - jnp.minimum(jnp.max(jnp.where(is_left_out, score, 0.0)), 1.0) for score in (found.score, found.said)
     )
-    return Reading(
+    return Prediction(
         length=jnp.sum(member),
         digits=digits,
         digit_confidence=jnp.where(there, found.confidence[order], said_ending),
         digit_boxes=digit_boxes,
         confidence=jnp.prod(jnp.where(there, found.likely[order], 1.0)) * ending,
-        box=bx.hull(digit_boxes, there),
+        box=bx.enclosing_box(digit_boxes, there),
     )
 
 
@@ -170,7 +170,7 @@ def _overlap(box: Array, limit: float) -> Array:
     return (bx.iou(box[:, None], box[None]) > limit) | jnp.eye(box.shape[0], dtype=bool)
 
 
-def _without_doubles(same: Array, candidate: Array) -> Array:
+def greedy_nms(same: Array, candidate: Array) -> Array:
     """Greedy suppression, best first: bool [M, M] which overlap, bool [M] -> bool [M], the ones kept."""
 
     def consider(i: int, kept: Array) -> Array:

@@ -1,7 +1,7 @@
 """Which digits of an image make a number, and in what order they are read; geometry alone, of static shape.
 
-Two digits of like height are linked if they are neighbours on a line that runs from left to right, level or slanted by up
-to about 40 degrees, or if one stands below the other and neither has a neighbour on a line. What is linked, directly or over
+Two digits of like height are linked if they are neighbors on a line that runs from left to right, level or slanted by up
+to about 40 degrees, or if one stands below the other and neither has a neighbor on a line. What is linked, directly or over
 others, is one number.
 """
 
@@ -12,17 +12,17 @@ import jax.numpy as jnp
 from jax import Array
 
 ALIKE = 1.8
-"""Heights of neighbours differ by at most this factor."""
+"""Heights of neighbors differ by at most this factor."""
 
 GAP = 0.9
-"""Free space between neighbours on a line, at most; in heights (the mean of both)."""
+"""Free space between neighbors on a line, at most; in heights (the mean of both)."""
 
 OFFSET, SLOPE = 0.6, 0.35
-"""A neighbour on a line is higher or lower by at most OFFSET heights, and SLOPE times how far to the side it is, of which one
+"""A neighbor on a line is higher or lower by at most OFFSET heights, and SLOPE times how far to the side it is, of which one
 height counts. Together below one height, so that the lines of a text stay apart."""
 
 STACK_OFFSET, STACK_GAP = 0.5, 0.7
-"""Of digits one below the other: how far the centres are apart sideways, in widths (of the wider), and the free space between
+"""Of digits one below the other: how far the centers are apart sideways, in widths (of the wider), and the free space between
 them, in heights."""
 
 STEEP = 60.0
@@ -59,8 +59,8 @@ def numbers(box: Array, kept: Array, confidence: Array, count: int) -> tuple[Arr
 
 
 def linked(box: Array, kept: Array) -> Array:
-    """Which digits are neighbours: f32 [M, 4], bool [M] -> bool [M, M], none with itself. Whether one is free to stand in a
-    stack, depends on its neighbours that are `kept`.
+    """Which digits are neighbors: f32 [M, 4], bool [M] -> bool [M, M], none with itself. Whether one is free to stand in a
+    stack, depends on its neighbors that are `kept`.
 
     >>> box = jnp.array([[10.0, 10, 8, 10], [20, 14, 8, 10], [60, 10, 8, 10], [60, 24, 8, 10], [33, 14, 4, 30]])
     >>> linked(box, jnp.ones(5, bool)).astype(int).tolist()

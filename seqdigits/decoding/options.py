@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from seqdigits.core.types import Spec
 
 
-class Limits(NamedTuple):
+class DecodeOptions(NamedTuple):
     """What a reading is bounded by; from the config, saved with weights. All static, but that min_score and temperature may
     be traced, f32 [].
 
@@ -33,24 +33,24 @@ class Limits(NamedTuple):
     max_overlap: float
     min_length: int = 0
     max_numbers: int = 1
-    group: bool = False
+    group_digits: bool = False
     temperature: float | Array = 1.0
-    slope: float | Array = 1.0
-    offset: float | Array = 0.0
+    platt_scale: float | Array = 1.0
+    platt_bias: float | Array = 0.0
     target: str = "cell"
 
 
-def decode_limits(config: ConfigDict, spec: Spec) -> Limits:
+def decode_options(config: ConfigDict, spec: Spec) -> DecodeOptions:
     """The limits of a whole config."""
-    return Limits(
+    return DecodeOptions(
         max_length=spec.max_length,
-        min_score=config.read.min_score,
-        max_overlap=config.read.max_overlap,
+        min_score=config.decode.min_score,
+        max_overlap=config.decode.max_overlap,
         min_length=spec.min_length,
-        max_numbers=config.read.max_numbers,
-        group=config.read.group,
-        temperature=config.read.temperature,
-        slope=config.read.slope,
-        offset=config.read.offset,
+        max_numbers=config.decode.max_numbers,
+        group_digits=config.decode.group_digits,
+        temperature=config.decode.temperature,
+        platt_scale=config.decode.platt_scale,
+        platt_bias=config.decode.platt_bias,
         target=config.loss.target,
     )

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
-from seqdigits.evaluation.calibration_objective import Judge, Settings
+from seqdigits.evaluation.calibration_objective import CalibrationObjective, Settings
 from seqdigits.evaluation.restore import restore
 from seqdigits.visualization import predictions, reliability
 
@@ -53,23 +53,23 @@ def calibrate(
     validate(config)
     restored = restore(config, workdir, which, "validation")
     make_folder(workdir / "evaluation")
-    read = config.read
-    judge = Judge(config, restored, examples, stop)
-    now = Settings(read.temperature, read.min_score, read.slope, read.offset)
-    best = Settings(1.0, read.min_score)
-    if config.model.name == "reader":
+    decode = config.decode
+    judge = CalibrationObjective(config, restored, examples, stop)
+    now = Settings(decode.temperature, decode.min_score, decode.platt_scale, decode.platt_bias)
+    best = Settings(1.0, decode.min_score)
+    if config.model.name == "dense_detector":
         right = {
-            s: judge.figures(Settings(1.0, s))["sequence_accuracy"] for s in sorted({*_MIN_SCORES, read.min_score})
+            s: judge.metrics(Settings(1.0, s))["sequence_accuracy"] for s in sorted({*_MIN_SCORES, decode.min_score})
         }
-        best = Settings(1.0, max(right, key=lambda s: (right[s], -abs(s - read.min_score))))
+        best = Settings(1.0, max(right, key=lambda s: (right[s], -abs(s - decode.min_score))))
     best = best._replace(temperature=best_temperature(lambda t: judge.digit_loss(best._replace(temperature=t))))
-    slope, offset = best_line(lambda a, b: judge.loss(best._replace(slope=a, offset=b)))
-    best = best._replace(slope=slope, offset=offset)
-    before, after = judge.figures(now), judge.figures(best)
+    platt_scale, platt_bias = best_line(lambda a, b: judge.loss(best._replace(platt_scale=a, platt_bias=b)))
+    best = best._replace(platt_scale=platt_scale, platt_bias=platt_bias)
+    before, after = judge.metrics(now), judge.metrics(best)
     found = {
         "checkpoint": which,
         "step": restored.step,
-        "reader": config.model.name == "reader",
+        "dense_detector": config.model.name == "dense_detector",
         "before": {**now._asdict(), **before},
         "after": {**best._asdict(), **after},
     }
@@ -81,7 +81,7 @@ def calibrate(
 
 def best_temperature(loss: Callable[[float], float]) -> float:
     """Where `loss` is least between COOLEST and HOTTEST: the best of half octaves, then a golden section between its
-    neighbours, to 0.5%. Four digits.
+    neighbors, to 0.5%. Four digits.
 
     >>> best_temperature(lambda t: (math.log(t) - math.log(1.7)) ** 2)
     1.7
@@ -110,7 +110,7 @@ def best_temperature(loss: Callable[[float], float]) -> float:
 def best_line(loss: Callable[[float, float], float]) -> tuple[float, float]:
     """Slope and offset where `loss` is least, from 1 and 0 on (Nelder and Mead 1965); four digits.
 
-    >>> best_line(lambda slope, offset: (math.log(slope) - math.log(0.5)) ** 2 + (offset - 2) ** 2)
+    >>> best_line(lambda platt_scale, platt_bias: (math.log(platt_scale) - math.log(0.5)) ** 2 + (platt_bias - 2) ** 2)
     (0.5, 2.0)
     """
     from scipy import optimize
@@ -121,5 +121,5 @@ def best_line(loss: Callable[[float, float], float]) -> tuple[float, float]:
         method="Nelder-Mead",
         options={"xatol": 1e-4, "fatol": 1e-7, "maxfev": 150, "initial_simplex": [[0.0, 0.0], [0.5, 0.0], [0.0, 1.0]]},
     )
-    slope, offset = math.exp(min(max(found.x[0], -4.0), 4.0)), min(max(found.x[1], -50.0), 50.0)
-    return float(f"{slope:.4g}"), float(f"{offset:.4g}") + 0.0
+    platt_scale, platt_bias = math.exp(min(max(found.x[0], -4.0), 4.0)), min(max(found.x[1], -50.0), 50.0)
+    return float(f"{platt_scale:.4g}"), float(f"{platt_bias:.4g}") + 0.0

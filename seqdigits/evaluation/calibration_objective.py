@@ -1,4 +1,4 @@
-"""Readings of one split at one temperature, threshold and so on after another, and how right their confidences are."""
+"""Predictions of one split at one temperature, threshold and so on after another, and how right their confidences are."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.types import Batch, Outputs
 from seqdigits.data.create import create_source
-from seqdigits.decoding import decode as decoding_decode
 from seqdigits.decoding import options as decoding_options
-from seqdigits.decoding.options import Limits
+from seqdigits.decoding.decode import decode
+from seqdigits.decoding.options import DecodeOptions
 from seqdigits.evaluation.restore import Restored
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import matching
-from seqdigits.metrics.confidence import Certainty, certainty
+from seqdigits.metrics.confidence import ConfidenceHistogram, confidence_histogram
 
 _KEPT_BYTES = 1_000_000_000
 """Outputs of so many bytes are computed once and kept; of more, again for each temperature."""
 
 
-class Judged(struct.PyTreeNode):
+class ObjectiveSums(struct.PyTreeNode):
     """Sums over examples.
 
     Attributes:
-      count, whole: i32 [], examples, and those that are right as a whole.
+      count, exact_match: i32 [], examples, and those whose prediction is an exact match.
       loss: f32 [], see negative_log_likelihood, of the numbers.
       digit_count, digit_loss: i32 [], f32 [], the same of the digits that are read.
-      numbers, digits: as in eval_metrics.Tally.
+      numbers, digits: as in eval_metrics.EvalMetrics.
     """
 
     count: Array
-    whole: Array
+    exact_match: Array
     loss: Array
     digit_count: Array
     digit_loss: Array
-    numbers: Certainty
-    digits: Certainty
+    numbers: ConfidenceHistogram
+    digits: ConfidenceHistogram
 
 
 def negative_log_likelihood(confidence: Array, right: Array) -> Array:
@@ -66,28 +66,30 @@ class Settings(NamedTuple):
 
     temperature: float | Array
     min_score: float | Array
-    slope: float | Array = 1.0
-    offset: float | Array = 0.0
+    platt_scale: float | Array = 1.0
+    platt_bias: float | Array = 0.0
 
 
-def judged(limits: Limits, batch: Batch, outputs: Outputs, settings: Settings) -> Judged:
+def objective_sums(options: DecodeOptions, batch: Batch, outputs: Outputs, settings: Settings) -> ObjectiveSums:
     """One batch read at these settings; padding left out."""
-    read = decoding_decode.read(outputs, limits._replace(**settings._asdict()))
-    found, row = matching.compare(batch, read), batch.mask
-    loss = negative_log_likelihood(read.confidence[:, 0], found.best_right)
-    there = (read.digits != NO_DIGIT) & row[:, None, None]
-    return Judged(
+    prediction = decode(outputs, options._replace(**settings._asdict()))
+    found, row = matching.match_predictions(batch, prediction), batch.mask
+    loss = negative_log_likelihood(prediction.confidence[:, 0], found.top1_correct)
+    there = (prediction.digits != NO_DIGIT) & row[:, None, None]
+    return ObjectiveSums(
         count=jnp.sum(row),
-        whole=jnp.sum(row & found.whole),
+        exact_match=jnp.sum(row & found.exact_match),
         loss=jnp.sum(jnp.where(row, loss, 0.0)),
         digit_count=jnp.sum(there),
-        digit_loss=jnp.sum(jnp.where(there, negative_log_likelihood(read.digit_confidence, found.digit_right), 0.0)),
-        numbers=certainty(read.confidence[:, 0], found.best_right, row),
-        digits=certainty(read.digit_confidence, found.digit_right, there),
+        digit_loss=jnp.sum(
+            jnp.where(there, negative_log_likelihood(prediction.digit_confidence, found.digit_correct), 0.0)
+        ),
+        numbers=confidence_histogram(prediction.confidence[:, 0], found.top1_correct, row),
+        digits=confidence_histogram(prediction.digit_confidence, found.digit_correct, there),
     )
 
 
-class Judge:
+class CalibrationObjective:
     """Validation, read at one temperature and min_score after another; what the model says is computed once if it fits."""
 
     def __init__(self, config: ConfigDict, restored: Restored, examples: int, stop: Stop | None = None):
@@ -98,13 +100,15 @@ class Judge:
         self._arrays = self._devices.replicate(self._source.arrays)
         step = PredictStep(config, restored.model)
 
-        def say(variables: Any, arrays: Any, host: Any) -> tuple[Batch, Outputs]:
-            batch, outputs, _ = step.make_and_predict(variables, arrays, host, self._source)
+        def say(variables: Any, arrays: Any, host_batch: Any) -> tuple[Batch, Outputs]:
+            batch, outputs, _ = step.make_and_predict(variables, arrays, host_batch, self._source)
             return batch.replace(image=batch.image[:, :0]), outputs  # nobody looks at it any more
 
         self._say = self._devices.jit(say)
-        self._judge = self._devices.jit(partial(judged, decoding_options.decode_limits(config, self._source.spec)))
-        said = jax.eval_shape(say, self._variables, self._arrays, self._source.spec.host(1))
+        self._judge = self._devices.jit(
+            partial(objective_sums, decoding_options.decode_options(config, self._source.spec))
+        )
+        said = jax.eval_shape(say, self._variables, self._arrays, self._source.spec.host_batch(1))
         each = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(said))
         self._kept: list[tuple[Batch, Outputs]] | None = None
         self._keeps = each * self._source.count(examples) <= _KEPT_BYTES
@@ -119,12 +123,12 @@ class Judge:
         found = self._sums(settings)
         return float(found.digit_loss) / max(int(found.digit_count), 1)
 
-    def figures(self, settings: Settings) -> dict[str, Any]:
-        """Names and meanings as in eval_metrics.Tally.compute."""
+    def metrics(self, settings: Settings) -> dict[str, Any]:
+        """Names and meanings as in eval_metrics.EvalMetrics.compute."""
         found = self._sums(settings)
         return {
             "examples": int(found.count),
-            "sequence_accuracy": int(found.whole) / int(found.count),
+            "sequence_accuracy": int(found.exact_match) / int(found.count),
             "negative_log_likelihood": float(found.loss) / int(found.count),
             "calibration_error": found.numbers.calibration_error(),
             "digit_calibration_error": found.digits.calibration_error(),
@@ -132,7 +136,7 @@ class Judge:
             "reliability": {"numbers": found.numbers.reliability(), "digits": found.digits.reliability()},
         }
 
-    def _sums(self, settings: Settings) -> Judged:
+    def _sums(self, settings: Settings) -> ObjectiveSums:
         traced = Settings(*map(jnp.float32, settings))
         parts = []
         for said in self._said():
@@ -147,8 +151,8 @@ class Judge:
             yield from self._kept
             return
         kept = []
-        for host in self._source.all(self._batch_size, self._examples):
-            said = self._say(self._variables, self._arrays, self._devices.split(host))
+        for host_batch in self._source.all(self._batch_size, self._examples):
+            said = self._say(self._variables, self._arrays, self._devices.shard_batch(host_batch))
             if self._keeps:
                 kept.append(said)
             yield said

@@ -12,7 +12,7 @@ from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_read
+from seqdigits.data.image_size import as_evaluated
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.evaluation.restore import restore
 from seqdigits.evaluation.table import report_table
@@ -45,10 +45,10 @@ def evaluate_checkpoint(
     restored = restore(config, workdir, which, (*splits, "test")[0])
     devices = restored.devices
     step = PredictStep(config, restored.model, devices.axis)
-    about = {"step": restored.step, "checkpoint": which, "otherwise_than_in_training": restored.different}
+    about = {"step": restored.step, "checkpoint": which, "differs_from_training": restored.different}
     reports = {}
     for split in splits:
-        evaluator = Evaluator(step, create_source(as_read(config), split), devices)
+        evaluator = Evaluator(step, create_source(as_evaluated(config), split), devices)
         reports[split] = evaluator.report(workdir, split, restored.variables, about, stop)
     print(report_table(reports))
     return reports

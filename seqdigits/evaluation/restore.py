@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.layout import find_checkpoint
 from seqdigits.checkpoint.load import load_variables
-from seqdigits.config.defaults import changes
+from seqdigits.config.defaults import diff_configs
 from seqdigits.core import params
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import Variables
@@ -55,12 +55,14 @@ def restore(config: ConfigDict, workdir: Path, which: str, split: str) -> Restor
     shipped = pretrained.find(which)
     path = shipped or (Path(which) if which.endswith(".npz") else find_checkpoint(workdir, which))
     found, meta = load_variables(path)
-    other_model = changes(config, meta["config"], ("model",))
-    if config.model.name == "reader":  # how its cells are read hangs on this
-        other_model += [line for line in changes(config, meta["config"], ("loss",)) if line.startswith("loss.target:")]
+    other_model = diff_configs(config, meta["config"], ("model",))
+    if config.model.name == "dense_detector":  # how its cells are read hangs on this
+        other_model += [
+            line for line in diff_configs(config, meta["config"], ("loss",)) if line.startswith("loss.target:")
+        ]
     if other_model:
         raise UserError(f"{path} is of another model:\n  " + "\n  ".join(other_model) + "\nTake those back.")
-    different = changes(config, meta["config"], ("data", "read"))
+    different = diff_configs(config, meta["config"], ("data", "decode"))
     spec = create_source(config, split).spec
     model = build(config, spec)
     _check(found, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)

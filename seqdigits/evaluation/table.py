@@ -16,7 +16,7 @@ def report_table(reports: dict[str, dict[str, Any]]) -> str:
         ("number_recall", "{:.4f}"),
         ("number_precision", "{:.4f}"),
         ("localization_error", "{:.2f} px²"),
-        ("centre_error", "{:.2f} px"),
+        ("center_error", "{:.2f} px"),
         ("iou", "{:.4f}"),
         ("cross_entropy", "{:.4f}"),
         ("calibration_error", "{:.4f}"),
@@ -24,14 +24,14 @@ def report_table(reports: dict[str, dict[str, Any]]) -> str:
     )
     lines = [" " * 20 + "".join(f"{split:>14}" for split in reports)]
     for name, form in rows:
-        values = [figures.get(name) for figures in reports.values()]  # an old report has not all
+        values = [metrics.get(name) for metrics in reports.values()]  # an old report has not all
         if any(v is not None for v in values):
             cells = ("-" if v is None else form.format(v) for v in values)
             lines.append(f"{name:<20}" + "".join(f"{cell:>14}" for cell in cells))
-    lengths = sorted({n for figures in reports.values() for n in figures["accuracy_by_length"]}, key=int)
+    lengths = sorted({n for metrics in reports.values() for n in metrics["accuracy_by_length"]}, key=int)
     if len(lengths) > 1:
         for n in lengths:
-            cells = (figures["accuracy_by_length"].get(n) for figures in reports.values())
+            cells = (metrics["accuracy_by_length"].get(n) for metrics in reports.values())
             name = f"  of {n} digit{'s' if n != '1' else ''}"
             lines.append(f"{name:<20}" + "".join("-".rjust(14) if c is None else f"{c:14.4f}" for c in cells))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The dense reader designed by measurement: one factor after another is changed, each run sees as many images, and validation
+"""The dense detector designed by measurement: one factor after another is changed, each run sees as many images, and validation
 decides. `python -m seqdigits ablate [VARIANT ...] [--seeds N]`; no variant = all of them.
 
 Each run leaves OUT/VARIANT-SEED.json and is not run again while that is there; several of these commands may run side by side,
@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seqdigits.config.defaults import base_config, changes, to_json
+from seqdigits.config.defaults import base_config, diff_configs, to_json
 from seqdigits.config.registry import load_config
+from seqdigits.config.upgrade import upgrade_record, upgrade_report
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
@@ -42,13 +43,13 @@ def is_there(path: Path, name: str, seed: int) -> bool:
 def _different(result: dict[str, Any]) -> list[str]:
     """In what the config of a result is not that of its variant now; a key that it does not know yet counts as its default."""
 
-    return changes(config_of(result["variant"], result["seed"]), result["config"])
+    return diff_configs(config_of(result["variant"], result["seed"]), result["config"])
 
 
 def config_of(name: str, seed: int = 0) -> Any:
     """The config of a variant."""
     config = load_config(BASE)
-    config.read = base_config().read  # what was calibrated is of another network
+    config.decode = base_config().decode  # what was calibrated is of another network
     config.update_from_flattened_dict(PLAIN | VARIANTS[name].keys)
     config.seed = seed
     config.optim.warmup_steps, config.optim.decay_steps, config.train.steps = STEPS // 5, STEPS, STEPS
@@ -76,7 +77,7 @@ def run(name: str, seed: int, workdir: Path, folder: str, stop: Stop) -> dict[st
         "parameters": params.count(state.params),
         "seconds": next(line["seconds"] for line in reversed(metrics) if line["split"] == "train"),
         **{key: report[key] for key in ("examples", "sequence_accuracy", "digit_accuracy", "length_accuracy")},
-        **{key: report[key] for key in ("localization_error", "centre_error")},
+        **{key: report[key] for key in ("localization_error", "center_error")},
         **{key: program[key] for key in ("commit", "devices", "cores", "versions")},
         "minutes": results.progress(workdir)[1] / 60,
     }
@@ -103,7 +104,7 @@ _KEYS = (
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        result = json.loads(path.read_text())
+        result = upgrade_report(upgrade_record(json.loads(path.read_text())))
         return {**result, **{key: result[key] for key in _KEYS}}
     except (OSError, ValueError, TypeError, LookupError) as e:
         raise UserError(f"{path} is damaged ({e}). Delete it; the same command runs it again.") from e

@@ -10,7 +10,7 @@ def _convolutions(*sizes: str) -> str:
     return ", ".join(f"conv {size}, norm, relu" for size in sizes)
 
 
-_STRIDE_4 = "fold 2, " + _convolutions("3x3x32", "3x3x64 /2", "3x3x64", "3x3x64")
+_STRIDE_4 = "space_to_depth 2, " + _convolutions("3x3x32", "3x3x64 /2", "3x3x64", "3x3x64")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Variant:
 
 
 PLAIN: dict[str, Any] = {
-    "model.encoder": "fold 2, " + _convolutions("3x3x32", "3x3x64 /2", "3x3x128 /2", "3x3x128", "3x3x128"),
+    "model.encoder": "space_to_depth 2, " + _convolutions("3x3x32", "3x3x64 /2", "3x3x128 /2", "3x3x128", "3x3x128"),
     "data.train_height": 40,
     "data.train_width": 152,
     "data.train_min_length": 0,
@@ -44,17 +44,17 @@ PLAIN: dict[str, Any] = {
 }
 """What the factors are varied from, one at a time."""
 
-_SEVERAL = {"loss.target": "several", "loss.target_radius": 0.3}
-_GAUSSIAN = {"loss.target": "gaussian", "loss.target_radius": 0.15}
+_SEVERAL = {"loss.target": "center_sampling", "loss.target_radius": 0.3}
+_GAUSSIAN = {"loss.target": "heatmap", "loss.target_radius": 0.15}
 _AVERAGED = {"optim.moving_average": 0.99}
 _DEEP = (
-    "fold 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
-    "mark a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
-    "mark b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
+    "space_to_depth 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
+    "keep a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
+    "keep b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
 )
 
 VARIANTS = {
-    "plain": Variant("-", "stride 8, 391,119 parameters; canvases of 40x152; the cell of the centre", {}),
+    "plain": Variant("-", "stride 8, 391,119 parameters; canvases of 40x152; the cell of the center", {}),
     "small": Variant(
         "network",
         "stride 8, 84,767 parameters",
@@ -70,11 +70,11 @@ VARIANTS = {
         "network",
         "stride 4, joined with stride 8",
         {
-            "model.encoder": "fold 2, "
+            "model.encoder": "space_to_depth 2, "
             + _convolutions("3x3x32", "3x3x64 /2")
-            + ", mark a, "
+            + ", keep a, "
             + _convolutions("3x3x128 /2", "3x3x128", "3x3x128")
-            + ", join a, "
+            + ", concat a, "
             + _convolutions("1x1x96")
         },
     ),

@@ -19,9 +19,9 @@ from seqdigits.config.defaults import base_config
 from seqdigits.core import interrupt, provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
-from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.data.create import create_source
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
@@ -39,7 +39,7 @@ def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
     """
     code = "import time; t = time.perf_counter(); import seqdigits; print(time.perf_counter() - t)"
     imported = float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
-    figures: dict[str, Any] = {"import_seconds": imported}
+    metrics: dict[str, Any] = {"import_seconds": imported}
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled"}
         for name in ("cold", "warm"):
@@ -51,7 +51,7 @@ def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
             for line in process.stdout:
                 lines.append(line)
                 if line.startswith("first step"):
-                    figures[f"first_step_seconds_{name}"] = time.monotonic() - began
+                    metrics[f"first_step_seconds_{name}"] = time.monotonic() - began
                     break
             else:
                 raise UserError("the first step was not reached:\n" + "".join(lines).replace("error: ", ""))
@@ -59,14 +59,14 @@ def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
             process.wait()
             if stop.is_set():
                 raise interrupt.Stopped
-    return figures
+    return metrics
 
 
 def stream_alone(config: Any) -> dict[str, Any]:
     """Images per second that come from records while nothing else is done, in 10 seconds, and the memory of such a process: in
     all, and by how much it grew when the reading began.
 
-    `config`: whole, with data.source = stream.
+    `config`: whole, with data.source = tfrecord.
 
     Raises:
       UserError: it does not run.
@@ -123,15 +123,15 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     state = devices.jit(partial(train_step.init, source))()
     size = config.train.batch_size
 
-    train_on = devices.step(train_step.train_on)
+    train_on = devices.compile_step(train_step.train_on)
     read = devices.jit(lambda variables, batch: predict_step.predict(variables, batch, source.spec))
-    host = devices.split(next(source.batches(0, size)))
-    key = stream_key(config.seed, Stream.AUGMENT)
-    batch = jax.jit(partial(source.make, train=True))(arrays, host, key)
+    host_batch = devices.shard_batch(next(source.batches(0, size)))
+    key = stream_key(config.seed, RngStream.AUGMENT)
+    batch = jax.jit(partial(source.make, train=True))(arrays, host_batch, key)
 
     jax.config.update("jax_enable_compilation_cache", False)
     began = time.monotonic()
-    jax.jit(partial(train_step.train, source=source)).lower(state, arrays, host).compile()
+    jax.jit(partial(train_step.train, source=source)).lower(state, arrays, host_batch).compile()
     compile_seconds = time.monotonic() - began
     jax.config.update("jax_enable_compilation_cache", True)
 
@@ -144,9 +144,9 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
 
     calls = config.train.steps_per_call
 
-    def whole(source: Source, arrays: Any) -> Callable[[], Any]:
+    def whole(source: DataSource, arrays: Any) -> Callable[[], Any]:
         """One call of the training loop, of train.steps_per_call steps."""
-        train = devices.step(partial(train_step.train, source=source), stacked=calls > 1)
+        train = devices.compile_step(partial(train_step.train, source=source), stacked=calls > 1)
         batches = source.batches(0, size)
         return lambda: train(state, arrays, next_call(batches, calls, devices))
 
@@ -162,7 +162,7 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
         timed(function)  # the first call compiles
     times = [[timed(function) for function in functions] for _ in range(rounds)]
     without, read_only, *with_data = (sorted(column)[rounds // 2] for column in zip(*times, strict=True))
-    figures = {
+    metrics = {
         "config": config.to_dict(),
         "compile_seconds": compile_seconds,
         "train_images_per_second": calls * size / with_data[0],
@@ -172,8 +172,8 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
         **provenance.describe(),
     }
     if streamed is not None:
-        figures |= {
+        metrics |= {
             "train_images_per_second_streamed": calls * size / with_data[1],
             "data_share_streamed": 1 - calls * without / with_data[1],
         }
-    return figures
+    return metrics

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from seqdigits.config.defaults import LESS_IS_BETTER
+from seqdigits.config.defaults import LOWER_IS_BETTER
 
 FAMILIES = {
     "A": "one digit",
@@ -36,7 +36,7 @@ cross_entropy in nats, the mean of positions."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
+class PublishedMetric:
     """One figure.
 
     Attributes:
@@ -63,11 +63,11 @@ class Published:
 
     family: str
     params: int
-    figures: tuple[Figure, ...] = ()
+    metrics: tuple[PublishedMetric, ...] = ()
     note: str = ""
 
 
-def ours(figure: Figure, reports: Mapping[str, Mapping[str, Any]]) -> float | None:
+def ours(figure: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> float | None:
     """The same figure in our reports, by split and metric; None where it was not measured."""
     metric, _, position = figure.metric.partition("/")
     found = reports.get(figure.split, {}).get(metric)
@@ -76,36 +76,36 @@ def ours(figure: Figure, reports: Mapping[str, Mapping[str, Any]]) -> float | No
     return dict(enumerate(found, start=1)).get(int(position))
 
 
-def beaten(figure: Figure, reports: Mapping[str, Mapping[str, Any]]) -> bool | None:
+def improves(figure: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> bool | None:
     """Whether ours is better than the published one; None where it was not measured. The same is not better.
 
-    >>> beaten(Figure("test", "localization_error", 2.32), {"test": {"localization_error": 0.73}})
+    >>> improves(PublishedMetric("test", "localization_error", 2.32), {"test": {"localization_error": 0.73}})
     True
     """
     value = ours(figure, reports)
     if value is None:
         return None
-    return value < figure.value if figure.metric in LESS_IS_BETTER else value > figure.value
+    return value < figure.value if figure.metric in LOWER_IS_BETTER else value > figure.value
 
 
-def _figures(metric: str, *values: float) -> tuple[Figure, ...]:
+def _metrics(metric: str, *values: float) -> tuple[PublishedMetric, ...]:
     splits = {1: ("test",), 2: ("train", "test"), 3: ("train", "validation", "test")}[len(values)]
-    return tuple(Figure(split, metric, value) for split, value in zip(splits, values, strict=True))
+    return tuple(PublishedMetric(split, metric, value) for split, value in zip(splits, values, strict=True))
 
 
-_seq = partial(_figures, "sequence_accuracy")
-_char = partial(_figures, "character_accuracy")
-_digit = partial(_figures, "digit_accuracy")
-_box = partial(_figures, "localization_error")
-_entropy = partial(_figures, "cross_entropy")
+_seq = partial(_metrics, "sequence_accuracy")
+_char = partial(_metrics, "character_accuracy")
+_digit = partial(_metrics, "digit_accuracy")
+_box = partial(_metrics, "localization_error")
+_entropy = partial(_metrics, "cross_entropy")
 
 
-def _validation(metric: str, value: float) -> tuple[Figure, ...]:
-    return (Figure("validation", metric, value),)
+def _validation(metric: str, value: float) -> tuple[PublishedMetric, ...]:
+    return (PublishedMetric("validation", metric, value),)
 
 
 _HEADS = tuple(
-    Figure("validation", f"accuracy_by_position/{position}", value)
+    PublishedMetric("validation", f"accuracy_by_position/{position}", value)
     for position, value in enumerate((0.9967, 0.9991, 0.9970, 0.9992), start=1)
 )
 _CROP32 = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from seqdigits.config.defaults import LESS_IS_BETTER
+from seqdigits.config.defaults import LOWER_IS_BETTER
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.experiments.published import FAMILIES, PUBLISHED
-from seqdigits.experiments.results import ComparedFigure, Result
+from seqdigits.experiments.results import ComparedMetric, Result
 from seqdigits.metrics.intervals import half_interval
 
 
@@ -66,7 +66,7 @@ _SOON_HEAD = (
 def _how_soon(result: Result) -> list[str]:
     """A row for a reader whose run began with nothing learned, or none."""
     model, init = result.config["model"], result.config["init"]
-    if model["name"] != "reader" or init["path"] or result.partial:
+    if model["name"] != "dense_detector" or init["path"] or result.partial:
         return []
     seen = [
         (p.sequence_accuracy, p.seconds, p.localization_error)
@@ -110,24 +110,24 @@ def _rows(result: Result) -> list[str]:
     origin = _origin(result)
     name = f"`{_base(result)}`" + "".join(f"<br>{key}={value}" for key, value in result.settings.items())
     rows: list[str] = []
-    for metric, published, ours, verdict in _figures(result):
+    for metric, published, ours, verdict in _metrics(result):
         head = (name, steps) if not rows else ("", "")
         tail = (f"{result.minutes:.1f}", origin) if not rows else ("", "")
         rows.append(f"| {' | '.join((*head, metric, published, ours, verdict, *tail))} |")
     return rows
 
 
-def _figures(result: Result) -> list[tuple[str, str, str, str]]:
+def _metrics(result: Result) -> list[tuple[str, str, str, str]]:
     """Metric, published, ours, verdict: one row a metric."""
-    published: dict[str, dict[str, ComparedFigure]] = {}
-    for figure in result.published.figures if result.published else []:
+    published: dict[str, dict[str, ComparedMetric]] = {}
+    for figure in result.published.metrics if result.published else []:
         published.setdefault(figure.metric, {})[figure.split] = figure
     for metric in ("sequence_accuracy", "localization_error"):
         if any(report.get(metric) is not None for report in result.reports.values()):
             published.setdefault(metric, {})
     rows = []
     for metric, by_split in published.items():
-        verdicts = {split: figure.beaten for split, figure in by_split.items() if split != "train"}
+        verdicts = {split: figure.improves for split, figure in by_split.items() if split != "train"}
         verdict = "-" if not verdicts or None in verdicts.values() else "yes" if all(verdicts.values()) else "no"
         if verdict == "no" and any(verdicts.values()):
             verdict = ", ".join(f"{split} {'yes' if won else 'no'}" for split, won in verdicts.items())
@@ -140,7 +140,7 @@ def _figures(result: Result) -> list[tuple[str, str, str, str]]:
 
 def _ours(reports: dict[str, dict[str, Any]], metric: str) -> str:
     name, _, position = metric.partition("/")
-    form = "{:.2f}" if name in LESS_IS_BETTER and name != "cross_entropy" else "{:.4f}"
+    form = "{:.2f}" if name in LOWER_IS_BETTER and name != "cross_entropy" else "{:.4f}"
     values = {split: report.get(name) for split, report in reports.items()}
     if position:
         values = {split: value[int(position) - 1] for split, value in values.items() if value}

@@ -16,7 +16,7 @@ from typing import Any
 
 from seqdigits.checkpoint import weights
 from seqdigits.config import registry as config_registry
-from seqdigits.config.defaults import changes
+from seqdigits.config.defaults import diff_configs
 from seqdigits.config.registry import load_config
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError
@@ -131,7 +131,7 @@ def _earlier(run: Run, path: Path) -> Result | None:
     """Returns the result that is there, if it is of the same config and of no fewer steps than are asked for."""
     try:
         result = Result.from_json(path.read_text())
-        enough = not changes(run.config, result.config) and result.steps >= run.steps
+        enough = not diff_configs(run.config, result.config) and result.steps >= run.steps
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none, or not one of ours: it is written again
     return result if enough else None
@@ -148,7 +148,7 @@ def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) ->
     )
     if keep_weights:
         about = {"step": run.result.steps, "commit": program["commit"]}
-        about |= {"config": run.result.config, "begun_with": run.result.begun_with}
+        about |= {"config": run.result.config, "initialized_from": run.result.initialized_from}
         weights.save(weights_of(run), state.variables(), about, half=True)
     write_atomically(run.path, run.result.to_json())
     run.state = "partial" if run.result.partial else "done"

@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import layout as checkpoint_layout
 from seqdigits.checkpoint.manifest import read_meta
-from seqdigits.config.defaults import FREE_KEYS, digest, to_json
-from seqdigits.experiments.published import PUBLISHED, Published, beaten, ours
+from seqdigits.config.defaults import RESUMABLE_KEYS, digest, to_json
+from seqdigits.config.upgrade import upgrade_result
+from seqdigits.experiments.published import PUBLISHED, Published, improves, ours
 
 CURVE_POINTS = 100
 
@@ -39,7 +40,7 @@ class TrainedPart:
 
 
 @dataclasses.dataclass(frozen=True)
-class ComparedFigure:
+class ComparedMetric:
     """A published figure and ours.
 
     Attributes:
@@ -54,7 +55,7 @@ class ComparedFigure:
     metric: str
     value: float
     ours: float | None
-    beaten: bool | None
+    improves: bool | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Comparison:
     family: str
     parameters: int
     note: str
-    figures: list[ComparedFigure]
+    metrics: list[ComparedMetric]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Result:
       python: its version.
       versions: of packages, by name.
       trained: the parts of the run, first to last.
-      begun_with: what the run began with, and that in turn; None: with nothing; {}: not recorded, in older results.
+      initialized_from: what the run began with, and that in turn; None: with nothing; {}: not recorded, in older results.
       steps: trained.
       steps_planned: that the experiment's file has.
       fraction: of these that were trained.
@@ -119,7 +120,7 @@ class Result:
     python: str
     versions: dict[str, str | None]
     trained: list[TrainedPart]
-    begun_with: dict[str, Any] | None = dataclasses.field(default_factory=dict)
+    initialized_from: dict[str, Any] | None = dataclasses.field(default_factory=dict)
     steps: int
     steps_planned: int
     fraction: float
@@ -138,12 +139,12 @@ class Result:
         Raises:
           ValueError, TypeError, KeyError: it is no JSON, lacks keys, or has unknown ones.
         """
-        values = json.loads(text)
+        values = upgrade_result(json.loads(text))
         trained = [TrainedPart(**part) for part in values["trained"]]
         points = [CurvePoint(**point) for point in values["curve"]]
         published = values["published"]
         if published is not None:
-            published = Comparison(**published | {"figures": [ComparedFigure(**one) for one in published["figures"]]})
+            published = Comparison(**published | {"metrics": [ComparedMetric(**one) for one in published["metrics"]]})
         return cls(**values | {"trained": trained, "published": published, "curve": points})
 
     def to_json(self) -> str:
@@ -153,8 +154,8 @@ class Result:
             {key: value for key, value in part.items() if key != "steps_per_call" or value is not None}
             for part in values["trained"]
         ]
-        if values["begun_with"] == {}:
-            del values["begun_with"]
+        if values["initialized_from"] == {}:
+            del values["initialized_from"]
         return json.dumps(values, indent=1)
 
 
@@ -198,7 +199,7 @@ def collect(
         trained=[
             TrainedPart(part["step"], part["commit"], part["devices"], part.get("steps_per_call")) for part in trained
         ],
-        begun_with=_begun_with(config, workdir, steps),
+        initialized_from=_initialized_from(config, workdir, steps),
         steps=steps,
         steps_planned=planned,
         fraction=steps / planned,
@@ -212,10 +213,10 @@ def collect(
     )
 
 
-def _begun_with(config: ConfigDict, workdir: Path, step: int) -> dict[str, Any] | None:
+def _initialized_from(config: ConfigDict, workdir: Path, step: int) -> dict[str, Any] | None:
     """What the run began with, and that in turn, as it was then; None where it began with nothing. It is called as the config
     calls it, wherever the series had it."""
-    found = read_meta(checkpoint_layout.checkpoints_folder(workdir) / str(step)).get("begun_with")
+    found = read_meta(checkpoint_layout.checkpoints_folder(workdir) / str(step)).get("initialized_from")
     return found and {**found, "path": config.init.path}
 
 
@@ -242,22 +243,22 @@ def progress(workdir: Path) -> tuple[int, float]:
 
 def _another(settings: dict[str, Any]) -> bool:
     """Whether the settings make it another experiment than the published one."""
-    return not set(settings) <= {"seed", *FREE_KEYS}
+    return not set(settings) <= {"seed", *RESUMABLE_KEYS}
 
 
 def _beside(row: Published | None, reports: dict[str, dict[str, Any]], comparable: bool) -> Comparison | None:
-    """Returns the published figures with ours; `beaten` is None where the two cannot be compared."""
+    """Returns the published figures with ours; `improves` is None where the two cannot be compared."""
     if row is None:
         return None
-    figures = [
-        ComparedFigure(
+    metrics = [
+        ComparedMetric(
             **dataclasses.asdict(figure),
             ours=ours(figure, reports),
-            beaten=beaten(figure, reports) if comparable else None,
+            improves=improves(figure, reports) if comparable else None,
         )
-        for figure in row.figures
+        for figure in row.metrics
     ]
-    return Comparison(row.family, row.params, row.note, figures)
+    return Comparison(row.family, row.params, row.note, metrics)
 
 
 def curve(path: Path, most: int = CURVE_POINTS) -> list[CurvePoint]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from seqdigits.config import registry as config_registry
 from seqdigits.config.defaults import base_config
+from seqdigits.config.upgrade import RENAMED_KEYS
 from seqdigits.core.errors import UserError
 from seqdigits.experiments.published import FAMILIES, PUBLISHED
 
@@ -31,7 +32,7 @@ def chosen_experiments(arguments: Sequence[str]) -> list[str]:
             names.append(name)
         else:
             raise UserError(
-                f"there is no experiment {argument!r}.{config_registry.near(argument) or f' {known_experiments()}'}"
+                f"there is no experiment {argument!r}.{config_registry.suggest_config(argument) or f' {known_experiments()}'}"
             )
     missing = [name for name in names if name not in there]
     if missing:
@@ -62,6 +63,8 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _default(config: Any, key: str) -> Any:
+    if key in RENAMED_KEYS:
+        raise UserError(f"--set {key}: this key is now {RENAMED_KEYS[key]}.")
     for part in key.split("."):
         if not hasattr(config, "keys") or part not in config:
             raise UserError(f"--set {key}: there is no such key. docs/configuration.md has them all.")

@@ -9,7 +9,7 @@ from seqdigits.experiments import results
 from seqdigits.experiments.results import Result
 from seqdigits.experiments.run import Run
 
-_HEAD = ("experiment", "state", "steps", "minutes", "figure", "ours", "published", "beaten")
+_HEAD = ("experiment", "state", "steps", "minutes", "figure", "ours", "published", "improves")
 
 
 def progress_table(runs: Sequence[Run]) -> str:
@@ -24,8 +24,8 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
     steps, minutes = _steps_and_minutes(run)
     planned = f"{run.planned:,}" if run.config is not None else "?"
     start = (run.name, run.state, f"{steps:,}/{planned}", f"{minutes:.1f}" if steps else "-")
-    figures = _figures(run) or [("-", "-", "-", "-")]
-    return [(*start, *figures[0]), *(("", "", "", "", *figure) for figure in figures[1:])]
+    metrics = _metrics(run) or [("-", "-", "-", "-")]
+    return [(*start, *metrics[0]), *(("", "", "", "", *figure) for figure in metrics[1:])]
 
 
 def _steps_and_minutes(run: Run) -> tuple[int, float]:
@@ -35,16 +35,16 @@ def _steps_and_minutes(run: Run) -> tuple[int, float]:
     return steps, seconds / 60
 
 
-def _figures(run: Run) -> list[tuple[str, str, str, str]]:
+def _metrics(run: Run) -> list[tuple[str, str, str, str]]:
     """Name, ours, published, beaten; ours alone where nothing was published."""
-    if run.published is None or not run.published.figures:
+    if run.published is None or not run.published.metrics:
         report = run.result.reports.get("test", {}) if run.result else {}
         names = [name for name in ("sequence_accuracy", "localization_error") if report.get(name) is not None]
         return [(f"test {name}", _number(report[name], name), "-", "-") for name in names]
-    figures = run.published.figures
+    metrics = run.published.metrics
     found = _found(run.result) if run.result else {}
     rows = []
-    for figure in [figure for figure in figures if figure.split == "test"] or figures:
+    for figure in [figure for figure in metrics if figure.split == "test"] or metrics:
         value, is_beaten = found.get((figure.split, figure.metric), (None, None))
         verdict = "-" if is_beaten is None else "yes" if is_beaten else "no"
         rows.append((f"{figure.split} {figure.metric}", _number(value, figure.metric), f"{figure.value:g}", verdict))
@@ -52,8 +52,8 @@ def _figures(run: Run) -> list[tuple[str, str, str, str]]:
 
 
 def _found(result: Result) -> dict[tuple[str, str], tuple[float | None, bool | None]]:
-    figures = result.published.figures if result.published else []
-    return {(figure.split, figure.metric): (figure.ours, figure.beaten) for figure in figures}
+    metrics = result.published.metrics if result.published else []
+    return {(figure.split, figure.metric): (figure.ours, figure.improves) for figure in metrics}
 
 
 def _number(value: float | None, metric: str) -> str:

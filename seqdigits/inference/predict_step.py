@@ -9,11 +9,11 @@ import jax
 from jax import Array
 from ml_collections import ConfigDict
 
-from seqdigits.core.rng import Stream, stream_key
-from seqdigits.core.types import Batch, Outputs, Reading, Spec, Variables
-from seqdigits.data.source import Source
-from seqdigits.decoding.decode import read
-from seqdigits.decoding.options import decode_limits
+from seqdigits.core.rng import RngStream, stream_key
+from seqdigits.core.types import Batch, Outputs, Prediction, Spec, Variables
+from seqdigits.data.source import DataSource
+from seqdigits.decoding.decode import decode
+from seqdigits.decoding.options import decode_options
 from seqdigits.metrics import eval_metrics
 
 
@@ -32,21 +32,21 @@ class PredictStep:
     model: nn.Module
     axis: str | None = None
 
-    def predict(self, variables: Variables, batch: Batch, spec: Spec) -> tuple[Outputs, Reading]:
+    def predict(self, variables: Variables, batch: Batch, spec: Spec) -> tuple[Outputs, Prediction]:
         """Applies the model to a batch that is already made, and decodes its outputs."""
         outputs = self.model.apply(variables, batch.image, train=False, mask=batch.mask)
-        return outputs, read(outputs, decode_limits(self.config, spec))
+        return outputs, decode(outputs, decode_options(self.config, spec))
 
     def make_and_predict(
-        self, variables: Variables, arrays: dict[str, Array], host: dict[str, Array], source: Source
-    ) -> tuple[Batch, Outputs, Reading]:
+        self, variables: Variables, arrays: dict[str, Array], host_batch: dict[str, Array], source: DataSource
+    ) -> tuple[Batch, Outputs, Prediction]:
         """Makes one batch, not augmented, and predicts it."""
-        batch = source.make(arrays, host, stream_key(self.config.seed, Stream.AUGMENT), train=False)
+        batch = source.make(arrays, host_batch, stream_key(self.config.seed, RngStream.AUGMENT), train=False)
         return batch, *self.predict(variables, batch, source.spec)
 
     def count(
-        self, variables: Variables, arrays: dict[str, Array], host: dict[str, Array], source: Source
-    ) -> eval_metrics.Tally:
+        self, variables: Variables, arrays: dict[str, Array], host_batch: dict[str, Array], source: DataSource
+    ) -> eval_metrics.EvalMetrics:
         """Counts what is right in one batch, over all devices."""
-        counted = eval_metrics.tally(*self.make_and_predict(variables, arrays, host, source))
+        counted = eval_metrics.batch_metrics(*self.make_and_predict(variables, arrays, host_batch, source))
         return jax.lax.psum(counted, self.axis) if self.axis else counted

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.core.types import Spec, decode
+from seqdigits.core.types import Spec, digits_to_text
 
 FAULTS = {
     "label": "a label that is neither a digit, 0 to 9, nor NO_DIGIT, 10",
@@ -16,8 +16,8 @@ FAULTS = {
     "length": "fewer digits than data.min_length, or more than data.max_length",
     "not_finite": "a box that is not made of finite numbers",
     "no_size": "the box of a digit, without width or height",
-    "no_digit": "a box where there is no digit",
-    "outside": "a box beside the image (of photographs: wholly; of what is made of digits: its centre)",
+    "no_digit_weight": "a box where there is no digit",
+    "outside": "a box beside the image (of photographs: wholly; of what is made of digits: its center)",
     "no_index": "an index that the split does not have",
     "twice": "an index that comes more than once",
     "missing": "an index that never comes",
@@ -28,7 +28,7 @@ NOTES = {
     "unknown": "digits whose box is not known (all zeros)",
     "over": "boxes that reach over the edge of the image",
     "disorder": "numbers whose digits do not follow each other along the row",
-    "plain": "images of one colour",
+    "plain": "images of one color",
 }
 """What is counted though it is no fault."""
 
@@ -86,7 +86,7 @@ def faults(digits: np.ndarray, boxes: np.ndarray, spec: Spec, photographs: bool)
         "length": wrong_length,
         "not_finite": ~finite,
         "no_size": there & finite & known & ~good,
-        "no_digit": ~there & finite & known,
+        "no_digit_weight": ~there & finite & known,
         "outside": good & beside,
     }
 
@@ -97,14 +97,14 @@ def described(kind: str, digits: np.ndarray, boxes: np.ndarray, place: int) -> s
     >>> described("label", np.array([4, 12]), np.zeros((2, 4)), 1)
     'reads 412, position 2 is 12'
     """
-    reads = f"reads {decode(digits) or 'nothing'}"
+    reads = f"reads {digits_to_text(digits) or 'nothing'}"
     if kind in ("label", "gap"):
         return f"{reads}, position {place + 1} is {digits[place]}"
     if kind == "length":
         n = int((digits != NO_DIGIT).sum())
         return f"{reads}, {n} digit{'' if n == 1 else 's'}"
     x, y, w, h = boxes[place].tolist()
-    return f"{reads}, box {place + 1}: centre {x:g}, {y:g}, {w:g} wide, {h:g} high"
+    return f"{reads}, box {place + 1}: center {x:g}, {y:g}, {w:g} wide, {h:g} high"
 
 
 def disorder(digits: np.ndarray, boxes: np.ndarray, number: np.ndarray, stacked: bool) -> np.ndarray:
@@ -113,7 +113,7 @@ def disorder(digits: np.ndarray, boxes: np.ndarray, number: np.ndarray, stacked:
     Args:
       digits: i32 [B, L].
       boxes: f32 [B, L, 4].
-      number: i32 [B, L], as in Look. Where it is told, the rows of numbers may run either way.
+      number: i32 [B, L], as in Fingerprint. Where it is told, the rows of numbers may run either way.
       stacked: whether rows run from top to bottom, else from left to right.
     """
     good = sound(digits, boxes)

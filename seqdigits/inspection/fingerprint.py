@@ -13,7 +13,7 @@ ROWS = 2**15
 """In a batch, at most: sums of squares of more bytes would not fit into 32 bits."""
 
 
-class Look(struct.PyTreeNode):
+class Fingerprint(struct.PyTreeNode):
     """What the device says of one batch.
 
     Attributes:
@@ -38,7 +38,7 @@ class Look(struct.PyTreeNode):
     digits_print: Array
 
 
-def look(batch: Batch) -> Look:
+def fingerprint(batch: Batch) -> Fingerprint:
     """Whole numbers only, so the same on every device. Traceable."""
     rows, shape = batch.image.shape[0], batch.image.shape[1:]
 
@@ -56,7 +56,7 @@ def look(batch: Batch) -> Look:
     flat = jnp.pad(flat, ((0, 0), (0, -flat.shape[1] % 4)))
     words = jax.lax.bitcast_convert_type(flat.reshape(rows, -1, 4), jnp.uint32)
     labels = batch.digits.astype(jnp.uint32)
-    return Look(
+    return Fingerprint(
         digits=batch.digits,
         boxes=batch.boxes,
         index=batch.index,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from seqdigits.core.types import decode
+from seqdigits.core.types import digits_to_text
 from seqdigits.inspection import checks
 from seqdigits.inspection.statistics import Example
 from seqdigits.visualization.charts import data_uri, picture
@@ -14,7 +14,7 @@ from seqdigits.visualization.charts import data_uri, picture
 def example(one: Example, note: str = "") -> str:
     """A picture with its true boxes, and below it what stands there."""
     height, width, _ = one.image.shape
-    reads = decode(one.digits) or "nothing"
+    reads = digits_to_text(one.digits) or "nothing"
     good = checks.sound(one.digits, one.boxes)
     boxes = "".join(
         f'<rect x="{x - w / 2:.2f}" y="{y - h / 2:.2f}" width="{w:.2f}" height="{h:.2f}"/>'

@@ -9,15 +9,15 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from seqdigits.core.interrupt import Stop
-from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.data.create import create_source
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.source import TRAIN_LIMIT
-from seqdigits.inspection.statistics import Survey, survey
+from seqdigits.inspection.statistics import SplitStatistics, collect_statistics
 from seqdigits.parallel.devices import Devices
 
 
-def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop: Stop) -> list[Survey]:
+def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop: Stop) -> list[SplitStatistics]:
     """Looks at whole splits, or the first `limit` examples of each; of an endless one at the first 10,000.
 
     Raises:
@@ -27,24 +27,24 @@ def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop
 
     devices = Devices(config.parallel)
     seen: dict[int, str] = {}
-    surveys: list[Survey] = []
+    statistics: list[SplitStatistics] = []
     for split in splits:
         source = create_source(config, split)
         endless = source.spec.num_examples is None
         count = source.count(limit or (TRAIN_LIMIT if endless else None))
         print(f"{split}: {count:,} examples{', the first of endlessly many' if endless else ''}", flush=True)
-        surveys.append(
-            survey(
+        statistics.append(
+            collect_statistics(
                 source,
                 split,
                 batch_size=config.evaluate.batch_size,
                 limit=count,
                 devices=devices,
-                key=stream_key(config.seed, Stream.AUGMENT),
+                key=stream_key(config.seed, RngStream.AUGMENT),
                 photographs=config.data.composition in PHOTO_COMPOSITIONS,
                 stacked=config.data.stacked,
                 seen=seen,
                 stop=stop,
             )
         )
-    return surveys
+    return statistics

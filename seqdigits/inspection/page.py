@@ -13,16 +13,16 @@ from seqdigits.config.defaults import base_config
 from seqdigits.core import provenance
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.inspection import checks, gallery
-from seqdigits.inspection.statistics import LISTED, Example, Survey
+from seqdigits.inspection.statistics import LISTED, Example, SplitStatistics
 from seqdigits.visualization import charts
 from seqdigits.visualization.style import STYLE
 
 _COMPOSITIONS = {
     "digit": "single digits as they stand",
-    "scene": "made scenes with numbers in handwriting and type",
+    "scene": "synthetic scenes with numbers in handwriting and type",
     "canvas": "digits side by side, anywhere on black",
-    "centred": "small digits side by side in the middle",
-    "turned": "digits in a row, each turned by up to 45° and shifted",
+    "centered": "small digits side by side in the middle",
+    "rotated": "digits in a row, each turned by up to 45° and shifted",
     "photograph": "whole photographs of numbers",
     "crop": "photographs, cropped around the number",
     "cropped_digit": "single digits cut out of photographs",
@@ -35,11 +35,11 @@ _ORIGINS = {
     "mnist": "The digits are MNIST's (Y. LeCun, C. Cortes, C. Burges 1998).",
     "uci": "The digits are those of E. Alpaydin and C. Kaynak (Optical Recognition of Handwritten Digits, UCI Machine "
     "Learning Repository, 1998, CC BY 4.0).",
-    "own": "The photographs are your own.",
+    "folder": "The photographs are your own.",
 }
 
 
-def html(name: str, config: ConfigDict, surveys: Sequence[Survey], command: str) -> str:
+def html(name: str, config: ConfigDict, statistics: Sequence[SplitStatistics], command: str) -> str:
     """The whole page.
 
     Args:
@@ -48,18 +48,18 @@ def html(name: str, config: ConfigDict, surveys: Sequence[Survey], command: str)
       surveys: of at least one split.
       command: what made the page.
     """
-    prints = {survey.split: survey.prints for survey in surveys}
+    prints = {survey.split: survey.prints for survey in statistics}
     copies = checks.copies(prints)
     sections = [
-        _head(name, config, surveys),
-        _remarks(config, surveys, copies, checks.contradictions(prints)),
-        _faults(surveys),
-        _samples(surveys),
-        _labels(surveys),
-        _boxes(surveys),
-        _pixels(surveys),
-        _copies(surveys, prints, copies),
-        _checks(surveys),
+        _head(name, config, statistics),
+        _remarks(config, statistics, copies, checks.contradictions(prints)),
+        _faults(statistics),
+        _samples(statistics),
+        _labels(statistics),
+        _boxes(statistics),
+        _pixels(statistics),
+        _copies(statistics, prints, copies),
+        _checks(statistics),
         _origin(config, command),
     ]
     return (
@@ -72,23 +72,23 @@ def html(name: str, config: ConfigDict, surveys: Sequence[Survey], command: str)
     )
 
 
-def _head(name: str, config: ConfigDict, surveys: Sequence[Survey]) -> str:
-    spec = surveys[0].spec
+def _head(name: str, config: ConfigDict, statistics: Sequence[SplitStatistics]) -> str:
+    spec = statistics[0].spec
     height, width, channels = spec.image
     length = str(spec.max_length) if spec.min_length == spec.max_length else f"{spec.min_length} to {spec.max_length}"
     about = (
-        f"{height} × {width} pixels, {'grey' if channels == 1 else 'colour'}, {length} "
+        f"{height} × {width} pixels, {'gray' if channels == 1 else 'color'}, {length} "
         f"digit{'' if spec.max_length == 1 else 's'}: {_COMPOSITIONS[config.data.composition]}."
     )
     origin = _ORIGINS.get(_of(config), _SVHN)
-    licence = f'<p class="licence">{origin}</p>' if origin == _SVHN else f'<p class="muted">{escape(origin)}</p>'
+    license = f'<p class="license">{origin}</p>' if origin == _SVHN else f'<p class="muted">{escape(origin)}</p>'
     tiles = "".join(
         f'<div class="tile {s.split}"><h2>{s.split}</h2><p class="big">{s.examples:,}</p>'
         f'<p class="muted">{_part(s)}</p><p class="muted">{_many(int(s.digits.sum()), "digit")}</p></div>'
-        for s in surveys
+        for s in statistics
     )
     return (
-        f'<header><p class="eyebrow">Know your data</p><h1>{escape(name)}</h1><p class="lead">{escape(about)}</p>{licence}'
+        f'<header><p class="eyebrow">Know your data</p><h1>{escape(name)}</h1><p class="lead">{escape(about)}</p>{license}'
         f'<div class="tiles">{tiles}</div></header>'
     )
 
@@ -98,18 +98,18 @@ def _of(config: ConfigDict) -> str:
     return config.data.photographs if config.data.composition in PHOTO_COMPOSITIONS else config.data.digits
 
 
-def _part(survey: Survey) -> str:
+def _part(survey: SplitStatistics) -> str:
     if survey.endless:
         return "the first of endlessly many"
     return "all of them" if survey.whole else f"the first of {survey.spec.num_examples:,}"
 
 
 def _remarks(
-    config: ConfigDict, surveys: Sequence[Survey], copies: dict[tuple[str, str], int], contradictions: int
+    config: ConfigDict, statistics: Sequence[SplitStatistics], copies: dict[tuple[str, str], int], contradictions: int
 ) -> str:
     """What stands out, in a few sentences."""
-    total = sum(s.examples for s in surveys)
-    wrong = sum(s.faults.total() for s in surveys)
+    total = sum(s.examples for s in statistics)
+    wrong = sum(s.faults.total() for s in statistics)
     said: list[tuple[str, str]] = []
     if wrong:
         said.append(("bad", f"{_many(wrong, 'fault')} in {total:,} examples; they are listed below."))
@@ -117,24 +117,24 @@ def _remarks(
         said.append(
             ("good", f"All {total:,} examples can be read, each comes once, and labels and boxes are in range.")
         )
-    splits = [s.split for s in surveys]
+    splits = [s.split for s in statistics]
     pairs = [(a, b) for i, a in enumerate(splits) for b in splits[i + 1 :] if copies[a, b]]
     for a, b in pairs:
         there, here = copies[a, b], copies[b, a]
         said.append(
             ("warn", f"{_many(here, 'image')} of {b} {_is(here)} also in {a} (there {there:,}), byte for byte.")
         )
-    if len(surveys) > 1 and not pairs:
+    if len(statistics) > 1 and not pairs:
         said.append(("good", "No image is in two splits."))
     again = [f"{copies[a, a]:,} of {a}" for a in splits if copies[a, a]]
     if again:
         text = f"Images that are there more than once: {', '.join(again)}."
-        if config.data.composition in ("canvas", "centred", "turned"):
+        if config.data.composition in ("canvas", "centered", "rotated"):
             text += " They are put together at random: with few digits and few places some come out alike."
         said.append(("note", text))
     if contradictions:
         said.append(("warn", f"{_many(contradictions, 'image')}: the same image is there with other digits, too."))
-    for s in surveys:
+    for s in statistics:
         boxes = max(int(s.digits.sum()), 1)
         if n := s.notes["over"]:
             said.append(("note", f"{_many(n, 'box', 'boxes')} of {s.split} ({n / boxes:.1%}) reach over the edge."))
@@ -143,13 +143,13 @@ def _remarks(
         if n := s.notes["disorder"]:
             said.append(("note", f"{_many(n, 'number')} of {s.split} with digits out of order, by their boxes."))
         if n := s.notes["plain"]:
-            said.append(("warn", f"{_many(n, 'image')} of {s.split} of one colour."))
-    said += [("note", text) for text in (*_balance(surveys[0]), *_sizes(surveys))]
+            said.append(("warn", f"{_many(n, 'image')} of {s.split} of one color."))
+    said += [("note", text) for text in (*_balance(statistics[0]), *_sizes(statistics))]
     items = "".join(f'<li class="{level}">{escape(text)}</li>' for level, text in said)
     return f'<section id="remarks"><h2>What stands out</h2><ul class="remarks">{items}</ul></section>'
 
 
-def _balance(survey: Survey) -> list[str]:
+def _balance(survey: SplitStatistics) -> list[str]:
     """How evenly lengths and digits are spread."""
     said = []
     first = survey.spec.min_length
@@ -174,9 +174,9 @@ def _balance(survey: Survey) -> list[str]:
     return said
 
 
-def _sizes(surveys: Sequence[Survey]) -> list[str]:
+def _sizes(statistics: Sequence[SplitStatistics]) -> list[str]:
     """Where the digits of a split are a good deal higher or lower than those of the first."""
-    those = [s for s in surveys if s.boxes]
+    those = [s for s in statistics if s.boxes]
     said = []
     for s in those[1:]:
         here, there = s.quantile(1, 0.5), those[0].quantile(1, 0.5)
@@ -188,26 +188,26 @@ def _sizes(surveys: Sequence[Survey]) -> list[str]:
     return said
 
 
-def _faults(surveys: Sequence[Survey]) -> str:
+def _faults(statistics: Sequence[SplitStatistics]) -> str:
     """Every kind of fault that there is, with the first examples; nothing where there is none."""
     parts = []
     for kind, text in checks.FAULTS.items():
-        number = sum(s.faults[kind] for s in surveys)
+        number = sum(s.faults[kind] for s in statistics)
         if number:
-            rows = [(f"{f.split} {f.index:,}", f.detail) for s in surveys for f in s.listed.get(kind, [])][:LISTED]
+            rows = [(f"{f.split} {f.index:,}", f.detail) for s in statistics for f in s.listed.get(kind, [])][:LISTED]
             items = "".join(f"<li><b>{escape(where)}</b> {escape(detail)}</li>" for where, detail in rows)
             more = f'<p class="muted">and {number - len(rows):,} more</p>' if number > len(rows) else ""
             parts.append(f"<h3>{number:,} × {escape(text)}</h3><ul>{items}</ul>{more}")
     if not parts:
         return ""
-    shown = "".join(gallery.gallery(s.faulty, [f"{s.split} {e.index:,}" for e in s.faulty]) for s in surveys)
+    shown = "".join(gallery.gallery(s.faulty, [f"{s.split} {e.index:,}" for e in s.faulty]) for s in statistics)
     return f'<section id="faults" class="bad"><h2>Faults</h2>{"".join(parts)}{shown}</section>'
 
 
-def _samples(surveys: Sequence[Survey]) -> str:
-    number = 3 * max(1040 // (gallery.tile(surveys[0].spec.image[1]) + 12), 1)  # three rows on a wide page
+def _samples(statistics: Sequence[SplitStatistics]) -> str:
+    number = 3 * max(1040 // (gallery.tile(statistics[0].spec.image[1]) + 12), 1)  # three rows on a wide page
     parts = []
-    for s in surveys:
+    for s in statistics:
         every = max(len(s.samples) / number, 1)
         chosen = [s.samples[int(i * every)] for i in range(min(number, len(s.samples)))]
         parts.append(_split_title(s) + gallery.gallery(chosen))
@@ -219,19 +219,19 @@ def _samples(surveys: Sequence[Survey]) -> str:
     )
 
 
-def _labels(surveys: Sequence[Survey]) -> str:
-    spec = surveys[0].spec
+def _labels(statistics: Sequence[SplitStatistics]) -> str:
+    spec = statistics[0].spec
     names = [str(digit) for digit in range(10)]
-    figures = [charts.bars("Which digits", names, {s.split: s.digits.sum(0) for s in surveys})]
+    figures = [charts.bars("Which digits", names, {s.split: s.digits.sum(0) for s in statistics})]
     after = ""
-    there = np.flatnonzero(np.sum([s.lengths for s in surveys], 0))
+    there = np.flatnonzero(np.sum([s.lengths for s in statistics], 0))
     least, most = min(spec.min_length, *there.tolist()), max(spec.max_length, *there.tolist())
     if least < most:
         lengths = [str(n) for n in range(least, most + 1)]
-        counts = {s.split: s.lengths[least : most + 1] for s in surveys}
+        counts = {s.split: s.lengths[least : most + 1] for s in statistics}
         figures.insert(0, charts.bars("How many digits", lengths, counts))
     if spec.max_length > 1:
-        tables = "".join(charts.shares(s.split, s.digits) for s in surveys)
+        tables = "".join(charts.shares(s.split, s.digits) for s in statistics)
         after = (
             f"<h3>Which digit at which place</h3><p class=muted>In percent of a row.</p><div class=three>{tables}</div>"
         )
@@ -240,15 +240,15 @@ def _labels(surveys: Sequence[Survey]) -> str:
     )
 
 
-def _boxes(surveys: Sequence[Survey]) -> str:
-    those = [s for s in surveys if s.boxes]
+def _boxes(statistics: Sequence[SplitStatistics]) -> str:
+    those = [s for s in statistics if s.boxes]
     if not those:
         return _section("boxes", "Boxes", "No box is known.", "")
     height, width, _ = those[0].spec.image
     low, high = np.min([s.size_low for s in those], 0), np.max([s.size_high for s in those], 0)
     maps = "".join(
         f'<figure class="map {s.split}">'
-        + charts.density(s.split, s.centres, (height, width), f"Map of the centres of the boxes of {s.split}")
+        + charts.density(s.split, s.centers, (height, width), f"Map of the centers of the boxes of {s.split}")
         + f'<figcaption><span class="dot {s.split}">{s.split}</span></figcaption></figure>'
         for s in those
     )
@@ -257,7 +257,7 @@ def _boxes(surveys: Sequence[Survey]) -> str:
         f"<h3>Where the middle of a digit lies</h3><p class=muted>In squares of {_many(cell, 'pixel')}; the stronger, the "
         f"more, by the square root.</p>{charts.abreast(those[0].spec.image, maps)}"
     )
-    row, column = np.nonzero(np.sum([s.centres for s in those], 0))
+    row, column = np.nonzero(np.sum([s.centers for s in those], 0))
     if len(row) == 1:
         where = f"<p>The middle of each digit lies at x = {column[0] * cell}, y = {row[0] * cell}.</p>"
     if np.array_equal(low, high):
@@ -308,21 +308,21 @@ def _few(title: str, examples: list[Example]) -> str:
     return f'<div><p class="muted">{title}</p>{gallery.gallery(examples)}</div>'
 
 
-def _pixels(surveys: Sequence[Survey]) -> str:
+def _pixels(statistics: Sequence[SplitStatistics]) -> str:
     def pictures(name: str, which: str) -> str:
         figures = []
-        for s in surveys:
+        for s in statistics:
             values = getattr(s, which)
             alt = f"{name} of each pixel of {s.split}, from {values.min():.1f} to {values.max():.1f}"
             figures.append(
                 f'<figure class="map">{charts.stretched(values, alt)}<figcaption><span class="dot {s.split}">{s.split}</span> '
                 f'<span class="muted">{values.min():.1f} to {values.max():.1f}</span></figcaption></figure>'
             )
-        return charts.abreast(surveys[0].spec.image, "".join(figures))
+        return charts.abreast(statistics[0].spec.image, "".join(figures))
 
     rows = [
         (s.split, *(f"{value:.2f}" for value in s.pixels), f"{s.low}", f"{s.high}", f"{s.notes['plain']:,}")
-        for s in surveys
+        for s in statistics
     ]
     return _section(
         "pixels",
@@ -330,18 +330,20 @@ def _pixels(surveys: Sequence[Survey]) -> str:
         "0 is black, 255 white. Pictures are stretched: the least value black, the greatest white.",
         f"<h3>The mean image</h3>{pictures('Mean', 'mean')}<h3>How much each pixel varies</h3>"
         f"<p class=muted>Standard deviation over the examples.</p>{pictures('Standard deviation', 'deviation')}"
-        f'<div class="two after">{charts.curves("Mean brightness of an image", {s.split: s.brightness for s in surveys})}'
-        + charts.table(("all pixels", "mean", "deviation", "least", "most", "of one colour"), rows)
+        f'<div class="two after">{charts.curves("Mean brightness of an image", {s.split: s.brightness for s in statistics})}'
+        + charts.table(("all pixels", "mean", "deviation", "least", "most", "of one color"), rows)
         + "</div>",
     )
 
 
-def _copies(surveys: Sequence[Survey], prints: dict[str, checks.Prints], copies: dict[tuple[str, str], int]) -> str:
-    splits = [s.split for s in surveys]
+def _copies(
+    statistics: Sequence[SplitStatistics], prints: dict[str, checks.Prints], copies: dict[tuple[str, str], int]
+) -> str:
+    splits = [s.split for s in statistics]
     rows = [(f"of {a}", *(f"{copies[a, b]:,}" for b in splits)) for a in splits]
     table = charts.table(("images", *(f"also in {b}" for b in splits)), rows)
     shown, said = [], []
-    for s in surveys:
+    for s in statistics:
         for one in s.again.examples:
             others = [f"{split} {index:,}" for split, index in checks.places(prints, one.image_print)]
             shown.append(one)
@@ -354,10 +356,10 @@ def _copies(surveys: Sequence[Survey], prints: dict[str, checks.Prints], copies:
     )
 
 
-def _checks(surveys: Sequence[Survey]) -> str:
-    splits = [s.split for s in surveys]
-    faults = [(text, *(f"{s.faults[kind]:,}" for s in surveys)) for kind, text in checks.FAULTS.items()]
-    notes = [(text, *(f"{s.notes[kind]:,}" for s in surveys)) for kind, text in checks.NOTES.items()]
+def _checks(statistics: Sequence[SplitStatistics]) -> str:
+    splits = [s.split for s in statistics]
+    faults = [(text, *(f"{s.faults[kind]:,}" for s in statistics)) for kind, text in checks.FAULTS.items()]
+    notes = [(text, *(f"{s.notes[kind]:,}" for s in statistics)) for kind, text in checks.NOTES.items()]
     return _section(
         "checks",
         "What was checked",
@@ -392,7 +394,7 @@ def _section(id_: str, title: str, about: str, content: str) -> str:
     return f'<section id="{id_}"><h2>{escape(title)}</h2>{said}{content}</section>'
 
 
-def _split_title(survey: Survey) -> str:
+def _split_title(survey: SplitStatistics) -> str:
     return f'<h3><span class="dot {survey.split}">{survey.split}</span></h3>'
 
 

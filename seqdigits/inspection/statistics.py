@@ -15,10 +15,10 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import duration
 from seqdigits.core.types import Spec
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 from seqdigits.inspection import checks
 from seqdigits.inspection.checks import Fault, Prints
-from seqdigits.inspection.fingerprint import ROWS, Look, look
+from seqdigits.inspection.fingerprint import ROWS, Fingerprint, fingerprint
 from seqdigits.parallel.devices import Devices
 
 LISTED = 20
@@ -27,7 +27,7 @@ SAMPLES = 36
 """Pictures from all over a split, at most."""
 KEPT = 4
 """Pictures of each other kind, at most."""
-_CELLS = 48  # of the map of centres, along the image's longer side
+_CELLS = 48  # of the map of centers, along the image's longer side
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Example:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The examples of one batch, without padding: see Look.
+    """The examples of one batch, without padding: see Fingerprint.
 
     Attributes:
       digits: i32 [b, L].
@@ -90,7 +90,7 @@ class Best:
         return [example for _, example in self._kept]
 
 
-class Survey:
+class SplitStatistics:
     """What is in one split. All of it is complete once every batch was added and `finish` was called.
 
     Attributes:
@@ -99,7 +99,7 @@ class Survey:
       endless: whether these are the first of endlessly many; `whole`: whether they are all of the split.
       lengths: i64 [L + 1], how many examples have 0, 1, .. L digits.
       digits: i64 [L, 10], how often each digit stands at each position.
-      cell: side of a square of the map of centres, in pixels; centres: i64 [rows, columns], how many boxes have theirs there.
+      cell: side of a square of the map of centers, in pixels; centers: i64 [rows, columns], how many boxes have theirs there.
       sizes: i64 [2, ..], how many boxes are 0, 1, 2 .. pixels wide, and high, rounded; what is beyond counts as the last.
       size_low, size_high, size_sum: f64 [2], of widths and heights; boxes: of how many.
       sums, squares: i64 [H, W, C], of the bytes of all images, and of their squares.
@@ -125,7 +125,7 @@ class Survey:
         self.lengths = np.zeros(spec.max_length + 1, np.int64)
         self.digits = np.zeros((spec.max_length, 10), np.int64)
         self.cell = -(-max(height, width) // _CELLS)
-        self.centres = np.zeros((-(-height // self.cell), -(-width // self.cell)), np.int64)
+        self.centers = np.zeros((-(-height // self.cell), -(-width // self.cell)), np.int64)
         self.sizes = np.zeros((2, 2 * max(height, width) + 1), np.int64)
         self.size_low, self.size_high, self.size_sum = np.full(2, np.inf), np.zeros(2), np.zeros(2)
         self.boxes = 0
@@ -142,7 +142,7 @@ class Survey:
         self._times = np.zeros(count, np.uint8)
         self._prints: list[Prints] = []
 
-    def add(self, seen: Look, image: Array) -> None:
+    def add(self, seen: Fingerprint, image: Array) -> None:
         """Counts one batch: `seen` on the host, `image` u8 [B, H, W, C] on the device, fetched only if one of it is kept."""
         places = np.flatnonzero(np.asarray(seen.index) >= 0)
         rows = _Rows(**{field.name: np.asarray(getattr(seen, field.name))[places] for field in fields(_Rows)})
@@ -224,8 +224,8 @@ class Survey:
             for axis in (0, 1):
                 rounded = np.minimum(np.rint(size[:, axis]), last).astype(int)
                 self.sizes[axis] += np.bincount(rounded, minlength=last + 1)
-            column, row = (np.clip(boxes[:, axis] // self.cell, 0, self.centres.shape[1 - axis] - 1) for axis in (0, 1))
-            np.add.at(self.centres, (row.astype(int), column.astype(int)), 1)
+            column, row = (np.clip(boxes[:, axis] // self.cell, 0, self.centers.shape[1 - axis] - 1) for axis in (0, 1))
+            np.add.at(self.centers, (row.astype(int), column.astype(int)), 1)
         area, over = np.zeros(good.shape), np.zeros(good.shape)
         area[good], over[good] = boxes[:, 2:].prod(-1), checks.outside(boxes, self.spec)
         self.notes["over"] += int((over > 0).sum())
@@ -301,8 +301,8 @@ class Survey:
         self.faulty += [example(row) for row in faulty]
 
 
-def survey(
-    source: Source,
+def collect_statistics(
+    source: DataSource,
     split: str,
     *,
     batch_size: int,
@@ -313,7 +313,7 @@ def survey(
     stacked: bool,
     seen: dict[int, str],
     stop: Stop,
-) -> Survey:
+) -> SplitStatistics:
     """Goes over a split, with a line about how far it is every 10 seconds.
 
     Memory: the source's arrays, one batch, and about 200 bytes an example for what it is known by.
@@ -336,15 +336,15 @@ def survey(
     arrays = devices.replicate(source.arrays)
     make = devices.jit(partial(source.make, key=key, train=False))
     # Compiled apart from `make`: together XLA would make each image again for each of its figures.
-    looking = devices.jit(look)
+    take_fingerprint = devices.jit(fingerprint)
     total = source.count(limit)
-    found = Survey(split, source.spec, total, photographs=photographs, stacked=stacked, seen=seen)
+    found = SplitStatistics(split, source.spec, total, photographs=photographs, stacked=stacked, seen=seen)
     began, said, compiled = 0.0, time.monotonic(), 0
-    for host in source.all(min(batch_size, ROWS), limit):
+    for host_batch in source.all(min(batch_size, ROWS), limit):
         if stop.is_set():
             raise Stopped
-        batch = make(arrays, devices.split(host))
-        found.add(jax.device_get(looking(batch)), batch.image)
+        batch = make(arrays, devices.shard_batch(host_batch))
+        found.add(jax.device_get(take_fingerprint(batch)), batch.image)
         now, done = time.monotonic(), found.examples
         if not compiled:  # the first batch is: it does not count in the rate
             began, compiled = now, done

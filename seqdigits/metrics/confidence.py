@@ -17,7 +17,7 @@ finest where confidence is near 0 or 1, as most is: near 1 an f32 ends at 16.6."
 _MIDDLES = (1 / (1 + np.exp(-(LEAST + (np.arange(BINS) + 0.5) * (MOST - LEAST) / BINS)))).astype(np.float32)
 
 
-class Certainty(struct.PyTreeNode):
+class ConfidenceHistogram(struct.PyTreeNode):
     """Cases by their confidence, in BINS bins. All are sums, so that two of them are added.
 
     Attributes:
@@ -73,11 +73,11 @@ class Certainty(struct.PyTreeNode):
         )
 
 
-def certainty(confidence: Array, right: Array, counts: Array) -> Certainty:
+def confidence_histogram(confidence: Array, right: Array, counts: Array) -> ConfidenceHistogram:
     """The histogram of cases of any shape: confidence f32, right bool, and bool whether it counts at all. What is not a
     number is a confidence of 0.
 
-    >>> found = certainty(jnp.array([0.9, 0.9, 0.6]), jnp.array([True, False, True]), jnp.array([True, True, False]))
+    >>> found = confidence_histogram(jnp.array([0.9, 0.9, 0.6]), jnp.array([True, False, True]), jnp.array([True, True, False]))
     >>> int(found.count.sum()), int(found.right.sum()), round(found.calibration_error(), 4)
     (2, 1, 0.4)
     """
@@ -86,7 +86,7 @@ def certainty(confidence: Array, right: Array, counts: Array) -> Certainty:
     place = jnp.clip(place, 0, BINS - 1).astype(jnp.int32)
     counted = counts.ravel()
     zero = jnp.zeros(BINS, jnp.int32)
-    return Certainty(
+    return ConfidenceHistogram(
         count=zero.at[place].add(counted.astype(jnp.int32)),
         right=zero.at[place].add((right.ravel() & counted).astype(jnp.int32)),
         beyond=jnp.zeros(BINS).at[place].add(jnp.where(counted, said - jnp.asarray(_MIDDLES)[place], 0.0)),

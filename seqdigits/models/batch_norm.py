@@ -13,11 +13,11 @@ from jax import Array
 class MaskedBatchNorm(nn.Module):
     """Batch norm (Ioffe and Szegedy 2015, section 3) over all axes but the last, counting only rows that are not padding.
 
-    Sums and counts are taken apart, so that a batch split over devices normalises as one. Flax's own divides by the
+    Sums and counts are taken apart, so that a batch split over devices normalizes as one. Flax's own divides by the
     padded count.
 
     Attributes:
-      use_scale: whether the normalised numbers are multiplied by a trained scale before the trained shift is added.
+      use_scale: whether the normalized numbers are multiplied by a trained scale before the trained shift is added.
       axis, frozen: see Base. A frozen norm uses its running statistics in training too, and leaves them as they are.
       decay: of the running mean and variance.
       epsilon: added to the variance.

@@ -6,13 +6,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Spec, Variables
-from seqdigits.models.dense import DenseReader
+from seqdigits.models.dense import DenseDetector
 from seqdigits.models.layer_spec import parse
 from seqdigits.models.sequence import SequenceModel
 
-MODELS = ("heads", "gru", "attention", "row_gru", "reader")
+MODELS = ("heads", "gru", "attention", "row_gru", "dense_detector")
 
 
 def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
@@ -27,8 +27,8 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
         "pixels": model.pixels,
         "encoder": parse(model.encoder, "model.encoder"),
     }
-    if model.name == "reader":
-        return DenseReader(**common, halvings=config.read.halvings)
+    if model.name == "dense_detector":
+        return DenseDetector(**common, octaves=config.decode.octaves)
     return SequenceModel(
         **common,
         steps=model.name,
@@ -45,7 +45,7 @@ def init_variables(model: nn.Module, spec: Spec, seed: int) -> Variables:
     """params, batch_stats and input_stats (the latter still to be filled) of one image's shape."""
     variables = dict(
         model.init(
-            {"params": stream_key(seed, Stream.INIT)},
+            {"params": stream_key(seed, RngStream.INIT)},
             jnp.zeros((1, *spec.image), jnp.uint8),
             train=False,
             mask=jnp.ones(1, bool),

@@ -1,4 +1,4 @@
-"""The dense reader: every cell of a grid says which digit has its centre there, or none, and where its box is."""
+"""The dense detector: every cell of a grid says which digit has its center there, or none, and where its box is."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jax import Array
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Outputs
 from seqdigits.models.layer_spec import Layer, largest_stride, total_stride
-from seqdigits.models.pixels import Pixels
+from seqdigits.models.pixels import PixelNormalization
 from seqdigits.models.stack import Base, Stack
 
 
-class DenseReader(Base):
+class DenseDetector(Base):
     """A fully convolutional network: any image size, any number of digits. An image whose sides are no multiples of the
     largest stride is continued to the right and below, its edge repeated.
 
@@ -28,7 +28,7 @@ class DenseReader(Base):
 
     pixels: str = "unit"
     encoder: tuple[Layer, ...] = ()
-    halvings: int = 0
+    octaves: int = 0
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
@@ -43,17 +43,17 @@ class DenseReader(Base):
             x = encoder(_continued(x, most), train=train, mask=mask)  # [B, h, w, F]
             return digits(x), _boxes(place(x), stride) * times
 
-        x = Pixels(self.pixels, name="pixels")(image)
+        x = PixelNormalization(self.pixels, name="pixels")(image)
         logits, boxes = look(x)
-        looks = [(logits, boxes)]
-        if self.halvings and not train:
-            looks.append(look(_three_quarters(x), 4 / 3))
-            for halved in range(1, self.halvings + 1):
+        scales = [(logits, boxes)]
+        if self.octaves and not train:
+            scales.append(look(_three_quarters(x), 4 / 3))
+            for halved in range(1, self.octaves + 1):
                 x = _halve(x)
-                looks += [look(x, 2**halved), look(_three_quarters(x), 2**halved * 4 / 3)]
+                scales += [look(x, 2**halved), look(_three_quarters(x), 2**halved * 4 / 3)]
             logits, boxes = (
                 jnp.concatenate([part.reshape(len(image), -1, 1, part.shape[-1]) for part in parts], axis=1)
-                for parts in zip(*looks, strict=True)
+                for parts in zip(*scales, strict=True)
             )  # [B, all cells, 1, 11], [B, all cells, 1, 4]
         mean_box = self.variable("input_stats", "mean_box", jnp.zeros, (4,))
         return Outputs(
@@ -61,7 +61,7 @@ class DenseReader(Base):
             cell_logits=logits,
             cell_boxes=boxes,
             stride=stride,
-            looks=tuple(part.shape[1] * part.shape[2] for part, _ in looks),
+            scales=tuple(part.shape[1] * part.shape[2] for part, _ in scales),
         )
 
 
@@ -96,6 +96,6 @@ def _boxes(place: Array, stride: int) -> Array:
     """f32 [B, h, w, 4], offsets in cells and logarithms of sizes in cells -> cxcywh in pixels."""
     rows, columns = jnp.arange(place.shape[1]), jnp.arange(place.shape[2])
     grid = jnp.stack(jnp.meshgrid(columns, rows), axis=-1) + 0.5  # [h, w, 2], x and y
-    centre = (grid + place[..., :2]) * stride
+    center = (grid + place[..., :2]) * stride
     size = jnp.exp(jnp.clip(place[..., 2:], -4.0, 6.0)) * stride
-    return jnp.concatenate([centre, size], axis=-1)
+    return jnp.concatenate([center, size], axis=-1)

@@ -14,8 +14,8 @@ def residual_pyramid(stem: int = 32, widths: tuple[int, int, int] = (64, 96, 128
       stem: features at stride 2.
       widths: features at strides 4, 8 and 16; the result has the first.
 
-    >>> residual_pyramid().count("conv"), residual_pyramid(8, (16, 24, 32))[:45]
-    (12, 'fold 2, conv 3x3x8, norm, relu, conv 3x3x16 /')
+    >>> residual_pyramid().count("conv"), residual_pyramid(8, (16, 24, 32))[:54]
+    (12, 'space_to_depth 2, conv 3x3x8, norm, relu, conv 3x3x16 /')
     """
     fine, middle, coarse = widths
 
@@ -23,15 +23,15 @@ def residual_pyramid(stem: int = 32, widths: tuple[int, int, int] = (64, 96, 128
         return f"conv {size}x{size}x{features}{stride}, norm, relu"
 
     def pair(features: int, name: str) -> str:
-        return f"mark {name}, {conv(features)}, conv 3x3x{features}, norm, add {name}, relu"
+        return f"keep {name}, {conv(features)}, conv 3x3x{features}, norm, add {name}, relu"
 
     return ", ".join(
         [
-            f"fold 2, {conv(stem)}",
-            f"{conv(fine, stride=' /2')}, mark a",
-            f"{conv(middle, stride=' /2')}, {pair(middle, 'b')}, mark c",
+            f"space_to_depth 2, {conv(stem)}",
+            f"{conv(fine, stride=' /2')}, keep a",
+            f"{conv(middle, stride=' /2')}, {pair(middle, 'b')}, keep c",
             f"{conv(coarse, stride=' /2')}, {pair(coarse, 'd')}",
-            f"{conv(4 * fine, 1)}, unfold 2, join c, {conv(middle)}",
-            f"{conv(4 * fine, 1)}, unfold 2, join a, {conv(fine, 1)}",
+            f"{conv(4 * fine, 1)}, depth_to_space 2, concat c, {conv(middle)}",
+            f"{conv(4 * fine, 1)}, depth_to_space 2, concat a, {conv(fine, 1)}",
         ]
     )

@@ -1,21 +1,21 @@
-"""Stacks of layers written as text: `"conv 5x5x32, relu, pool 2, dense 128"` is the network, as it stands in a config.
+"""Parses layers written as text: `"conv 5x5x32, relu, pool 2, dense 128"` is a network, as it appears in a config.
 
 | word | means |
 |---|---|
 | `conv KxKxF` | convolution to F features, SAME; `/S` = stride S, `valid` = no padding |
 | `relu` | ReLU |
-| `norm` | batch norm over the rows that are not padding, with scale and shift; `norm shift` = without scale |
-| `dropout R` | drops each number with probability R in training (a published "keep p" is R = 1 - p) |
-| `pool P` | P x P max pool of stride P, SAME; `/S` = stride S; `valid` = what is left of the last window is dropped |
-| `dense F` | fully connected to F features; a feature map is flattened before |
-| `mean` | the mean over all places of a feature map, which leaves flat features |
-| `fold S` | each square of S x S places becomes one place with all their features: a stride that loses nothing |
-| `unfold S` | the reverse: the features of each place become a square of S x S places (Shi et al. 2016, arXiv:1609.05158, section 3.2) |
-| `mark NAME` | keeps the feature map as it is here |
-| `add NAME` | adds the map that was kept; where it is of another shape, brought to this one by a convolution 1x1 with its stride and a `norm` (He et al. 2015, arXiv:1512.03385, section 3.3, option B) |
-| `join NAME` | the finer map that was kept, and this one enlarged to it, side by side: scales are joined, the cells are those of the finer map |
+| `norm` | batch norm over the rows that are not padding, with scale and shift; `norm shift` = shift only |
+| `dropout R` | drops each activation with probability R in training (a published "keep p" is R = 1 - p) |
+| `pool P` | P x P max pool of stride P, SAME; `/S` = stride S; `valid` = drops an incomplete last window |
+| `dense F` | fully connected to F features; a feature map is flattened first |
+| `mean` | global average pooling, which leaves flat features |
+| `space_to_depth S` | moves each S x S block of positions into the features of one position: a stride that loses nothing |
+| `depth_to_space S` | the inverse (Shi et al. 2016, arXiv:1609.05158, section 3.2) |
+| `keep NAME` | keeps the feature map under a name |
+| `add NAME` | adds the kept map (residual); one of another shape is projected by a 1x1 convolution with the missing stride and a `norm` (He et al. 2015, arXiv:1512.03385, section 3.3, option B) |
+| `concat NAME` | upsamples this map to the size of the kept, finer one, and concatenates both |
 
-A convolution or dense layer has no bias where a `norm` follows at once, for the norm's shift does the same.
+A convolution or dense layer has no bias where a `norm` follows directly: the shift of the norm replaces it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from seqdigits.config.upgrade import RENAMED_LAYERS
 from seqdigits.core.errors import UserError
 
 
@@ -48,19 +49,19 @@ _FORMS = {
     "pool": re.compile(r"pool (?P<size>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
     "dense": re.compile(r"dense (?P<features>\d+)"),
     "mean": re.compile(r"mean"),
-    "fold": re.compile(r"fold (?P<size>\d+)"),
-    "unfold": re.compile(r"unfold (?P<size>\d+)"),
-    "mark": re.compile(r"mark (?P<name>\w+)"),
+    "space_to_depth": re.compile(r"space_to_depth (?P<size>\d+)"),
+    "depth_to_space": re.compile(r"depth_to_space (?P<size>\d+)"),
+    "keep": re.compile(r"keep (?P<name>\w+)"),
     "add": re.compile(r"add (?P<name>\w+)"),
-    "join": re.compile(r"join (?P<name>\w+)"),
+    "concat": re.compile(r"concat (?P<name>\w+)"),
 }
-_OF_MAPS = ("conv", "pool", "mean", "fold", "unfold", "mark", "add", "join")
+_OF_MAPS = ("conv", "pool", "mean", "space_to_depth", "depth_to_space", "keep", "add", "concat")
 """Layers that need a feature map."""
 FLAT = ("dense", "mean")
 """Layers that leave none."""
 _EXAMPLES = (
     "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, norm shift, dropout 0.5, pool 2, pool 3 /2, dense 128, "
-    "mean, fold 2, unfold 2, mark a, add a, join a"
+    "mean, space_to_depth 2, depth_to_space 2, keep a, add a, concat a"
 )
 
 
@@ -74,7 +75,7 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
       UserError: naming `key`, the word that is not understood or that needs a feature map where there is none any more.
     """
     layers: list[Layer] = []
-    marks: dict[str, int] = {}  # stride at each
+    strides_kept: dict[str, int] = {}  # stride of each kept map
     for word in (" ".join(word.split()) for word in text.split(",") if word.strip()):
         layer = _parse_layer(word, key)
         if flat and layer.kind in _OF_MAPS:
@@ -83,20 +84,20 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
             )
         flat = flat or layer.kind in FLAT
         stride = total_stride(tuple(layers))
-        if layer.kind == "unfold" and stride % layer.size:
-            raise UserError(f"{key}: {word!r}: the stride here, {stride}, is no multiple of it.")
-        if layer.kind == "mark":
-            if layer.name in marks:
-                raise UserError(f"{key}: {word!r} stands there twice. Give each map a name of its own.")
-            marks[layer.name] = stride
+        if layer.kind == "depth_to_space" and stride % layer.size:
+            raise UserError(f"{key}: {word!r}: the stride here, {stride}, is not a multiple of it.")
+        if layer.kind == "keep":
+            if layer.name in strides_kept:
+                raise UserError(f"{key}: {word!r} occurs twice. Give each map its own name.")
+            strides_kept[layer.name] = stride
         elif layer.name:
-            if layer.name not in marks:
+            if layer.name not in strides_kept:
                 raise UserError(
-                    f"{key}: {word!r} needs 'mark {layer.name}' before it. Marked are: {', '.join(marks) or 'none'}."
+                    f"{key}: {word!r} needs 'keep {layer.name}' before it. Kept are: {', '.join(strides_kept) or 'none'}."
                 )
-            if stride % marks[layer.name]:
+            if stride % strides_kept[layer.name]:
                 raise UserError(
-                    f"{key}: {word!r}: the stride here, {stride}, is no multiple of the one at the mark, {marks[layer.name]}."
+                    f"{key}: {word!r}: the stride here, {stride}, is not a multiple of that of the kept map, {strides_kept[layer.name]}."
                 )
         layers.append(layer)
     return tuple(layers)
@@ -106,11 +107,12 @@ def _parse_layer(word: str, key: str) -> Layer:
     kind = word.split(" ")[0]
     match = _FORMS[kind].fullmatch(word) if kind in _FORMS else None
     if match is None:
-        raise UserError(f"{key}: {word!r} is not a layer. Allowed are, for example: {_EXAMPLES}.")
+        hint = f" {kind!r} is now {RENAMED_LAYERS[kind]!r}." if kind in RENAMED_LAYERS else ""
+        raise UserError(f"{key}: {word!r} is not a layer.{hint} Allowed are, for example: {_EXAMPLES}.")
     found = match.groupdict()
     size, features = (int(found.get(name) or 1) for name in ("size", "features"))
-    stride = int(found.get("stride") or (size if kind in ("pool", "fold") else 1))
-    if 0 in (size, features, stride) and kind in ("conv", "pool", "dense", "fold", "unfold"):
+    stride = int(found.get("stride") or (size if kind in ("pool", "space_to_depth") else 1))
+    if 0 in (size, features, stride) and kind in ("conv", "pool", "dense", "space_to_depth", "depth_to_space"):
         raise UserError(f"{key}: {word!r} has a zero; sizes, features and strides are at least 1.")
     return Layer(
         kind=kind,
@@ -128,7 +130,7 @@ def output_size(layers: tuple[Layer, ...], height: int, width: int, key: str) ->
     """h, w of the feature map after convolutions and pools.
 
     Raises:
-      UserError: a VALID layer finds less than its own size, or a `fold` a size that it does not divide.
+      UserError: a VALID layer finds less than its own size, or a `space_to_depth` a size that it does not divide.
     """
     marks = {}
     for layer in layers:
@@ -137,15 +139,15 @@ def output_size(layers: tuple[Layer, ...], height: int, width: int, key: str) ->
                 raise UserError(f"{key}: a {layer.kind} of size {layer.size} without padding meets {height}x{width}.")
             cut = layer.size - 1 if layer.padding == "VALID" else 0
             height, width = (-(-(n - cut) // layer.stride) for n in (height, width))
-        elif layer.kind == "fold":
+        elif layer.kind == "space_to_depth":
             if height % layer.size or width % layer.size:
-                raise UserError(f"{key}: fold {layer.size} does not divide {height}x{width}.")
+                raise UserError(f"{key}: space_to_depth {layer.size} does not divide {height}x{width}.")
             height, width = height // layer.size, width // layer.size
-        elif layer.kind == "unfold":
+        elif layer.kind == "depth_to_space":
             height, width = height * layer.size, width * layer.size
-        elif layer.kind == "mark":
+        elif layer.kind == "keep":
             marks[layer.name] = height, width
-        elif layer.kind == "join":
+        elif layer.kind == "concat":
             height, width = marks[layer.name]
     return height, width
 
@@ -155,7 +157,7 @@ def total_stride(layers: tuple[Layer, ...]) -> int:
 
     >>> total_stride(parse("conv 5x5x16 /2, relu, pool 2", "model.encoder"))
     4
-    >>> total_stride(parse("fold 2, mark a, conv 3x3x16 /2, join a", "model.encoder"))
+    >>> total_stride(parse("space_to_depth 2, keep a, conv 3x3x16 /2, concat a", "model.encoder"))
     2
     """
     return strides_along(layers)[-1]
@@ -164,7 +166,7 @@ def total_stride(layers: tuple[Layer, ...]) -> int:
 def largest_stride(layers: tuple[Layer, ...]) -> int:
     """The largest that there is on the way.
 
-    >>> largest_stride(parse("fold 2, mark a, conv 3x3x16 /2, join a", "model.encoder"))
+    >>> largest_stride(parse("space_to_depth 2, keep a, conv 3x3x16 /2, concat a", "model.encoder"))
     4
     """
     return max(strides_along(layers))
@@ -175,10 +177,10 @@ def strides_along(layers: tuple[Layer, ...]) -> list[int]:
     strides, marks = [1], {}
     for layer in layers:
         strides.append(strides[-1] * layer.stride)  # 1 of what has none
-        if layer.kind == "unfold":
+        if layer.kind == "depth_to_space":
             strides[-1] //= layer.size
-        elif layer.kind == "mark":
+        elif layer.kind == "keep":
             marks[layer.name] = strides[-1]
-        elif layer.kind == "join":
+        elif layer.kind == "concat":
             strides[-1] = marks[layer.name]
     return strides

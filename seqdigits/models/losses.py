@@ -56,12 +56,12 @@ POSITIONS = {"mean": jnp.mean, "sum": jnp.sum}
 def digit_loss(logits: Array, digits: Array, config: ConfigDict) -> Array:
     """The loss of all positions: f32 [B, L, K], i32 [B, L] -> f32 [B], in nats; `config` is the section `loss`.
 
-    >>> config = ConfigDict({"digit_loss": "cross_entropy", "no_digit": 0.125, "positions": "sum"})
+    >>> config = ConfigDict({"digit_loss": "cross_entropy", "no_digit_weight": 0.125, "positions": "sum"})
     >>> round(float(digit_loss(jnp.zeros((1, 2, 11)), jnp.array([[3, NO_DIGIT]]), config)[0]), 4)  # 1.125 log 11
     2.6976
     """
     each = DIGIT_LOSSES[config.digit_loss](logits, digits)
-    weighted = jnp.where(digits == NO_DIGIT, config.no_digit * each, each)
+    weighted = jnp.where(digits == NO_DIGIT, config.no_digit_weight * each, each)
     return POSITIONS[config.positions](weighted, axis=-1)
 
 
@@ -77,17 +77,17 @@ def l2(params: Variables, pattern: str) -> Array:
 
 
 def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Array, Array]:
-    """Losses of the dense reader, each divided by the sum of the shares of the cells, which is the number of digits where
-    only the cell of the centre should say a digit.
+    """Losses of the dense detector, each divided by the sum of the shares of the cells, which is the number of digits where
+    only the cell of the center should say a digit.
 
     Args:
       outputs: with cell_logits f32 [B, h, w, 11] and cell_boxes f32 [B, h, w, 4].
       batch: the truth.
-      config: the section `loss`. A cell without a digit weighs `background`, one with a digit 1, and between them by its
+      config: the section `loss`. A cell without a digit weighs `background_weight`, one with a digit 1, and between them by its
         share; `smoothing` of what a cell should say is spread over all classes where a digit is.
 
     Returns:
-      Cross entropy over all cells f32 [B], and L1 of the boxes over the cells with a digit f32 [B]: centres in cells,
+      Cross entropy over all cells f32 [B], and L1 of the boxes over the cells with a digit f32 [B]: centers in cells,
       sizes as logarithms.
     """
     assert outputs.cell_logits is not None, "a reader has cells"
@@ -100,11 +100,13 @@ def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Arr
     should = share * of_digit + (1 - share) * log_p[..., NO_DIGIT]
     smooth = config.smoothing * share
     entropy = -((1 - smooth) * should + smooth * jnp.mean(log_p, axis=-1))
-    entropy = jnp.sum(entropy * (config.background + (1 - config.background) * share), axis=(1, 2)) / count
-    centre = jnp.abs(outputs.cell_boxes[..., :2] - boxes[..., :2]) / outputs.stride
+    entropy = (
+        jnp.sum(entropy * (config.background_weight + (1 - config.background_weight) * share), axis=(1, 2)) / count
+    )
+    center = jnp.abs(outputs.cell_boxes[..., :2] - boxes[..., :2]) / outputs.stride
     truth = jnp.where(share[..., None] > 0, boxes[..., 2:], 1.0)
     size = jnp.abs(jnp.log(outputs.cell_boxes[..., 2:]) - jnp.log(truth))
-    error = jnp.where(share > 0, share * jnp.sum(centre + size, axis=-1), 0.0)
+    error = jnp.where(share > 0, share * jnp.sum(center + size, axis=-1), 0.0)
     return entropy, jnp.sum(error, axis=(1, 2)) / count
 
 

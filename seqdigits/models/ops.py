@@ -12,15 +12,15 @@ from jax import Array
 from seqdigits.core.errors import UserError
 
 
-def fold(x: Array, size: int) -> Array:
+def space_to_depth(x: Array, size: int) -> Array:
     """[B, H, W, F] -> [B, H/size, W/size, size*size*F]."""
     batch, height, width, features = x.shape
     x = x.reshape(batch, height // size, size, width // size, size, features)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // size, width // size, -1)
 
 
-def unfold(x: Array, size: int) -> Array:
-    """[B, h, w, size*size*F] -> [B, h*size, w*size, F], the reverse of `fold`.
+def depth_to_space(x: Array, size: int) -> Array:
+    """[B, h, w, size*size*F] -> [B, h*size, w*size, F], the reverse of `space_to_depth`.
 
     Raises:
       UserError: the features cannot be shared out.
@@ -28,13 +28,13 @@ def unfold(x: Array, size: int) -> Array:
     batch, h, w, features = x.shape
     if features % size**2:
         raise UserError(
-            f"unfold {size} needs features that {size**2} divides, and finds {features}. Change what is before it."
+            f"depth_to_space {size} needs a multiple of {size**2} features and gets {features}. Change the layer before it."
         )
     x = x.reshape(batch, h, w, size, size, features // size**2)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, h * size, w * size, -1)
 
 
-def enlarge(x: Array, shape: tuple[int, ...]) -> Array:
+def upsample_nearest(x: Array, shape: tuple[int, ...]) -> Array:
     """[B, h, w, F] -> [B, H, W, F] with H, W of `shape` [B, H, W, _]: each place repeated, what goes beyond cut off."""
     times = -(-shape[1] // x.shape[1]), -(-shape[2] // x.shape[2])
     batch, h, w, features = x.shape

@@ -9,7 +9,7 @@ from jax import Array
 PIXELS = ("unit", "raw", "image_mean", "per_pixel")
 
 
-class Pixels(nn.Module):
+class PixelNormalization(nn.Module):
     """u8 [B, H, W, C] -> f32 [B, H, W, C].
 
     `per_pixel` reads the training set's mean and deviation from the collection `input_stats`, which is filled once before

@@ -9,13 +9,13 @@ from jax import Array
 from seqdigits.core.types import Outputs
 from seqdigits.models.layer_spec import Layer
 from seqdigits.models.ops import flatten
-from seqdigits.models.pixels import Pixels
+from seqdigits.models.pixels import PixelNormalization
 from seqdigits.models.recurrent import Attention, Gru
 from seqdigits.models.stack import Base, Stack
 
 
 class SequenceModel(Base):
-    """Pixels, convolutions, then one vector a position by one of three ways, then a dense head each.
+    """Pixel normalization, convolutions, then one vector a position by one of three ways, then a dense head each.
 
     Attributes:
       pixels: kind of the first layer.
@@ -45,7 +45,7 @@ class SequenceModel(Base):
     @nn.compact
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
         """image u8 [B, H, W, C], mask bool [B] -> Outputs with digit_logits, and box if there is a box head."""
-        x = Pixels(self.pixels, name="pixels")(image)
+        x = PixelNormalization(self.pixels, name="pixels")(image)
         x = Stack(**self.common, layers=self.encoder, name="encoder")(x, train=train, mask=mask)
         vectors = self._vectors(x)  # [B, L, F]
         head = (*self.head, Layer("dense", features=self.num_classes))

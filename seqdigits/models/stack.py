@@ -12,7 +12,7 @@ from jax import Array
 from seqdigits.core.errors import UserError
 from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.layer_spec import Layer, strides_along
-from seqdigits.models.ops import convolve, enlarge, flatten, fold, max_pool, unfold
+from seqdigits.models.ops import convolve, depth_to_space, flatten, max_pool, space_to_depth, upsample_nearest
 
 KERNEL_INITS = {
     "lecun_normal": nn.initializers.lecun_normal(),  # Flax's default
@@ -62,14 +62,14 @@ class Stack(Base):
     def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
         """x f32 [B, ...], mask bool [B] -> f32 [B, ...]."""
         strides = strides_along(self.layers)
-        kept: dict[str, _Kept] = {}
+        kept: dict[str, _KeptMap] = {}
         for i, layer in enumerate(self.layers):
             normed = i + 1 < len(self.layers) and self.layers[i + 1].kind == "norm"
             x = _APPLY[layer.kind](x, layer, _Place(self, normed, strides[i], kept, train, mask))
         return x
 
 
-class _Kept(NamedTuple):
+class _KeptMap(NamedTuple):
     """A feature map that was kept, and its stride."""
 
     x: Array
@@ -90,7 +90,7 @@ class _Place(NamedTuple):
     stack: Stack
     normed: bool
     stride: int
-    kept: dict[str, _Kept]
+    kept: dict[str, _KeptMap]
     train: bool
     mask: Array
 
@@ -117,14 +117,14 @@ def _dense(x: Array, layer: Layer, at: _Place) -> Array:
     return nn.Dense(layer.features, use_bias=not at.normed, **at.inits())(flatten(x))
 
 
-def _mark(x: Array, layer: Layer, at: _Place) -> Array:
-    at.kept[layer.name] = _Kept(x, at.stride)
+def _keep(x: Array, layer: Layer, at: _Place) -> Array:
+    at.kept[layer.name] = _KeptMap(x, at.stride)
     return x
 
 
-def _join(x: Array, layer: Layer, at: _Place) -> Array:
+def _concat(x: Array, layer: Layer, at: _Place) -> Array:
     finer = at.kept[layer.name].x
-    return jnp.concatenate([finer, enlarge(x, finer.shape)], axis=-1)
+    return jnp.concatenate([finer, upsample_nearest(x, finer.shape)], axis=-1)
 
 
 def _add(x: Array, layer: Layer, at: _Place) -> Array:
@@ -154,10 +154,10 @@ _APPLY: dict[str, Callable[[Array, Layer, _Place], Array]] = {
     "pool": lambda x, layer, at: max_pool(x, layer.size, layer.stride, layer.padding),
     "dense": _dense,
     "mean": lambda x, layer, at: jnp.mean(x, axis=(1, 2)),
-    "fold": lambda x, layer, at: fold(x, layer.size),
-    "unfold": lambda x, layer, at: unfold(x, layer.size),
-    "mark": _mark,
+    "space_to_depth": lambda x, layer, at: space_to_depth(x, layer.size),
+    "depth_to_space": lambda x, layer, at: depth_to_space(x, layer.size),
+    "keep": _keep,
     "add": _add,
-    "join": _join,
+    "concat": _concat,
 }
 """What a layer of each kind does. Functions, called in the scope of Stack: a module of their own would rename parameters."""

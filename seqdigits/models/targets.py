@@ -8,14 +8,14 @@ from jax import Array
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Batch
 
-TARGETS = ("cell", "several", "gaussian")
-"""Which cells should say a digit: the one that holds its centre | all around it too | those, the less the farther."""
+TARGETS = ("cell", "center_sampling", "heatmap")
+"""Which cells should say a digit: the one that holds its center | all around it too | those, the less the farther."""
 
 
-def centre_cells(boxes: Array, image: tuple[int, int], grid: tuple[int, int]) -> tuple[Array, Array]:
-    """Row and column of the cell that holds the centre of each box: f32 [..., 4] cxcywh -> i32 [...], i32 [...].
+def center_cells(boxes: Array, image: tuple[int, int], grid: tuple[int, int]) -> tuple[Array, Array]:
+    """Row and column of the cell that holds the center of each box: f32 [..., 4] cxcywh -> i32 [...], i32 [...].
 
-    `image`, `grid`: height and width, in pixels and in cells. A centre outside the image belongs to the nearest cell.
+    `image`, `grid`: height and width, in pixels and in cells. A center outside the image belongs to the nearest cell.
     """
     (height, width), (h, w) = image, grid
     row = jnp.clip(jnp.floor(boxes[..., 1] * h / height).astype(jnp.int32), 0, h - 1)
@@ -33,17 +33,17 @@ def cell_targets(
       grid: h, w.
       stride: side of a cell, in pixels.
       target: one of TARGETS.
-      radius: `several`: how far from a digit's centre the middle of a cell may lie, in sides of the digit's box;
+      radius: `several`: how far from a digit's center the middle of a cell may lie, in sides of the digit's box;
         `gaussian`: the distance at which the share has fallen to exp(-1/2).
 
     Returns:
       digits i32 [B, h, w], NO_DIGIT where no digit is near; boxes f32 [B, h, w, 4], zeros there; share f32 [B, h, w], how
-      far the cell should say that digit and not NO_DIGIT: 1 where its centre is. A cell belongs to the digit whose centre
+      far the cell should say that digit and not NO_DIGIT: 1 where its center is. A cell belongs to the digit whose center
       it holds, of two the first, and else to the nearest.
     """
     h, w = grid
     there = batch.digits != NO_DIGIT
-    cells = centre_cells(batch.boxes, (h * stride, w * stride), grid)
+    cells = center_cells(batch.boxes, (h * stride, w * stride), grid)
     row, column = (cell[..., None, None] for cell in cells)  # [B, L, 1, 1]
     holds = (jnp.arange(h)[:, None] == row) & (jnp.arange(w) == column) & there[..., None, None]  # [B, L, h, w]
     boxes = jnp.where(there[..., None], batch.boxes, 1.0)[..., None, None]  # [B, L, 4, 1, 1]
@@ -54,7 +54,7 @@ def cell_targets(
     square = jnp.min(square, axis=1)
     if target == "cell":
         share = jnp.zeros_like(square)
-    elif target == "several":
+    elif target == "center_sampling":
         share = jnp.where(square <= radius**2, 1.0, 0.0)
     else:
         share = jnp.exp(-square / (2 * radius**2))

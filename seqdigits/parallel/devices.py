@@ -40,14 +40,14 @@ class Devices:
         """Places a tree whole on every device."""
         return jax.tree.map(lambda x: self._put(np.asarray(x), self.replicated), tree)
 
-    def split(self, host: dict[str, np.ndarray], stacked: bool = False) -> dict[str, jax.Array]:
+    def shard_batch(self, host_batch: dict[str, np.ndarray], stacked: bool = False) -> dict[str, jax.Array]:
         """Splits a batch [B, ...] (or [S, B, ...] where `stacked`) over the devices. Of several processes each gives its own
         rows, all as many. What the devices do not divide is padded: index -1, and of the rest the first row again, so
         that it is valid in every room."""
         axis = 1 if stacked else 0
         sharding = NamedSharding(self._mesh, PartitionSpec(*[None] * axis, _AXIS))
         processes = jax.process_count()
-        missing = -host["index"].shape[axis] % (self.count // processes)
+        missing = -host_batch["index"].shape[axis] % (self.count // processes)
 
         def place(name: str, value: np.ndarray) -> jax.Array:
             if missing:
@@ -56,19 +56,19 @@ class Devices:
             shape = (*value.shape[:axis], value.shape[axis] * processes, *value.shape[axis + 1 :])
             return jax.make_array_from_process_local_data(sharding, value, shape)
 
-        return {name: place(name, value) for name, value in host.items()}
+        return {name: place(name, value) for name, value in host_batch.items()}
 
     def jit(self, function: Callable, *, donate: int | None = None) -> Callable:
         """Compiles a function whose result is whole on every device; argument `donate` is given up to it."""
         return jax.jit(function, out_shardings=self.replicated, donate_argnums=() if donate is None else (donate,))
 
-    def step(self, function: Callable, *, donate: int | None = None, stacked: bool = False) -> Callable:
+    def compile_step(self, function: Callable, *, donate: int | None = None, stacked: bool = False) -> Callable:
         """Compiles a step, by jit or pmap.
 
         Args:
-          function: its last argument is a batch from `split`, the others and its result are whole on every device.
+          function: its last argument is a batch from `shard_batch`, the others and its result are whole on every device.
           donate: 0 = the first argument is given up to it.
-          stacked: of the batch, see split.
+          stacked: of the batch, see shard_batch.
         """
         if self.axis is None:
             return self.jit(function, donate=donate)

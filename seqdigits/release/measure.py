@@ -17,7 +17,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder, make_folder
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_read
+from seqdigits.data.image_size import as_evaluated
 from seqdigits.data.photos import svhn_archive
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.evaluation.evaluator import Evaluator
@@ -44,10 +44,10 @@ class Target(NamedTuple):
     settings: Mapping[str, Any]
 
 
-_ALL_ONE_NUMBER = {"read.max_numbers": 1, "read.group": False}
+_ALL_ONE_NUMBER = {"decode.max_numbers": 1, "decode.group_digits": False}
 """All digits of an image are taken for it."""
-_SEVERAL_NUMBERS = {"read.max_numbers": 3, "read.group": True}
-_COLOUR = {"data.rgb": True}
+_SEVERAL_NUMBERS = {"decode.max_numbers": 3, "decode.group_digits": True}
+_COLOR = {"data.rgb": True}
 _CANVAS = "1 to 5 digits of MNIST's test set anywhere on a black canvas of 128x256"
 _STRIP = "5 digits of MNIST's test set side by side, 28x140"
 _DIGIT = "single digits, MNIST's test set, 28x28"
@@ -61,18 +61,22 @@ TARGETS = {
     "scene": (
         Target(
             "scene",
-            "made scenes of 64x128 with 1 to 3 numbers, of digits and type faces that were not trained on",
+            "synthetic scenes of 64x128 with 1 to 3 numbers, of digits and type faces that were not trained on",
             "reader_scene",
             _SEVERAL_NUMBERS,
         ),
-        Target("canvas", _CANVAS, "reader_canvas", _ALL_ONE_NUMBER | _COLOUR),
-        Target("strip", _STRIP, "reader_strip5", _ALL_ONE_NUMBER | _COLOUR),
-        Target("digit", _DIGIT, "reader_mnist", _ALL_ONE_NUMBER | _COLOUR),
+        Target("canvas", _CANVAS, "reader_canvas", _ALL_ONE_NUMBER | _COLOR),
+        Target("strip", _STRIP, "reader_strip5", _ALL_ONE_NUMBER | _COLOR),
+        Target("digit", _DIGIT, "reader_mnist", _ALL_ONE_NUMBER | _COLOR),
         Target(
             "photograph",
             "house numbers, the first 500 photographs of SVHN's test set, whole, squeezed to 128x256 and to 3/4, 1/2 and 3/8 of that",
             "reader_svhn",
-            {"read.max_numbers": 1, "read.group": True, "read.halvings": 1},  # the best of the numbers in it
+            {
+                "decode.max_numbers": 1,
+                "decode.group_digits": True,
+                "decode.octaves": 1,
+            },  # the best of the numbers in it
         ),
         Target(
             "crop",
@@ -97,7 +101,7 @@ def measure(
       stop: ends it early; what is measured is kept.
 
     Returns:
-      `figures` of NAME.json: by label None where the files are missing, else what was measured of _FIGURES, and `what`,
+      `metrics` of NAME.json: by label None where the files are missing, else what was measured of _FIGURES, and `what`,
       `config` and `settings` of the target, `lengths` (fewest and most digits of an image), `half_interval` (of
       sequence_accuracy), `limit`, and `commit` and `devices` of the measuring.
 
@@ -124,17 +128,17 @@ def measure(
             raise UserError(
                 f"other weights were shipped as {name} meanwhile: what was measured is not theirs. Measure again."
             )
-        found = now["figures"]
+        found = now["metrics"]
         if row or target.label not in found:  # what was measured where the data are stays
             found[target.label] = row
-        facts = {**now, "figures": {label: found[label] for label in labels if label in found}}
+        facts = {**now, "metrics": {label: found[label] for label in labels if label in found}}
         write_facts(name, facts)
-    print(report_table({label: row for label, row in facts["figures"].items() if row}), flush=True)
+    print(report_table({label: row for label, row in facts["metrics"].items() if row}), flush=True)
     print(pretrained.FOLDER / f"{name}.md", flush=True)
-    return facts["figures"]
+    return facts["metrics"]
 
 
-_FIGURES = (
+_METRICS = (
     "examples",
     "sequence_accuracy",
     "digit_accuracy",
@@ -164,11 +168,11 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
         raise UserError(f"there is no config {target.config} in {CONFIGS}. Measure in the source tree, which has them.")
     config = load_config(target.config)
     default = base_config()
-    for section in ("model", "read", "loss"):
+    for section in ("model", "decode", "loss"):
         config[section] = default[section]
         config[section].update(trained[section])
     config.init = default.init
-    config.data = as_read(config).data  # nothing is trained
+    config.data = as_evaluated(config).data  # nothing is trained
     config.update_from_flattened_dict(dict(target.settings))
     validate(config)
     return config
@@ -188,15 +192,15 @@ def _measured(target: Target, config: ConfigDict, file: Path, limit: int | None,
     restored = restore(config, pretrained.FOLDER, str(file), "test")
     step = PredictStep(config, restored.model, restored.devices.axis)
     evaluator = Evaluator(step, create_source(config, "test"), restored.devices)
-    figures = evaluator.figures(restored.variables, limit, target.label, stop)
+    metrics = evaluator.metrics(restored.variables, limit, target.label, stop)
     program = provenance.describe()
     return {
         "what": target.what,
         "config": target.config,
         "settings": dict(target.settings),
         "lengths": [config.data.min_length, config.data.max_length],
-        **selected(figures, _FIGURES),
-        "half_interval": half_interval(figures["sequence_accuracy"], figures["examples"]),
+        **selected(metrics, _METRICS),
+        "half_interval": half_interval(metrics["sequence_accuracy"], metrics["examples"]),
         "limit": limit,
         "commit": program["commit"],
         "devices": program["devices"],

@@ -20,11 +20,11 @@ _PURPOSE = {
         ),
     ),
     "scene": (
-        "Finds numbers in handwriting and type, of any colour, among letters and other things, reads each, and says where each digit "
+        "Finds numbers in handwriting and type, of any color, among letters and other things, reads each, and says where each digit "
         "stands and how sure it is.",
         (
-            "Digits {min_digit} to {max_digit} pixels high; for larger ones set `read.halvings`, or scale them down. Numbers of 1 to 6 digits.",
-            "Trained on made scenes alone: how well it reads photographs, only figures on photographs say.",
+            "Digits {min_digit} to {max_digit} pixels high; for larger ones set `decode.octaves`, or scale them down. Numbers of 1 to 6 digits.",
+            "Trained on synthetic scenes alone: how well it reads photographs, only figures on photographs say.",
             "Most numbers of training are turned by little, some by up to 40 degrees; upside down is not read.",
             "Digits of the scripts of the West, 0 to 9; letters are left out as far as they do not look like digits (O, l).",
         ),
@@ -53,9 +53,9 @@ def text(name: str, facts: dict[str, Any]) -> str:
         *_ALWAYS,
         "",
     ]
-    lines += ["## Figures", "", *_figures(name, facts), ""]
+    lines += ["## Figures", "", *_metrics(name, facts), ""]
     lines += ["## How it was made", "", *_origin(name, facts), ""]
-    lines += ["## Training data and licences", "", *_data(facts["config"]), ""]
+    lines += ["## Training data and licenses", "", *_data(facts["config"]), ""]
     return "\n".join(lines)
 
 
@@ -66,22 +66,22 @@ _ALWAYS = (
 
 
 def _contract(config: dict[str, Any]) -> list[str]:
-    channels = "3 channels, red, green, blue" if channels_of(config["data"]) == 3 else "1 channel, grey"
-    read = config["read"]
+    channels = "3 channels, red, green, blue" if channels_of(config["data"]) == 3 else "1 channel, gray"
+    options = config["decode"]
     lines = [
         f"- Images uint8, 0..255, {channels}, of any height and width; `[batch, height, width, channels]`.",
         f"- Trained on images of {_size(config['data'])} pixels.",
-        "- Read with " + ", ".join(f"`read.{key}` = {value}" for key, value in sorted(read.items())) + ".",
+        "- Read with " + ", ".join(f"`decode.{key}` = {value}" for key, value in sorted(options.items())) + ".",
     ]
     if channels_of(config["data"]) == 3:
-        lines.insert(1, "- Grey images: the same values in all three channels.")
+        lines.insert(1, "- Gray images: the same values in all three channels.")
     return lines
 
 
 def channels_of(data: dict[str, Any]) -> int:
     """Channels of the images of a section `data`: 1 or 3."""
     if data["composition"] == "scene":
-        return 1 if data["grey"] else 3
+        return 1 if data["gray"] else 3
     return 3 if data.get("rgb") else 1
 
 
@@ -101,8 +101,8 @@ _COLUMNS = (
 )
 
 
-def _figures(name: str, facts: dict[str, Any]) -> list[str]:
-    if not facts["figures"]:
+def _metrics(name: str, facts: dict[str, Any]) -> list[str]:
+    if not facts["metrics"]:
         return ["Not measured yet."]
     lines = [
         "Of test splits, none of which was trained on or chosen by: sequence accuracy (all of an image is right) ± half of its 95% "
@@ -111,12 +111,12 @@ def _figures(name: str, facts: dict[str, Any]) -> list[str]:
         "",
         "| data | examples | sequence accuracy | digit accuracy | localization error | calibration error | coverage at 98% |",
         "|---|---|---|---|---|---|---|",
-        *(_row(label, row) for label, row in facts["figures"].items()),
+        *(_row(label, row) for label, row in facts["metrics"].items()),
         "",
     ]
-    for label, row in facts["figures"].items():
+    for label, row in facts["metrics"].items():
         lines.append(f"- {label}: {_measuring(name, label, row)}")
-    if any(row and row["config"].startswith("reader_svhn") for row in facts["figures"].values()):
+    if any(row and row["config"].startswith("reader_svhn") for row in facts["metrics"].values()):
         lines += [
             "",
             "House numbers (SVHN, for non-commercial use only) were only read for these figures; nothing was trained on them.",
@@ -154,7 +154,7 @@ def _origin(name: str, facts: dict[str, Any]) -> list[str]:
     begins = facts["config"]["init"]["path"]
     devices = facts["devices"][0] + (f" x {len(facts['devices'])}" if len(facts["devices"]) > 1 else "")
     lines = [
-        f"- Network: the dense reader of `configs/{base}.py`{settings}, {facts['parameters']:,} parameters.",
+        f"- Network: the dense detector of `configs/{base}.py`{settings}, {facts['parameters']:,} parameters.",
         f"- Layers: `{facts['config']['model']['encoder']}`.",
         f"- Training: {facts['steps']:,} steps, {facts['images']:,} images, {facts['minutes']:.0f} minutes on {devices} "
         f"({facts['cores']} cores), seed {facts['seed']}, commit `{_short(facts['commit'])}`, jax {facts['versions']['jax']}.",
@@ -178,7 +178,7 @@ def _short(commit: str | None) -> str:
     return commit[:12] + ("+" if commit.endswith("+") else "")
 
 
-_LICENCES = {
+_LICENSES = {
     "mnist": "the {count:,} training digits of MNIST (Y. LeCun, C. Cortes, C. Burges), commonly given as CC BY-SA 3.0",
     "uci": "the {count:,} training digits of Optical Recognition of Handwritten Digits (E. Alpaydin, C. Kaynak; UCI, 1998), CC BY 4.0",
 }
@@ -189,16 +189,16 @@ def _data(config: dict[str, Any]) -> list[str]:
     count = digits.num_digits(
         data["digits"], "train", digits.DIGITS[data["digits"]].pool * data["validation_percent"] // 100
     )
-    lines = [f"- Handwriting: {_LICENCES[data['digits']].format(count=count)}."]
+    lines = [f"- Handwriting: {_LICENSES[data['digits']].format(count=count)}."]
     if data["composition"] == "scene":
         lines.append(
             f"- Type: pictures of the digits and letters of {glyphs.FACES['train']} type faces of free families, under OFL-1.1, "
-            "Apache-2.0 and the Bitstream Vera licence; seqdigits/data/scenes/FONTS.md names each with its notice. No font is in the "
+            "Apache-2.0 and the Bitstream Vera license; seqdigits/data/scenes/FONTS.md names each with its notice. No font is in the "
             "weights or the package."
         )
     lines += [
         "- No photograph, and no house number, was trained on.",
-        "- The weights: Apache-2.0, as the package, as far as they are ours to license. Whether the licence of a data set reaches "
+        "- The weights: Apache-2.0, as the package, as far as they are ours to license. Whether the license of a data set reaches "
         "weights that were learned from it is not settled; of photographs whose use is restricted none was taken, to be sure.",
     ]
     return lines

@@ -21,7 +21,7 @@ MOST_BYTES = 4_000_000
 """Of a file of weights in the package."""
 
 
-def ship(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]:
+def publish(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]:
     """Makes the weights of a run those of a name: writes NAME.npz, NAME.json and NAME.md, and their SHA-256 last. Figures of
     earlier weights of that name are gone.
 
@@ -33,7 +33,7 @@ def ship(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]:
     Returns:
       What is in NAME.json: `result` (the run's name), `settings`, `config` (whole), `config_sha256`, `seed`, `commit` (of the
       training), `devices`, `cores`, `python`, `versions`, `steps`, `steps_planned`, `partial`, `minutes`, `parameters`,
-      `images` (trained on, counted each time), `bytes`, `sha256`, and `figures` (see `measure`; none yet).
+      `images` (trained on, counted each time), `bytes`, `sha256`, and `metrics` (see `measure`; none yet).
 
     Raises:
       UserError: the files are missing, damaged or of two runs, or the weights may not be shipped.
@@ -75,24 +75,28 @@ def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
         )
     base = facts["result"].split("+")[0]
     if base in config_names():
-        read = load_config(base).read
-        read.update({key[5:]: value for key, value in facts["settings"].items() if key.startswith("read.")})
-        facts["config"] = {**facts["config"], "read": read.to_dict()}
+        options = load_config(base).decode
+        decode_keys = {k.removeprefix("decode."): v for k, v in facts["settings"].items() if k.startswith("decode.")}
+        options.update(decode_keys)
+        facts["config"] = {**facts["config"], "decode": options.to_dict()}
         facts["config_sha256"] = defaults.digest(facts["config"])
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
         weights.save(
-            copy, variables, {**about, "config": facts["config"], "begun_with": facts["begun_with"]}, half=True
+            copy,
+            variables,
+            {**about, "config": facts["config"], "initialized_from": facts["initialized_from"]},
+            half=True,
         )
         content = copy.read_bytes()
     sizes = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    return {**facts, **sizes, "figures": {}}, content
+    return {**facts, **sizes, "metrics": {}}, content
 
 
 _OF_RUN = (
     "settings",
     "config",
-    "begun_with",
+    "initialized_from",
     "config_sha256",
     "seed",
     "devices",
@@ -120,15 +124,15 @@ def _refuse(facts: dict[str, Any], result: Path, partial: bool) -> None:
             "the model card will say it too."
         )
     model = facts["config"]["model"]
-    if model["name"] != "reader" or model["pixels"] == "per_pixel":
+    if model["name"] != "dense_detector" or model["pixels"] == "per_pixel":
         raise UserError(
             f"model.name = {model['name']}, model.pixels = {model['pixels']}: weights of the package are for images of any size. "
-            "Only model.name = reader reads these, and not with model.pixels = per_pixel."
+            "Only model.name = dense_detector reads these, and not with model.pixels = per_pixel."
         )
     for stage, config in _stages(facts):
         if config["data"]["composition"] in PHOTO_COMPOSITIONS:
             raise UserError(
-                f"{stage} was trained on photographs (data.composition = {config['data']['composition']}), whose licence would "
+                f"{stage} was trained on photographs (data.composition = {config['data']['composition']}), whose license would "
                 "pass to the weights: house numbers are for non-commercial use only. Ship what was trained on digits or scenes."
             )
 
@@ -138,11 +142,11 @@ def _stages(facts: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     name, run = str(facts["result"]), facts
     yield name, run["config"]
     while run["config"]["init"]["path"]:
-        if not run["begun_with"]:
+        if not run["initialized_from"]:
             raise UserError(
                 f"{name} began with {run['config']['init']['path']}, and what that was trained on is not known: it may have been "
-                "photographs, whose licence would pass to the weights. Train it again from the first run on."
+                "photographs, whose license would pass to the weights. Train it again from the first run on."
             )
-        run = run["begun_with"]
+        run = run["initialized_from"]
         name = run["path"]
         yield name, run["config"]

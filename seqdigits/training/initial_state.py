@@ -17,8 +17,8 @@ from seqdigits.checkpoint.manager import Checkpoints
 from seqdigits.config.defaults import to_json
 from seqdigits.core.types import Variables
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_read, trains_as_read
-from seqdigits.data.source import Source
+from seqdigits.data.image_size import as_evaluated, trains_as_evaluated
+from seqdigits.data.source import DataSource
 from seqdigits.parallel.devices import Devices
 from seqdigits.training import input_stats
 from seqdigits.training.train_step import TrainState
@@ -32,13 +32,13 @@ class Progress:
       best: step, metric and value of the best checkpoint; None before the first evaluation.
       evaluation_due: whether the evaluation at the saved step was stopped before its end.
       seconds: of training up to the saved step.
-      begun_with: path, step and config of the run that parameters were initialized from; None where there is none.
+      initialized_from: path, step and config of the run that parameters were initialized from; None where there is none.
     """
 
     best: dict[str, Any] | None = None
     evaluation_due: bool = False
     seconds: float = 0.0
-    begun_with: dict[str, Any] | None = None
+    initialized_from: dict[str, Any] | None = None
 
     def meta(self, config: ConfigDict, step: int, seconds: float) -> dict[str, Any]:
         """What is saved at a step, as JSON."""
@@ -48,7 +48,7 @@ class Progress:
             "evaluation_due": self.evaluation_due,
             "seconds": seconds,
             "config": json.loads(to_json(config)),
-            "begun_with": self.begun_with,
+            "initialized_from": self.initialized_from,
         }
 
 
@@ -67,14 +67,14 @@ def restore(checkpoints: Checkpoints, shapes: TrainState, devices: Devices) -> t
     if restored is None:
         return None
     state, meta = restored
-    return state, Progress(meta["best"], meta["evaluation_due"], meta["seconds"], meta.get("begun_with"))
+    return state, Progress(meta["best"], meta["evaluation_due"], meta["seconds"], meta.get("initialized_from"))
 
 
 def initialize(
     state: TrainState,
     initial: Variables | None,
     config: ConfigDict,
-    source: Source,
+    source: DataSource,
     arrays: dict[str, jax.Array],
     devices: Devices,
 ) -> TrainState:
@@ -88,8 +88,8 @@ def initialize(
         state = state.replace(**devices.replicate(begun), average=average)
     missing = {name: part for name, part in state.input_stats.items() if name not in known}
     if missing:
-        like = trains_as_read(config.data)
-        read = source if like else create_source(as_read(config), "train")
+        like = trains_as_evaluated(config.data)
+        read = source if like else create_source(as_evaluated(config), "train")
         read_arrays = arrays if like else devices.replicate(read.arrays)
         known |= input_stats.measure(config, read, read_arrays, devices, missing)
     return state.replace(input_stats=known)

@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 
 from seqdigits.core import boxes as bx
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Variables
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 from seqdigits.parallel.devices import Devices
 
 
 def measure(
-    config: ConfigDict, source: Source, arrays: dict[str, jax.Array], devices: Devices, empty: Variables
+    config: ConfigDict, source: DataSource, arrays: dict[str, jax.Array], devices: Devices, empty: Variables
 ) -> Any:
     """Fills the collection `input_stats` of a model, over training examples 0..9,999, or all where they are photographs.
 
@@ -32,17 +32,17 @@ def measure(
       The same tree, on the devices.
     """
     wants_pixels = "pixels" in empty
-    make = partial(source.make, key=stream_key(config.seed, Stream.AUGMENT), train=False)
+    make = partial(source.make, key=stream_key(config.seed, RngStream.AUGMENT), train=False)
 
     @devices.jit
-    def look(arrays: Any, host: Any) -> Any:
-        batch = make(arrays, host)
-        box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
+    def look(arrays: Any, host_batch: Any) -> Any:
+        batch = make(arrays, host_batch)
+        box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
         return batch.mask, box, batch.image if wants_pixels else None
 
     count, boxes, pixels, squares = 0, np.zeros(4), np.zeros(()), np.zeros(())
-    for host in source.all(config.evaluate.batch_size, source.statistics_limit):
-        mask, box, image = jax.device_get(look(arrays, devices.split(host)))
+    for host_batch in source.all(config.evaluate.batch_size, source.statistics_limit):
+        mask, box, image = jax.device_get(look(arrays, devices.shard_batch(host_batch)))
         count += mask.sum()
         boxes = boxes + box[mask].astype(np.float64).sum(0)
         if wants_pixels:

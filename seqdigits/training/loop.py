@@ -12,17 +12,17 @@ from ml_collections import ConfigDict
 
 from seqdigits.checkpoint.layout import checkpoints_folder
 from seqdigits.checkpoint.manager import Checkpoints
-from seqdigits.config.defaults import LESS_IS_BETTER
+from seqdigits.config.defaults import LOWER_IS_BETTER
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import Clock
-from seqdigits.core.types import Host
+from seqdigits.core.types import HostBatch
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_read, trains_as_read
+from seqdigits.data.image_size import as_evaluated, trains_as_evaluated
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.evaluation.table import report_table
 from seqdigits.inference.predict_step import PredictStep
@@ -66,17 +66,17 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
     model = build(config, source.spec, devices.axis)
     train_step = TrainStep(config, model, devices.axis)
     shapes = jax.eval_shape(partial(train_step.init, source))
-    initial, begun_with = initial_variables(config, workdir)
+    initial, initialized_from = initial_variables(config, workdir)
     arrays = devices.replicate(source.arrays)
 
     # Compiled functions. A call of several steps is a program of its own for each number of steps.
-    one = devices.step(partial(train_step.train, source=source), donate=0)
-    several = devices.step(partial(train_step.train, source=source), donate=0, stacked=True)
+    one = devices.compile_step(partial(train_step.train, source=source), donate=0)
+    several = devices.compile_step(partial(train_step.train, source=source), donate=0, stacked=True)
     predict_step = PredictStep(config, model, devices.axis)
 
     def evaluator(split: str) -> Evaluator:
-        is_trained_on = split == "train" and trains_as_read(config.data)
-        evaluated = source if is_trained_on else create_source(as_read(config), split)
+        is_trained_on = split == "train" and trains_as_evaluated(config.data)
+        evaluated = source if is_trained_on else create_source(as_evaluated(config), split)
         return Evaluator(predict_step, evaluated, devices, arrays if is_trained_on else None)
 
     validation = evaluator("validation")
@@ -87,7 +87,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
     if restored is None:
         state = devices.jit(partial(train_step.init, source))()
         state = initialize(state, initial, config, source, arrays, devices)
-        progress = Progress(begun_with=begun_with)
+        progress = Progress(initialized_from=initialized_from)
     else:
         state, progress = restored
     step, steps = int(state.step), config.train.steps
@@ -105,13 +105,13 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
             checkpoints.amend(step, progress.meta(config, step, progress.seconds))
         batches = source.batches(step, config.train.batch_size)
         length = call_length(step, config)
-        host = next_call(batches, length, devices)
+        host_batch = next_call(batches, length, devices)
         while step < steps:
             # Train
-            state = (one if length == 1 else several)(state, arrays, host)
+            state = (one if length == 1 else several)(state, arrays, host_batch)
             step += length
             length = call_length(step, config)
-            host = next_call(batches, length, devices)  # made while the devices work
+            host_batch = next_call(batches, length, devices)  # made while the devices work
             jax.block_until_ready(state.step)
             if clock.first is None:
                 clock.start(step)
@@ -182,14 +182,16 @@ def call_length(step: int, config: ConfigDict) -> int:
     return train.steps_per_call if left >= train.steps_per_call else 1 << (left.bit_length() - 1)
 
 
-def next_call(batches: Iterator[Host], length: int, devices: Devices) -> dict[str, jax.Array]:
+def next_call(batches: Iterator[HostBatch], length: int, devices: Devices) -> dict[str, jax.Array]:
     """Places the batches of one call: [B, ...] of one step, else [S, B, ...]; nothing after the last."""
     if length == 0:
         return {}
     if length == 1:
-        return devices.split(next(batches))
-    hosts = [next(batches) for _ in range(length)]
-    return devices.split({name: np.stack([host[name] for host in hosts]) for name in hosts[0]}, stacked=True)
+        return devices.shard_batch(next(batches))
+    host_batches = [next(batches) for _ in range(length)]
+    return devices.shard_batch(
+        {name: np.stack([host_batch[name] for host_batch in host_batches]) for name in host_batches[0]}, stacked=True
+    )
 
 
 def _averages(state: TrainState, workdir: Path) -> dict[str, float]:
@@ -213,23 +215,23 @@ def _evaluate(
     _refuse_nonfinite(int(state.first_nonfinite), workdir)
     progress.evaluation_due = True
     try:
-        figures = validation.figures(state.variables(), config.evaluate.examples or None, "validation", stop)
+        metrics = validation.evaluate(state.variables(), config.evaluate.examples or None, "validation", stop)
     except Stopped:
         return
     progress.evaluation_due = False
-    writers.write(step, "validation", figures)
-    writers.picture(step, "validation/pictures", validation.sheet(state.variables()))
+    writers.write(step, "validation", metrics)
+    writers.picture(step, "validation/pictures", validation.example_grid(state.variables()))
     writers.flush()
     name = config.train.best_metric
-    sign = -1 if name in LESS_IS_BETTER else 1
+    sign = -1 if name in LOWER_IS_BETTER else 1
     best = progress.best
-    is_best = best is None or sign * figures[name] >= sign * best["value"]  # of two equal ones the later
+    is_best = best is None or sign * metrics[name] >= sign * best["value"]  # of two equal ones the later
     if is_best:
-        progress.best = {"step": step, "metric": name, "value": figures[name]}
-    error = figures["localization_error"]
+        progress.best = {"step": step, "metric": name, "value": metrics[name]}
+    error = metrics["localization_error"]
     place = "" if error is None else f"  localization error {error:.2f} px²"
     print(
-        f"  validation  sequence accuracy {figures['sequence_accuracy']:.4f}{place}{'  best' if is_best else ''}",
+        f"  validation  sequence accuracy {metrics['sequence_accuracy']:.4f}{place}{'  best' if is_best else ''}",
         flush=True,
     )
 
@@ -242,12 +244,12 @@ def _refuse_nonfinite(first: int, workdir: Path) -> None:
         )
 
 
-def _headline(config: ConfigDict, source: Source, state: TrainState, devices: Devices) -> str:
+def _headline(config: ConfigDict, source: DataSource, state: TrainState, devices: Devices) -> str:
     spec, steps, size, step = source.spec, config.train.steps, config.train.batch_size, int(state.step)
     examples = "endless" if spec.num_examples is None else f"{spec.num_examples:,}"
     lengths = f"{spec.min_length} to {spec.max_length}" if spec.min_length < spec.max_length else f"{spec.max_length}"
     data = config.data
-    photographs = data.folder if data.photographs == "own" else data.photographs
+    photographs = data.folder if data.photographs == "folder" else data.photographs
     what = f"digit(s) of {photographs}" if data.composition in PHOTO_COMPOSITIONS else f"{data.digits} digit(s)"
     todo = f"{steps:,} steps of {size} on {devices.count} {jax.default_backend()} device(s)"
     start = f"going on from step {step:,}" if step else "starting"

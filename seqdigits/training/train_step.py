@@ -19,9 +19,9 @@ from seqdigits.core import boxes as bx
 from seqdigits.core import params
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
-from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Variables
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 from seqdigits.metrics import averages
 from seqdigits.models import losses
 from seqdigits.models.build import init_variables
@@ -33,7 +33,7 @@ class TrainState(struct.PyTreeNode):
     Attributes:
       step: i32 [], updates done.
       params, batch_stats, input_stats: the model's collections.
-      opt_state: the optimiser's.
+      opt_state: the optimizer's.
       average: moving average of params and batch_stats, or {} when it is off.
       sums: metrics since the last log line, as totals and counts.
       first_nonfinite: i32 [], the first step whose loss or gradient is not finite, or -1.
@@ -69,7 +69,7 @@ class TrainStep:
     model: nn.Module
     axis: str | None = None
 
-    def init(self, source: Source) -> TrainState:
+    def init(self, source: DataSource) -> TrainState:
         """The state before step 0; input_stats still to be filled. Traceable.
 
         Raises:
@@ -91,28 +91,30 @@ class TrainStep:
             sums={},
             first_nonfinite=jnp.full((), -1, jnp.int32),
         )
-        batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, source.spec.host(1))
+        batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, source.spec.host_batch(1))
         alone = TrainStep(self.config, self.model.clone(axis=None))  # no devices to add up over
         after = jax.eval_shape(lambda s, b: alone._update(s, b)[1], state, batch)
         return state.replace(sums=averages.zeros_like(after))
 
-    def train(self, state: TrainState, arrays: dict[str, Array], hosts: dict[str, Array], source: Source) -> TrainState:
+    def train(
+        self, state: TrainState, arrays: dict[str, Array], host_batches: dict[str, Array], source: DataSource
+    ) -> TrainState:
         """One update with hosts i32 [B], or S updates with hosts i32 [S, B], scanned over."""
-        if hosts["index"].ndim == 1:
-            return self.train_on(state, self._make(arrays, hosts, source))
+        if host_batches["index"].ndim == 1:
+            return self.train_on(state, self._make(arrays, host_batches, source))
 
-        def body(state: TrainState, host: dict[str, Array]) -> tuple[TrainState, None]:
-            return self.train(state, arrays, host, source), None
+        def body(state: TrainState, host_batch: dict[str, Array]) -> tuple[TrainState, None]:
+            return self.train(state, arrays, host_batch, source), None
 
-        return jax.lax.scan(body, state, hosts)[0]
+        return jax.lax.scan(body, state, host_batches)[0]
 
     def train_on(self, state: TrainState, batch: Batch) -> TrainState:
         """One update on a batch that is already made."""
         state, values = self._update(state, batch)
         return state.replace(sums=averages.merge(state.sums, values))
 
-    def _make(self, arrays: dict[str, Array], host: dict[str, Array], source: Source) -> Batch:
-        return source.make(arrays, host, stream_key(self.config.seed, Stream.AUGMENT), train=True)
+    def _make(self, arrays: dict[str, Array], host_batch: dict[str, Array], source: DataSource) -> Batch:
+        return source.make(arrays, host_batch, stream_key(self.config.seed, RngStream.AUGMENT), train=True)
 
     def _over_devices(self, tree: Any) -> Any:
         """The sum over all parts of the batch."""
@@ -123,11 +125,11 @@ class TrainStep:
         norm = optax.tree.norm(grads)
         updates, opt_state = optim.optimizer(self.config.optim).update(grads, state.opt_state, state.params)
         frozen = self.config.optim.freeze
-        new_params = optim.keep_frozen(state.params, optax.apply_updates(state.params, updates), frozen)
+        new_params = optim.restore_frozen(state.params, optax.apply_updates(state.params, updates), frozen)
         average = state.average
         if self.config.optim.moving_average:
             current = {"params": new_params, "batch_stats": batch_stats}
-            average = optim.move_average(average, current, self.config.optim.moving_average, state.step)
+            average = optim.update_ema(average, current, self.config.optim.moving_average, state.step)
         bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & (state.first_nonfinite < 0)
         state = state.replace(
             step=state.step + 1,
@@ -146,16 +148,16 @@ class TrainStep:
         """Loss f32 [], its terms unweighted (f32 [B], of the parameters themselves f32 []), the new batch_stats, and the
         gradient, over all devices."""
         config = self.config.loss
-        dropout = jax.random.fold_in(stream_key(self.config.seed, Stream.DROPOUT), state.step)
+        dropout = jax.random.fold_in(stream_key(self.config.seed, RngStream.DROPOUT), state.step)
         if self.axis:
             dropout = jax.random.fold_in(dropout, jax.lax.axis_index(self.axis))
-        box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
+        box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
         count = jnp.maximum(self._over_devices(jnp.sum(batch.mask)), 1)
 
         def loss_fn(trained: Variables) -> tuple[Array, Any]:
             outputs, updated = self.model.apply(
                 {
-                    "params": optim.still(trained, self.config.optim.freeze),
+                    "params": optim.freeze(trained, self.config.optim.freeze),
                     "batch_stats": state.batch_stats,
                     "input_stats": state.input_stats,
                 },
@@ -172,7 +174,7 @@ class TrainStep:
         (loss, (terms, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         loss, grads = self._over_devices((loss, grads))
         if config.l2:
-            trained = partial(optim.still, frozen=self.config.optim.freeze)
+            trained = partial(optim.freeze, frozen=self.config.optim.freeze)
             l2, l2_grads = jax.value_and_grad(lambda p: losses.l2(trained(p), config.l2_params))(state.params)
             loss, terms = loss + config.l2 * l2, terms | {"l2": l2}
             grads = jax.tree.map(lambda g, of_l2: g + config.l2 * of_l2, grads, l2_grads)

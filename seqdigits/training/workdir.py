@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
 from seqdigits.checkpoint.manifest import read_meta
-from seqdigits.config.defaults import changes, to_json
+from seqdigits.config.defaults import diff_configs, to_json
+from seqdigits.config.upgrade import upgrade
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 
@@ -36,11 +37,11 @@ def claim(config: ConfigDict, workdir: Path) -> Iterator[None]:
         if steps:
             try:
                 saved = (
-                    json.loads(path.read_text())
+                    upgrade(json.loads(path.read_text()))
                     if path.exists()
                     else _saved_config(checkpoints_folder(workdir) / str(steps[-1]))
                 )
-                different = changes(config, saved)
+                different = diff_configs(config, saved)
             except (ValueError, AttributeError) as e:
                 raise UserError(f"{path} is damaged ({e}). Delete it to go on from the checkpoints beside it.") from e
             if different:

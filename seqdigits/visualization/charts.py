@@ -11,7 +11,7 @@ from PIL import Image
 
 from seqdigits.visualization import predictions
 
-COLOURS = {"train": (58, 118, 240), "validation": (222, 132, 38), "test": (18, 152, 130)}
+COLORS = {"train": (58, 118, 240), "validation": (222, 132, 38), "test": (18, 152, 130)}
 """Of the splits, in both light and dark."""
 
 _TOPS = (0.02, 0.05, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)  # round ends of an axis
@@ -41,12 +41,12 @@ def _number(column: int) -> str:
 
 
 def legend(splits: Iterable[str]) -> str:
-    """Which colour is which split."""
+    """Which color is which split."""
     return '<p class="legend">' + "".join(f'<span class="dot {s}">{s}</span>' for s in splits) + "</p>"
 
 
 def bars(title: str, names: Sequence[str], counts: Mapping[str, np.ndarray]) -> str:
-    """Bars side by side, a colour a split: which share of it has each name.
+    """Bars side by side, a color a split: which share of it has each name.
 
     Args:
       title: what is counted.
@@ -152,8 +152,8 @@ def shares(split: str, counts: np.ndarray) -> str:
 def density(split: str, counts: np.ndarray, size: tuple[int, int], alt: str) -> str:
     """A map of counts i64 [h, w]: the more, the less the ground shines through. `size`: height and width it stands for."""
     alpha = (255 * np.sqrt(counts / max(counts.max(), 1))).astype(np.uint8)
-    colour = np.broadcast_to(np.array(COLOURS[split], np.uint8), (*counts.shape, 3))
-    return _frame(Image.fromarray(np.concatenate([colour, alpha[..., None]], -1)), size, alt)
+    color = np.broadcast_to(np.array(COLORS[split], np.uint8), (*counts.shape, 3))
+    return _frame(Image.fromarray(np.concatenate([color, alpha[..., None]], -1)), size, alt)
 
 
 def stretched(values: np.ndarray, alt: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from seqdigits.visualization.charts import COLOURS
+from seqdigits.visualization.charts import COLORS
 
-_SPLITS = "".join(f"--{split}:rgb({r},{g},{b});" for split, (r, g, b) in COLOURS.items())
+_SPLITS = "".join(f"--{split}:rgb({r},{g},{b});" for split, (r, g, b) in COLORS.items())
 
 STYLE = (
     ":root{" + _SPLITS + "--ground:#f4f5f7;--card:#fff;--text:#1b1f24;--muted:#5b6470;--line:#e2e5ea;"
@@ -22,7 +22,7 @@ p{margin:.2rem 0 .7rem}
 .eyebrow{margin:0;text-transform:uppercase;letter-spacing:.12em;font-size:.75rem;font-weight:600;color:var(--muted)}
 .lead{font-size:1.15rem}
 .muted{color:var(--muted);font-size:.9rem}
-.licence{border-left:4px solid var(--warn);padding:.1rem 0 .1rem .8rem;font-size:.9rem}
+.license{border-left:4px solid var(--warn);padding:.1rem 0 .1rem .8rem;font-size:.9rem}
 section,.tile{background:var(--card);border:1px solid var(--line);border-radius:14px;box-shadow:var(--shade)}
 section{padding:1.4rem 1.5rem;margin-top:1.25rem}
 section.bad{border-color:var(--bad)}

@@ -31,18 +31,20 @@ from seqdigits.release import model_card, publish
 from seqdigits.release.facts import write_facts
 
 SHIPPED = pretrained.FOLDER
-TINY = {"model.encoder": "conv 5x5x4 /4, norm, relu", "read.min_score": 0.3, "read.temperature": 1.5}
+TINY = {"model.encoder": "conv 5x5x4 /4, norm, relu", "decode.min_score": 0.3, "decode.temperature": 1.5}
 ROOM = {"data.digits": "uci", "data.height": 32, "data.width": 96, "data.max_length": 3}
 TARGETS = {
     "handwriting": (
         release_measure.Target(
-            "canvas", "small canvases", "reader_canvas", ROOM | {"read.max_numbers": 1, "read.group": False}
+            "canvas", "small canvases", "reader_canvas", ROOM | {"decode.max_numbers": 1, "decode.group_digits": False}
         ),
-        release_measure.Target("crop", "photographs", "reader_svhn_crop", {"read.max_numbers": 1, "read.group": False}),
+        release_measure.Target(
+            "crop", "photographs", "reader_svhn_crop", {"decode.max_numbers": 1, "decode.group_digits": False}
+        ),
     ),
     "scene": (
         release_measure.Target(
-            "canvas", "small canvases", "reader_canvas", ROOM | {"data.rgb": True, "read.max_numbers": 1}
+            "canvas", "small canvases", "reader_canvas", ROOM | {"data.rgb": True, "decode.max_numbers": 1}
         ),
     ),
 }
@@ -69,14 +71,14 @@ def result(small_config, tmp_path):
             build(config, create_source(config, "test").spec), create_source(config, "test").spec, 0
         )
         saved = json.loads(to_json(config))
-        begun_with = changes.pop("begun_with", None)
-        about = {"step": 4, "config": saved, "begun_with": begun_with, "commit": "0123456789abcdef"}
+        initialized_from = changes.pop("initialized_from", None)
+        about = {"step": 4, "config": saved, "initialized_from": initialized_from, "commit": "0123456789abcdef"}
         weights.save(tmp_path / f"{name}.npz", variables, about, half=True)
         run = {
             "name": name,
             "settings": {},
             "config": saved,
-            "begun_with": begun_with,
+            "initialized_from": initialized_from,
             "config_sha256": "0" * 64,
             "seed": 0,
             "commit": "0123456789abcdef",
@@ -124,7 +126,7 @@ def test_weights_are_shipped_with_their_sum_and_a_card(folder, result):
     assert pretrained.path("handwriting").read_bytes() == path.with_suffix(".npz").read_bytes()
     assert pretrained.sums() == {"handwriting": facts["sha256"]}
     assert pretrained.facts("handwriting") == facts
-    assert (facts["images"], facts["commit"], facts["figures"]) == (32, "fedcba9876543210", {})
+    assert (facts["images"], facts["commit"], facts["metrics"]) == (32, "fedcba9876543210", {})
     card = (folder / "handwriting.md").read_text()
     for part in (
         facts["sha256"],
@@ -132,7 +134,7 @@ def test_weights_are_shipped_with_their_sum_and_a_card(folder, result):
         "1,257 training digits",
         "CC BY 4.0",
         "Not measured yet",
-        "1 channel, grey",
+        "1 channel, gray",
     ):
         assert part in card
     assert "Partial" not in card
@@ -194,29 +196,29 @@ def test_what_may_not_be_shipped_is_refused(folder, result, overrides, changes, 
 def test_a_run_that_began_with_one_on_photographs_is_refused_however_far_back(folder, result, small_config):
     """What counts is what a run began with when it did, not what lies there now or is called so."""
 
-    def begun(path, overrides, begun_with=None):
+    def begun(path, overrides, initialized_from=None):
         config = json.loads(to_json(small_config(overrides)))
-        return {"path": path, "step": 4, "config": config, "begun_with": begun_with}
+        return {"path": path, "step": 4, "config": config, "initialized_from": initialized_from}
 
     digits, photographs = begun("runs/digits", {}), begun("runs/reader_canvas", PHOTOGRAPHS)
     between = begun("between", {"init.path": "runs/reader_canvas"}, photographs)
     unknown = begun("between", {"init.path": "somewhere"})
     ship = partial(publish.ship, "handwriting")
     with pytest.raises(UserError, match="runs/reader_canvas was trained on photographs"):
-        ship(result({"init.path": "runs/reader_canvas"}, begun_with=photographs))
+        ship(result({"init.path": "runs/reader_canvas"}, initialized_from=photographs))
     with pytest.raises(UserError, match="runs/reader_canvas was trained on photographs"):
-        ship(result({"init.path": "between"}, begun_with=between))
+        ship(result({"init.path": "between"}, initialized_from=between))
     with pytest.raises(UserError, match="between began with somewhere, and what that was trained on is not known"):
-        ship(result({"init.path": "between"}, begun_with=unknown))
+        ship(result({"init.path": "between"}, initialized_from=unknown))
     assert not folder.exists()
-    assert ship(result({"init.path": "runs/digits"}, begun_with=digits))["begun_with"] == digits
-    assert weights.load(folder / "handwriting.npz")[1]["begun_with"] == digits
+    assert ship(result({"init.path": "runs/digits"}, initialized_from=digits))["initialized_from"] == digits
+    assert weights.load(folder / "handwriting.npz")[1]["initialized_from"] == digits
 
 
 def test_weights_are_read_as_their_experiment_says_now_but_for_what_the_run_changed(folder, result, experiment):
-    path = result({"read.halvings": 1}, "reader_canvas+read.halvings=1", settings={"read.halvings": 1})
+    path = result({"decode.octaves": 1}, "reader_canvas+decode.octaves=1", settings={"decode.octaves": 1})
     facts = publish.ship("handwriting", path)
-    assert facts["config"]["read"] == {**experiment("reader_canvas").read.to_dict(), "halvings": 1}
+    assert facts["config"]["decode"] == {**experiment("reader_canvas").decode.to_dict(), "octaves": 1}
     assert facts["config_sha256"] == defaults.digest(facts["config"]) != "0" * 64
     assert weights.load(folder / "handwriting.npz")[1]["config"] == facts["config"]
 
@@ -226,7 +228,7 @@ def test_what_is_measured_side_by_side_is_kept_and_what_is_not_theirs_refused(fo
 
     def other_measures(*args):
         facts = pretrained.facts("handwriting")
-        facts["figures"]["crop"] = {**measured, "what": "of the other"}
+        facts["metrics"]["crop"] = {**measured, "what": "of the other"}
         write_facts("handwriting", facts)
         return measured
 
@@ -245,7 +247,7 @@ def test_what_is_measured_side_by_side_is_kept_and_what_is_not_theirs_refused(fo
     monkeypatch.setattr(release_measure, "_measured", other_ships)
     with pytest.raises(UserError, match="other weights were shipped as handwriting meanwhile"):
         release_measure.measure("handwriting", only=("canvas",), limit=4)
-    assert pretrained.facts("handwriting")["figures"] == {}
+    assert pretrained.facts("handwriting")["metrics"] == {}
 
 
 def test_too_many_bytes_are_refused(folder, result, monkeypatch):
@@ -304,7 +306,7 @@ def test_measuring_writes_figures_and_the_card_again(folder, result, monkeypatch
     monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path / "nothing"))
     publish.ship("handwriting", result())
     figures = release_measure.measure("handwriting", limit=20)
-    assert pretrained.facts("handwriting")["figures"] == figures
+    assert pretrained.facts("handwriting")["metrics"] == figures
     assert figures["crop"] is None
     row = figures["canvas"]
     assert (row["examples"], row["limit"], row["config"]) == (20, 20, "reader_canvas")
@@ -319,7 +321,7 @@ def test_measuring_writes_figures_and_the_card_again(folder, result, monkeypatch
         assert part in card
     assert str(tmp_path) not in card + (folder / "handwriting.json").read_text()
     release_measure.measure("handwriting", only=("canvas",), limit=7)
-    assert pretrained.facts("handwriting")["figures"]["canvas"]["examples"] == 7
+    assert pretrained.facts("handwriting")["metrics"]["canvas"]["examples"] == 7
     assert "  canvas       sequence accuracy" in "\n".join(cli_pretrained.listing("handwriting"))
     with pytest.raises(UserError, match="--only cavas: handwriting is measured on canvas, crop"):
         release_measure.measure("handwriting", only=("cavas",))
@@ -332,11 +334,11 @@ def test_measuring_writes_figures_and_the_card_again(folder, result, monkeypatch
 def test_what_is_measured_is_read_as_the_weights_were_trained(folder, result):
     trained = publish.ship("scene", result({"data.rgb": True, "model.pixels": "image_mean"}))["config"]
     config = release_measure.configured(TARGETS["scene"][0], trained)
-    assert (config.read.min_score, config.read.temperature, config.data.rgb) == (0.3, 1.5, True)
+    assert (config.decode.min_score, config.decode.temperature, config.data.rgb) == (0.3, 1.5, True)
     assert json.loads(to_json(ConfigDict({"model": config.model})))["model"] == trained["model"]
     assert (
         release_measure.measure("scene", limit=5)["canvas"]["examples"] == 5
-    )  # a network of three channels, grey digits
+    )  # a network of three channels, gray digits
 
 
 @pytest.mark.parametrize(
@@ -415,7 +417,7 @@ def test_three_channels_are_equal_and_their_pixels_are_the_golden_ones(small_con
     [
         (PHOTOGRAPHS, "data.rgb = True means nothing with data.composition = photograph"),
         ({"data.composition": "scene"}, "data.rgb = True means nothing with data.composition = scene"),
-        ({"data.source": "stream"}, "data.rgb = True means nothing with data.source = stream"),
+        ({"data.source": "tfrecord"}, "data.rgb = True means nothing with data.source = tfrecord"),
     ],
 )
 def test_three_channels_are_for_computed_digits_alone(small_config, overrides, message):

@@ -89,7 +89,7 @@ def test_a_run_that_goes_on_does_not_begin_anew(small_config, first, tmp_path, c
     assert "going on from step 2" in said
     assert "taken from" not in said
     for step in ("2", "4"):  # and still knows what it began with
-        begun = read_meta(tmp_path / "checkpoints" / step)["begun_with"]
+        begun = read_meta(tmp_path / "checkpoints" / step)["initialized_from"]
         assert (begun["path"], begun["config"]["model"]["encoder"]) == (str(first[0]), HEADS["model.encoder"])
 
 

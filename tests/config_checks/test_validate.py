@@ -63,13 +63,13 @@ def test_the_whole_step_of_every_experiment_can_be_traced_without_opening_a_file
     steps = TrainStep(config, build(config, source.spec))
     predict = PredictStep(config, steps.model)
     state = jax.eval_shape(lambda: steps.init(source))
-    host = {key: jax.ShapeDtypeStruct((config.train.batch_size,), "int32") for key in ("index", "position")}
-    after = jax.eval_shape(lambda s, a, h: steps.train(s, a, h, source), state, source.spec.arrays, host)
+    host_batch = {key: jax.ShapeDtypeStruct((config.train.batch_size,), "int32") for key in ("index", "position")}
+    after = jax.eval_shape(lambda s, a, h: steps.train(s, a, h, source), state, source.spec.arrays, host_batch)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     counted = jax.eval_shape(
-        lambda v, a, h: predict.count(v, a, h, source), state.variables(), source.spec.arrays, host
+        lambda v, a, h: predict.count(v, a, h, source), state.variables(), source.spec.arrays, host_batch
     )
-    assert counted.right_at.shape == (config.data.max_length,)
+    assert counted.correct_at.shape == (config.data.max_length,)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_one_real_step_of_each_family(experiment, name):
         }
     else:
         arrays = source.arrays
-    host = {"index": np.arange(2, dtype=np.int32), "position": np.arange(2, dtype=np.int32)}
+    host_batch = {"index": np.arange(2, dtype=np.int32), "position": np.arange(2, dtype=np.int32)}
     state = jax.jit(lambda: steps.init(source))()
-    after = jax.jit(lambda s, a, h: steps.train(s, a, h, source))(state, arrays, host)
+    after = jax.jit(lambda s, a, h: steps.train(s, a, h, source))(state, arrays, host_batch)
     assert (int(after.step), int(after.first_nonfinite)) == (1, -1)
     moved = [
         bool((old != new).any()) for old, new in zip(*map(jax.tree.leaves, (state.params, after.params)), strict=True)
@@ -116,26 +116,32 @@ CROPPED = {
     "data.min_length": 1,
     "data.max_length": 1,
 }
-TURNED = {"data.composition": "turned", "data.height": 128, "data.width": 64}
+TURNED = {"data.composition": "rotated", "data.height": 128, "data.width": 64}
 GRU = {"model.name": "gru", "model.gru_units": 9, "loss.digits": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0}
 
 REFUSALS = [
-    ({"read.temperature": 0.0}, "read.temperature = 0.0 is out of range: 0.01 to 100"),
-    ({"read.max_numbers": 0}, "read.max_numbers = 0 is out of range: 1 to 100"),
+    ({"decode.temperature": 0.0}, "decode.temperature = 0.0 is out of range: 0.01 to 100"),
+    ({"decode.max_numbers": 0}, "decode.max_numbers = 0 is out of range: 1 to 100"),
     (
-        {"model.name": "heads", "loss.digits": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0, "read.group": True},
-        "read.group = True means nothing with model.name = heads",
+        {
+            "model.name": "heads",
+            "loss.digits": 1.0,
+            "loss.cells": 0.0,
+            "loss.cell_boxes": 0.0,
+            "decode.group_digits": True,
+        },
+        "decode.group_digits = True means nothing with model.name = heads",
     ),
     ({"model.name": "readr"}, "model.name = 'readr'.*heads, gru, attention, row_gru, reader"),
     ({"data.digits": "emnist"}, "data.digits.*uci, mnist"),
-    ({"data.composition": "page"}, "data.composition.*digit, canvas, centred, turned, scene, photograph, crop"),
+    ({"data.composition": "page"}, "data.composition.*digit, canvas, centered, turned, scene, photograph, crop"),
     ({"model.pixels": "float"}, "model.pixels.*unit, raw"),
     ({"optim.name": "adan"}, "optim.name.*adam, adamw, adagrad, rmsprop, sgd"),
     ({"optim.schedule": "linear"}, "optim.schedule.*constant, cosine, exponential, staircase"),
     ({"train.best_metric": "loss"}, "train.best_metric.*sequence_accuracy.*localization_error"),
     ({"train.batch_size": 0}, "train.batch_size = 0 is out of range: 1 or more"),
     ({"data.rotation": 60}, "data.rotation = 60.*0 to 45"),
-    ({"read.min_score": 1.5}, "read.min_score = 1.5.*0 to 1"),
+    ({"decode.min_score": 1.5}, "decode.min_score = 1.5.*0 to 1"),
     ({"data.min_length": 4, "data.max_length": 3}, "data.min_length = 4 is more than data.max_length = 3"),
     ({"data.max_length": 10}, "do not fit into data.width = 96. At most 3"),
     ({"data.test_examples": 0}, "data.test_examples = 0.*only the training set"),
@@ -147,15 +153,15 @@ REFUSALS = [
     ({"model.head": "conv 3x3x8"}, "model.head: 'conv 3x3x8' needs a feature map"),
     ({"model.box_head": "dense 8, pool 2"}, "model.box_head: 'pool 2' needs a feature map"),
     ({"model.encoder": "dense 8, conv 3x3x8"}, "model.encoder: 'conv 3x3x8' needs a feature map"),
-    ({"model.localize": True}, "model.localize = True means nothing with model.name = reader"),
+    ({"model.localize": True}, "model.localize = True means nothing with model.name = dense_detector"),
     ({"model.head": "dense 8"}, "model.head = 'dense 8' means nothing"),
-    ({"loss.cell_boxes": 0.0}, "loss.cell_boxes = 0: model.name = reader would not learn"),
+    ({"loss.cell_boxes": 0.0}, "loss.cell_boxes = 0: model.name = dense_detector would not learn"),
     ({"optim.decay_steps": 5}, "optim.decay_steps = 5 means nothing with optim.schedule = constant"),
     ({"optim.learning_rate": float("inf")}, "optim.learning_rate = inf"),
     ({"model.name": "gru", "loss.cells": 0.0}, "model.gru_units = 0"),
     ({"model.name": "heads"}, "loss.cells = 1.0 means nothing with model.name = heads"),
     ({"loss.box": 1.0}, "loss.box = 1.0 means nothing"),
-    ({"loss.cells": 0.0}, "loss.cells = 0: model.name = reader would not learn"),
+    ({"loss.cells": 0.0}, "loss.cells = 0: model.name = dense_detector would not learn"),
     ({"optim.schedule": "cosine"}, "optim.decay_steps = 0 is not beyond"),
     ({"optim.moving_average": 1.0}, "would never move"),
     ({"parallel": "smap"}, "parallel = 'smap'.*jit, pmap"),
@@ -164,24 +170,24 @@ REFUSALS = [
         {"data.source": "tfds"},
         "data.digits = uci: data.source = tfds reads.*mnist and svhn_cropped. Set data.digits to mnist",
     ),
-    ({"data.records": "/records"}, "data.records = '/records' means nothing with data.source = plain"),
+    ({"data.records": "/records"}, "data.records = '/records' means nothing with data.source = device"),
     (
         {"data.digits": "mnist", "data.source": "tfds", "data.records_form": "raw"},
         "data.records_form = 'raw' means nothing with data.source = tfds",
     ),
     ({"data.stacked": True}, "data.stacked = True means nothing with data.composition = canvas"),
-    ({"data.grey": True}, "data.grey = True means nothing"),
+    ({"data.gray": True}, "data.gray = True means nothing"),
     ({"data.cutout": 28}, "data.cutout = 28 means nothing"),
-    ({"data.composition": "turned", "data.width": 120}, "do not fit into data.width = 120. At most 2"),
-    ({"data.composition": "turned", "data.width": 128, "data.height": 39}, "data.height = 39.*need 41 pixels"),
+    ({"data.composition": "rotated", "data.width": 120}, "do not fit into data.width = 120. At most 2"),
+    ({"data.composition": "rotated", "data.width": 128, "data.height": 39}, "data.height = 39.*need 41 pixels"),
     (
-        {"data.composition": "turned", "data.width": 48, "data.height": 64, "data.stacked": True},
+        {"data.composition": "rotated", "data.width": 48, "data.height": 64, "data.stacked": True},
         "data.height = 64.*most 1",
     ),
-    ({"data.composition": "centred", "data.max_length": 9}, "12 pixels do not fit into data.width = 96. At most 8"),
-    ({**TURNED, "data.stacked": True}, "data.stacked = True: model.name = reader reads from left to right"),
+    ({"data.composition": "centered", "data.max_length": 9}, "12 pixels do not fit into data.width = 96. At most 8"),
+    ({**TURNED, "data.stacked": True}, "data.stacked = True: model.name = dense_detector reads from left to right"),
     ({**PHOTOGRAPH, "data.elastic": 5}, "data.elastic = 5 means nothing with data.composition = photograph"),
-    ({"data.colour": 5}, "data.colour = 5 means nothing with data.composition = canvas"),
+    ({"data.color": 5}, "data.color = 5 means nothing with data.composition = canvas"),
     ({"data.train_height": 40}, "data.train_height, data.train_width = 40, 0: give both, or neither"),
     ({"data.train_height": 40, "data.train_width": 30}, "do not fit into data.train_width = 30. At most 1 do"),
     ({"data.train_height": 24, "data.train_width": 152}, "= 24, 152: give both, or neither; each at least 28"),
@@ -197,11 +203,11 @@ REFUSALS = [
     ({**PHOTOGRAPH, "data.train_min_length": 2}, "data.train_min_length = 2 means nothing with"),
     ({"data.train_photographs": 9}, "data.train_photographs = 9 means nothing with data.composition = canvas"),
     (
-        {"data.source": "stream", "data.train_height": 32, "data.train_width": 96},
+        {"data.source": "tfrecord", "data.train_height": 32, "data.train_width": 96},
         "data.train_height = 32 means nothing with data.source",
     ),
     ({"loss.target": "all"}, "loss.target = 'all' is not known. Allowed are cell, several, gaussian"),
-    ({"loss.target": "several"}, "loss.target_radius = 0: loss.target = several needs one"),
+    ({"loss.target": "center_sampling"}, "loss.target_radius = 0: loss.target = center_sampling needs one"),
     ({"loss.target_radius": 0.2}, "loss.target_radius = 0.2 means nothing"),
     ({**PHOTOGRAPH, "data.validation_percent": 5}, "data.validation_percent = 5 means nothing"),
     ({**PHOTOGRAPH, "data.min_length": 2}, "data.min_length = 2: house numbers have 1 to 6 digits"),
@@ -232,10 +238,13 @@ REFUSALS = [
     ),
     ({**GRU, "loss.positions": "max"}, "loss.positions.*mean, sum"),
     ({**GRU, "train.best_metric": "localization_error"}, "the model has no box"),
-    ({**GRU, "loss.background": 0.5}, "loss.background = 0.5 means nothing with model.name = gru"),
-    ({**GRU, "read.min_score": 0.5}, "read.min_score = 0.5 means nothing"),
-    ({**GRU, "loss.no_digit": 0.5, "data.min_length": 3}, "loss.no_digit = 0.5 means nothing with data.min_length"),
-    ({"loss.positions": "sum"}, "loss.positions = 'sum' means nothing with model.name = reader"),
+    ({**GRU, "loss.background_weight": 0.5}, "loss.background_weight = 0.5 means nothing with model.name = gru"),
+    ({**GRU, "decode.min_score": 0.5}, "decode.min_score = 0.5 means nothing"),
+    (
+        {**GRU, "loss.no_digit_weight": 0.5, "data.min_length": 3},
+        "loss.no_digit_weight = 0.5 means nothing with data.min_length",
+    ),
+    ({"loss.positions": "sum"}, "loss.positions = 'sum' means nothing with model.name = dense_detector"),
     ({"data.photographs": "svhn_2000"}, "data.photographs = 'svhn_2000' means nothing with data.composition = canvas"),
     ({"init.params": "head.*"}, "init.params = 'head.\\*' means nothing with init.path = ''"),
     ({"loss.l2": 0.1}, "loss.l2 = 0.1, loss.l2_params = '': give both"),
@@ -245,8 +254,11 @@ REFUSALS = [
     ({"optim.weight_decay": 0.1}, "optim.weight_decay = 0.1 means nothing with optim.name = adam"),
     ({"optim.decay_rate": 0.5}, "optim.decay_rate = 0.5 means nothing with optim.schedule = constant"),
     ({"optim.schedule": "staircase", "optim.decay_steps": 10}, "optim.schedule = staircase needs both"),
-    ({"optim.schedule": "plan", "optim.plan": "x"}, "optim.plan = 'x' is not a plan"),
-    ({"optim.schedule": "plan", "optim.plan": "5: 1", "optim.warmup_steps": 9}, "begins within optim.warmup_steps = 9"),
+    ({"optim.schedule": "piecewise", "optim.boundaries": "x"}, "optim.boundaries = 'x' is not a plan"),
+    (
+        {"optim.schedule": "piecewise", "optim.boundaries": "5: 1", "optim.warmup_steps": 9},
+        "begins within optim.warmup_steps = 9",
+    ),
     ({"evaluate.splits": ("dev",)}, "evaluate.splits has 'dev'.*train, validation, test"),
     ({"train.steps": 2**30}, "Make train.steps smaller"),
 ]
@@ -262,16 +274,16 @@ def test_what_cannot_run_is_refused_with_the_cure(small_config, changes, message
 def test_only_identity_keys_make_another_run(small_config):
     saved = json.loads(defaults.to_json(small_config({})))
     same = small_config({"train.steps": 400, "data.folder": "elsewhere", "evaluate.every": 400})
-    assert defaults.changes(same, saved) == []
+    assert defaults.diff_configs(same, saved) == []
     other = small_config({"seed": 3, "train.batch_size": 4})
-    assert defaults.changes(other, saved) == ["seed: 0 -> 3", "train.batch_size: 8 -> 4"]
+    assert defaults.diff_configs(other, saved) == ["seed: 0 -> 3", "train.batch_size: 8 -> 4"]
 
 
 def test_a_key_that_a_saved_config_does_not_know_yet_counts_as_its_default(small_config):
     saved = json.loads(defaults.to_json(small_config({})))
     del saved["optim"]["clip_norm"]
-    assert defaults.changes(small_config({}), saved) == []
-    assert defaults.changes(small_config({"optim.clip_norm": 2.0}), saved) == ["optim.clip_norm: 0.0 -> 2.0"]
+    assert defaults.diff_configs(small_config({}), saved) == []
+    assert defaults.diff_configs(small_config({"optim.clip_norm": 2.0}), saved) == ["optim.clip_norm: 0.0 -> 2.0"]
 
 
 def test_base_config_has_every_key_of_the_table_once_and_is_locked():
@@ -297,7 +309,7 @@ CHOICES = {
     "data.source": SOURCES,
     "data.records_form": record_location.FORMS,
     "data.digits": digits.DIGITS,
-    "data.photographs": (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "own"),
+    "data.photographs": (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "folder"),
     "data.parts": ("train", "extra"),
     "data.composition": (*COMPOSITIONS, scenes.NAME, *PHOTO_COMPOSITIONS),
     "model.name": MODELS,

@@ -16,7 +16,7 @@ def test_conversions_go_back_and_forth():
 def test_hull_goes_around_those_that_are_there():
     boxes = jnp.array([[[10.0, 10, 4, 4], [20, 14, 4, 8], [0, 0, 0, 0]]] * 2)
     there = jnp.array([[True, True, False], [False, False, False]])
-    np.testing.assert_allclose(bx.hull(boxes, there), [[15, 13, 14, 10], [0, 0, 0, 0]])
+    np.testing.assert_allclose(bx.enclosing_box(boxes, there), [[15, 13, 14, 10], [0, 0, 0, 0]])
 
 
 @pytest.mark.parametrize(

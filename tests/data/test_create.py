@@ -17,7 +17,7 @@ from seqdigits.data import digits
 from seqdigits.data.create import create_source
 from seqdigits.data.photos.augment import Augmentation
 from seqdigits.data.photos.source import ResidentSource
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 
 DIGIT = {"data.composition": "digit", "data.min_length": 1, "data.max_length": 1}
 ENDLESS = {"data.train_examples": 0}
@@ -30,15 +30,15 @@ def uci(split: str) -> dict[str, np.ndarray]:
 
 
 @functools.cache
-def compiled(source: Source) -> Callable[..., Batch]:
+def compiled(source: DataSource) -> Callable[..., Batch]:
     return jax.jit(source.make, static_argnums=3)
 
 
-def make(source: Source, index, split: str = "train") -> Batch:
+def make(source: DataSource, index, split: str = "train") -> Batch:
     """The examples `index`, not augmented, as numpy arrays."""
     index = np.asarray(index, np.int32)
-    host = {"index": index, "position": np.maximum(index, 0)}
-    return jax.device_get(compiled(source)(uci(split), host, jax.random.key(0), False))
+    host_batch = {"index": index, "position": np.maximum(index, 0)}
+    return jax.device_get(compiled(source)(uci(split), host_batch, jax.random.key(0), False))
 
 
 def assert_same(one: Batch, other: Batch) -> None:
@@ -50,8 +50,8 @@ def different(one: Batch, other: Batch) -> bool:
     return bool((one.image != other.image).any((1, 2, 3)).all())
 
 
-def indices(source: Source, batch_size: int, steps: int, start: int = 0) -> np.ndarray:
-    return np.concatenate([host["index"] for host in islice(source.batches(start, batch_size), steps)])
+def indices(source: DataSource, batch_size: int, steps: int, start: int = 0) -> np.ndarray:
+    return np.concatenate([host_batch["index"] for host_batch in islice(source.batches(start, batch_size), steps)])
 
 
 # Spec
@@ -84,8 +84,8 @@ def test_spec_equals_what_comes(small_config, overrides, split, image, lengths, 
     assert {k: (v.shape, v.dtype) for k, v in source.arrays.items()} == {
         k: (v.shape, v.dtype) for k, v in spec.arrays.items()
     }
-    host = next(source.all(4, limit=4))
-    batch = jax.device_get(jax.jit(source.make, static_argnums=3)(source.arrays, host, jax.random.key(0), True))
+    host_batch = next(source.all(4, limit=4))
+    batch = jax.device_get(jax.jit(source.make, static_argnums=3)(source.arrays, host_batch, jax.random.key(0), True))
     shapes = {"image": (4, *image), "digits": (4, lengths[1]), "boxes": (4, lengths[1], 4), "index": (4,)}
     dtypes = {"image": np.uint8, "digits": np.int32, "boxes": np.float32, "index": np.int32}
     for part, shape in shapes.items():
@@ -106,8 +106,10 @@ def test_a_step_can_be_traced_without_opening_a_file(small_config, monkeypatch, 
     monkeypatch.setattr(digits, "load", refuse)
     source = create_source(small_config(overrides | {"data.digits": "mnist"}), "train")
     assert source.spec.arrays["images"].shape == (55_000, 28, 28)
-    host = next(source.batches(0, 8))
-    batch = jax.eval_shape(functools.partial(source.make, train=True), source.spec.arrays, host, jax.random.key(0))
+    host_batch = next(source.batches(0, 8))
+    batch = jax.eval_shape(
+        functools.partial(source.make, train=True), source.spec.arrays, host_batch, jax.random.key(0)
+    )
     assert batch.image.shape == (8, *source.spec.image)
     assert batch.image.dtype == jnp.uint8
     with pytest.raises(AssertionError, match="a file was opened"):
@@ -127,13 +129,13 @@ def test_every_epoch_has_each_index_once_in_a_fresh_order(small_config):
 
 def test_positions_count_on_and_a_batch_straddles_two_epochs(small_config):
     source = create_source(small_config({"data.train_examples": 10}), "train")
-    hosts = list(islice(source.batches(0, 4), 5))
-    for step, host in enumerate(hosts):
-        assert set(host) == {"index", "position"}
-        assert (host["index"].dtype, host["position"].dtype) == (np.int32, np.int32)
-        assert host["position"].tolist() == [4 * step + j for j in range(4)]
-    first, second = np.concatenate([host["index"] for host in hosts]).reshape(2, 10)
-    assert hosts[2]["index"].tolist() == [*first[8:], *second[:2]]
+    host_batches = list(islice(source.batches(0, 4), 5))
+    for step, host_batch in enumerate(host_batches):
+        assert set(host_batch) == {"index", "position"}
+        assert (host_batch["index"].dtype, host_batch["position"].dtype) == (np.int32, np.int32)
+        assert host_batch["position"].tolist() == [4 * step + j for j in range(4)]
+    first, second = np.concatenate([host_batch["index"] for host_batch in host_batches]).reshape(2, 10)
+    assert host_batches[2]["index"].tolist() == [*first[8:], *second[:2]]
     assert sorted(first) == sorted(second) == list(range(10))
 
 
@@ -155,16 +157,16 @@ def test_batches_from_a_step_on_are_those_of_the_whole_run(small_config, overrid
 
 def test_endless_index_is_the_position(small_config):
     source = create_source(small_config(ENDLESS), "train")
-    hosts = list(islice(source.batches(0, 4), 3)) + list(islice(source.batches(1_000_000, 4), 1))
-    assert [host["index"].tolist() for host in hosts] == [
+    host_batches = list(islice(source.batches(0, 4), 3)) + list(islice(source.batches(1_000_000, 4), 1))
+    assert [host_batch["index"].tolist() for host_batch in host_batches] == [
         [0, 1, 2, 3],
         [4, 5, 6, 7],
         [8, 9, 10, 11],
         [4_000_000 + j for j in range(4)],
     ]
-    for host in hosts:
-        assert host["index"].tolist() == host["position"].tolist()
-        assert host["index"].dtype == np.int32
+    for host_batch in host_batches:
+        assert host_batch["index"].tolist() == host_batch["position"].tolist()
+        assert host_batch["index"].dtype == np.int32
 
 
 @pytest.mark.parametrize(
@@ -256,16 +258,18 @@ def test_examples_of_different_indices_differ(small_config):
 )
 def test_all_gives_each_example_once_and_pads_the_last_batch(small_config, limit, expected):
     source = create_source(small_config({"data.test_examples": 10}), "test")
-    hosts = list(source.all(4, limit))
-    assert [host["index"].tolist() for host in hosts] == expected
-    assert all(host["index"].dtype == host["position"].dtype == np.int32 for host in hosts)
-    assert all(host["position"].tolist() == np.maximum(host["index"], 0).tolist() for host in hosts)
+    host_batches = list(source.all(4, limit))
+    assert [host_batch["index"].tolist() for host_batch in host_batches] == expected
+    assert all(host_batch["index"].dtype == host_batch["position"].dtype == np.int32 for host_batch in host_batches)
+    assert all(
+        host_batch["position"].tolist() == np.maximum(host_batch["index"], 0).tolist() for host_batch in host_batches
+    )
     assert source.count(limit) == sum(i >= 0 for row in expected for i in row)
 
 
 def test_all_of_single_digits_is_the_split(small_config):
     source = create_source(small_config(DIGIT), "test")
-    rows = np.concatenate([host["index"] for host in source.all(64)])
+    rows = np.concatenate([host_batch["index"] for host_batch in source.all(64)])
     assert rows.tolist() == [*range(270), *[-1] * 50]  # 5 batches of 64 are 320
     assert source.count() == 270
 
@@ -277,7 +281,7 @@ def test_endless_set_has_no_end_to_count_to(small_config):
     with pytest.raises(ValueError, match="limit"):
         next(source.all(4))
     assert source.count(6) == 6
-    assert [host["index"].tolist() for host in source.all(4, 6)] == [[0, 1, 2, 3], [4, 5, -1, -1]]
+    assert [host_batch["index"].tolist() for host_batch in source.all(4, 6)] == [[0, 1, 2, 3], [4, 5, -1, -1]]
 
 
 @pytest.mark.parametrize("overrides", [DIGIT, {}, ENDLESS], ids=["digit", "canvas", "endless"])
@@ -317,8 +321,8 @@ def resident(cutout: int, order_seed: int = 0) -> ResidentSource:
 
 
 def make_resident(source: ResidentSource, index, position, train: bool) -> Batch:
-    host = {"index": np.asarray(index, np.int32), "position": np.asarray(position, np.int32)}
-    return jax.device_get(compiled(source)(source.arrays, host, jax.random.key(5), train))
+    host_batch = {"index": np.asarray(index, np.int32), "position": np.asarray(position, np.int32)}
+    return jax.device_get(compiled(source)(source.arrays, host_batch, jax.random.key(5), train))
 
 
 def test_a_resident_source_gives_what_was_loaded():

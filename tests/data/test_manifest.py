@@ -143,7 +143,7 @@ def test_the_package_does_not_load_tensorflow_by_itself():
 def test_where_tensorflow_is_missing_the_cure_is_said(tmp_path):
     code = (
         "import sys; sys.modules['tensorflow'] = None; sys.argv = ['main', '--config', 'configs/mnist_linear.py', "
-        f"'--config.data.source=stream', '--workdir', {str(tmp_path)!r}]; "
+        f"'--config.data.source=tfrecord', '--workdir', {str(tmp_path)!r}]; "
         "from seqdigits.core import app; app.run('seqdigits.cli.train:main')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

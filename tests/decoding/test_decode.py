@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.core.types import Outputs, decode
+from seqdigits.core.types import Outputs, digits_to_text
 from seqdigits.decoding import decode as decoding
-from seqdigits.decoding.options import Limits
+from seqdigits.decoding.options import DecodeOptions
 
 N = NO_DIGIT
-read = jax.jit(decoding.read, static_argnums=1)
-LIMITS = Limits(max_length=3, min_score=0.5, max_overlap=0.4)
+decode = jax.jit(decoding.decode, static_argnums=1)
+LIMITS = DecodeOptions(max_length=3, min_score=0.5, max_overlap=0.4)
 MEAN = [16.0, 8, 20, 8]
 
 
@@ -20,13 +20,15 @@ def test_positions_are_taken_as_they_are():
     probability = np.full((1, 3, 11), 0.01)
     for position, (digit, p) in enumerate([(4, 0.9), (N, 0.9), (7, 0.9)]):
         probability[0, position, digit] = p
-    reading = read(Outputs(digit_logits=jnp.log(jnp.array(probability)), box=jnp.array([MEAN])), LIMITS)
-    assert reading.digits.tolist() == [[[4, N, 7]]]  # a digit behind "no digit" stays: the reading is wrong, as it is
-    assert reading.length.tolist() == [[2]]
-    np.testing.assert_allclose(reading.digit_confidence, [[[0.9] * 3]], rtol=1e-5)
-    np.testing.assert_allclose(reading.confidence, [[0.9**3]], rtol=1e-5)
-    np.testing.assert_allclose(reading.box, [[MEAN]])
-    assert reading.digit_boxes is None
+    prediction = decode(Outputs(digit_logits=jnp.log(jnp.array(probability)), box=jnp.array([MEAN])), LIMITS)
+    assert prediction.digits.tolist() == [
+        [[4, N, 7]]
+    ]  # a digit behind "no digit" stays: the reading is wrong, as it is
+    assert prediction.length.tolist() == [[2]]
+    np.testing.assert_allclose(prediction.digit_confidence, [[[0.9] * 3]], rtol=1e-5)
+    np.testing.assert_allclose(prediction.confidence, [[0.9**3]], rtol=1e-5)
+    np.testing.assert_allclose(prediction.box, [[MEAN]])
+    assert prediction.digit_boxes is None
 
 
 def cells(*found):
@@ -43,69 +45,69 @@ def cells(*found):
 
 
 def test_digits_are_read_from_left_to_right():
-    reading = read(cells((1, 3, 2, 0.9, [28, 12, 8, 8]), (0, 1, 5, 0.8, [12, 4, 8, 8])), LIMITS)
-    assert reading.digits.tolist() == [[[5, 2, N]]]
-    assert reading.length.tolist() == [[2]]
-    np.testing.assert_allclose(reading.digit_boxes, [[[[12, 4, 8, 8], [28, 12, 8, 8], [0, 0, 0, 0]]]])
-    np.testing.assert_allclose(reading.box, [[[20, 8, 24, 16]]])
+    prediction = decode(cells((1, 3, 2, 0.9, [28, 12, 8, 8]), (0, 1, 5, 0.8, [12, 4, 8, 8])), LIMITS)
+    assert prediction.digits.tolist() == [[[5, 2, N]]]
+    assert prediction.length.tolist() == [[2]]
+    np.testing.assert_allclose(prediction.digit_boxes, [[[[12, 4, 8, 8], [28, 12, 8, 8], [0, 0, 0, 0]]]])
+    np.testing.assert_allclose(prediction.box, [[[20, 8, 24, 16]]])
     left_out = 0.01
-    np.testing.assert_allclose(reading.digit_confidence, [[[0.8, 0.9, 1 - left_out]]], rtol=1e-3)
-    np.testing.assert_allclose(reading.confidence, [[0.8 * 0.9 * (1 - left_out)]], rtol=1e-3)
+    np.testing.assert_allclose(prediction.digit_confidence, [[[0.8, 0.9, 1 - left_out]]], rtol=1e-3)
+    np.testing.assert_allclose(prediction.confidence, [[0.8 * 0.9 * (1 - left_out)]], rtol=1e-3)
 
 
 def test_of_two_that_overlap_the_more_certain_stays():
-    reading = read(cells((0, 1, 5, 0.7, [12, 4, 8, 8]), (0, 2, 6, 0.9, [14, 4, 8, 8])), LIMITS)  # IoU 0.6
-    assert reading.digits.tolist() == [[[6, N, N]]]
-    apart = read(cells((0, 1, 5, 0.7, [12, 4, 8, 8]), (0, 2, 6, 0.9, [17, 4, 8, 8])), LIMITS)  # IoU 0.23
+    prediction = decode(cells((0, 1, 5, 0.7, [12, 4, 8, 8]), (0, 2, 6, 0.9, [14, 4, 8, 8])), LIMITS)  # IoU 0.6
+    assert prediction.digits.tolist() == [[[6, N, N]]]
+    apart = decode(cells((0, 1, 5, 0.7, [12, 4, 8, 8]), (0, 2, 6, 0.9, [17, 4, 8, 8])), LIMITS)  # IoU 0.23
     assert apart.digits.tolist() == [[[5, 6, N]]]
 
 
 def test_cells_that_point_at_one_digit_add_up():
     half_each = cells((0, 1, 5, 0.3, [15, 4, 8, 8]), (0, 2, 5, 0.25, [16, 4, 8, 8]))
-    reading = read(half_each, LIMITS)
-    assert reading.digits.tolist() == [[[5, N, N]]]
-    np.testing.assert_allclose(reading.digit_confidence[0, 0, 0], 0.55, rtol=0.05)
-    x = float(reading.digit_boxes[0, 0, 0, 0])
+    prediction = decode(half_each, LIMITS)
+    assert prediction.digits.tolist() == [[[5, N, N]]]
+    np.testing.assert_allclose(prediction.digit_confidence[0, 0, 0], 0.55, rtol=0.05)
+    x = float(prediction.digit_boxes[0, 0, 0, 0])
     assert 15.4 < x < 15.6  # in between, nearer to the surer one
-    alone = read(cells((0, 1, 5, 0.3, [15, 4, 8, 8])), LIMITS)
+    alone = decode(cells((0, 1, 5, 0.3, [15, 4, 8, 8])), LIMITS)
     assert alone.length.tolist() == [[0]]
 
 
 def test_more_digits_than_positions_are_counted_not_cut():
     found = [(0, c, c, 0.95 - 0.1 * c, [4 + 8 * c, 4, 8, 8]) for c in range(4)]
-    reading = read(cells(*found), LIMITS)
-    assert reading.length.tolist() == [[4]]
-    assert reading.digits.tolist() == [[[0, 1, 2]]]  # the most certain
-    assert reading.confidence < 0.4  # there is one more, with 0.65
+    prediction = decode(cells(*found), LIMITS)
+    assert prediction.length.tolist() == [[4]]
+    assert prediction.digits.tolist() == [[[0, 1, 2]]]  # the most certain
+    assert prediction.confidence < 0.4  # there is one more, with 0.65
 
 
 def test_where_nothing_is_found_the_mean_box_counts():
-    reading = read(cells(), LIMITS)
-    assert reading.length.tolist() == [[0]]
-    assert reading.digits.tolist() == [[[N, N, N]]]
-    np.testing.assert_allclose(reading.box, [[MEAN]])
-    np.testing.assert_allclose(reading.confidence, [[0.99]], rtol=1e-3)
+    prediction = decode(cells(), LIMITS)
+    assert prediction.length.tolist() == [[0]]
+    assert prediction.digits.tolist() == [[[N, N, N]]]
+    np.testing.assert_allclose(prediction.box, [[MEAN]])
+    np.testing.assert_allclose(prediction.confidence, [[0.99]], rtol=1e-3)
 
 
 @pytest.mark.parametrize(("min_score", "length"), [(0.5, 1), (0.7, 0)])
 def test_min_score(min_score, length):
-    reading = read(cells((0, 1, 5, 0.6, [12, 4, 8, 8])), LIMITS._replace(min_score=min_score))
-    assert reading.length.tolist() == [[length]]
+    prediction = decode(cells((0, 1, 5, 0.6, [12, 4, 8, 8])), LIMITS._replace(min_score=min_score))
+    assert prediction.length.tolist() == [[length]]
 
 
 def test_a_grid_with_fewer_cells_than_positions():
     one = jax.tree.map(lambda x: x[:, :1, :1] if x.ndim == 4 else x, cells((0, 0, 5, 0.8, [4, 4, 8, 8])))
-    reading = read(one, LIMITS)
-    assert reading.digits.tolist() == [[[5, N, N]]]
-    assert reading.length.tolist() == [[1]]
+    prediction = decode(one, LIMITS)
+    assert prediction.digits.tolist() == [[[5, N, N]]]
+    assert prediction.length.tolist() == [[1]]
 
 
 def test_at_least_so_many_digits_are_read():
     weak = cells((0, 1, 5, 0.3, [12, 4, 8, 8]), (1, 3, 2, 0.2, [28, 12, 8, 8]), (0, 3, 4, 0.1, [28, 4, 8, 8]))
-    assert read(weak, LIMITS).length.tolist() == [[0]]
-    one = read(weak, LIMITS._replace(min_length=1))
+    assert decode(weak, LIMITS).length.tolist() == [[0]]
+    one = decode(weak, LIMITS._replace(min_length=1))
     assert one.digits.tolist() == [[[5, N, N]]]
-    two = read(weak, LIMITS._replace(min_length=2))
+    two = decode(weak, LIMITS._replace(min_length=2))
     assert two.digits.tolist() == [[[5, 2, N]]]
     left_out = 0.1 + 9 * 0.9 / 100  # `cells` shares a part of the rest out among the other digits
     np.testing.assert_allclose(two.confidence, [[0.3 * 0.2 * (1 - left_out)]], rtol=1e-3)
@@ -113,27 +115,27 @@ def test_at_least_so_many_digits_are_read():
 
 def test_a_double_does_not_count_as_one_of_the_least_digits():
     doubles = cells((0, 1, 5, 0.21, [12, 4, 8, 8]), (0, 2, 5, 0.2, [13, 4, 8, 8]), (1, 3, 2, 0.15, [28, 12, 8, 8]))
-    reading = read(doubles, LIMITS._replace(min_length=2))
-    assert reading.digits.tolist() == [[[5, 2, N]]]
-    np.testing.assert_allclose(reading.digit_confidence[0, 0, :2], [0.41, 0.15], rtol=0.05)
+    prediction = decode(doubles, LIMITS._replace(min_length=2))
+    assert prediction.digits.tolist() == [[[5, 2, N]]]
+    np.testing.assert_allclose(prediction.digit_confidence[0, 0, :2], [0.41, 0.15], rtol=0.05)
 
 
 def test_the_sure_digits_are_not_touched_by_the_least_number():
     sure = cells((1, 3, 2, 0.9, [28, 12, 8, 8]), (0, 1, 5, 0.8, [12, 4, 8, 8]))
     for least in range(3):
-        same = jax.tree.map(np.array_equal, read(sure, LIMITS), read(sure, LIMITS._replace(min_length=least)))
+        same = jax.tree.map(np.array_equal, decode(sure, LIMITS), decode(sure, LIMITS._replace(min_length=least)))
         assert jax.tree.all(same)
 
 
 def test_logits_are_divided_by_the_temperature():
     probability = np.array([0.8] + [0.02] * 10)
     logits = jnp.log(jnp.array(probability))[None, None]
-    reading = read(Outputs(digit_logits=logits), LIMITS._replace(temperature=2.0))
+    prediction = decode(Outputs(digit_logits=logits), LIMITS._replace(temperature=2.0))
     cooler = np.sqrt(0.8) / (np.sqrt(0.8) + 10 * np.sqrt(0.02))
-    np.testing.assert_allclose(reading.digit_confidence, [[[cooler]]], rtol=1e-5)
-    np.testing.assert_allclose(reading.confidence, [[0.8]], rtol=1e-5)
+    np.testing.assert_allclose(prediction.digit_confidence, [[[cooler]]], rtol=1e-5)
+    np.testing.assert_allclose(prediction.confidence, [[0.8]], rtol=1e-5)
     cell = cells((0, 1, 5, 0.9, [12, 4, 8, 8]))
-    cooler = read(cell, LIMITS._replace(temperature=3.0))
+    cooler = decode(cell, LIMITS._replace(temperature=3.0))
     p = np.array([0.9] + [0.001] * 9 + [0.091]) ** (1 / 3)
     np.testing.assert_allclose(cooler.digit_confidence[0, 0, 0], p[0] / p.sum(), rtol=1e-4)
 
@@ -141,8 +143,8 @@ def test_logits_are_divided_by_the_temperature():
 @pytest.mark.parametrize("temperature", [0.3, 3.0, 30.0])
 def test_what_is_read_does_not_depend_on_the_temperature(temperature):
     half_each = cells((0, 1, 5, 0.3, [15, 4, 8, 8]), (0, 2, 5, 0.25, [16, 4, 8, 8]), (1, 3, 2, 0.35, [28, 12, 8, 8]))
-    for limits in (LIMITS, GROUPED):
-        one, other = read(half_each, limits), read(half_each, limits._replace(temperature=temperature))
+    for options in (LIMITS, GROUPED):
+        one, other = decode(half_each, options), decode(half_each, options._replace(temperature=temperature))
         for name in ("length", "digits", "digit_boxes", "box", "confidence"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert not np.allclose(one.digit_confidence[0, 0], other.digit_confidence[0, 0])
@@ -150,7 +152,7 @@ def test_what_is_read_does_not_depend_on_the_temperature(temperature):
 
 def test_rows_behind_the_only_number_are_empty():
     found = cells((1, 3, 2, 0.9, [28, 12, 8, 8]), (0, 1, 5, 0.8, [12, 4, 8, 8]))
-    one, three = read(found, LIMITS), read(found, LIMITS._replace(max_numbers=3))
+    one, three = decode(found, LIMITS), decode(found, LIMITS._replace(max_numbers=3))
     assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a[:, 0], b[:, 0]), one, three))
     assert three.length.tolist() == [[2, 0, 0]]
     assert three.confidence[0, 1:].tolist() == [0, 0]
@@ -159,7 +161,7 @@ def test_rows_behind_the_only_number_are_empty():
     assert not three.digit_confidence[0, 1:].any()
 
 
-GROUPED = Limits(max_length=4, min_score=0.5, max_overlap=0.4, min_length=2, max_numbers=3, group=True)
+GROUPED = DecodeOptions(max_length=4, min_score=0.5, max_overlap=0.4, min_length=2, max_numbers=3, group_digits=True)
 
 
 def page(*found):
@@ -175,12 +177,12 @@ def page(*found):
     return Outputs(cell_logits=jnp.log(jnp.array(probability)), cell_boxes=jnp.array(boxes), box=mean)
 
 
-def texts(reading):
-    return [decode(row) for row in reading.digits[0]]
+def texts(prediction):
+    return [digits_to_text(row) for row in prediction.digits[0]]
 
 
 def test_two_numbers_on_one_picture_the_larger_first():
-    reading = read(
+    prediction = decode(
         page(
             (7, 0.9, [20, 90, 14, 20]),
             (4, 0.8, [200, 40, 30, 40]),
@@ -189,17 +191,17 @@ def test_two_numbers_on_one_picture_the_larger_first():
         ),
         GROUPED,
     )
-    assert texts(reading) == ["24", "73", ""]  # 40 * 1.75 is more than 20 * 1.89
-    assert reading.length.tolist() == [[2, 2, 0]]
-    np.testing.assert_allclose(reading.confidence, [[0.8 * 0.95, 0.9 * 0.99, 0]], rtol=1e-3)
-    np.testing.assert_allclose(reading.box, [[[184, 41, 62, 42], [28, 90.5, 30, 21], [0, 0, 0, 0]]], rtol=1e-5)
+    assert texts(prediction) == ["24", "73", ""]  # 40 * 1.75 is more than 20 * 1.89
+    assert prediction.length.tolist() == [[2, 2, 0]]
+    np.testing.assert_allclose(prediction.confidence, [[0.8 * 0.95, 0.9 * 0.99, 0]], rtol=1e-3)
+    np.testing.assert_allclose(prediction.box, [[[184, 41, 62, 42], [28, 90.5, 30, 21], [0, 0, 0, 0]]], rtol=1e-5)
 
 
 def test_a_stray_digit_does_not_lower_the_confidence_of_a_number_far_away():
     near = page((7, 0.9, [20, 90, 14, 20]), (1, 0.4, [36, 90, 14, 20]))
     far = page((7, 0.9, [20, 90, 14, 20]), (1, 0.4, [136, 90, 14, 20]))
-    np.testing.assert_allclose(read(near, GROUPED).confidence[0, 0], 0.9 * 0.6, rtol=1e-3)
-    np.testing.assert_allclose(read(far, GROUPED).confidence[0, 0], 0.9, rtol=1e-3)
+    np.testing.assert_allclose(decode(near, GROUPED).confidence[0, 0], 0.9 * 0.6, rtol=1e-3)
+    np.testing.assert_allclose(decode(far, GROUPED).confidence[0, 0], 0.9, rtol=1e-3)
 
 
 def turned(degrees, digits="1234", pitch=20.0, height=20.0):
@@ -210,41 +212,41 @@ def turned(degrees, digits="1234", pitch=20.0, height=20.0):
 
 @pytest.mark.parametrize("degrees", [-40, -30, -10, 0, 10, 30, 40, 90])
 def test_a_slanted_line_is_read_from_left_to_right_and_a_stack_downward(degrees):
-    reading = read(turned(degrees, pitch=24 if degrees == 90 else 20), GROUPED)
-    assert texts(reading) == ["1234", "", ""]
+    prediction = decode(turned(degrees, pitch=24 if degrees == 90 else 20), GROUPED)
+    assert texts(prediction) == ["1234", "", ""]
 
 
 def test_two_lines_of_digits_stay_apart():
     line = [(d, 0.9, [40 + 16 * d, 50, 14, 20]) for d in range(3)]
     below = [(d + 5, 0.8, [40 + 16 * d, 75, 14, 20]) for d in range(3)]
-    assert texts(read(page(*line, *below), GROUPED)) == ["012", "567", ""]
+    assert texts(decode(page(*line, *below), GROUPED)) == ["012", "567", ""]
 
 
 def test_digits_of_other_heights_stay_apart():
-    assert texts(read(page((1, 0.9, [40, 50, 20, 40]), (2, 0.9, [62, 50, 14, 20])), GROUPED)) == ["1", "2", ""]
-    assert texts(read(page((1, 0.9, [40, 50, 20, 40]), (2, 0.9, [62, 50, 14, 24])), GROUPED)) == ["12", "", ""]
+    assert texts(decode(page((1, 0.9, [40, 50, 20, 40]), (2, 0.9, [62, 50, 14, 20])), GROUPED)) == ["1", "2", ""]
+    assert texts(decode(page((1, 0.9, [40, 50, 20, 40]), (2, 0.9, [62, 50, 14, 24])), GROUPED)) == ["12", "", ""]
 
 
 def test_a_number_of_more_digits_than_positions_is_counted_not_cut():
-    reading = read(turned(0, "123456"), GROUPED)
-    assert reading.length.tolist() == [[6, 0, 0]]
-    assert texts(reading)[0] == "1245"  # of 0.9, 0.8, 0.7, 0.9, 0.8, 0.7 the best four
-    assert reading.confidence[0, 0] < 0.3 + 1e-6
+    prediction = decode(turned(0, "123456"), GROUPED)
+    assert prediction.length.tolist() == [[6, 0, 0]]
+    assert texts(prediction)[0] == "1245"  # of 0.9, 0.8, 0.7, 0.9, 0.8, 0.7 the best four
+    assert prediction.confidence[0, 0] < 0.3 + 1e-6
 
 
 def test_a_picture_without_digits_has_no_number_and_says_how_sure_that_is():
-    reading = read(page((1, 0.3, [40, 50, 20, 40])), GROUPED)
-    assert reading.length.tolist() == [[0, 0, 0]]
-    np.testing.assert_allclose(reading.confidence, [[0.7, 0, 0]], rtol=1e-3)
-    np.testing.assert_allclose(reading.box[0], [MEAN, [0] * 4, [0] * 4])
+    prediction = decode(page((1, 0.3, [40, 50, 20, 40])), GROUPED)
+    assert prediction.length.tolist() == [[0, 0, 0]]
+    np.testing.assert_allclose(prediction.confidence, [[0.7, 0, 0]], rtol=1e-3)
+    np.testing.assert_allclose(prediction.box[0], [MEAN, [0] * 4, [0] * 4])
 
 
 def test_more_numbers_than_candidates_and_a_batch():
     one = page((7, 0.9, [20, 90, 14, 20]), (1, 0.8, [136, 90, 14, 20]))
     two = jax.tree.map(lambda x: jnp.concatenate([x, x]), one)
-    reading = jax.jit(lambda o: read(o, GROUPED._replace(max_numbers=50)))(two)
-    assert reading.digits.shape == (2, 50, 4)
-    assert reading.length[:, :3].tolist() == [[1, 1, 0]] * 2
+    prediction = jax.jit(lambda o: decode(o, GROUPED._replace(max_numbers=50)))(two)
+    assert prediction.digits.shape == (2, 50, 4)
+    assert prediction.length[:, :3].tolist() == [[1, 1, 0]] * 2
 
 
 def test_where_several_cells_should_say_a_digit_what_they_say_is_averaged():
@@ -253,12 +255,14 @@ def test_where_several_cells_should_say_a_digit_what_they_say_is_averaged():
         probability[0, 0, column, [7, 1, N]] = seven, one, 1 - seven - one
     boxes = np.array([[[[10, 8, 8, 8], [12, 8, 8, 8], [11, 8, 8, 8], [40, 8, 8, 8]]]], np.float32)
     outputs = Outputs(cell_logits=jnp.log(jnp.array(probability)), cell_boxes=jnp.array(boxes), box=jnp.array([MEAN]))
-    reading = read(outputs, Limits(2, 0.4, 0.4, target="several"))
-    assert decode(reading.digits[0, 0]) == "7"
+    prediction = decode(outputs, DecodeOptions(2, 0.4, 0.4, target="center_sampling"))
+    assert digits_to_text(prediction.digits[0, 0]) == "7"
     scores = np.array([0.95, 0.7, 0.1])  # of the three cells that point at one digit, each weighed by itself
     seven = scores @ np.array([0.9, 0.6, 0.1]) / scores.sum()
-    np.testing.assert_allclose(reading.digit_confidence[0, 0, 0], seven, rtol=1e-5)
-    np.testing.assert_allclose(reading.box[0, 0], [scores @ np.array([10, 12, 11]) / scores.sum(), 8, 8, 8], rtol=1e-5)
+    np.testing.assert_allclose(prediction.digit_confidence[0, 0, 0], seven, rtol=1e-5)
+    np.testing.assert_allclose(
+        prediction.box[0, 0], [scores @ np.array([10, 12, 11]) / scores.sum(), 8, 8, 8], rtol=1e-5
+    )
 
 
 def test_many_cells_that_hardly_believe_in_a_digit_do_not_make_it_sure():
@@ -269,8 +273,10 @@ def test_many_cells_that_hardly_believe_in_a_digit_do_not_make_it_sure():
         cell_boxes=jnp.broadcast_to(jnp.array([10.0, 8, 8, 8]), (1, 1, 9, 4)),
         box=jnp.array([MEAN]),
     )
-    assert int(read(outputs, Limits(2, 0.4, 0.4, target="several")).length[0, 0]) == 0
-    assert int(read(outputs, Limits(2, 0.4, 0.4)).length[0, 0]) == 1, "where one cell should, what they say adds up"
+    assert int(decode(outputs, DecodeOptions(2, 0.4, 0.4, target="center_sampling")).length[0, 0]) == 0
+    assert int(decode(outputs, DecodeOptions(2, 0.4, 0.4)).length[0, 0]) == 1, (
+        "where one cell should, what they say adds up"
+    )
 
 
 def test_of_several_looks_the_surest_counts_and_none_is_mixed_with_another():
@@ -285,14 +291,14 @@ def test_of_several_looks_the_surest_counts_and_none_is_mixed_with_another():
         cell_logits=jnp.log(jnp.array(probability)),
         cell_boxes=jnp.array(boxes),
         box=jnp.array([MEAN, MEAN]),
-        looks=(4, 2),
+        scales=(4, 2),
     )
-    reading = read(outputs, LIMITS)
-    assert [decode(digits[0]) for digits in reading.digits] == ["3", "5"]
-    assert reading.length[:, 0].tolist() == [1, 1]
-    np.testing.assert_allclose(reading.digit_confidence[:, 0, 0], [0.95, 0.9], rtol=1e-5)
-    merged = read(outputs.replace(looks=()), LIMITS)
-    assert decode(merged.digits[0, 0]) == "73", "one look with both"
+    prediction = decode(outputs, LIMITS)
+    assert [digits_to_text(digits[0]) for digits in prediction.digits] == ["3", "5"]
+    assert prediction.length[:, 0].tolist() == [1, 1]
+    np.testing.assert_allclose(prediction.digit_confidence[:, 0, 0], [0.95, 0.9], rtol=1e-5)
+    merged = decode(outputs.replace(scales=()), LIMITS)
+    assert digits_to_text(merged.digits[0, 0]) == "73", "one look with both"
 
 
 def test_a_long_number_that_is_read_well_comes_before_a_stray_digit():
@@ -305,17 +311,17 @@ def test_a_long_number_that_is_read_well_comes_before_a_stray_digit():
         cell_logits=jnp.log(jnp.array(probability)),
         cell_boxes=jnp.array(boxes),
         box=jnp.array([MEAN]),
-        looks=(3, 1),
+        scales=(3, 1),
     )
-    reading = read(outputs, LIMITS)
-    assert decode(reading.digits[0, 0]) == "234"
-    np.testing.assert_allclose(reading.confidence[0, 0], 0.8**3, rtol=1e-5)
+    prediction = decode(outputs, LIMITS)
+    assert digits_to_text(prediction.digits[0, 0]) == "234"
+    np.testing.assert_allclose(prediction.confidence[0, 0], 0.8**3, rtol=1e-5)
 
 
 def test_the_confidence_of_a_number_moves_along_a_line_and_that_of_no_number_stays_nothing():
     outputs = cells((0, 0, 4, 0.8, [4, 4, 8, 8]))
-    plain = read(outputs, LIMITS._replace(max_numbers=2))
-    moved = read(outputs, LIMITS._replace(max_numbers=2, slope=2.0, offset=-1.0))
+    plain = decode(outputs, LIMITS._replace(max_numbers=2))
+    moved = decode(outputs, LIMITS._replace(max_numbers=2, platt_scale=2.0, platt_bias=-1.0))
     c = float(plain.confidence[0, 0])
     expected = 1 / (1 + np.exp(-(2 * np.log(c / (1 - c)) - 1)))
     np.testing.assert_allclose(moved.confidence[0], [expected, 0], rtol=1e-4)
@@ -326,16 +332,16 @@ def test_the_confidence_of_a_number_moves_along_a_line_and_that_of_no_number_sta
 def test_a_double_of_a_digit_that_is_read_costs_no_confidence(probability):
     """Three cells in a row point at one digit, the third a little too far off to be put together with the first."""
     found = [(0, 0, 3, 0.5, [10, 5, 10, 10]), (0, 1, 3, 0.45, [13, 5, 10, 10])]
-    several = LIMITS._replace(min_score=0.4, target="several")
-    alone = read(cells(*found), several)
-    three = read(cells(*found, (0, 2, 3, probability, [14.6, 5, 10, 10])), several)
+    several = LIMITS._replace(min_score=0.4, target="center_sampling")
+    alone = decode(cells(*found), several)
+    three = decode(cells(*found, (0, 2, 3, probability, [14.6, 5, 10, 10])), several)
     assert three.digits.tolist() == alone.digits.tolist() == [[[3, N, N]]]
     np.testing.assert_allclose(three.confidence, alone.confidence, rtol=0.03)
 
 
-@pytest.mark.parametrize("target", ["cell", "several", "gaussian"])
+@pytest.mark.parametrize("target", ["cell", "center_sampling", "heatmap"])
 def test_where_every_cell_points_at_one_digit_there_is_no_other(target):
     found = [(row, column, 3, 0.9, [16, 8, 12, 12]) for row in range(2) for column in range(4)]
-    reading = read(cells(*found), LIMITS._replace(target=target))
-    assert reading.digits.tolist() == [[[3, N, N]]]
-    assert reading.confidence >= 0.89
+    prediction = decode(cells(*found), LIMITS._replace(target=target))
+    assert prediction.digits.tolist() == [[[3, N, N]]]
+    assert prediction.confidence >= 0.89

@@ -14,14 +14,14 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.types import Batch, Outputs
 from seqdigits.decoding.decode import _calibrated
-from seqdigits.decoding.options import Limits
+from seqdigits.decoding.options import DecodeOptions
 from seqdigits.evaluation import calibration, calibration_objective
 from seqdigits.evaluation.calibration_objective import Settings
-from seqdigits.metrics.confidence import certainty
+from seqdigits.metrics.confidence import confidence_histogram
 from seqdigits.training.loop import train_and_evaluate
 from seqdigits.visualization import reliability as visualization_reliability
 
-LIMITS = Limits(max_length=1, min_score=0.4, max_overlap=0.4)
+LIMITS = DecodeOptions(max_length=1, min_score=0.4, max_overlap=0.4)
 
 
 def over_confident(factor, count=4_000):
@@ -40,14 +40,14 @@ def over_confident(factor, count=4_000):
 
 def test_the_temperature_of_over_confident_logits_is_found():
     batch, outputs = over_confident(2.5)
-    judged = jax.jit(lambda t: calibration_objective.judged(LIMITS, batch, outputs, Settings(t, 0.4)))
-    found = calibration.best_temperature(lambda t: float(judged(t).digit_loss))
+    objective_sums = jax.jit(lambda t: calibration_objective.objective_sums(LIMITS, batch, outputs, Settings(t, 0.4)))
+    found = calibration.best_temperature(lambda t: float(objective_sums(t).digit_loss))
     assert found == pytest.approx(2.5, rel=0.1)
-    before, after = jax.device_get((judged(1.0), judged(found)))
+    before, after = jax.device_get((objective_sums(1.0), objective_sums(found)))
     assert before.digits.calibration_error() > 0.1
     assert after.digits.calibration_error() < 0.02
     assert after.numbers.calibration_error() == before.numbers.calibration_error()
-    assert before.whole == after.whole
+    assert before.exact_match == after.exact_match
 
 
 def test_the_line_of_confidences_that_are_too_low_is_found():
@@ -55,14 +55,16 @@ def test_the_line_of_confidences_that_are_too_low_is_found():
     logits = rng.normal(size=4_000)
     right = jnp.array(rng.uniform(size=4_000) < 1 / (1 + np.exp(-(2 * logits + 1))))
 
-    def loss(slope, offset):
-        said = _calibrated(jax.nn.sigmoid(jnp.array(logits)), LIMITS._replace(slope=slope, offset=offset))
+    def loss(platt_scale, platt_bias):
+        said = _calibrated(
+            jax.nn.sigmoid(jnp.array(logits)), LIMITS._replace(platt_scale=platt_scale, platt_bias=platt_bias)
+        )
         return float(jnp.mean(calibration_objective.negative_log_likelihood(said, right)))
 
-    slope, offset = calibration.best_line(loss)
-    assert slope == pytest.approx(2, rel=0.1)
-    assert offset == pytest.approx(1, abs=0.15)
-    assert loss(slope, offset) < loss(1.0, 0.0)
+    platt_scale, platt_bias = calibration.best_line(loss)
+    assert platt_scale == pytest.approx(2, rel=0.1)
+    assert platt_bias == pytest.approx(1, abs=0.15)
+    assert loss(platt_scale, platt_bias) < loss(1.0, 0.0)
 
 
 @pytest.mark.parametrize("best", [0.0625, 0.07, 0.3, 1.0, 7.5, 8.0])
@@ -81,10 +83,12 @@ def test_the_best_temperature_is_found_up_to_the_ends(best):
 
 def test_padding_is_not_judged():
     batch, outputs = over_confident(1.0, 20)
-    half = calibration_objective.judged(
+    half = calibration_objective.objective_sums(
         LIMITS, batch.replace(index=jnp.where(jnp.arange(20) < 12, batch.index, -1)), outputs, Settings(1.0, 0.4)
     )
-    first = calibration_objective.judged(LIMITS, *jax.tree.map(lambda x: x[:12], (batch, outputs)), Settings(1.0, 0.4))
+    first = calibration_objective.objective_sums(
+        LIMITS, *jax.tree.map(lambda x: x[:12], (batch, outputs)), Settings(1.0, 0.4)
+    )
     assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-5), half, first))
 
 
@@ -103,8 +107,8 @@ def test_a_run_is_calibrated(trained, monkeypatch):
     assert found["after"]["negative_log_likelihood"] <= found["before"]["negative_log_likelihood"] + 1e-6
     assert found["after"]["sequence_accuracy"] >= found["before"]["sequence_accuracy"]
     said = cli_calibrate.text(found)
-    for key in ("temperature", "slope", "offset", "min_score"):
-        assert f"--config.read.{key}={found['after'][key]:g}" in said
+    for key in ("temperature", "platt_scale", "platt_bias", "min_score"):
+        assert f"--config.decode.{key}={found['after'][key]:g}" in said
     assert Image.open(workdir / "evaluation" / "reliability.png").size == (752, 420)
     monkeypatch.setattr(calibration_objective, "_KEPT_BYTES", 0)  # computed anew each time: the same
     again = calibration.calibrate(config, workdir, which="best", examples=30)
@@ -130,7 +134,7 @@ def test_errors_and_stopping(trained, small_config, tmp_path):
 
 
 def test_the_diagram_of_nothing_can_be_drawn():
-    none = certainty(jnp.zeros(0), jnp.zeros(0, bool), jnp.zeros(0, bool))
+    none = confidence_histogram(jnp.zeros(0), jnp.zeros(0, bool), jnp.zeros(0, bool))
     reliability = {"numbers": none.reliability(), "digits": none.reliability()}
-    figures = {"reliability": reliability, "calibration_error": None, "digit_calibration_error": None}
-    assert visualization_reliability.reliability(figures, figures).size == (752, 420)
+    metrics = {"reliability": reliability, "calibration_error": None, "digit_calibration_error": None}
+    assert visualization_reliability.reliability(metrics, metrics).size == (752, 420)

@@ -30,24 +30,24 @@ def test_a_training_run_ends_with_the_same_figures_as_evaluation_alone(trained):
     after_training = {split: report(workdir, split) for split in ("train", "validation", "test")}
     evaluate_checkpoint(config, workdir, which="latest", splits=())
     for split, expected in after_training.items():
-        assert report(workdir, split) == {**expected, "otherwise_than_in_training": []}
+        assert report(workdir, split) == {**expected, "differs_from_training": []}
     assert [after_training[s]["examples"] for s in after_training] == [200, 40, 40]
 
 
 def test_the_report_has_every_figure(trained):
     _, workdir = trained
-    figures = report(workdir, "test")
+    metrics = report(workdir, "test")
     for name in ("sequence_accuracy", "character_accuracy", "digit_accuracy", "length_accuracy", "iou"):
-        assert 0 <= figures[name] <= 1
-    assert figures["localization_error"] > 0
-    assert figures["centre_error"] > 0
-    assert figures["cross_entropy"] is None  # a dense reader has no logits of positions
-    assert len(figures["accuracy_by_position"]) == 3
-    assert sum(figures["examples_by_length"].values()) == figures["examples"] == 40
-    assert np.sum(figures["confusion"]) == 40 * 3
-    missed = sum(figures["wrong_digits_per_missed_number"])
-    assert missed == 40 - round(figures["sequence_accuracy"] * 40)
-    assert (figures["step"], figures["checkpoint"]) == (4, "latest")
+        assert 0 <= metrics[name] <= 1
+    assert metrics["localization_error"] > 0
+    assert metrics["center_error"] > 0
+    assert metrics["cross_entropy"] is None  # a dense detector has no logits of positions
+    assert len(metrics["accuracy_by_position"]) == 3
+    assert sum(metrics["examples_by_length"].values()) == metrics["examples"] == 40
+    assert np.sum(metrics["confusion"]) == 40 * 3
+    missed = sum(metrics["wrong_digits_per_missed_number"])
+    assert missed == 40 - round(metrics["sequence_accuracy"] * 40)
+    assert (metrics["step"], metrics["checkpoint"]) == (4, "latest")
 
 
 def test_a_step_a_path_and_other_data_can_be_evaluated(trained, tmp_path):
@@ -59,7 +59,7 @@ def test_a_step_a_path_and_other_data_can_be_evaluated(trained, tmp_path):
     other.data.test_examples = 17
     evaluate_checkpoint(other, tmp_path, which=str(path), splits=("test",))
     assert report(tmp_path, "test")["examples"] == 17
-    assert report(tmp_path, "test")["otherwise_than_in_training"] == ["data.test_examples: 40 -> 17"]
+    assert report(tmp_path, "test")["differs_from_training"] == ["data.test_examples: 40 -> 17"]
 
 
 def test_a_checkpoint_of_another_model_is_refused(trained, small_config):

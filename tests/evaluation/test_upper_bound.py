@@ -9,13 +9,13 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.types import Batch
-from seqdigits.evaluation.upper_bound import Ceiling, ceiling, counts
+from seqdigits.evaluation.upper_bound import UpperBound, counts, measure_upper_bound
 
 N = NO_DIGIT
 
 
 def batch():
-    """Four images of 16x32: far apart; two centres 4 pixels apart, in one cell of 8 and overlapping by 1/3; the same
+    """Four images of 16x32: far apart; two centers 4 pixels apart, in one cell of 8 and overlapping by 1/3; the same
     distance across a border of cells; one digit beside a place without one. And a padded row."""
     x = np.array([[4, 20], [9, 13], [14, 18], [4, 0], [4, 4]], float)
     boxes = np.stack([x, x * 0 + 4, x * 0 + 8, x * 0 + 8], -1)
@@ -45,24 +45,24 @@ def test_counts_by_hand(stride, max_overlap, expected):
 
 def test_the_ceiling_of_a_config(small_config):
     config = small_config({"data.min_length": 2})
-    found = ceiling(config, "validation", limit=30)
+    found = measure_upper_bound(config, "validation", limit=30)
     assert [(c.stride, c.grid, c.images) for c in found] == [(4, (8, 24), 30), (8, (4, 12), 30), (16, (2, 6), 30)]
     assert all(c.both <= min(c.apart, c.separate) <= c.images for c in found)
     assert found[0].apart == 30  # digits of 28 pixels side by side
     assert found[0].separate == found[2].separate
-    assert ceiling(config, "validation")[0].images == 40
+    assert measure_upper_bound(config, "validation")[0].images == 40
 
 
 def test_the_table(small_config):
-    text = table([Ceiling(4, (8, 24), 40, 40, 30, 30), Ceiling(8, (4, 12), 40, 20, 30, 10)], small_config())
+    text = table([UpperBound(4, (8, 24), 40, 40, 30, 30), UpperBound(8, (4, 12), 40, 20, 30, 10)], small_config())
     assert "40 images" in text
     assert text.splitlines()[-1].split() == ["8", "4x12", "0.5000", "0.7500", "0.2500", "the", "model's"]
 
 
 def test_what_has_no_grid_is_refused_and_it_can_be_stopped(experiment, small_config):
     with pytest.raises(UserError, match="model.name = gru has no grid"):
-        ceiling(experiment("strip5_batchnorm"), "validation")
+        measure_upper_bound(experiment("strip5_batchnorm"), "validation")
     stop = Stop()
     stop.set()
     with pytest.raises(Stopped):
-        ceiling(small_config(), "validation", stop=stop)
+        measure_upper_bound(small_config(), "validation", stop=stop)

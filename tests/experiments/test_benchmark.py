@@ -11,13 +11,13 @@ from seqdigits.experiments import benchmark
 
 @pytest.mark.slow
 def test_figures_and_table(small_config):
-    figures = benchmark.measure(small_config({}), None, rounds=3, stop=Stop())
-    assert figures["train_images_per_second"] > 0
-    assert figures["read_images_per_second"] > 0
-    assert figures["data_share"] < 1
-    assert json.loads(json.dumps(figures))["config"]["train"]["batch_size"] == 8
+    metrics = benchmark.measure(small_config({}), None, rounds=3, stop=Stop())
+    assert metrics["train_images_per_second"] > 0
+    assert metrics["read_images_per_second"] > 0
+    assert metrics["data_share"] < 1
+    assert json.loads(json.dumps(metrics))["config"]["train"]["batch_size"] == 8
     starts = {"import_seconds": 0.1, "first_step_seconds_cold": 20.0, "first_step_seconds_warm": 6.0}
-    text = cli_benchmark.table(figures | starts)
+    text = cli_benchmark.table(metrics | starts)
     assert "data share of a training step" in text
     assert "20.0 s" in text
 

@@ -8,7 +8,7 @@ from seqdigits.cli import report as cli_report
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments import report
-from seqdigits.experiments.results import ComparedFigure, Comparison, CurvePoint, Result, TrainedPart
+from seqdigits.experiments.results import ComparedMetric, Comparison, CurvePoint, Result, TrainedPart
 
 
 def result(name, **changes):
@@ -56,8 +56,8 @@ def published(won, family="B"):
         7,
         "",
         [
-            ComparedFigure(split, "sequence_accuracy", value, None, beaten)
-            for (split, value), beaten in zip(values, won, strict=True)
+            ComparedMetric(split, "sequence_accuracy", value, None, improves)
+            for (split, value), improves in zip(values, won, strict=True)
         ],
     )
 
@@ -82,11 +82,11 @@ def test_how_soon_a_reader_reads():
         CurvePoint(step, seconds=s, sequence_accuracy=a, localization_error=1 - a if a else None)
         for step, s, a in points
     ]
-    fresh = config("reader", evaluate={"examples": 400})
+    fresh = config("dense_detector", evaluate={"examples": 400})
     page = report.text([result("reader_canvas", published=None, config=fresh, curve=curve)])
     assert "| config | examples | 0.80 | 0.95 | 0.99 | commit; seed; device |" in page
     assert "| `reader_canvas` | 400 | 2.5, 0.15 px² | 10.0, 0.04 px² | - | `0123456`; 0; cpu |" in page
-    begun = config("reader", "runs/another", evaluate={"examples": 400})
+    begun = config("dense_detector", "runs/another", evaluate={"examples": 400})
     page = report.text([result("reader_mnist", published=None, config=begun, curve=curve)])
     assert "How soon" not in page, "it did not begin with nothing"
 
@@ -113,7 +113,7 @@ def test_a_split_that_is_lost_is_said():
 
 
 def test_positions_and_errors():
-    beside = Comparison("B", 7, "", [ComparedFigure("validation", "accuracy_by_position/2", 0.9, 0, True)])
+    beside = Comparison("B", 7, "", [ComparedMetric("validation", "accuracy_by_position/2", 0.9, 0, True)])
     measured = reports(accuracy_by_position=[0.1, 0.25], localization_error=2.345)
     _, (first, *others) = rows(result("strip4_multi_head", published=beside, reports=measured))
     assert "| accuracy by position/2 | 0.9 (validation) | 0.2500 / 0.2500 / 0.2500 | yes |" in first

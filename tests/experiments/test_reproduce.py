@@ -14,7 +14,7 @@ from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import reproduce, results, selection
 from seqdigits.experiments import run as run_of_series
-from seqdigits.experiments.published import FAMILIES, METRICS, PUBLISHED, Figure, Published, beaten, ours
+from seqdigits.experiments.published import FAMILIES, METRICS, PUBLISHED, Published, PublishedMetric, improves, ours
 from seqdigits.experiments.selection import chosen_experiments, parse_settings
 
 CONFIG = """
@@ -26,10 +26,10 @@ def get_config():
     return config
 """
 FIGURES = (
-    Figure("test", "sequence_accuracy", -0.1),
-    Figure("test", "localization_error", 1e-9),
-    Figure("test", "cross_entropy", 1.0),
-    Figure("train", "accuracy_by_position/3", 1.0),
+    PublishedMetric("test", "sequence_accuracy", -0.1),
+    PublishedMetric("test", "localization_error", 1e-9),
+    PublishedMetric("test", "cross_entropy", 1.0),
+    PublishedMetric("train", "accuracy_by_position/3", 1.0),
 )
 FOUND = {"a": Published("A", 7, FIGURES, "a note"), "b": Published("B", None)}
 
@@ -79,7 +79,7 @@ def test_a_part_goes_on_to_the_whole_and_what_is_done_is_skipped(folders, monkey
     part = json.loads(path.read_text())
     assert run.state == "partial"
     assert (part["partial"], part["steps"], part["steps_planned"], part["fraction"]) == (True, 2, 4, 0.5)
-    assert [figure["beaten"] for figure in part["published"]["figures"]] == [None] * 4
+    assert [figure["improves"] for figure in part["published"]["metrics"]] == [None] * 4
 
     (run,) = reproduce.reproduce(["a"], **folders)
     assert "going on from step 2" in capsys.readouterr().out
@@ -126,9 +126,9 @@ def check_result(result, workdir):
 
     published = result["published"]
     assert (published["family"], published["parameters"], published["note"]) == ("A", 7, "a note")
-    assert published["figures"][0]["ours"] == test["sequence_accuracy"]
-    assert published["figures"][2]["ours"] is None, "the reader has no cross entropy"
-    assert [figure["beaten"] for figure in published["figures"]] == [True, False, None, False]
+    assert published["metrics"][0]["ours"] == test["sequence_accuracy"]
+    assert published["metrics"][2]["ours"] is None, "the reader has no cross entropy"
+    assert [figure["improves"] for figure in published["metrics"]] == [True, False, None, False]
 
 
 def test_what_fails_is_said_and_the_next_one_runs(folders, monkeypatch, capsys):
@@ -187,7 +187,7 @@ def test_settings_change_the_run_and_its_name(folders):
     result = json.loads((folders["out"] / f"{run.name}.json").read_text())
     assert result["settings"] == {"data.folder": "/no where", "train.steps": 2}
     assert result["config"]["data"]["folder"] == "/no where"
-    assert (result["partial"], result["published"]["figures"][0]["beaten"]) == (True, None)  # 2 of the file's 4 steps
+    assert (result["partial"], result["published"]["metrics"][0]["improves"]) == (True, None)  # 2 of the file's 4 steps
 
 
 @pytest.mark.slow
@@ -244,9 +244,9 @@ def test_a_second_stage_begins_with_the_first_of_the_same_series(folders, capsys
     assert (first.state, second.state) == ("done", "done")
     assert f"taken from {first.workdir}: " in capsys.readouterr().out
     assert second.result.config["init"]["path"] == "runs/a"  # as its file has it
-    assert first.result.begun_with is None
-    begun = second.result.begun_with
-    assert (begun["path"], begun["step"], begun["config"]["seed"], begun["begun_with"]) == ("runs/a", 4, 5, None)
+    assert first.result.initialized_from is None
+    begun = second.result.initialized_from
+    assert (begun["path"], begun["step"], begun["config"]["seed"], begun["initialized_from"]) == ("runs/a", 4, 5, None)
 
 
 @pytest.mark.slow
@@ -398,9 +398,9 @@ def test_published_figures_are_possible():
     for name, row in PUBLISHED.items():
         assert row.family in FAMILIES, name
         assert row.params is None or row.params > 0, name
-        keys = [(figure.split, figure.metric) for figure in row.figures]
+        keys = [(figure.split, figure.metric) for figure in row.metrics]
         assert len(keys) == len(set(keys)), name
-        for figure in row.figures:
+        for figure in row.metrics:
             assert figure.split in ("train", "validation", "test"), name
             assert figure.metric in METRICS, name
             most = {"localization_error": 500, "cross_entropy": 2.303}.get(figure.metric, 1)
@@ -413,21 +413,21 @@ def test_published_experiments_by_hand():
     assert families == sorted(families)
     weighted = PUBLISHED["canvas_weighted"]
     assert weighted.params == 4_155_192
-    assert [figure.value for figure in weighted.figures] == [2.06, 2.24, 2.32, 0.86, 0.75, 0.74, 0.97, 0.94, 0.94]
-    assert [(figure.split, figure.metric) for figure in weighted.figures[2:4]] == [
+    assert [figure.value for figure in weighted.metrics] == [2.06, 2.24, 2.32, 0.86, 0.75, 0.74, 0.97, 0.94, 0.94]
+    assert [(figure.split, figure.metric) for figure in weighted.metrics[2:4]] == [
         ("test", "localization_error"),
         ("train", "sequence_accuracy"),
     ]
-    assert PUBLISHED["strip5_batchnorm_keep75"].figures == (
-        Figure("train", "sequence_accuracy", 0.99),
-        Figure("validation", "sequence_accuracy", 0.87),
-        Figure("test", "sequence_accuracy", 0.86),
+    assert PUBLISHED["strip5_batchnorm_keep75"].metrics == (
+        PublishedMetric("train", "sequence_accuracy", 0.99),
+        PublishedMetric("validation", "sequence_accuracy", 0.87),
+        PublishedMetric("test", "sequence_accuracy", 0.86),
     )
-    assert PUBLISHED["svhn_transfer"].figures[-1] == Figure("test", "character_accuracy", 0.84)
-    assert PUBLISHED["svhn_transfer_box"].figures == PUBLISHED["canvas_variable_deeper"].figures == ()
-    assert PUBLISHED["mnist_linear"].figures == (
-        Figure("test", "sequence_accuracy", 0.91),
-        Figure("test", "cross_entropy", 0.42),
+    assert PUBLISHED["svhn_transfer"].metrics[-1] == PublishedMetric("test", "character_accuracy", 0.84)
+    assert PUBLISHED["svhn_transfer_box"].metrics == PUBLISHED["canvas_variable_deeper"].metrics == ()
+    assert PUBLISHED["mnist_linear"].metrics == (
+        PublishedMetric("test", "sequence_accuracy", 0.91),
+        PublishedMetric("test", "cross_entropy", 0.42),
     )
 
 
@@ -446,10 +446,10 @@ def test_implied_counts_of_parameters_add_up(name):
 
 def test_better_is_more_of_accuracy_and_less_of_error():
     reports = {"test": {"digit_accuracy": 0.9, "localization_error": 2.0, "accuracy_by_position": [0.1, 0.2]}}
-    assert beaten(Figure("test", "digit_accuracy", 0.89), reports)
-    assert not beaten(Figure("test", "digit_accuracy", 0.9), reports)
-    assert beaten(Figure("test", "localization_error", 2.1), reports)
-    assert not beaten(Figure("test", "localization_error", 1.9), reports)
-    assert ours(Figure("test", "accuracy_by_position/2", 0.5), reports) == 0.2
-    assert ours(Figure("test", "accuracy_by_position/3", 0.5), reports) is None
-    assert beaten(Figure("train", "digit_accuracy", 0.1), reports) is None
+    assert improves(PublishedMetric("test", "digit_accuracy", 0.89), reports)
+    assert not improves(PublishedMetric("test", "digit_accuracy", 0.9), reports)
+    assert improves(PublishedMetric("test", "localization_error", 2.1), reports)
+    assert not improves(PublishedMetric("test", "localization_error", 1.9), reports)
+    assert ours(PublishedMetric("test", "accuracy_by_position/2", 0.5), reports) == 0.2
+    assert ours(PublishedMetric("test", "accuracy_by_position/3", 0.5), reports) is None
+    assert improves(PublishedMetric("train", "digit_accuracy", 0.1), reports) is None

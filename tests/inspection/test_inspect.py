@@ -18,12 +18,12 @@ from seqdigits.cli import inspect as cli_inspect
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.core.types import Host
+from seqdigits.core.types import HostBatch
 from seqdigits.data.photos import augment
 from seqdigits.data.photos.source import ResidentSource
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 from seqdigits.inspection import checks, inspect, page
-from seqdigits.inspection.statistics import LISTED, Survey, survey
+from seqdigits.inspection.statistics import LISTED, SplitStatistics, collect_statistics
 from seqdigits.parallel.devices import Devices
 
 HEIGHT, WIDTH, LENGTH = 10, 30, 3
@@ -51,7 +51,7 @@ class Given(ResidentSource):
         super().__init__(load=lambda: arrays, num_examples=N, image=size, lengths=lengths, **as_it_is)
         self._indices = indices
 
-    def all(self, batch_size: int, limit: int | None = None) -> Iterator[Host]:
+    def all(self, batch_size: int, limit: int | None = None) -> Iterator[HostBatch]:
         if self._indices is None:
             yield from super().all(batch_size, limit)
         else:
@@ -59,7 +59,7 @@ class Given(ResidentSource):
             yield {"index": index, "position": np.maximum(index, 0)}
 
 
-def look_at(source: Source, split: str = "train", **changes) -> Survey:
+def look_at(source: DataSource, split: str = "train", **changes) -> SplitStatistics:
     options = {
         "batch_size": 16,
         "limit": None,
@@ -70,7 +70,7 @@ def look_at(source: Source, split: str = "train", **changes) -> Survey:
         "seen": {},
         "stop": Stop(),
     }
-    return survey(source, split, **options | changes)
+    return collect_statistics(source, split, **options | changes)
 
 
 def test_figures_of_what_is_fine():
@@ -90,7 +90,7 @@ def test_figures_of_what_is_fine():
     np.testing.assert_allclose(found.pixels, (images.mean(), images.std()))
     assert (found.low, found.high) == (0, 255)
     np.testing.assert_array_equal(found.brightness, np.bincount(images.mean((1, 2, 3)).astype(int), minlength=256))
-    assert found.boxes == found.digits.sum() == found.centres.sum()
+    assert found.boxes == found.digits.sum() == found.centers.sum()
     assert (found.size_low.tolist(), found.size_high.tolist()) == ([6, 8], [6, 8])
     assert (found.quantile(0, 0.5), found.quantile(1, 0.5)) == (6, 8)
     assert [example.index for example in found.samples] == sorted({(2 * i + 1) * N // 72 for i in range(36)})
@@ -111,7 +111,7 @@ FAULTS = {
     "gap": broken("digits", (8, 1), NO_DIGIT) | {"boxes": broken("boxes", (8, 1), 0)["boxes"]},
     "not_finite": broken("boxes", (7, 0, 2), np.inf),
     "no_size": broken("boxes", (7, 0, 3), -2),
-    "no_digit": broken("boxes", (7, 2, 0), 3),
+    "no_digit_weight": broken("boxes", (7, 2, 0), 3),
     "outside": broken("boxes", (7, 0, 0), 40),
 }
 
@@ -195,8 +195,8 @@ def test_the_same_image_is_found_within_a_split_and_across_splits():
     test["images"][12] = train["images"][4]
     train["digits"][4, 0], test["digits"][12, 0] = 5, 6
     train["digits"][30] = train["digits"][2]
-    surveys = [look_at(Given(train), "train", seen=seen), look_at(Given(test), "test", seen=seen)]
-    prints = {s.split: s.prints for s in surveys}
+    statistics = [look_at(Given(train), "train", seen=seen), look_at(Given(test), "test", seen=seen)]
+    prints = {s.split: s.prints for s in statistics}
     assert checks.copies(prints) == {
         ("train", "train"): 2,
         ("train", "test"): 3,
@@ -204,9 +204,9 @@ def test_the_same_image_is_found_within_a_split_and_across_splits():
         ("test", "test"): 0,
     }
     assert checks.contradictions(prints) == 2
-    assert [example.index for example in surveys[0].again.examples] == [30]
-    assert [example.index for example in surveys[1].again.examples] == [11, 12]
-    same = surveys[1].again.examples[0].image_print
+    assert [example.index for example in statistics[0].again.examples] == [30]
+    assert [example.index for example in statistics[1].again.examples] == [11, 12]
+    same = statistics[1].again.examples[0].image_print
     assert checks.places(prints, same) == [("train", 2), ("train", 30), ("test", 11)]
 
 
@@ -256,12 +256,12 @@ PARTS = ["remarks", "samples", "labels", "boxes", "pixels", "copies", "checks", 
 
 def test_a_page_is_whole(small_config):
     config = small_config({"data.train_examples": 0})
-    surveys = inspect.inspect(config, ("train", "validation", "test"), 30, Stop())
-    assert [s.examples for s in surveys] == [30, 30, 30]
-    assert surveys[0].endless
-    assert not sum(s.faults.total() for s in surveys)
-    text = page.html("tiny <&> one", config, surveys, "python -m seqdigits inspect 'x' --limit 30")
-    assert text == page.html("tiny <&> one", config, surveys, "python -m seqdigits inspect 'x' --limit 30")
+    statistics = inspect.inspect(config, ("train", "validation", "test"), 30, Stop())
+    assert [s.examples for s in statistics] == [30, 30, 30]
+    assert statistics[0].endless
+    assert not sum(s.faults.total() for s in statistics)
+    text = page.html("tiny <&> one", config, statistics, "python -m seqdigits inspect 'x' --limit 30")
+    assert text == page.html("tiny <&> one", config, statistics, "python -m seqdigits inspect 'x' --limit 30")
     found = Page(text)
     assert found.open == []
     assert found.ids == PARTS

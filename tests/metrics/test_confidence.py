@@ -1,11 +1,11 @@
-"""Certainty by hand: reliability, calibration error, coverage."""
+"""Confidence by hand: reliability, calibration error, coverage."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqdigits.metrics.confidence import BINS, certainty
+from seqdigits.metrics.confidence import BINS, confidence_histogram
 
 # Ten cases: four at 0.95 of which three are right, three at 0.75 of which two are, three at 0.25 of which none is.
 SAID = np.array([0.95] * 4 + [0.75] * 3 + [0.25] * 3)
@@ -13,7 +13,7 @@ RIGHT = np.array([1, 1, 1, 0, 1, 1, 0, 0, 0, 0], bool)
 
 
 def histogram(said, right):
-    return jax.device_get(certainty(jnp.array(said), jnp.array(right), jnp.ones(len(said), bool)))
+    return jax.device_get(confidence_histogram(jnp.array(said), jnp.array(right), jnp.ones(len(said), bool)))
 
 
 def test_reliability_of_ten_cases():
@@ -62,7 +62,7 @@ def test_two_halves_merged_are_the_whole_and_what_does_not_count_is_left_out():
     whole = histogram(SAID, RIGHT)
     merged = jax.tree.map(np.add, first, second)
     assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-7), merged, whole))
-    half = certainty(jnp.array(SAID), jnp.array(RIGHT), jnp.arange(10) < 3)
+    half = confidence_histogram(jnp.array(SAID), jnp.array(RIGHT), jnp.arange(10) < 3)
     assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-7), half, first))
 
 

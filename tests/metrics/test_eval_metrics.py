@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.core.types import Batch, Outputs, Reading
-from seqdigits.decoding import decode as reading
-from seqdigits.decoding.options import Limits
+from seqdigits.core.types import Batch, Outputs, Prediction
+from seqdigits.decoding.decode import decode
+from seqdigits.decoding.options import DecodeOptions
 from seqdigits.metrics import averages, eval_metrics
 from seqdigits.visualization import predictions
 
 N = NO_DIGIT
-tally = jax.jit(eval_metrics.tally)
+batch_metrics = jax.jit(eval_metrics.batch_metrics)
 
 
 def example():
@@ -29,14 +29,14 @@ def example():
     batch = Batch(
         image=jnp.zeros((5, 8, 24, 1), jnp.uint8), digits=truth, boxes=boxes, index=jnp.array([0, 1, 2, 3, -1])
     )
-    hulls = jnp.array([[8.0, 4, 16, 8], [12, 4, 24, 8], [8, 4, 16, 8], [12, 4, 24, 8], [0, 0, 0, 0]])
+    enclosing_boxes = jnp.array([[8.0, 4, 16, 8], [12, 4, 24, 8], [8, 4, 16, 8], [12, 4, 24, 8], [0, 0, 0, 0]])
     off = jnp.array([[0.0, 0, 0, 0], [3, 4, 0, 0], [-4, 0, -8, 0], [0, 0, 0, 0], [900, 900, 900, 900]])
-    found = Reading(
+    found = Prediction(
         length=length[:, None],
         digits=read[:, None],
         digit_confidence=jnp.ones((5, 1, 3)),
         confidence=jnp.ones((5, 1)),
-        box=(hulls + off)[:, None],
+        box=(enclosing_boxes + off)[:, None],
     )
     return batch, Outputs(digit_logits=jnp.zeros((5, 3, 11))), found
 
@@ -46,7 +46,7 @@ def figures(counted, localizes=True, has_logits=True):
 
 
 def test_every_figure_by_hand():
-    found = figures(tally(*example()))
+    found = figures(batch_metrics(*example()))
     assert found["examples"] == 4
     assert found["sequence_accuracy"] == 1 / 4
     assert found["character_accuracy"] == 10 / 12
@@ -61,7 +61,7 @@ def test_every_figure_by_hand():
         confusion[t, r] += 1
     assert found["confusion"] == confusion.tolist()
     assert found["localization_error"] == pytest.approx(((9 + 16) / 4 + (16 + 64) / 4) / 4)
-    assert found["centre_error"] == pytest.approx((5 + 4) / 4)
+    assert found["center_error"] == pytest.approx((5 + 4) / 4)
     shifted = (24 - 3) * (8 - 4) / (2 * 24 * 8 - (24 - 3) * (8 - 4))
     assert found["iou"] == pytest.approx((1 + shifted + 1 / 2 + 1) / 4)
     assert found["cross_entropy"] == pytest.approx(np.log(11))
@@ -69,21 +69,21 @@ def test_every_figure_by_hand():
 
 
 def test_two_halves_merged_are_the_whole():
-    batch, outputs, reading = example()
+    batch, outputs, prediction = example()
 
     def part(rows):
-        return tally(*jax.tree.map(lambda x: x[rows], (batch, outputs, reading)))
+        return batch_metrics(*jax.tree.map(lambda x: x[rows], (batch, outputs, prediction)))
 
     merged = part(slice(0, 2)).merge(part(slice(2, 5)))
-    whole = tally(batch, outputs, reading)
+    whole = batch_metrics(batch, outputs, prediction)
     assert jax.tree.all(jax.tree.map(np.allclose, merged, whole))
 
 
 def test_what_a_model_does_not_say_is_null():
-    found = figures(tally(*example()), localizes=False, has_logits=False)
-    assert [found[n] for n in ("localization_error", "centre_error", "iou", "cross_entropy")] == [None] * 4
-    batch, _, reading = example()
-    counted = tally(batch, Outputs(), reading.replace(box=None))
+    found = figures(batch_metrics(*example()), localizes=False, has_logits=False)
+    assert [found[n] for n in ("localization_error", "center_error", "iou", "cross_entropy")] == [None] * 4
+    batch, _, prediction = example()
+    counted = batch_metrics(batch, Outputs(), prediction.replace(box=None))
     assert figures(counted, localizes=False, has_logits=False)["sequence_accuracy"] == 1 / 4
 
 
@@ -107,7 +107,7 @@ def test_top_k_accuracy_by_hand():
         boxes=jnp.full((7, 1, 4), 2.0),
         index=jnp.array([0, 1, 2, 3, 4, 5, -1]),
     )
-    found = figures(tally(batch, outputs, reading.read(outputs, Limits(1, 0.5, 0.4))), localizes=False)
+    found = figures(batch_metrics(batch, outputs, decode(outputs, DecodeOptions(1, 0.5, 0.4))), localizes=False)
     assert found["top_k_accuracy"] == pytest.approx([2 / 6, 4 / 6, 5 / 6])
     assert found["top_k_accuracy"][0] == found["character_accuracy"]
 
@@ -131,7 +131,7 @@ def found(*numbers):
         digits[row, :n] = [int(c) for c in text]
         boxes[row, :n] = [[x + 8 * i, 4, 8, 8] for i in range(n)]
         box[row], confidence[row] = [x + 4 * (n - 1), 4, 8 * n, 8], sure
-    reading = Reading(
+    prediction = Prediction(
         length=length,
         digits=digits,
         digit_confidence=np.broadcast_to(confidence[:, None], (3, 4)),
@@ -139,7 +139,7 @@ def found(*numbers):
         digit_boxes=boxes,
         box=box,
     )
-    return jax.tree.map(lambda x: jnp.array([x, x]), reading)
+    return jax.tree.map(lambda x: jnp.array([x, x]), prediction)
 
 
 @pytest.mark.parametrize(
@@ -156,17 +156,17 @@ def found(*numbers):
     ],
 )
 def test_several_numbers(numbers, recall, precision, whole, digits_right):
-    counted = tally(two_numbers(), Outputs(), found(*numbers))
+    counted = batch_metrics(two_numbers(), Outputs(), found(*numbers))
     result = figures(counted, has_logits=False)
     assert (result["number_recall"], result["number_precision"]) == (recall, pytest.approx(precision))
     assert result["sequence_accuracy"] == whole
-    assert counted.digit_certainty.right.sum() == digits_right
-    assert counted.digit_certainty.count.sum() == sum(len(text) for text, _, _ in numbers)
-    assert counted.number_certainty.count.sum() == 1
+    assert counted.digit_confidence_histogram.right.sum() == digits_right
+    assert counted.digit_confidence_histogram.count.sum() == sum(len(text) for text, _, _ in numbers)
+    assert counted.number_confidence.count.sum() == 1
 
 
 def test_positions_of_several_numbers_are_those_of_the_readings_in_their_places():
-    result = figures(tally(two_numbers(), Outputs(), found(("7", 60, 0.9), ("13", 4, 0.8))), has_logits=False)
+    result = figures(batch_metrics(two_numbers(), Outputs(), found(("7", 60, 0.9), ("13", 4, 0.8))), has_logits=False)
     assert result["accuracy_by_position"] == [1.0, 0.0, 1.0, 1.0]
     assert result["length_accuracy"] == 1.0
     assert result["confusion"][2][3] == 1
@@ -174,35 +174,37 @@ def test_positions_of_several_numbers_are_those_of_the_readings_in_their_places(
 
 
 def test_a_best_number_is_right_if_it_is_one_of_the_true_ones():
-    counted = tally(two_numbers(), Outputs(), found(("7", 60, 0.9)))
-    assert counted.number_certainty.right.sum() == 1
-    wrong = tally(two_numbers(), Outputs(), found(("8", 60, 0.9), ("12", 4, 0.8)))
-    assert wrong.number_certainty.right.sum() == 0
+    counted = batch_metrics(two_numbers(), Outputs(), found(("7", 60, 0.9)))
+    assert counted.number_confidence.right.sum() == 1
+    wrong = batch_metrics(two_numbers(), Outputs(), found(("8", 60, 0.9), ("12", 4, 0.8)))
+    assert wrong.number_confidence.right.sum() == 0
 
 
 def test_several_numbers_merged_are_the_whole():
-    one = tally(two_numbers(), Outputs(), found(("12", 4, 0.9)))
-    other = tally(two_numbers(), Outputs(), found(("12", 4, 0.6), ("7", 60, 0.8)))
+    one = batch_metrics(two_numbers(), Outputs(), found(("12", 4, 0.9)))
+    other = batch_metrics(two_numbers(), Outputs(), found(("12", 4, 0.6), ("7", 60, 0.8)))
     both = jax.tree.map(lambda *x: jnp.concatenate(x), two_numbers(), two_numbers())
-    readings = jax.tree.map(lambda *x: jnp.concatenate(x), found(("12", 4, 0.9)), found(("12", 4, 0.6), ("7", 60, 0.8)))
-    whole = tally(both, Outputs(), readings)
+    predictions = jax.tree.map(
+        lambda *x: jnp.concatenate(x), found(("12", 4, 0.9)), found(("12", 4, 0.6), ("7", 60, 0.8))
+    )
+    whole = batch_metrics(both, Outputs(), predictions)
     assert jax.tree.all(jax.tree.map(np.allclose, one.merge(other), whole))
     result = figures(whole, has_logits=False)
     assert (result["number_recall"], result["number_precision"], result["sequence_accuracy"]) == (3 / 4, 1.0, 1 / 2)
 
 
 def test_one_number_by_definition_has_no_recall():
-    result = figures(tally(*example()))
+    result = figures(batch_metrics(*example()))
     assert (result["number_recall"], result["number_precision"]) == (None, None)
 
 
 def test_a_sheet_of_several_numbers_names_them_all():
-    batch, reading = two_numbers(), found(("12", 4, 0.9), ("8", 60, 0.8))
-    as_numpy = jax.tree.map(np.asarray, (batch, reading))
+    batch, prediction = two_numbers(), found(("12", 4, 0.9), ("8", 60, 0.8))
+    as_numpy = jax.tree.map(np.asarray, (batch, prediction))
     assert predictions._true(as_numpy[0], 0) == "12 7"
     assert predictions._read(as_numpy[1], 0) == "12 8"
     assert predictions._read(as_numpy[1].replace(length=np.array([[5, 0, 0]])), 0) == "12+"
     assert predictions._read(as_numpy[1].replace(length=np.array([[0, 0, 0]])), 0) == "nothing"
-    sheet = predictions.sheet(batch, reading)
+    sheet = predictions.make_example_grid(batch, prediction)
     red = (np.asarray(sheet) == predictions.PREDICTED).all(-1)
     assert red.sum() > 2 * 2 * (6 * 4 + 4 * 4)  # boxes of both, and the caption

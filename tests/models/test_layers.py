@@ -10,7 +10,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.models import layer_spec, stack
 from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.layer_spec import Layer, output_size, parse, total_stride
-from seqdigits.models.ops import convolve, enlarge, fold, max_pool, unfold
+from seqdigits.models.ops import convolve, depth_to_space, max_pool, space_to_depth, upsample_nearest
 from seqdigits.models.stack import Stack
 
 
@@ -58,15 +58,17 @@ def run(text: str, x: jnp.ndarray) -> tuple[jnp.ndarray, dict]:
 
 def test_fold_puts_squares_into_features_and_unfold_takes_them_out_again():
     x = jnp.arange(16.0).reshape(1, 4, 4, 1)
-    np.testing.assert_array_equal(fold(x, 2)[0, 0, 1], [2, 3, 6, 7])
-    np.testing.assert_array_equal(unfold(fold(x, 2), 2), x)
-    y, _ = run("fold 2, unfold 2", jax.random.normal(jax.random.key(0), (2, 8, 12, 3)))
+    np.testing.assert_array_equal(space_to_depth(x, 2)[0, 0, 1], [2, 3, 6, 7])
+    np.testing.assert_array_equal(depth_to_space(space_to_depth(x, 2), 2), x)
+    y, _ = run("space_to_depth 2, depth_to_space 2", jax.random.normal(jax.random.key(0), (2, 8, 12, 3)))
     np.testing.assert_array_equal(y, jax.random.normal(jax.random.key(0), (2, 8, 12, 3)))
 
 
 def test_enlarge_repeats_and_cuts():
     x = jnp.array([[1.0, 2], [3, 4]])[None, :, :, None]
-    np.testing.assert_array_equal(enlarge(x, (1, 3, 4, 9))[0, :, :, 0], [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]])
+    np.testing.assert_array_equal(
+        upsample_nearest(x, (1, 3, 4, 9))[0, :, :, 0], [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]]
+    )
 
 
 def test_mean_is_that_of_all_places():
@@ -76,19 +78,22 @@ def test_mean_is_that_of_all_places():
 
 def test_a_map_that_was_kept_is_added_or_joined():
     x = jax.random.normal(jax.random.key(0), (2, 5, 7, 3))
-    y, _ = run("mark a, relu, add a", x)
+    y, _ = run("keep a, relu, add a", x)
     np.testing.assert_allclose(y, x + jnp.maximum(x, 0))
-    y, params = run("mark a, pool 2, join a", x)
+    y, params = run("keep a, pool 2, concat a", x)
     np.testing.assert_array_equal(y[..., :3], x)
     np.testing.assert_array_equal(y[:, 4, 6, 3:], run("pool 2", x)[0][:, 2, 3])
     assert params == {}
-    y, params = run("mark a, conv 3x3x4 /2, add a", x)
+    y, params = run("keep a, conv 3x3x4 /2, add a", x)
     assert y.shape == (2, 3, 4, 4)
     assert params["Conv_1"]["kernel"].shape == (1, 1, 3, 4), "brought to the shape by 1x1"
 
 
 def test_strides_and_sizes_follow_what_is_kept():
-    layers = parse("fold 2, mark a, conv 3x3x4 /2, mark b, pool 2, join b, conv 1x1x16, unfold 2, join a", "e")
+    layers = parse(
+        "space_to_depth 2, keep a, conv 3x3x4 /2, keep b, pool 2, concat b, conv 1x1x16, depth_to_space 2, concat a",
+        "e",
+    )
     assert total_stride(layers) == 2
     assert output_size(layers, 32, 48, "e") == (16, 24)
 
@@ -96,12 +101,12 @@ def test_strides_and_sizes_follow_what_is_kept():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mark a, mark a", "'mark a' stands there twice"),
-        ("conv 3x3x4, add a", "'add a' needs 'mark a' before it. Marked are: none"),
-        ("pool 4, mark a, unfold 2, join a", "the stride here, 2, is no multiple of the one at the mark, 4"),
-        ("pool 3, unfold 2", "the stride here, 3, is no multiple of it"),
+        ("keep a, keep a", "'keep a' stands there twice"),
+        ("conv 3x3x4, add a", "'add a' needs 'keep a' before it. Marked are: none"),
+        ("pool 4, keep a, depth_to_space 2, concat a", "the stride here, 2, is no multiple of the one at the mark, 4"),
+        ("pool 3, depth_to_space 2", "the stride here, 3, is no multiple of it"),
         ("mean, conv 3x3x4", "needs a feature map"),
-        ("fold 0", "has a zero"),
+        ("space_to_depth 0", "has a zero"),
     ],
 )
 def test_what_cannot_be_kept_or_joined_is_refused(text, message):
@@ -110,20 +115,20 @@ def test_what_cannot_be_kept_or_joined_is_refused(text, message):
 
 
 def test_what_does_not_fit_is_said_when_the_network_is_built():
-    with pytest.raises(UserError, match="unfold 2 needs features that 4 divides, and finds 10"):
-        run("conv 3x3x10 /2, unfold 2", jnp.zeros((1, 8, 8, 1)))
+    with pytest.raises(UserError, match="depth_to_space 2 needs features that 4 divides, and finds 10"):
+        run("conv 3x3x10 /2, depth_to_space 2", jnp.zeros((1, 8, 8, 1)))
     with pytest.raises(UserError, match="adds a map of 8x8 with 1 times the stride to one of 6x6"):
-        run("mark a, conv 3x3x1 valid, add a", jnp.zeros((1, 8, 8, 1)))
+        run("keep a, conv 3x3x1 valid, add a", jnp.zeros((1, 8, 8, 1)))
 
 
 def test_an_odd_map_that_was_kept_is_brought_down_by_the_strides_in_between():
-    y, _ = run("mark a, conv 3x3x4 /2, conv 3x3x4 /2, add a", jnp.zeros((1, 9, 33, 3)))
+    y, _ = run("keep a, conv 3x3x4 /2, conv 3x3x4 /2, add a", jnp.zeros((1, 9, 33, 3)))
     assert y.shape == (1, 3, 9, 4)
 
 
 def test_fold_refuses_what_it_does_not_divide():
-    with pytest.raises(UserError, match="fold 2 does not divide 5x8"):
-        output_size(parse("fold 2", "e"), 5, 8, "e")
+    with pytest.raises(UserError, match="space_to_depth 2 does not divide 5x8"):
+        output_size(parse("space_to_depth 2", "e"), 5, 8, "e")
 
 
 def test_output_size():

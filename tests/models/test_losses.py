@@ -51,18 +51,18 @@ def test_cell_targets():
 
 def test_several_cells_say_a_digit_and_each_belongs_to_the_nearest():
     truth = batch([[7, 3]], [[[8, 8, 16, 16], [24, 8, 16, 16]]])  # middles of cells at 4, 12, 20, 28 and at 4, 12
-    digits, boxes, share = targets.cell_targets(truth, (2, 4), 8, "several", 0.4)
+    digits, boxes, share = targets.cell_targets(truth, (2, 4), 8, "center_sampling", 0.4)
     np.testing.assert_array_equal(digits[0], [[7, 7, 3, 3]] * 2)  # each 4 pixels off on both axes: 0.354 sides
     np.testing.assert_array_equal(share[0], np.ones((2, 4)))
     np.testing.assert_allclose(boxes[0, :, 2:], np.broadcast_to([24.0, 8, 16, 16], (2, 2, 4)))
-    digits, _, share = targets.cell_targets(truth, (2, 4), 8, "several", 0.3)
-    assert (digits[0] != N).sum() == 2, "only the cells that hold the centres"
+    digits, _, share = targets.cell_targets(truth, (2, 4), 8, "center_sampling", 0.3)
+    assert (digits[0] != N).sum() == 2, "only the cells that hold the centers"
     assert share.sum() == 2
 
 
 def test_gaussian_shares_fall_with_the_distance_in_sides_of_the_box():
     truth = batch([[7]], [[[4, 4, 16, 8]]])  # the middle of the first cell
-    digits, _, share = targets.cell_targets(truth, (2, 4), 8, "gaussian", 0.5)
+    digits, _, share = targets.cell_targets(truth, (2, 4), 8, "heatmap", 0.5)
     np.testing.assert_allclose(share[0, 0, :3], [1, np.exp(-0.5), np.exp(-2)], rtol=1e-6)  # 0, 1/2 and 1 side away
     np.testing.assert_allclose(share[0, 1, 0], np.exp(-2), rtol=1e-6)  # 8 pixels down are a whole side
     assert share[0, 0, 3] == 0, "what has less than a twentieth has nothing"
@@ -99,9 +99,9 @@ def test_cell_losses_by_hand():
         cell_boxes=jnp.broadcast_to(jnp.array([8.0, 4, 8, 8]), (1, 2, 4, 4)),
         stride=8,
     )
-    entropy, boxes = losses.cell_losses(outputs, truth, ConfigDict({**CELLS, "background": 0.5}))
+    entropy, boxes = losses.cell_losses(outputs, truth, ConfigDict({**CELLS, "background_weight": 0.5}))
     np.testing.assert_allclose(entropy, [np.log(11) * (2 + 6 * 0.5) / 2], rtol=1e-6)
-    # centres are half a cell off in x, one height is half of the truth
+    # centers are half a cell off in x, one height is half of the truth
     np.testing.assert_allclose(boxes, [(0.5 + 0.5 + np.log(2)) / 2], rtol=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_smoothing_spreads_a_part_over_all_classes_where_a_digit_is():
     truth = batch([[7]], [[[4, 4, 8, 8]]])
     logits = jnp.zeros((1, 1, 2, 11)).at[0, 0, 0, 7].set(2.0)
     outputs = Outputs(cell_logits=logits, cell_boxes=jnp.ones((1, 1, 2, 4)), stride=8)
-    entropy, _ = losses.cell_losses(outputs, truth, ConfigDict({**CELLS, "background": 1.0, "smoothing": 0.1}))
+    entropy, _ = losses.cell_losses(outputs, truth, ConfigDict({**CELLS, "background_weight": 1.0, "smoothing": 0.1}))
     total = np.log(np.exp(2.0) + 10)
     expected = 0.9 * (total - 2) + 0.1 * (total - 2 / 11) + np.log(11)  # the digit's cell, and the empty one
     np.testing.assert_allclose(entropy, [expected], rtol=1e-6)
@@ -149,7 +149,7 @@ def test_only_terms_with_a_weight_are_there():
 
 @pytest.mark.parametrize("garbage", [1e30, jnp.nan, jnp.inf])
 def test_a_padded_row_changes_nothing_in_the_cells_either(garbage):
-    config = ConfigDict({**CELLS, "cells": 1.0, "cell_boxes": 1.0, "background": 0.5, "smoothing": 0.1})
+    config = ConfigDict({**CELLS, "cells": 1.0, "cell_boxes": 1.0, "background_weight": 0.5, "smoothing": 0.1})
     truth = batch(
         [[7, 3], [5, N], [1, 2]], [[[4, 4, 8, 8], [12, 4, 8, 8]], [[20, 4, 8, 8], [0] * 4], [[4, 4, 8, 8]] * 2]
     )
@@ -175,7 +175,7 @@ def test_a_padded_row_changes_nothing_in_the_cells_either(garbage):
 def test_a_position_without_a_digit_weighs_what_the_config_says(name):
     logits = jax.random.normal(jax.random.key(0), (1, 3, 11))
     digits = jnp.array([[4, N, N]])
-    config = ConfigDict({"digit_loss": name, "positions": "sum", "no_digit": 0.25})
+    config = ConfigDict({"digit_loss": name, "positions": "sum", "no_digit_weight": 0.25})
     each = losses.DIGIT_LOSSES[name](logits, digits)[0]
     expected = each[0] + 0.25 * (each[1] + each[2])
     np.testing.assert_allclose(losses.digit_loss(logits, digits, config)[0], expected, rtol=1e-6)

@@ -13,14 +13,14 @@ from seqdigits.core import params
 from seqdigits.core.boxes import box_squared_error
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.create import create_source
-from seqdigits.decoding.decode import read
-from seqdigits.decoding.options import decode_limits
+from seqdigits.decoding.decode import decode
+from seqdigits.decoding.options import decode_options
 from seqdigits.experiments.published import PUBLISHED
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models import losses
 from seqdigits.models.build import build, init_variables
-from seqdigits.models.dense import DenseReader, _three_quarters
-from seqdigits.models.pixels import Pixels
+from seqdigits.models.dense import DenseDetector, _three_quarters
+from seqdigits.models.pixels import PixelNormalization
 from seqdigits.models.recurrent import Gru
 from seqdigits.training.train_step import TrainStep
 
@@ -36,7 +36,7 @@ def test_parameter_counts_are_the_published_ones(experiment, name):
 ENCODER = "conv 5x5x8 /2, relu, conv 3x3x16 /2, relu, conv 3x3x16 /2, relu"
 
 
-JOINED = "fold 2, conv 3x3x8, norm, relu, mark a, conv 3x3x16 /2, norm, add a, conv 1x1x32, unfold 2, join a"
+JOINED = "space_to_depth 2, conv 3x3x8, norm, relu, keep a, conv 3x3x16 /2, norm, add a, conv 1x1x32, depth_to_space 2, concat a"
 
 
 def small(name, **changes):
@@ -44,7 +44,7 @@ def small(name, **changes):
     config.data.digits, config.data.height, config.data.width = "uci", 32, 64
     config.data.min_length, config.data.max_length = 1, 2
     config.model.name, config.model.encoder, config.model.gru_units = name, ENCODER, 24
-    if name == "reader":
+    if name == "dense_detector":
         config.loss.cells = config.loss.cell_boxes = 1.0
     else:
         config.loss.digits = 1.0
@@ -67,9 +67,9 @@ def applied(model, variables, image, mask):
 
 def four_examples(config):
     source = create_source(config, "train")
-    host = {"index": np.arange(4, dtype=np.int32), "position": np.arange(4, dtype=np.int32)}
-    make = jax.jit(lambda arrays, host: source.make(arrays, host, jax.random.key(0), train=False))
-    return source, make(source.arrays, host)
+    host_batch = {"index": np.arange(4, dtype=np.int32), "position": np.arange(4, dtype=np.int32)}
+    make = jax.jit(lambda arrays, host_batch: source.make(arrays, host_batch, jax.random.key(0), train=False))
+    return source, make(source.arrays, host_batch)
 
 
 @pytest.mark.parametrize("name", ["heads", "gru", "attention"])
@@ -90,11 +90,11 @@ def test_the_first_loss_is_near_that_of_guessing(name):
         ("heads", BOX),
         ("gru", BOX | {"model.head": "dense 16, relu"}),
         ("attention", {"model.shared_head": True}),
-        ("reader", {}),
-        ("reader", {"model.encoder": ENCODER.replace("relu", "norm, relu")}),
-        ("reader", {"model.encoder": JOINED}),
+        ("dense_detector", {}),
+        ("dense_detector", {"model.encoder": ENCODER.replace("relu", "norm, relu")}),
+        ("dense_detector", {"model.encoder": JOINED}),
     ],
-    ids=["heads", "gru", "attention", "reader", "reader-norm", "reader-joined"],
+    ids=["heads", "gru", "attention", "dense_detector", "reader-norm", "reader-joined"],
 )
 def test_the_gradient_reaches_every_parameter(name, changes):
     config = small(name, **changes)
@@ -106,14 +106,14 @@ def test_the_gradient_reaches_every_parameter(name, changes):
         outputs, _ = model.apply(
             {**variables, "params": params}, batch.image, train=True, mask=batch.mask, mutable=["batch_stats"]
         )
-        box = bx.hull(batch.boxes, batch.digits != NO_DIGIT)
+        box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
         return losses.total(losses.per_example(outputs, batch, box, config.loss), batch.mask, 4, config.loss)
 
     for path, grad in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables["params"])):
         assert jnp.any(grad != 0), jax.tree_util.keystr(path)
 
 
-@pytest.mark.parametrize(("name", "changes"), [("gru", BOX), ("reader", {})], ids=["gru", "reader"])
+@pytest.mark.parametrize(("name", "changes"), [("gru", BOX), ("dense_detector", {})], ids=["gru", "dense_detector"])
 @pytest.mark.slow
 def test_four_examples_are_learned_by_heart(name, changes):
     config = small(name, **changes, **{"optim.learning_rate": 3e-3})
@@ -123,11 +123,11 @@ def test_four_examples_are_learned_by_heart(name, changes):
     state = jax.jit(lambda: steps.init(source))()
     for _ in range(300):
         state = train(state, batch)
-    outputs, reading = jax.jit(lambda v: PredictStep(config, steps.model).predict(v, batch, source.spec))(
+    outputs, prediction = jax.jit(lambda v: PredictStep(config, steps.model).predict(v, batch, source.spec))(
         state.variables()
     )
-    np.testing.assert_array_equal(reading.digits[:, 0], batch.digits)
-    error = box_squared_error(reading.box[:, 0], bx.hull(batch.boxes, batch.digits != NO_DIGIT))
+    np.testing.assert_array_equal(prediction.digits[:, 0], batch.digits)
+    error = box_squared_error(prediction.box[:, 0], bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT))
     assert jnp.max(error) < 4.0
     assert outputs.box.shape == (4, 4)
 
@@ -163,7 +163,7 @@ def test_pixels_by_hand():
     image = jnp.array([[[[0], [255]], [[51], [102]]]], jnp.uint8)  # [1, 2, 2, 1]
 
     def of(kind, variables=None):
-        return Pixels(kind).apply(variables or {}, image)[0, ..., 0]
+        return PixelNormalization(kind).apply(variables or {}, image)[0, ..., 0]
 
     np.testing.assert_allclose(of("raw"), [[0, 255], [51, 102]])
     np.testing.assert_allclose(of("unit"), [[0, 1], [0.2, 0.4]], rtol=1e-6)
@@ -174,18 +174,20 @@ def test_pixels_by_hand():
 
 @pytest.mark.slow
 def test_the_reader_reads_images_of_any_size():
-    config = small("reader")
+    config = small("dense_detector")
     source, _ = four_examples(config)
     model = build(config, source.spec)
     variables = initialized(model, source.spec)
     image = jnp.zeros((2, 64, 96, 1), jnp.uint8)
     outputs = applied(model, variables, image, jnp.ones(2, bool))
     assert outputs.cell_logits.shape == (2, 8, 12, 11)
-    assert read(outputs, decode_limits(config, source.spec)).digits.shape == (2, 1, 2)
+    assert decode(outputs, decode_options(config, source.spec)).digits.shape == (2, 1, 2)
 
 
 def test_a_place_of_zeros_is_the_cell_itself():
-    reader = DenseReader(encoder=build(small("reader"), four_examples(small("reader"))[0].spec).encoder)
+    reader = DenseDetector(
+        encoder=build(small("dense_detector"), four_examples(small("dense_detector"))[0].spec).encoder
+    )
     image = jnp.zeros((1, 16, 32, 1), jnp.uint8)
     variables = reader.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
     zeroed = {**variables, "params": jax.tree.map(jnp.zeros_like, variables["params"])}
@@ -194,7 +196,7 @@ def test_a_place_of_zeros_is_the_cell_itself():
 
 
 def test_at_first_the_reader_finds_next_to_nothing():
-    config = small("reader")
+    config = small("dense_detector")
     source, batch = four_examples(config)
     model = build(config, source.spec)
     outputs = applied(model, initialized(model, source.spec), batch.image, batch.mask)
@@ -232,7 +234,7 @@ def test_a_shared_head_is_the_same_at_every_position_and_counts_padding_alike():
 
 
 def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
-    config = small("reader", **{"model.encoder": JOINED, "data.max_length": 1, "data.min_length": 1})
+    config = small("dense_detector", **{"model.encoder": JOINED, "data.max_length": 1, "data.min_length": 1})
     model = build(config, create_source(config, "train").spec)
     image = jnp.zeros((1, 29, 50, 1), jnp.uint8)
     variables = model.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
@@ -243,9 +245,9 @@ def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
 
 @pytest.mark.slow
 def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pixels():
-    config = small("reader")
+    config = small("dense_detector")
     spec = create_source(config, "train").spec
-    once, often = (build(small("reader", **{"read.halvings": n}), spec) for n in (0, 1))
+    once, often = (build(small("dense_detector", **{"decode.octaves": n}), spec) for n in (0, 1))
     image = jax.random.randint(jax.random.key(0), (2, 32, 64, 1), 0, 256).astype(jnp.uint8)
     image = jnp.repeat(jnp.repeat(image[:, ::2, ::2], 2, axis=1), 2, axis=2)  # halved without loss
     half, mask = image[:, ::2, ::2], jnp.ones(2, bool)
@@ -254,8 +256,8 @@ def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pix
         applied(model, variables, x, mask) for model, x in ((once, image), (once, half), (often, image))
     )
     assert whole.cell_logits.shape == (2, 4, 8, 11)
-    assert all_sizes.looks == (32, 18, 8, 6), "32x64, 24x48, 16x32, 12x24; cells of 8"
-    assert all_sizes.cell_logits.shape == (2, sum(all_sizes.looks), 1, 11)
+    assert all_sizes.scales == (32, 18, 8, 6), "32x64, 24x48, 16x32, 12x24; cells of 8"
+    assert all_sizes.cell_logits.shape == (2, sum(all_sizes.scales), 1, 11)
     logits, boxes = (x.reshape(2, -1, x.shape[-1]) for x in (all_sizes.cell_logits, all_sizes.cell_boxes))
     np.testing.assert_allclose(logits[:, :32], whole.cell_logits.reshape(2, 32, 11), atol=1e-5)
     np.testing.assert_allclose(logits[:, 50:58], small_ones.cell_logits.reshape(2, 8, 11), atol=1e-5)
@@ -272,13 +274,13 @@ def test_smaller_sizes_are_the_same_picture_and_boxes_grow_with_what_a_pixel_cov
     expected = (np.arange(24) + 0.5) * 4 / 3 - 0.5  # the middles of the new pixels
     np.testing.assert_allclose(small_ramp[0, 1:21, 0, 0], expected[1:21], atol=0.05)
 
-    config = small("reader", **{"read.halvings": 1})
+    config = small("dense_detector", **{"decode.octaves": 1})
     model = build(config, create_source(config, "train").spec)
     image, mask = jnp.full((1, 96, 128, 1), 77, jnp.uint8), jnp.ones(1, bool)
     variables = model.init(jax.random.key(1), image, train=False, mask=mask)
     outputs = applied(model, variables, image, mask)
-    assert outputs.looks == (12 * 16, 9 * 12, 6 * 8, 5 * 6)
-    begins = np.cumsum((0, *outputs.looks[:-1]))
+    assert outputs.scales == (12 * 16, 9 * 12, 6 * 8, 5 * 6)
+    begins = np.cumsum((0, *outputs.scales[:-1]))
     logits, boxes = outputs.cell_logits[0, :, 0], outputs.cell_boxes[0, :, 0]
     for begin, width, times in zip(begins, (16, 12, 8, 6), (1, 4 / 3, 2, 8 / 3), strict=True):
         cell = begin + 2 * width + 3  # away from where convolutions see beyond the edge

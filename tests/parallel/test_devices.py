@@ -46,21 +46,21 @@ def six_steps(parallel, **changes):
     devices, source = Devices(parallel), create_source(config, "train")
     steps = TrainStep(config, build(config, source.spec, devices.axis), devices.axis)
     per_call = config.train.steps_per_call
-    train = devices.step(partial(steps.train, source=source), donate=0, stacked=per_call > 1)
+    train = devices.compile_step(partial(steps.train, source=source), donate=0, stacked=per_call > 1)
     state, arrays = devices.jit(partial(steps.init, source))(), devices.replicate(source.arrays)
     batches = source.batches(0, config.train.batch_size)
     for _ in range(6 // per_call):
         if per_call == 1:
-            host = devices.split(next(batches))
-            assert len({str(shard.index) for shard in host["index"].addressable_shards}) == devices.count
+            host_batch = devices.shard_batch(next(batches))
+            assert len({str(shard.index) for shard in host_batch["index"].addressable_shards}) == devices.count
         else:
             several = [next(batches) for _ in range(per_call)]
-            host = devices.split({k: np.stack([h[k] for h in several]) for k in several[0]}, stacked=True)
-        state = train(state, arrays, host)
+            host_batch = devices.shard_batch({k: np.stack([h[k] for h in several]) for k in several[0]}, stacked=True)
+        state = train(state, arrays, host_batch)
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
     predict_step = PredictStep(config, steps.model, devices.axis)
     evaluator = Evaluator(predict_step, create_source(config, "validation"), devices)
-    figures = evaluator.figures(state.variables(), None, "validation")
+    figures = evaluator.evaluate(state.variables(), None, "validation")
     learned = {"params": state.params, "batch_stats": state.batch_stats}
     return jax.device_get(learned), averages.compute(state.sums), figures
 
@@ -89,7 +89,7 @@ def as_outside_of_tests():
 
 @pytest.fixture(scope="module")
 def over_devices(tmp_path_factory):
-    """`over_devices(3)`: what `write_six_steps` gives on 3 devices, {parallel or "several": (learned, sums, figures)}."""
+    """`over_devices(3)`: what `write_six_steps` gives on 3 devices, {parallel or "center_sampling": (learned, sums, figures)}."""
     folder = tmp_path_factory.mktemp("devices")
 
     @cache
@@ -111,9 +111,9 @@ def over_devices(tmp_path_factory):
         with np.load(target) as values:
             for parallel in PARALLEL:
                 mine = {k.removeprefix(f"{parallel} "): v for k, v in values.items() if k.startswith(parallel)}
-                several[parallel] = json.loads(str(mine.pop("several", "null")))
+                several[parallel] = json.loads(str(mine.pop("center_sampling", "null")))
                 result[parallel] = (mine, *json.loads(str(mine.pop("logged"))))
-        return result | {"several": several}
+        return result | {"center_sampling": several}
 
     return found
 
@@ -144,7 +144,7 @@ def test_evaluation_counts_every_example_once(over_devices, count, parallel):
 
 
 def test_two_steps_a_call_clipping_freezing_and_the_average_are_the_same_both_ways_on_three_devices(over_devices):
-    (sums, entropy), (sums_pmap, entropy_pmap) = (over_devices(3)["several"][parallel] for parallel in PARALLEL)
+    (sums, entropy), (sums_pmap, entropy_pmap) = (over_devices(3)["center_sampling"][parallel] for parallel in PARALLEL)
     assert sums_pmap == pytest.approx(sums, rel=1e-4)
     assert entropy_pmap == pytest.approx(entropy, rel=1e-4)
 
@@ -170,11 +170,11 @@ def test_the_devices_of_pmap_draw_dropout_each_on_their_own():
 def test_split_pads_each_step_of_a_stack_alike():
     devices = Devices()
     devices.count = 4  # as if there were four; the one device holds all of it
-    host = {
+    host_batch = {
         "index": np.arange(12, dtype=np.int32).reshape(2, 6),
         "position": np.arange(5, 17, dtype=np.int32).reshape(2, 6),
     }
-    split = devices.split(host, stacked=True)
+    split = devices.shard_batch(host_batch, stacked=True)
     np.testing.assert_array_equal(split["index"], [[0, 1, 2, 3, 4, 5, -1, -1], [6, 7, 8, 9, 10, 11, -1, -1]])
     # Of all else the first row again, which is valid everywhere.
     np.testing.assert_array_equal(split["position"], [[5, 6, 7, 8, 9, 10, 5, 5], [11, 12, 13, 14, 15, 16, 11, 11]])

@@ -12,8 +12,8 @@ def test_mean_deviation_and_mean_box_are_those_of_the_training_images(small_conf
     config = small_config({"data.train_examples": 30})
     source, devices = create_source(config, "train"), Devices()
     arrays = devices.replicate(source.arrays)
-    (host,) = source.all(30)
-    batch = jax.jit(lambda a, h, k: source.make(a, h, k, train=False))(arrays, host, jax.random.key(0))
+    (host_batch,) = source.all(30)
+    batch = jax.jit(lambda a, h, k: source.make(a, h, k, train=False))(arrays, host_batch, jax.random.key(0))
     empty = {"mean_box": np.zeros(4), "pixels": {"mean": 0, "deviation": 0}}
     found = input_stats.measure(config, source, arrays, devices, empty)
     images = np.asarray(batch.image, np.float64)

@@ -20,7 +20,7 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_read
+from seqdigits.data.image_size import as_evaluated
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build
@@ -31,13 +31,13 @@ from seqdigits.training.loop import train_and_evaluate
 class StopAfter(Stop):
     """Says that the run should stop when it was looked at so many times."""
 
-    def __init__(self, looks):
+    def __init__(self, scales):
         super().__init__()
-        self.looks = looks
+        self.scales = scales
 
     def is_set(self):
-        self.looks -= 1
-        return self.looks < 0
+        self.scales -= 1
+        return self.scales < 0
 
 
 def saved(workdir):
@@ -86,9 +86,9 @@ def test_a_run_stopped_at_any_step_goes_on_as_the_same_run(tmp_path, run_config,
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train_and_evaluate(config, whole)
     # Stopped in the middle of the first evaluation (3 batches), at its end, between log lines, and in the last evaluation.
-    for looks in (7, 1, 4, 2, 6):
+    for scales in (7, 1, 4, 2, 6):
         with pytest.raises(Stopped):
-            train_and_evaluate(config, parts, StopAfter(looks))
+            train_and_evaluate(config, parts, StopAfter(scales))
     assert 12 in all_steps(parts / "checkpoints")
     train_and_evaluate(config, parts)
     assert_same_run(whole, parts)
@@ -101,14 +101,14 @@ def test_calls_of_several_steps_end_at_every_boundary(tmp_path, run_config):
     several.train.steps_per_call = 5
     train_and_evaluate(single, tmp_path / "single")
     with pytest.raises(Stopped):
-        train_and_evaluate(several, tmp_path / "several", StopAfter(4))
+        train_and_evaluate(several, tmp_path / "center_sampling", StopAfter(4))
     several.train.steps_per_call = 3  # a run resumes with another number of steps per call
-    train_and_evaluate(several, tmp_path / "several")
-    (leaves_a, meta_a), (leaves_b, meta_b) = (saved(tmp_path / name) for name in ("single", "several"))
+    train_and_evaluate(several, tmp_path / "center_sampling")
+    (leaves_a, meta_a), (leaves_b, meta_b) = (saved(tmp_path / name) for name in ("single", "center_sampling"))
     for name, leaf in leaves_a.items():
         np.testing.assert_allclose(leaf, leaves_b[name], atol=1e-3, err_msg=name)
     assert meta_a["step"] == meta_b["step"] == 12
-    for a, b in zip(*(lines(tmp_path / name) for name in ("single", "several")), strict=True):
+    for a, b in zip(*(lines(tmp_path / name) for name in ("single", "center_sampling")), strict=True):
         assert (a["step"], a["split"]) == (b["step"], b["split"])
     several.train.steps_per_call = 5  # and with the same number it has the bits of a run that was not stopped
     train_and_evaluate(several, tmp_path / "whole")
@@ -116,7 +116,7 @@ def test_calls_of_several_steps_end_at_every_boundary(tmp_path, run_config):
         train_and_evaluate(several, tmp_path / "parts", StopAfter(4))
     train_and_evaluate(several, tmp_path / "parts")
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    trained = json.loads((tmp_path / "several" / "provenance.json").read_text())
+    trained = json.loads((tmp_path / "center_sampling" / "provenance.json").read_text())
     assert [part["steps_per_call"] for part in trained] == [5, 3]
 
 
@@ -139,7 +139,7 @@ def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, source, 
         }
         if source == "stream":
             pytest.importorskip("tensorflow")
-            changes |= {"data.source": "stream", "data.records": tmp_path / "records", "data.test_examples": 100}
+            changes |= {"data.source": "tfrecord", "data.records": tmp_path / "records", "data.test_examples": 100}
             changes |= {f"data.{name}": 0 for name in ("rotation", "zoom", "shear", "shift")}
         flags = [f"--config.{key}={value}" for key, value in changes.items()]
         config = ["--config", str(ROOT / "configs" / "quickstart.py")]
@@ -197,8 +197,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_good_checkp
 def test_the_best_checkpoint_is_kept_and_found(tmp_path, run_config):
     config = run_config({"train.keep_checkpoints": 1, "evaluate.every": 4})
     train_and_evaluate(config, tmp_path)
-    figures = {line["step"]: line["sequence_accuracy"] for line in lines(tmp_path) if line["split"] == "validation"}
-    best = max(figures, key=lambda step: (figures[step], step))  # of two alike the later one
+    metrics = {line["step"]: line["sequence_accuracy"] for line in lines(tmp_path) if line["split"] == "validation"}
+    best = max(metrics, key=lambda step: (metrics[step], step))  # of two alike the later one
     assert find_checkpoint(tmp_path, "best").name == str(best)
     assert set(all_steps(tmp_path / "checkpoints")) == {best, 12}
 
@@ -206,8 +206,8 @@ def test_the_best_checkpoint_is_kept_and_found(tmp_path, run_config):
 def test_the_best_in_an_error_has_the_least(tmp_path, run_config):
     metric = {"train.best_metric": "localization_error", "evaluate.every": 4}
     train_and_evaluate(run_config(metric), tmp_path)
-    figures = {line["step"]: line["localization_error"] for line in lines(tmp_path) if line["split"] == "validation"}
-    assert find_checkpoint(tmp_path, "best").name == str(min(figures, key=lambda step: (figures[step], -step)))
+    metrics = {line["step"]: line["localization_error"] for line in lines(tmp_path) if line["split"] == "validation"}
+    assert find_checkpoint(tmp_path, "best").name == str(min(metrics, key=lambda step: (metrics[step], -step)))
 
 
 @pytest.mark.slow
@@ -272,16 +272,16 @@ def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_con
         }
     )
     state = train_and_evaluate(config, tmp_path)
-    whole = create_source(as_read(config), "train")
+    whole = create_source(as_evaluated(config), "train")
     trained_on = create_source(config, "train").spec
     assert (trained_on.image, trained_on.min_length, trained_on.max_length) == ((32, 88, 1), 2, 3)
     assert (whole.spec.min_length, create_source(config, "validation").spec.min_length) == (1, 1)
     assert whole.spec.image == create_source(config, "test").spec.image == (48, 96, 1)
     report = json.loads((tmp_path / "evaluation" / "train.json").read_text())
     step = PredictStep(config, build(config, whole.spec))
-    figures = Evaluator(step, whole, Devices()).figures(state.variables(), None, "train")
-    assert figures["localization_error"] == pytest.approx(report["localization_error"])
+    metrics = Evaluator(step, whole, Devices()).metrics(state.variables(), None, "train")
+    assert metrics["localization_error"] == pytest.approx(report["localization_error"])
     make = jax.jit(partial(whole.make, key=jax.random.key(0), train=False))
     batch = make(whole.arrays, next(whole.all(200)))
-    box = np.asarray(bx.hull(batch.boxes, batch.digits != NO_DIGIT))[np.asarray(batch.mask)]
+    box = np.asarray(bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT))[np.asarray(batch.mask)]
     np.testing.assert_allclose(state.input_stats["mean_box"], box.mean(0), rtol=1e-4)

@@ -43,12 +43,12 @@ class Run:
     def after(self, batches, state=None):
         """The state after training on these batches, one call each."""
         state = self.begin() if state is None else state
-        for host in batches:
-            state = self.train(state, self.arrays, host)
+        for host_batch in batches:
+            state = self.train(state, self.arrays, host_batch)
         return state
 
 
-def hosts(source, count, size=6):
+def host_batches(source, count, size=6):
     batches = source.batches(0, size)
     return [next(batches) for _ in range(count)]
 
@@ -70,7 +70,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def batches(run):
-    return hosts(run.source, 3)
+    return host_batches(run.source, 3)
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def test_a_run_is_the_same_twice(run, batches, last):
 
 def test_the_sums_are_those_of_the_steps_since_they_were_emptied(run, batches, last):
     losses, state = [], run.begin()
-    for host in batches:
-        state = run.after([host], state.replace(sums=averages.zeros_like(state.sums)))
+    for host_batch in batches:
+        state = run.after([host_batch], state.replace(sums=averages.zeros_like(state.sums)))
         losses.append(averages.compute(state.sums))
     assert set(losses[0]) == {"loss", "loss/cells", "loss/cell_boxes", "gradient_norm"}
     for values in losses:
@@ -111,8 +111,11 @@ def test_padding_changes_nothing_that_is_learned_or_logged(run, batches, last, b
     """Wherever it stands: what an example is hangs on its position in the order, not on its row."""
     at = 6 if behind else 0
     padded = [
-        {"index": np.insert(host["index"], at, [-1, -1]), "position": np.insert(host["position"], at, [77, 78])}
-        for host in batches
+        {
+            "index": np.insert(host_batch["index"], at, [-1, -1]),
+            "position": np.insert(host_batch["position"], at, [77, 78]),
+        }
+        for host_batch in batches
     ]
     found = run.after(padded)
     assert_close(learned(found), learned(last), 1e-6)
@@ -120,7 +123,7 @@ def test_padding_changes_nothing_that_is_learned_or_logged(run, batches, last, b
 
 
 def test_augmentation_is_by_position(run, batches, last):
-    moved = run.after([{**host, "position": host["position"] + 1000} for host in batches])
+    moved = run.after([{**host_batch, "position": host_batch["position"] + 1000} for host_batch in batches])
     kernels = [state.params["encoder"]["Conv_0"]["kernel"] for state in (moved, last)]
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-5
 
@@ -137,11 +140,11 @@ def test_two_steps_in_one_call_are_two_calls(run, batches):
 
 def test_dropout_is_drawn_anew_at_every_step_and_again_the_same():
     run = Run(**{"model.encoder": "conv 8x8x8 /8, relu, dropout 0.5", "optim.learning_rate": 0.0})
-    (host,) = hosts(run.source, 1)
+    (host_batch,) = host_batches(run.source, 1)
     state, losses = run.begin(), []
     for step in (0, 1, 0):
         fresh = state.replace(step=jnp.int32(step), sums=averages.zeros_like(state.sums))
-        losses.append(averages.compute(run.after([host], fresh).sums)["loss"])
+        losses.append(averages.compute(run.after([host_batch], fresh).sums)["loss"])
     assert losses[0] != losses[1]
     assert losses[0] == losses[2]
 
@@ -168,8 +171,8 @@ def test_the_moving_average_is_what_is_evaluated_and_does_not_change_training(ba
     run = Run(**{"optim.moving_average": 0.15})
     state = run.begin()
     by_hand = learned(state)
-    for host, decay in zip(batches, (1 / 10, 0.15, 0.15), strict=True):  # (1 + 1) / (10 + 1) is beyond 0.15
-        state = run.after([host], state)
+    for host_batch, decay in zip(batches, (1 / 10, 0.15, 0.15), strict=True):  # (1 + 1) / (10 + 1) is beyond 0.15
+        state = run.after([host_batch], state)
         by_hand = jax.tree.map(lambda a, c, d=decay: d * a + (1 - d) * c, by_hand, learned(state))
     variables = state.variables()
     assert_close({name: variables[name] for name in by_hand}, by_hand, 1e-6)
@@ -192,7 +195,7 @@ def test_evaluation_counts_every_example_once(run, last):
     evaluate = jax.jit(partial(run.predict_step.count, source=source))
 
     def count(size):
-        parts = [evaluate(last.variables(), arrays, host) for host in source.all(size)]
+        parts = [evaluate(last.variables(), arrays, host_batch) for host_batch in source.all(size)]
         whole = parts[0]
         for part in parts[1:]:
             whole = whole.merge(part)
@@ -202,18 +205,20 @@ def test_evaluation_counts_every_example_once(run, last):
     assert calls == 3  # 4, 4, and 3 with a padded row
     assert odd["examples"] == 11
     assert np.sum(odd["confusion"]) == 22
-    for name in ("localization_error", "centre_error", "iou"):
+    for name in ("localization_error", "center_error", "iou"):
         assert odd.pop(name) == pytest.approx(whole.pop(name), rel=1e-5)
     assert odd == whole
 
 
 def test_evaluation_does_not_augment(run, last):
-    read = jax.jit(lambda host: run.predict_step.make_and_predict(last.variables(), run.arrays, host, run.source))
-    host = next(run.source.all(6))
-    batch, _, reading = read(host)
-    elsewhere, _, reading_there = read({**host, "position": host["position"] + 99})
+    read = jax.jit(
+        lambda host_batch: run.predict_step.make_and_predict(last.variables(), run.arrays, host_batch, run.source)
+    )
+    host_batch = next(run.source.all(6))
+    batch, _, prediction = read(host_batch)
+    elsewhere, _, reading_there = read({**host_batch, "position": host_batch["position"] + 99})
     np.testing.assert_array_equal(batch.image, elsewhere.image)
-    assert_close(reading, reading_there, 0)
+    assert_close(prediction, reading_there, 0)
     plain = create_source(tiny(**{"data.rotation": 0}), "train")
-    unbent = jax.jit(partial(plain.make, key=jax.random.key(0), train=True))(run.arrays, host)
+    unbent = jax.jit(partial(plain.make, key=jax.random.key(0), train=True))(run.arrays, host_batch)
     np.testing.assert_array_equal(batch.image, unbent.image)

@@ -16,7 +16,7 @@ try:
 except ImportError as e:
     raise UserError(
         f"records on disk need TensorFlow and tensorflow-datasets ({e}). Install them: make stream, or "
-        "pip install -e '.[stream]'. Without them: --config.data.source=plain."
+        "pip install -e '.[stream]'. Without them: --config.data.source=device."
     ) from e
 
 __all__ = ["tf", "tfds"]  # everybody takes them from here, so that what is above comes first

@@ -20,7 +20,7 @@ from seqdigits.data.builders import tfds, writer
 from seqdigits.data.manifest import write_manifest
 
 _SAMPLE, _RUN = 64, 8
-"""So many records are made beforehand, some neighbours at a time, to say how much disk all of them will need."""
+"""So many records are made beforehand, some neighbors at a time, to say how much disk all of them will need."""
 
 
 class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
@@ -137,7 +137,7 @@ def features(image: tfds.features.FeatureConnector, length: int) -> tfds.feature
       length: L, positions for digits.
     """
     digit = f"0..9, and {NO_DIGIT} after the last one"
-    box = "of each digit: x centre, y centre, width, height, in pixels; zeros where there is none"
+    box = "of each digit: x center, y center, width, height, in pixels; zeros where there is none"
     return tfds.features.FeaturesDict(
         {
             "image": image,

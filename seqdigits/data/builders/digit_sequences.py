@@ -43,7 +43,7 @@ class SequencesConfig(tfds.core.BuilderConfig):
 
 def _config(data: ConfigDict) -> SequencesConfig:
     text = f"{data.composition} of {data.digits} digits, pixels as {data.records_form}"
-    plain = {**data.to_dict(), "source": "plain", "folder": "", "records": ""}
+    plain = {**data.to_dict(), "source": "device", "folder": "", "records": ""}
     del plain["url"]  # no part of what the set is
     return SequencesConfig(name=record_location.sequences_name(data), description=text, data=plain)
 

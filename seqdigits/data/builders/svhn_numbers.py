@@ -180,7 +180,7 @@ def _serialized(
             continue
         where = f"{part}/{number}.png in {place}"
         # What is not taken apart here is at least seen to be whole.
-        photo, annotation = svhn_archive.decode(data, grey=False, described=where), those[number - 1]
+        photo, annotation = svhn_archive.decode_image(data, gray=False, described=where), those[number - 1]
         boxes = annotation.boxes
         if kind == "cropped":
             cut, moved = view_photo(photo, boxes, "crop", _CROP, _CROP, where)

@@ -1,4 +1,4 @@
-"""Photographs bent and coloured anew each time they are trained on: image and boxes together, inside the step.
+"""Photographs bent and colored anew each time they are trained on: image and boxes together, inside the step.
 
 Integer arithmetic for the pixels, as in data/synthetic/compositions.py, so that they are the same on every device.
 """
@@ -28,7 +28,7 @@ class Augmentation:
         to a third of it.
       shear: percent, either way.
       shift: pixels, either way, each axis.
-      colour: percent, at most 60, of contrast, brightness (of half the range) and each channel; and then one of four is turned into its
+      color: percent, at most 60, of contrast, brightness (of half the range) and each channel; and then one of four is turned into its
         negative, and noise is added.
     """
 
@@ -36,7 +36,7 @@ class Augmentation:
     zoom: int = 0
     shear: int = 0
     shift: int = 0
-    colour: int = 0
+    color: int = 0
 
     @property
     def on(self) -> bool:
@@ -61,23 +61,25 @@ def augment(image: Array, digits: Array, boxes: Array, key: Array, augmentation:
     draws = Draws(key)
     height, width = image.shape[:2]
     there = digits != NO_DIGIT
-    hull = bx.hull(boxes, there)
-    matrix, size = _matrix(draws, augmentation, hull, (height, width))
+    enclosing_box = bx.enclosing_box(boxes, there)
+    matrix, size = _matrix(draws, augmentation, enclosing_box, (height, width))
     room = jnp.maximum(jnp.array([width, height]) - size, 0.0) / 2
     middle = jnp.array([width, height]) / 2
     drawn = draws.between(-augmentation.shift * ONE, augmentation.shift * ONE, 2).astype(jnp.float32)
-    place = jnp.clip(hull[:2] + drawn / ONE, middle - room, middle + room)
-    fixed = jnp.round(jnp.stack([hull[:2], place]) * ONE).astype(jnp.int32)
+    place = jnp.clip(enclosing_box[:2] + drawn / ONE, middle - room, middle + room)
+    fixed = jnp.round(jnp.stack([enclosing_box[:2], place]) * ONE).astype(jnp.int32)
     image = _sample(image, matrix, fixed[0], fixed[1])
-    if augmentation.colour:
-        image = _colour(draws, image, augmentation.colour)
+    if augmentation.color:
+        image = _color(draws, image, augmentation.color)
     inverse = _inverse(matrix)
-    centre = _exact(boxes[:, :2] - fixed[0] / ONE, inverse.T) + fixed[1] / ONE
+    center = _exact(boxes[:, :2] - fixed[0] / ONE, inverse.T) + fixed[1] / ONE
     sides = _exact(boxes[:, 2:], jnp.abs(inverse).T)  # of the hull of the turned corners
-    return image, jnp.where(there[:, None], jnp.concatenate([centre, sides], axis=-1), 0.0)
+    return image, jnp.where(there[:, None], jnp.concatenate([center, sides], axis=-1), 0.0)
 
 
-def _matrix(draws: Draws, augmentation: Augmentation, hull: Array, size: tuple[int, int]) -> tuple[Array, Array]:
+def _matrix(
+    draws: Draws, augmentation: Augmentation, enclosing_box: Array, size: tuple[int, int]
+) -> tuple[Array, Array]:
     """From a place in the result to a place in the photograph, i32 [2, 2] fixed point, rows x and y; and how large the number
     becomes, f32 [2] width and height in pixels."""
     degrees = draws.between(-augmentation.rotation, augmentation.rotation)
@@ -85,7 +87,7 @@ def _matrix(draws: Draws, augmentation: Augmentation, hull: Array, size: tuple[i
     low, high = ONE * 100 // (100 + augmentation.zoom), ONE * (100 + augmentation.zoom) // 100
     own = augmentation.zoom * ONE // 300
     scale = (draws.between(low, high) * (ONE + draws.between(-own, own, 2))) >> 12  # [2]
-    sides = jnp.ceil(hull[2:]).astype(jnp.int32)
+    sides = jnp.ceil(enclosing_box[2:]).astype(jnp.int32)
     least = sides * ONE // jnp.array([size[1], size[0]])
     scale = jnp.maximum(scale, jnp.minimum(least, ONE))  # what is as large as the picture is not made larger
     shear = draws.between(-augmentation.shear, augmentation.shear) * ONE // 100
@@ -96,7 +98,7 @@ def _matrix(draws: Draws, augmentation: Augmentation, hull: Array, size: tuple[i
             jnp.stack([-((x * sin) >> 12), (y * cos) >> 12]),
         ]
     )
-    return matrix, _exact(jnp.abs(_inverse(matrix)), hull[2:])
+    return matrix, _exact(jnp.abs(_inverse(matrix)), enclosing_box[2:])
 
 
 def _inverse(matrix: Array) -> Array:
@@ -129,7 +131,7 @@ def _sample(image: Array, matrix: Array, source: Array, target: Array) -> Array:
     return bilinear(at, at_x, at_y)
 
 
-def _colour(draws: Draws, image: Array, percent: int) -> Array:
+def _color(draws: Draws, image: Array, percent: int) -> Array:
     """Contrast, brightness, channels, the negative, noise: u8 [H, W, C] -> u8 [H, W, C]."""
     height, width, channels = image.shape
     contrast = 256 + draws.between(-percent, percent) * 256 // 100

@@ -48,7 +48,7 @@ def view_photo(
     if kind == "cropped_digit":
         window = _square(boxes[0].tolist())
     elif kind == "crop":
-        window = _hull(boxes.astype(np.float64), photo.size)
+        window = _enclosing_box(boxes.astype(np.float64), photo.size)
     else:
         window = (0.0, 0.0, float(photo.width), float(photo.height))
     left, top, right, bottom = window
@@ -60,7 +60,7 @@ def view_photo(
     return np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR, box=window)), moved
 
 
-def _hull(boxes: np.ndarray, size: tuple[int, int]) -> Window:
+def _enclosing_box(boxes: np.ndarray, size: tuple[int, int]) -> Window:
     """Around all boxes, larger by MARGIN on each side, clipped to a photograph of `size` (width, height)."""
     low = (boxes[:, :2] - boxes[:, 2:] / 2).min(0)
     high = (boxes[:, :2] + boxes[:, 2:] / 2).max(0)

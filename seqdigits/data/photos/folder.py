@@ -1,5 +1,5 @@
 """Photographs of your own, a folder of pictures with a `labels.csv` (see data/photos/labels.py): `python -m seqdigits check-photos FOLDER`
-checks it, data.photographs = own and data.folder = FOLDER train on it."""
+checks it, data.photographs = folder and data.folder = FOLDER train on it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def chosen_rows(
         )
     if (boxes or kind != "photograph") and (bare := [row for row in those if row.boxes is None]):
         raise UserError(
-            f"{path} has no boxes in {labels.named(bare)}. model.name = reader, model.localize = True and "
+            f"{path} has no boxes in {labels.named(bare)}. model.name = dense_detector, model.localize = True and "
             "data.composition = crop or cropped_digit need them in every row. Write them, or read whole photographs "
             "(data.composition = photograph) with another model.name and model.localize = False."
         )
@@ -97,7 +97,7 @@ def picture(row: Row) -> Image.Image:
     try:
         with Image.open(row.image, formats=["PNG", "JPEG"]) as file:
             photo = ImageOps.exif_transpose(file)
-            if photo.mode.startswith("I;16"):  # Pillow would make white of all but the darkest 256 of 65,536 greys
+            if photo.mode.startswith("I;16"):  # Pillow would make white of all but the darkest 256 of 65,536 grays
                 photo = Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8))
             photo = photo.convert("RGB")
     except DAMAGED as e:
@@ -118,7 +118,7 @@ def _where(row: Row) -> str:
 
 
 def load(
-    folder: str | Path, split: str, *, kind: str, height: int, width: int, grey: bool, max_length: int
+    folder: str | Path, split: str, *, kind: str, height: int, width: int, gray: bool, max_length: int
 ) -> dict[str, np.ndarray]:
     """Reads one split, in order of row, and where each digit stands alone, digit.
 
@@ -126,7 +126,7 @@ def load(
       folder, split: see `chosen`.
       kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; "cropped_digit": each digit alone.
       height, width: of the images, in pixels.
-      grey: one channel instead of three.
+      gray: one channel instead of three.
       max_length: no number has more digits; 1 where each digit stands alone.
 
     Returns:
@@ -140,12 +140,12 @@ def load(
     """
 
     total, pictures = count(folder, split, max_length, kind), len(chosen_rows(folder, split))
-    images = np.empty((total, height, width, 1 if grey else 3), np.uint8)  # may be gigabytes: filled in place
+    images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # may be gigabytes: filled in place
     digits = np.full((total, max_length), NO_DIGIT, np.int32)
     boxes = np.zeros((total, max_length, 4), np.float32)
     at = 0
     for row, photo in progress(photographs(folder, split), pictures, "photographs", folder):
-        photo = photo.convert("L") if grey else photo
+        photo = photo.convert("L") if gray else photo
         known = np.zeros((len(row.digits), 4), np.float32) if row.boxes is None else row.boxes
         n = 1 if kind == "cropped_digit" else len(row.digits)
         for i in range(0, len(row.digits), n):

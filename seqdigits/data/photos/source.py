@@ -12,17 +12,17 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import reads_box
+from seqdigits.config.defaults import predicts_box
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data.image_size import size_of
 from seqdigits.data.photos import augment, svhn, svhn_cropped
 from seqdigits.data.photos import folder as photos_folder
 from seqdigits.data.photos.folder import chosen_rows
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 
 
-class ResidentSource(Source):
+class ResidentSource(DataSource):
     """Photographs, decoded once to one array that lies on the device whole."""
 
     statistics_limit = None
@@ -71,17 +71,17 @@ class ResidentSource(Source):
         """images u8 [N, H, W, C], digits i32 [N, L], boxes f32 [N, L, 4] of all photographs of the split."""
         return self._load()
 
-    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+    def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
         """See Source.make."""
-        index = jnp.maximum(host["index"], 0)
+        index = jnp.maximum(host_batch["index"], 0)
         image, digits_, boxes = (arrays[name][index] for name in ("images", "digits", "boxes"))
         if train and self._augmentation.on:
             image, boxes = augment.augment_all(
-                image, digits_, boxes, host["position"], jax.random.fold_in(key, 1), self._augmentation
+                image, digits_, boxes, host_batch["position"], jax.random.fold_in(key, 1), self._augmentation
             )
         if self._cutout:
-            image, boxes = cut_out(image, digits_, boxes, self._cutout, host["position"], key if train else None)
-        return Batch(image=image, digits=digits_, boxes=boxes, index=host["index"])
+            image, boxes = cut_out(image, digits_, boxes, self._cutout, host_batch["position"], key if train else None)
+        return Batch(image=image, digits=digits_, boxes=boxes, index=host_batch["index"])
 
 
 def cut_out(
@@ -120,7 +120,7 @@ ReadCropped = Callable[[Path, str], tuple[np.ndarray, np.ndarray]]
 
 def create_photos(config: ConfigDict, split: str, read_cropped: ReadCropped | None = None) -> ResidentSource:
     """The source of one split of photographs; `read_cropped`: see svhn_cropped.load."""
-    if config.data.photographs == "own":
+    if config.data.photographs == "folder":
         return _own(config, split)
     if config.data.photographs == svhn_cropped.NAME:
         return _cropped(config, split, read_cropped)
@@ -131,7 +131,7 @@ def _house_numbers(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
     height, width = size_of(data, split)
     which = {"name": data.photographs, "parts": tuple(data.parts), "split": split, "max_length": data.max_length}
-    layout = {"kind": data.composition, "height": height, "width": width, "grey": data.grey}
+    layout = {"kind": data.composition, "height": height, "width": width, "gray": data.gray}
     available = svhn.count(**which, single=data.composition == "cropped_digit")
     count = min(data.train_photographs or available, available) if split == "train" else available
 
@@ -142,7 +142,7 @@ def _house_numbers(config: ConfigDict, split: str) -> ResidentSource:
     return ResidentSource(
         load=load,
         num_examples=count,
-        image=(height, width, 1 if data.grey else 3),
+        image=(height, width, 1 if data.gray else 3),
         lengths=(data.min_length, data.max_length),
         cutout=data.cutout,
         augmentation=_augmentation(data),
@@ -152,11 +152,11 @@ def _house_numbers(config: ConfigDict, split: str) -> ResidentSource:
 
 def _cropped(config: ConfigDict, split: str, read: ReadCropped | None) -> ResidentSource:
     data, parts = config.data, tuple(config.data.parts)
-    layout = {"height": data.height, "width": data.width, "grey": data.grey}
+    layout = {"height": data.height, "width": data.width, "gray": data.gray}
     return ResidentSource(
         load=partial(svhn_cropped.load, parts, split, **layout, folder=data.folder, read=read),
         num_examples=svhn_cropped.count(parts, split),
-        image=(data.height, data.width, 1 if data.grey else 3),
+        image=(data.height, data.width, 1 if data.gray else 3),
         lengths=(1, 1),
         cutout=data.cutout,
         augmentation=_augmentation(data),
@@ -167,13 +167,15 @@ def _cropped(config: ConfigDict, split: str, read: ReadCropped | None) -> Reside
 def _own(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
     lengths = (data.min_length, data.max_length)
-    chosen_rows(data.folder, split, kind=data.composition, lengths=lengths, boxes=reads_box(config))  # or refuses them
+    chosen_rows(
+        data.folder, split, kind=data.composition, lengths=lengths, boxes=predicts_box(config)
+    )  # or refuses them
     height, width = size_of(data, split)
-    layout = {"kind": data.composition, "height": height, "width": width, "grey": data.grey}
+    layout = {"kind": data.composition, "height": height, "width": width, "gray": data.gray}
     return ResidentSource(
         load=partial(photos_folder.load, data.folder, split, **layout, max_length=data.max_length),
         num_examples=photos_folder.count(data.folder, split, data.max_length, data.composition),
-        image=(height, width, 1 if data.grey else 3),
+        image=(height, width, 1 if data.gray else 3),
         lengths=lengths,
         cutout=data.cutout,
         augmentation=_augmentation(data),

@@ -31,7 +31,7 @@ class PhotographSet:
       lengths: for each part of SVHN ("train", "test", "extra"), how many photographs have 1, 2, .. 6 digits. A part has
         photographs 1.png .. N.png, N their sum; what an archive holds beyond is not used.
       validation: how many photographs of a part are held out for validation; a part not named: none.
-      validation_digits: the same where each digit is cut out and stands alone. Neighbours in one photograph may then
+      validation_digits: the same where each digit is cut out and stands alone. Neighbors in one photograph may then
         be in different splits.
     """
 
@@ -109,7 +109,7 @@ def load(
     kind: str,
     height: int,
     width: int,
-    grey: bool,
+    gray: bool,
     max_length: int,
     folder: str,
 ) -> dict[str, np.ndarray]:
@@ -119,7 +119,7 @@ def load(
       name, parts, split, max_length: see `count`.
       kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; "cropped_digit": each digit alone.
       height, width: of the images, in pixels.
-      grey: one channel instead of three.
+      gray: one channel instead of three.
       folder: where data files lie, these in its subfolder `svhn_numbers`: for each part either PART.tar.gz or what it
         unpacks to, the folder PART. "" = see `data_folder`.
 
@@ -134,7 +134,7 @@ def load(
     single = kind == "cropped_digit"
     length = 1 if single else max_length
     total = count(name, parts, split, max_length, single)
-    images = np.empty((total, height, width, 1 if grey else 3), np.uint8)  # gigabytes: filled in place
+    images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # gigabytes: filled in place
     digits = np.full((total, length), NO_DIGIT, np.int32)
     boxes = np.zeros((total, length, 4), np.float32)
     begin = 0
@@ -150,7 +150,7 @@ def load(
             svhn_archive.photographs(place, part, rows.keys()), len(rows), "photographs", place
         ):
             where = f"{part}/{number}.png in {place}"
-            photo = svhn_archive.decode(data, grey, where)
+            photo = svhn_archive.decode_image(data, gray, where)
             for row in rows[number]:
                 example, at, n = examples[row], begin + row, len(examples[row].digits)
                 pixels, boxes[at, :n] = view_photo(photo, example.boxes, kind, height, width, where)
@@ -206,7 +206,7 @@ def _chosen(name: str, part: str, split: str, n: int, single: bool) -> np.ndarra
 
 
 def _examples(name: str, part: str, split: str, place: Path, max_length: int, single: bool) -> list[Annotation]:
-    """What stands in each example of a split of one part. The examples of one photograph are neighbours."""
+    """What stands in each example of a split of one part. The examples of one photograph are neighbors."""
     everything = list(read_annotations(place, part, PHOTOGRAPHS[name].lengths[part]))
     if single:
         everything = [

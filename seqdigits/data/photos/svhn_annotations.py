@@ -19,7 +19,7 @@ class Annotation(NamedTuple):
     """What stands in one photograph.
 
     The digits are in the order in which the file lists them. It is by left edge, but for 8 of the 46,470 photographs of
-    train and test. To order them by the x of their centres would change 43 (28 of train, 15 of test) and read them no
+    train and test. To order them by the x of their centers would change 43 (28 of train, 15 of test) and read them no
     better: 30 of the 43 are columns, to be read downwards, where neither order means anything (48 of all 89 columns are
     not listed downwards); in 9 one box lies on another, as in 262.png of train, which shows 24 and is listed 2 4 1, by
     x 1 2 4; in 4, by their boxes, x may be right. Where a number climbs steeply (57.png of train, 288.png of test),

@@ -104,11 +104,11 @@ def _reading(place: Path) -> Iterator[None]:
         ) from e
 
 
-def decode(data: bytes, grey: bool, described: str) -> Image.Image:
+def decode_image(data: bytes, gray: bool, described: str) -> Image.Image:
     """A photograph, "L" or "RGB"."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as photo:
-            return photo.convert("L" if grey else "RGB")
+            return photo.convert("L" if gray else "RGB")
     except DAMAGED as e:
         raise UserError(f"{described} is damaged: {short(e)}. Get the archive again from {URL}.") from e
 

@@ -1,5 +1,5 @@
 """Single digits of house numbers, 32x32 pixels, as Street View House Numbers has them beside its photographs (Netzer et al.
-2011, "format 2: cropped digits"): around each digit a square of its photograph, squeezed to one size; neighbours may be seen
+2011, "format 2: cropped digits"): around each digit a square of its photograph, squeezed to one size; neighbors may be seen
 at its sides.
 
 The published files are PART_32x32.mat, MATLAB 5. They are for non-commercial use only, so nothing here downloads them.
@@ -75,7 +75,7 @@ def load(
     *,
     height: int,
     width: int,
-    grey: bool,
+    gray: bool,
     folder: str,
     read: Callable[[Path, str], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> dict[str, np.ndarray]:
@@ -84,7 +84,7 @@ def load(
     Args:
       parts, split: see `count`.
       height, width: of the images, in pixels; digits are squeezed to them where they are not 32x32.
-      grey: one channel instead of three.
+      gray: one channel instead of three.
       folder: where data files lie, these in its subfolder `svhn_cropped`; "" = see `data_folder`.
       read: reads a part from a folder in place of `published_files`; for example TFDS's own set.
 
@@ -97,7 +97,7 @@ def load(
       UserError: a file is missing or damaged.
     """
     total = count(parts, split)
-    images = np.empty((total, height, width, 1 if grey else 3), np.uint8)  # gigabytes: filled in place
+    images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # gigabytes: filled in place
     digits = np.empty((total, 1), np.int32)
     begin = 0
     for part in _parts(parts, split):
@@ -107,7 +107,7 @@ def load(
         digits[begin : begin + len(chosen), 0] = labels[chosen]
         for row, at in enumerate(progress(iter(chosen), len(chosen), "digits", place / file_name(part)), begin):
             digit = Image.fromarray(np.ascontiguousarray(pixels[at]))
-            digit = digit.convert("L") if grey else digit
+            digit = digit.convert("L") if gray else digit
             digit = digit.resize((width, height), Image.Resampling.BILINEAR)
             images[row] = np.asarray(digit).reshape(height, width, -1)
         begin += len(chosen)

@@ -1,4 +1,4 @@
-"""What numbers stand on: colours, gradients, noise of several sizes, stripes, bricks, and things that are no text."""
+"""What numbers stand on: colors, gradients, noise of several sizes, stripes, bricks, and things that are no text."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ OCTAVES = 6
 _COARSE = 1 << (OCTAVES - 1)  # pixels between the points of the coarsest noise
 
 
-def shades(draws: Draws, brightness: Array, colourful: Array | int, *shape: int) -> Array:
-    """Colours of a given brightness, i32 [*shape, 3]; `colourful` is how far the channels may be from it.
+def shades(draws: Draws, brightness: Array, colorful: Array | int, *shape: int) -> Array:
+    """Colors of a given brightness, i32 [*shape, 3]; `colorful` is how far the channels may be from it.
 
     Most are between beige or brick and blue, as things out of doors are.
     """
     room = jnp.minimum(brightness, 255 - brightness) + 12  # more would be cut off, and brightness with it
-    colourful = jnp.minimum(jnp.broadcast_to(jnp.asarray(colourful), shape), room)[..., None]
-    free = draws.about(colourful, *shape, 3)
-    warm = draws.about(colourful, *shape, 1) * jnp.array([5, 1, -5]) // 4
+    colorful = jnp.minimum(jnp.broadcast_to(jnp.asarray(colorful), shape), room)[..., None]
+    free = draws.about(colorful, *shape, 3)
+    warm = draws.about(colorful, *shape, 1) * jnp.array([5, 1, -5]) // 4
     apart = jnp.where(draws.chance(75, *shape, 1), warm + free // 4, free)
     mean = (apart * jnp.array([77, 150, 29])).sum(-1, keepdims=True) // 256
     return jnp.clip(brightness[..., None] + apart - mean, 0, 255)
@@ -81,8 +81,8 @@ def paint(scene: Scene, draws: Draws, lines: Lines) -> tuple[Array, Array, Array
     spread = jnp.where(draws.chance(60), draws.between(6, 45), draws.between(30, 95))
     low = draws.below(256 - spread)
     high = low + spread
-    colourful = jnp.where(draws.chance(72), draws.between(2, 24), draws.between(15, 100))
-    middle = shades(draws, jnp.full(1, 128), colourful, 1)[0] - 128
+    colorful = jnp.where(draws.chance(72), draws.between(2, 24), draws.between(15, 100))
+    middle = shades(draws, jnp.full(1, 128), colorful, 1)[0] - 128
     both = jnp.clip(jnp.stack([low, high])[:, None] + middle + draws.about(8, 2, 3), 0, 255)
     shares = draws.below(100, OCTAVES) * draws.chance(60, OCTAVES) + 1
     shares = shares * 256 // shares.sum()
@@ -95,19 +95,17 @@ def paint(scene: Scene, draws: Draws, lines: Lines) -> tuple[Array, Array, Array
     mix = jnp.clip(mix + ((figure - 100) * jnp.where(figure.max() > 0, 128 + amounts[2] // 2, 0) >> 8), 0, 255)
     first, second = both[:, :, None, None]
     ground = first + (((second - first) * mix) >> 8)
-    ground = _things(scene, draws, lines, ground, low, high, colourful)
+    ground = _things(scene, draws, lines, ground, low, high, colorful)
     return ground, low, high, field
 
 
-def _things(
-    scene: Scene, draws: Draws, lines: Lines, ground: Array, low: Array, high: Array, colourful: Array
-) -> Array:
+def _things(scene: Scene, draws: Draws, lines: Lines, ground: Array, low: Array, high: Array, colorful: Array) -> Array:
     """Lays rectangles, ellipses, bars and frames over the ground; near a line only in shades of the ground."""
     y, x = jnp.arange(scene.height)[:, None], jnp.arange(scene.width)[None, :]
     longer = max(scene.height, scene.width)
     there = draws.chance(50, SHAPES)
     size = jnp.array([scene.width, scene.height])
-    centre = draws.between(-size // 6, size * 7 // 6, SHAPES, 2)
+    center = draws.between(-size // 6, size * 7 // 6, SHAPES, 2)
     radius = draws.between(2, longer // 3, SHAPES, 2)
     # Bars, and slabs such as the frame of a door: across the whole image.
     bar, slab = draws.chance(30, SHAPES), draws.chance(45, SHAPES)
@@ -119,16 +117,16 @@ def _things(
     direction = jnp.where(draws.chance(65, SHAPES)[:, None], jnp.stack([lean, other], -1), jnp.stack([other, lean], -1))
     turned = jnp.abs(jnp.stack([direction, direction[:, ::-1]], 1))  # [SHAPES, 2, 2]
     reach = (turned * radius[:, None]).sum(-1) // ONE + 2
-    low_edge, high_edge = (centre - reach)[:, None], (centre + reach)[:, None]
+    low_edge, high_edge = (center - reach)[:, None], (center + reach)[:, None]
     near = (
         ((high_edge > lines.region[None, :, :2]) & (low_edge < lines.region[None, :, 2:])).all(-1) & lines.there
     ).any(1)
     brightness = jnp.where(near, low + draws.below(256, SHAPES) * (high - low) // 256, draws.below(256, SHAPES))
-    colours = shades(draws, brightness, jnp.where(near | draws.chance(50, SHAPES), colourful, 60), SHAPES)
+    colours = shades(draws, brightness, jnp.where(near | draws.chance(50, SHAPES), colorful, 60), SHAPES)
     round_, hollow = draws.chance(40, SHAPES) & ~bar, draws.chance(40, SHAPES) & ~bar
     rim = draws.between(1, 4, SHAPES)
     for i in range(SHAPES):
-        dx, dy = x - centre[i, 0], y - centre[i, 1]
+        dx, dy = x - center[i, 0], y - center[i, 1]
         p = (direction[i, 0] * dx + direction[i, 1] * dy) >> 4  # 1/256 pixel
         q = (direction[i, 0] * dy - direction[i, 1] * dx) >> 4
         p, q = jnp.abs(p), jnp.abs(q)

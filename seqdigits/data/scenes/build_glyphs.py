@@ -1,7 +1,7 @@
-"""Draws the atlas of glyphs anew: `python -m seqdigits build-glyphs`, or `make atlas`.
+"""Draws the atlas of glyphs anew: `python -m seqdigits build-glyphs`, or `make glyphs`.
 
 The fonts come in the packages of the extra `fonts`, each pinned to a version. Of every face (a family in one weight and
-style) the digits are drawn, and of the first face of every family letters and signs too. What it writes, atlas.npz and
+style) the digits are drawn, and of the first face of every family letters and signs too. What it writes, glyphs.npz and
 FONTS.md beside this file, belongs to the package: who reads digits needs no font.
 
 Exit status: 0 done, 2 an error of the user's, 130 or 143 stopped by a signal.
@@ -68,7 +68,7 @@ def splits(families: Sequence[Family]) -> list[str]:
 def draw(font: bytes, axes: dict[str, float], others: bool) -> list[Glyph]:
     """Draws the digits of a face, 0 first, then if asked letters and signs, as far as the font has them.
 
-    All glyphs are of one scale, on which the tallest digit is 32 pixels high. The ink is centred horizontally at column
+    All glyphs are of one scale, on which the tallest digit is 32 pixels high. The ink is centered horizontally at column
     24, and the middle line of the digits lies at row 24; a letter that would stick out above or below is moved in as
     far as needed. Letters and signs larger than the picture are left out, and those that look like a digit or another.
 
@@ -166,7 +166,7 @@ def _axes(font: bytes) -> dict[str, float]:
 
 
 def notice(font: bytes) -> str:
-    """The copyright line of a font, from its table of names; of one that gives more of it with the licence, that."""
+    """The copyright line of a font, from its table of names; of one that gives more of it with the license, that."""
     table = _table(font, "name")
     _, count, start = struct.unpack_from(">HHH", table)
     names: dict[int, tuple[int, str]] = {}
@@ -176,8 +176,8 @@ def notice(font: bytes) -> str:
         text = " ".join(raw.decode("utf-16-be" if platform in (0, 3) else "mac-roman", "replace").split())
         if platform > names.get(name, (-1, ""))[0]:  # of Unicode, Macintosh, and Windows the last is best kept
             names[name] = platform, text
-    (_, copyright_), (_, licence) = (names.get(name, (0, "")) for name in (0, 13))
-    line = licence if licence.startswith("Copyright") else copyright_
+    (_, copyright_), (_, license) = (names.get(name, (0, "")) for name in (0, 13))
+    line = license if license.startswith("Copyright") else copyright_
     return line.partition("This Font Software is licensed")[0].strip()
 
 
@@ -187,7 +187,7 @@ def _package(name: str) -> importlib.metadata.Distribution:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
-            f"the package {name}, which brings fonts, is not installed. `make atlas` installs all of them, and so does: "
+            f"the package {name}, which brings fonts, is not installed. `make glyphs` installs all of them, and so does: "
             "python -m pip install -e '.[fonts]'"
         ) from None
 
@@ -198,7 +198,7 @@ def _file(package: str, name: str) -> bytes:
     for path in found.files or ():
         if path.name == name:
             return Path(str(path.locate())).read_bytes()
-    raise UserError(f"the package {package} {found.version} has no file {name}. Install it anew with: make atlas")
+    raise UserError(f"the package {package} {found.version} has no file {name}. Install it anew with: make glyphs")
 
 
 def _face(text: str) -> tuple[str, dict[str, float], str]:
@@ -239,17 +239,17 @@ def _draw_all(families: Sequence[Family], stop: interrupt.Stop) -> Iterator[tupl
                 "style": style,
                 "package": family.package,
                 "version": package.version,
-                "licence": family.licence or package.metadata["License-Expression"],
+                "license": family.license or package.metadata["License-Expression"],
                 "split": split,
             }
             yield about, notice(font), glyphs
 
 
 def build(families: Sequence[Family], folder: Path, stop: interrupt.Stop) -> tuple[bytes, list[dict[str, str]]]:
-    """Draws the faces and writes atlas.npz and FONTS.md.
+    """Draws the faces and writes glyphs.npz and FONTS.md.
 
     Returns:
-      The bytes of atlas.npz, of which `glyphs.parse` says what is inside, and what is known of each face.
+      The bytes of glyphs.npz, of which `glyphs.parse` says what is inside, and what is known of each face.
 
     Raises:
       UserError: a package is missing, or a font is not what it should be.
@@ -273,39 +273,39 @@ def build(families: Sequence[Family], folder: Path, stop: interrupt.Stop) -> tup
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # gives every member the same date, so the same fonts make the same file
-    page = _page(faces, notices, _licences(families, faces))
-    write_atomically(folder / "atlas.npz", buffer.getvalue())
+    page = _page(faces, notices, _licenses(families, faces))
+    write_atomically(folder / "glyphs.npz", buffer.getvalue())
     write_atomically(folder / "FONTS.md", page)
     return buffer.getvalue(), faces
 
 
-def _licences(families: Sequence[Family], faces: list[dict[str, str]]) -> dict[str, str]:
+def _licenses(families: Sequence[Family], faces: list[dict[str, str]]) -> dict[str, str]:
     """The texts that have to go with what was drawn, by SPDX; Apache's is the project's own."""
     texts: dict[str, str] = {}
-    named = {about["family"]: about["licence"] for about in faces}
+    named = {about["family"]: about["license"] for about in faces}
     for family in families:
-        licence = named[family.name]
-        if licence == "Bitstream-Vera" and licence not in texts:
-            texts[licence] = _file(family.package, "LICENSE_DEJAVU").decode()
-        elif licence == "OFL-1.1" and licence not in texts and family.package.startswith("fontpkg-"):
+        license = named[family.name]
+        if license == "Bitstream-Vera" and license not in texts:
+            texts[license] = _file(family.package, "LICENSE_DEJAVU").decode()
+        elif license == "OFL-1.1" and license not in texts and family.package.startswith("fontpkg-"):
             text = _file(family.package, "LICENSE").decode()
-            texts[licence] = text[text.index("SIL OPEN FONT LICENSE") :]
+            texts[license] = text[text.index("SIL OPEN FONT LICENSE") :]
     return {name: "\n".join(line.rstrip() for line in text.splitlines()) for name, text in sorted(texts.items())}
 
 
-def _page(faces: list[dict[str, str]], notices: dict[str, str], licences: dict[str, str]) -> str:
+def _page(faces: list[dict[str, str]], notices: dict[str, str], licenses: dict[str, str]) -> str:
     """FONTS.md."""
     families = defaultdict(list)
     for about in faces:
         families[about["family"]].append(about)
     lines = [
-        "# Fonts of the atlas",
+        "# Fonts of the glyphs",
         "",
-        f"`atlas.npz` has pictures of glyphs of {len(faces)} faces of {len(families)} free families, drawn by "
+        f"`glyphs.npz` has pictures of glyphs of {len(faces)} faces of {len(families)} free families, drawn by "
         "`python -m seqdigits build-glyphs`, which wrote this page too. No font is in it. The families, the packages they came "
-        "in, their licences, and their notices:",
+        "in, their licenses, and their notices:",
         "",
-        "| family | split | faces | package | licence | notice |",
+        "| family | split | faces | package | license | notice |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, members in families.items():
@@ -313,8 +313,8 @@ def _page(faces: list[dict[str, str]], notices: dict[str, str], licences: dict[s
         styles = ", ".join(about["style"] for about in members)
         line = notices[name].replace("|", "\\|")
         source = f"{first['package']} {first['version']}"
-        lines.append(f"| {name} | {first['split']} | {styles} | {source} | {first['licence']} | {line} |")
-    lines += ["", "Apache-2.0 is the licence of this project too; its text lies beside README.md, in LICENSE."]
-    for name, text in licences.items():
+        lines.append(f"| {name} | {first['split']} | {styles} | {source} | {first['license']} | {line} |")
+    lines += ["", "Apache-2.0 is the license of this project too; its text lies beside README.md, in LICENSE."]
+    for name, text in licenses.items():
         lines += ["", f"## {name}", "", "```text", text.strip("\n"), "```"]
     return "\n".join(lines) + "\n"

@@ -35,7 +35,7 @@ def camera(scene: Scene, draws: Draws, image: Array, tall: Array, contrast: Arra
 
 
 def _shift(image: Array, axis: int) -> tuple[Array, Array]:
-    """The neighbours before and after along an axis; at the edge the pixel itself."""
+    """The neighbors before and after along an axis; at the edge the pixel itself."""
     size = image.shape[axis]
     first, last = (jnp.take(image, jnp.array([i]), axis) for i in (0, size - 1))
     before = jnp.concatenate([first, _cut(image, axis, 0, size - 1)], axis)
@@ -51,7 +51,7 @@ def _cut(image: Array, axis: int, start: int, stop: int) -> Array:
 
 def _blur(draws: Draws, image: Array, tall: Array) -> Array:
     """Three times a kernel of three, of a width of its own on each axis."""
-    most = jnp.clip(tall * 6, 20, 85)  # of 256: the share of each neighbour
+    most = jnp.clip(tall * 6, 20, 85)  # of 256: the share of each neighbor
     both = draws.below(most) * draws.chance(80)
     moved = draws.chance(20)
     x = jnp.where(moved & draws.chance(50), most, both)
@@ -64,7 +64,7 @@ def _blur(draws: Draws, image: Array, tall: Array) -> Array:
         return image
 
     # A loop of the device's: what comes before is then computed once. Unrolled, XLA computes the whole scene anew for each
-    # neighbour, which takes forty times as long on a CPU.
+    # neighbor, which takes forty times as long on a CPU.
     return jax.lax.fori_loop(0, 3, once, image)
 
 
@@ -94,7 +94,7 @@ def _enlarge(image: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _light(draws: Draws, image: Array, contrast: Array) -> Array:
-    """Haze or dusk, contrast, a curve like gamma's, and a cast of colour. All of it leaves some difference everywhere."""
+    """Haze or dusk, contrast, a curve like gamma's, and a cast of color. All of it leaves some difference everywhere."""
     room = jnp.clip(contrast, 0, 100)  # of 100
     haze = draws.below(80) * room // 100
     image = image + (((draws.below(2) * 255 - image) * haze) >> 8)
@@ -114,8 +114,8 @@ def _noise(scene: Scene, draws: Draws, image: Array, contrast: Array) -> Array:
     strength = (draws.below(most) * draws.below(most) // most) * draws.chance(70)
     grain = (part[0] + part[1] - 255) * strength >> 8
     own = strength * draws.below(256) >> 8
-    colour = jnp.stack([(part[i + 1] - 128) * own >> 8 for i in range(3)])
-    return image + grain + colour
+    color = jnp.stack([(part[i + 1] - 128) * own >> 8 for i in range(3)])
+    return image + grain + color
 
 
 def _compress(draws: Draws, image: Array, contrast: Array) -> Array:

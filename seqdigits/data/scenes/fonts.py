@@ -13,14 +13,14 @@ class Family(NamedTuple):
       package: that brings the fonts.
       faces: of each the font's file without its suffix, and where the font is variable the axes that are not at their
         default: "Roboto[wdth,wght] wght=700 wdth=75".
-      licence: SPDX; "" = what the package says of itself, which is that of its fonts.
+      license: SPDX; "" = what the package says of itself, which is that of its fonts.
       kin: families of one value are in one split, for they have digits in common; "" = there is no other.
     """
 
     name: str
     package: str
     faces: tuple[str, ...]
-    licence: str = ""
+    license: str = ""
     kin: str = ""
 
 

@@ -1,6 +1,6 @@
 """Pictures of printed and written glyphs of some hundred free fonts, which come with the package.
 
-`python -m seqdigits build-glyphs` draws them; FONTS.md lists the fonts and their licences. No family of fonts is in
+`python -m seqdigits build-glyphs` draws them; FONTS.md lists the fonts and their licenses. No family of fonts is in
 two splits, so what is tested is a shape of digits that was never trained on.
 """
 
@@ -24,18 +24,18 @@ SIZE = 48  # of a picture; the tallest digit of a face is 32 pixels high
 INK = 64  # a box is around the pixels of which at least a quarter is covered
 
 # What is in the file, known without opening it: `build_atlas` prints these when it has drawn something else.
-SHA256 = "9c2e1f8387c8724dd4b39b398c598c478992a1e874eb6685f9e3c8d6a14f4cfa"
+SHA256 = "eeab6eea2410274c886d6f22b227f155cf7a83c7aa52e7cc3091ffaec391fdd5"
 FACES = {"train": 100, "validation": 10, "test": 10}
 OTHERS = {"train": 2825, "validation": 313, "test": 302}
 
-FILE: Traversable = importlib.resources.files("seqdigits.data.scenes") / "atlas.npz"
+FILE: Traversable = importlib.resources.files("seqdigits.data.scenes") / "glyphs.npz"
 _DAMAGED = (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-class Atlas(NamedTuple):
+class GlyphSet(NamedTuple):
     """Glyphs of one split. Pictures are coverage, 0 = none, 255 = full ink; F faces, M letters and signs.
 
-    In a picture the ink is centred at column 24, and the middle line of the face's digits is at row 24. All glyphs of a
+    In a picture the ink is centered at column 24, and the middle line of the face's digits is at row 24. All glyphs of a
     face are of one scale and on one baseline, but for a letter that would stick out, which is moved in.
 
     Attributes:
@@ -54,17 +54,17 @@ class Atlas(NamedTuple):
 
 
 class Face(NamedTuple):
-    """A family in one weight and style; `licence` is SPDX, `version` the package's."""
+    """A family in one weight and style; `license` is SPDX, `version` the package's."""
 
     family: str
     style: str
     package: str
     version: str
-    licence: str
+    license: str
     split: str
 
 
-def load(split: str) -> Atlas:
+def load(split: str) -> GlyphSet:
     """The glyphs of one split of seqdigits.data.digits.SPLITS, faces in the order of `faces`.
 
     Raises:
@@ -117,15 +117,15 @@ def _read() -> tuple[dict[str, np.ndarray], list[Face]]:
     except _DAMAGED as e:
         raise UserError(
             f"{FILE}, the pictures of glyphs, is damaged: {e}. Install seqdigits anew, or draw them again with `make "
-            "atlas`, which is python -m seqdigits build-glyphs with the extra `fonts`."
+            "glyphs`, which is python -m seqdigits build-glyphs with the extra `fonts`."
         ) from e
 
 
-def _select(arrays: dict[str, np.ndarray], known: list[Face], split: str) -> Atlas:
+def _select(arrays: dict[str, np.ndarray], known: list[Face], split: str) -> GlyphSet:
     inside = np.array([face.split == split for face in known])[arrays["faces"]]
     digit = (arrays["characters"] >= ord("0")) & (arrays["characters"] <= ord("9"))
     digits, others = inside & digit, inside & ~digit
-    return Atlas(
+    return GlyphSet(
         digits=arrays["images"][digits].reshape(-1, 10, SIZE, SIZE),
         digit_boxes=arrays["boxes"][digits].reshape(-1, 10, 4),
         digit_advances=arrays["advances"][digits].reshape(-1, 10),

@@ -48,7 +48,7 @@ class Scene:
       min_length, max_length: digits of all its numbers together.
       max_numbers: numbers, at most.
       min_digit, max_digit: height of the digits, pixels; less only where a number would not fit otherwise.
-      grey: whether the image has one channel.
+      gray: whether the image has one channel.
     """
 
     height: int
@@ -58,7 +58,7 @@ class Scene:
     max_numbers: int
     min_digit: int
     max_digit: int
-    grey: bool = False
+    gray: bool = False
 
     @property
     def longest(self) -> int:
@@ -104,7 +104,7 @@ class Lines(NamedTuple):
       matrix: i32 [T, 2, 2], fixed point: pixels = matrix x texels, before the perspective.
       inverse: i32 [T, 2, 2], 1 / WEIGHT texels a pixel.
       bend: i32 [T, 2]: the divisor changes by so much / 256 for each 1/64 texel in u and v.
-      centre: i32 [T, 2], x and y, half pixels from the corner of the image.
+      center: i32 [T, 2], x and y, half pixels from the corner of the image.
       region: i32 [T, 4], left, top, right, bottom in pixels, right and bottom exclusive: nothing else stands there.
       plate: i32 [T, 2], half the width and height of a plate that fits it, in u and v.
       scale: i32 [T], pixels of a texel, fixed point.
@@ -116,7 +116,7 @@ class Lines(NamedTuple):
     matrix: Array
     inverse: Array
     bend: Array
-    centre: Array
+    center: Array
     region: Array
     plate: Array
     scale: Array
@@ -145,7 +145,7 @@ def boxes(glyphs: Glyphs, lines: Lines) -> Array:
     of = jnp.minimum(glyphs.line, len(lines.there) - 1)
     corners = glyphs.middle[:, None] + _corners(glyphs.ink)  # [G, 4, 2]
     at = _forward(corners, lines.matrix[of], lines.bend[of])
-    at = at + lines.centre[of][:, None] * (SUB // 2)
+    at = at + lines.center[of][:, None] * (SUB // 2)
     return jnp.concatenate([at.min(1), at.max(1)], -1)
 
 
@@ -289,13 +289,13 @@ def _place(
     scale = jnp.minimum(wanted_height * (ONE // TALL), fit)  # [T]
     matrix = turned * scale[:, None, None] // ONE
     inverse = _inverse(cos, sin, shear, stretch, scale)
-    low, high = (edge * scale[:, None] // ONE for edge in (low, high))  # [T, 2], 1/64 pixel from the centre
+    low, high = (edge * scale[:, None] // ONE for edge in (low, high))  # [T, 2], 1/64 pixel from the center
     pad = jnp.where(is_large[:, None], draws.between(5, 12, count, 2), draws.between(13, 22, count, 2)) * SUB
     plate = extent + pad
     outer = _forward(_corners(jnp.concatenate([-plate, plate], -1)), matrix, bend)  # [T, 4, 2]
     around = jnp.stack([outer.min(1), outer.max(1)], 1) // SUB + jnp.array([-1, 2])[:, None]  # [T, 2, 2] pixels
-    centre, region, there = _settle(scene, draws, low, high, around, there, is_large)
-    return Lines(there, stacked, hand, matrix, inverse, bend, centre, region, plate, scale)
+    center, region, there = _settle(scene, draws, low, high, around, there, is_large)
+    return Lines(there, stacked, hand, matrix, inverse, bend, center, region, plate, scale)
 
 
 def _heights(scene: Scene, draws: Draws, there: Array) -> Array:
@@ -337,7 +337,7 @@ def _corners(edges: Array) -> Array:
 
 
 def _forward(at: Array, matrix: Array, bend: Array) -> Array:
-    """Where u, v i32 [K, P, 2] lie by the maps [K or 1, 2, 2] and [K or 1, 2]: x, y from the line's centre, 1/64 pixel."""
+    """Where u, v i32 [K, P, 2] lie by the maps [K or 1, 2, 2] and [K or 1, 2]: x, y from the line's center, 1/64 pixel."""
     divisor = WEIGHT + (at * bend[:, None] // 256).sum(-1, keepdims=True)
     at = at * WEIGHT // divisor
     return (at[..., None, :] * matrix[:, None]).sum(-1) // ONE
@@ -346,16 +346,16 @@ def _forward(at: Array, matrix: Array, bend: Array) -> Array:
 def _settle(
     scene: Scene, draws: Draws, low: Array, high: Array, around: Array, there: Array, is_large: Array
 ) -> tuple[Array, Array, Array]:
-    """Finds each line a place where no earlier one is: centre [T, 2], region [T, 4], and whether there was one."""
+    """Finds each line a place where no earlier one is: center [T, 2], region [T, 4], and whether there was one."""
     count = scene.lines
     size = jnp.array([scene.width, scene.height])
-    least = -(low // SUB) + MARGIN  # whole pixels of the centre, so that ink lies within
+    least = -(low // SUB) + MARGIN  # whole pixels of the center, so that ink lies within
     most = jnp.maximum(size - MARGIN - 1 - high // SUB, least)
     tries = draws.bits(_TRIES, count, 2) % (most - least + 1).astype(jnp.uint32)
     tries = least + tries.astype(jnp.int32)
     central = (least + most) // 2 + (tries - (least + most) // 2) // 2
     tries = jnp.where(is_large[:, None], central, tries)  # [tries, T, 2]
-    centres: list[Array] = []
+    centers: list[Array] = []
     regions: list[Array] = []
     found: list[Array] = []
     for t in range(count):
@@ -365,7 +365,7 @@ def _settle(
             apart = (region[:, :2] >= other[2:]).any(-1) | (region[:, 2:] <= other[:2]).any(-1)
             free &= apart | ~is_there
         best = jnp.argmax(free)
-        centres.append(2 * tries[best, t])
+        centers.append(2 * tries[best, t])
         regions.append(region[best])
         found.append(there[t] & free[best])
-    return jnp.stack(centres), jnp.stack(regions), jnp.stack(found)
+    return jnp.stack(centers), jnp.stack(regions), jnp.stack(found)

@@ -25,7 +25,7 @@ def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[A
     draws = Draws(key)
     glyphs, lines = lay_out(scene, draws, arrays)
     image = _paint(scene, draws, glyphs, lines)
-    if scene.grey:
+    if scene.gray:
         image = (image * jnp.array([77, 150, 29])[:, None, None]).sum(0, keepdims=True) >> 8
     return jnp.moveaxis(image, 0, -1).astype(jnp.uint8), *_labels(scene, glyphs, lines)
 
@@ -33,7 +33,7 @@ def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[A
 def _labels(scene: Scene, glyphs: Glyphs, lines: Lines) -> tuple[Array, Array, Array]:
     """Digits, boxes and numbers; numbers from top to bottom by their middles, of equal ones from left to right."""
     of = jnp.minimum(glyphs.line[: scene.max_length], scene.max_numbers)  # max_numbers = none
-    middle = lines.centre[: scene.max_numbers]
+    middle = lines.center[: scene.max_numbers]
     height = middle[:, 1] * 8192 + middle[:, 0]
     missing = ~lines.there[: scene.max_numbers]
     before = (height[None, :] < height[:, None]) & ~missing[None, :]
@@ -57,16 +57,16 @@ def _paint(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
     plated = draws.chance(jnp.where(number, 45, 20), count)
     shade = draws.below(256, count)
     low, high = jnp.where(plated, shade, low), jnp.where(plated, shade, high)
-    colourful = jnp.where(draws.chance(60), draws.between(0, 25), draws.between(20, 110))
-    plates = shades(draws, shade, colourful, count)
-    rims = shades(draws, draws.below(256, count), colourful, count)
+    colorful = jnp.where(draws.chance(60), draws.between(0, 25), draws.between(20, 110))
+    plates = shades(draws, shade, colorful, count)
+    rims = shades(draws, draws.below(256, count), colorful, count)
     inks, contrast = _inks(draws, low, high, count, tall)
 
     def lay(image: Array, colours: Array, cover: Array) -> Array:
         packed = (colours * jnp.array([1 << 16, 1 << 8, 1])).sum(-1)
         each = jnp.append(packed, 0)[drawn.line]
-        colour = jnp.stack([each >> 16, (each >> 8) & 255, each & 255])
-        return image + (((colour - image) * cover + 128) >> 8)
+        color = jnp.stack([each >> 16, (each >> 8) & 255, each & 255])
+        return image + (((color - image) * cover + 128) >> 8)
 
     has_plate = jnp.append(plated, False)[drawn.line]
     grain = (field * draws.below(60)) >> 8
@@ -94,12 +94,12 @@ def _paint(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
 
 
 def _widened(cover: Array) -> Array:
-    """The most of each pixel and its eight neighbours, i32 [H, W]."""
+    """The most of each pixel and its eight neighbors, i32 [H, W]."""
     return jax.lax.reduce_window(cover, 0, jax.lax.max, (3, 3), (1, 1), "same")
 
 
 def _inks(draws: Draws, low: Array, high: Array, count: int, tall: Array) -> tuple[Array, Array]:
-    """Colours of ink, i32 [T, 3], and how far each is from the shades low..high behind it, in brightness, i32 [T]."""
+    """Colors of ink, i32 [T, 3], and how far each is from the shades low..high behind it, in brightness, i32 [T]."""
     faint = draws.chance(12, count) & (tall > 16)
     least = jnp.where(faint, 40, jnp.where(tall < 20, 90, 66))
     up, down = 255 - high, low
@@ -109,5 +109,5 @@ def _inks(draws: Draws, low: Array, high: Array, count: int, tall: Array) -> tup
     contrast = jnp.minimum(least + draws.below(jnp.maximum(room - least, 0) + 1, count), room)
     contrast = jnp.where(faint, jnp.minimum(contrast, 40 + draws.below(30, count)), contrast)
     brightness = jnp.where(lighter, high + contrast, low - contrast)
-    colourful = jnp.where(draws.chance(65), draws.between(0, 20), draws.between(20, 120))
-    return shades(draws, brightness, colourful, count), contrast
+    colorful = jnp.where(draws.chance(65), draws.between(0, 20), draws.between(20, 120))
+    return shades(draws, brightness, colorful, count), contrast

@@ -1,4 +1,4 @@
-"""Made scenes: numbers of handwriting and type, in colours, on grounds, among other things; computed inside the step.
+"""Synthetic scenes: numbers of handwriting and type, in colors, on grounds, among other things; computed inside the step.
 
 Integer arithmetic throughout, so that a scene has the same pixels everywhere; tests/data/scenes/test_scenes.py holds them still.
 """
@@ -14,18 +14,18 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data import digits
 from seqdigits.data.image_size import size_of
 from seqdigits.data.scenes import glyphs
 from seqdigits.data.scenes.layout import Scene
 from seqdigits.data.scenes.render import compose_scene
-from seqdigits.data.source import TRAIN_LIMIT, Source
+from seqdigits.data.source import TRAIN_LIMIT, DataSource
 from seqdigits.data.synthetic.source import ReadMnist, digits_of
 
 
-class SceneSource(Source):
+class SceneSource(DataSource):
     """Scenes of the handwritten digits and the faces of one split. Nothing on disk."""
 
     statistics_limit = TRAIN_LIMIT
@@ -39,7 +39,7 @@ class SceneSource(Source):
         validation: int,
         load: Callable[[], tuple[np.ndarray, np.ndarray]],
         num_examples: int | None,
-        examples: tuple[int, Stream],
+        examples: tuple[int, RngStream],
         order_seed: int,
     ):
         """See VirtualSource. `scene`: what a scene may hold."""
@@ -59,7 +59,7 @@ class SceneSource(Source):
             "other_boxes": ((others, 4), jnp.int32),
         }
         spec = Spec(
-            image=(scene.height, scene.width, 1 if scene.grey else 3),
+            image=(scene.height, scene.width, 1 if scene.gray else 3),
             max_length=scene.max_length,
             min_length=scene.min_length,
             num_examples=num_examples,
@@ -69,7 +69,7 @@ class SceneSource(Source):
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """images u8 [N, 28, 28] and labels i32 [N] of handwriting, and the atlas of type faces; see glyphs.Atlas."""
+        """images u8 [N, 28, 28] and labels i32 [N] of handwriting, and the atlas of type faces; see glyphs.GlyphSet."""
         images, labels = self._load()
         type_ = glyphs.load(self._split)
         return {
@@ -82,14 +82,14 @@ class SceneSource(Source):
             "other_boxes": type_.other_boxes,
         }
 
-    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+    def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
         """See Source.make. Nothing is augmented: endless scenes never come again."""
         del key, train
-        index = jnp.maximum(host["index"], 0)  # a padded row is example 0, computed as usual
+        index = jnp.maximum(host_batch["index"], 0)  # a padded row is example 0, computed as usual
         seed, stream = self._examples
         keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
         image, digits_, boxes_, number = jax.vmap(lambda key: compose_scene(self._scene, arrays, key))(keys)
-        return Batch(image=image, digits=digits_, boxes=boxes_, index=host["index"], number=number)
+        return Batch(image=image, digits=digits_, boxes=boxes_, index=host_batch["index"], number=number)
 
 
 def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> SceneSource:
@@ -104,6 +104,6 @@ def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None =
         max_numbers=data.max_numbers,
         min_digit=data.min_digit,
         max_digit=data.max_digit,
-        grey=data.grey,
+        gray=data.gray,
     )
     return SceneSource(scene=scene, **digits_of(config, split, read_mnist))

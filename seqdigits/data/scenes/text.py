@@ -51,7 +51,7 @@ def read_ink(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Ink:
         return picked
 
     line = count + pick(jnp.arange(count) - count)
-    u, v = _unmap(2 * x + 1 - pick(lines.centre[:, 0]), 2 * y + 1 - pick(lines.centre[:, 1]), lines, pick)
+    u, v = _unmap(2 * x + 1 - pick(lines.center[:, 0]), 2 * y + 1 - pick(lines.center[:, 1]), lines, pick)
     stacked = pick(lines.stacked.astype(jnp.int32)) > 0
     cover = _sample(glyphs, _level(lines, glyphs), line, u, v, stacked)
     cover = _weigh(draws, lines, cover, pick)
@@ -61,7 +61,7 @@ def read_ink(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Ink:
 
 
 def _unmap(x: Array, y: Array, lines: Lines, pick: Pick) -> tuple[Array, Array]:
-    """From half pixels from the centre to u and v, 1/64 texel."""
+    """From half pixels from the center to u and v, 1/64 texel."""
     a, b, c, d = (pick(lines.inverse[:, i, j]) for i in (0, 1) for j in (0, 1))
     fine = 2 * WEIGHT // SUB
     u, v = (a * x + b * y) // fine, (c * x + d * y) // fine

@@ -143,7 +143,7 @@ class Canvas:
 
 
 @dataclass(frozen=True)
-class Centred:
+class Centered:
     """min_length..max_length digits of 12x12 pixels side by side in the middle of height x width; each length as frequent
     as the others. The 28 pixels are averaged, area by area, to 12."""
 
@@ -170,7 +170,7 @@ class Centred:
 
 
 @dataclass(frozen=True)
-class Turned:
+class Rotated:
     """min_length..max_length digits in a row, each turned by -45..45 degrees and shifted on its own, never touching. Each
     length is as frequent as the others.
 
@@ -219,8 +219,8 @@ class Turned:
             below = jax.lax.dynamic_slice(image, at, (FRAME, FRAME))
             image = jax.lax.dynamic_update_slice(image, jnp.maximum(below, turned[i]), at)
         extent = jnp.asarray(_EXTENT)[layout.degrees + 45].astype(jnp.float32) / ONE
-        centre = jnp.stack([layout.left + side // 2, layout.top + side // 2], axis=-1).astype(jnp.float32)
-        boxes = jnp.concatenate([centre, jnp.stack([extent, extent], axis=-1)], axis=-1)
+        center = jnp.stack([layout.left + side // 2, layout.top + side // 2], axis=-1).astype(jnp.float32)
+        boxes = jnp.concatenate([center, jnp.stack([extent, extent], axis=-1)], axis=-1)
         return image[FRAME:-FRAME, FRAME:-FRAME], boxes
 
     def _shifted(self, bits: Array, room: Array) -> Array:
@@ -237,8 +237,8 @@ class Turned:
         return jnp.where(inside[:, None] & inside[None, :], turned, jnp.uint8(0))
 
 
-Composition = Digit | Canvas | Centred | Turned
-COMPOSITIONS = ("digit", "canvas", "centred", "turned")
+Composition = Digit | Canvas | Centered | Rotated
+COMPOSITIONS = ("digit", "canvas", "centered", "rotated")
 
 
 def compose(

@@ -40,9 +40,9 @@ def warp(tile: Array, matrix: Array, shift: Array) -> Array:
     side = tile.shape[0]
     middle = 2 * jnp.arange(side) - (side - 1)  # twice the distance from the middle, so that it is whole
     x, y = middle[None, :], middle[:, None]
-    centre = (side - 1) * ONE // 2
-    source_x = (matrix[0, 0] * x + matrix[0, 1] * y) // 2 + centre + shift[0]
-    source_y = (matrix[1, 0] * x + matrix[1, 1] * y) // 2 + centre + shift[1]
+    center = (side - 1) * ONE // 2
+    source_x = (matrix[0, 0] * x + matrix[0, 1] * y) // 2 + center + shift[0]
+    source_y = (matrix[1, 0] * x + matrix[1, 1] * y) // 2 + center + shift[1]
     padded = jnp.pad(tile, 1).astype(jnp.int32)  # a black frame, where everything outside is read
 
     def at(r: Array, c: Array) -> Array:

@@ -13,15 +13,15 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from seqdigits.core.rng import Stream, stream_key
+from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data import digits
 from seqdigits.data.image_size import size_of
-from seqdigits.data.source import TRAIN_LIMIT, Source
+from seqdigits.data.source import TRAIN_LIMIT, DataSource
 from seqdigits.data.synthetic import compositions
 
 
-class VirtualSource(Source):
+class VirtualSource(DataSource):
     """Examples composed of single digits on the accelerator, inside the step. Nothing on disk."""
 
     statistics_limit = TRAIN_LIMIT
@@ -36,7 +36,7 @@ class VirtualSource(Source):
         validation: int,
         load: Callable[[], tuple[np.ndarray, np.ndarray]],
         num_examples: int | None,
-        examples: tuple[int, Stream],
+        examples: tuple[int, RngStream],
         order_seed: int,
         channels: int = 1,
     ):
@@ -65,19 +65,19 @@ class VirtualSource(Source):
         images, labels = self._load()
         return {"images": images, "labels": labels}
 
-    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+    def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
         """See Source.make."""
-        index = jnp.maximum(host["index"], 0)  # a padded row is example 0, computed as usual
+        index = jnp.maximum(host_batch["index"], 0)  # a padded row is example 0, computed as usual
         seed, stream = self._examples
         keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
-        augment_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, host["position"]) if train else None
+        augment_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, host_batch["position"]) if train else None
 
         def one(index: Array, key: Array, augment_key: Array | None) -> tuple[Array, Array, Array]:
             return compositions.compose(self._composition, arrays, index, key, augment_key, self._augmentation)
 
         image, digits_, boxes = jax.vmap(one)(index, keys, augment_keys)
         image = jnp.broadcast_to(image, (*image.shape[:-1], self.spec.image[-1]))
-        return Batch(image=image, digits=digits_, boxes=boxes, index=host["index"])
+        return Batch(image=image, digits=digits_, boxes=boxes, index=host_batch["index"])
 
 
 ReadMnist = Callable[[Path, str], tuple[np.ndarray, np.ndarray]]
@@ -108,7 +108,7 @@ def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> d
         "validation": validation,
         "load": partial(digits.load, data.digits, split, validation=validation, **files),
         "num_examples": None if endless else num_examples[split],
-        "examples": (config.seed, Stream.ENDLESS) if endless else (data.seed, Stream[split.upper()]),
+        "examples": (config.seed, RngStream.ENDLESS) if endless else (data.seed, RngStream[split.upper()]),
         "order_seed": config.seed,
     }
 
@@ -118,7 +118,7 @@ def _composition(data: ConfigDict, split: str) -> compositions.Composition:
     min_length = (split == "train" and data.train_min_length) or data.min_length
     if data.composition == "digit":
         return compositions.Digit()
-    if data.composition == "turned":
-        return compositions.Turned(height, width, data.max_length, min_length, data.jitter, data.stacked)
-    kind = compositions.Centred if data.composition == "centred" else compositions.Canvas
+    if data.composition == "rotated":
+        return compositions.Rotated(height, width, data.max_length, min_length, data.jitter, data.stacked)
+    kind = compositions.Centered if data.composition == "centered" else compositions.Canvas
     return kind(height, width, data.max_length, min_length)

@@ -18,7 +18,7 @@ _BITS = 22
 """Of the fraction of a weight: with the 8 of a pixel, and 2 of room, they make 32."""
 
 
-def view(image: Any, boxes: Any, there: Any, *, kind: str, height: int, width: int, grey: bool) -> tuple[Any, Any]:
+def view(image: Any, boxes: Any, there: Any, *, kind: str, height: int, width: int, gray: bool) -> tuple[Any, Any]:
     """A window of a photograph as an image, and the boxes in its pixels, as `svhn.load` gives them. To be traced: for
     `tf.data.Dataset.map`.
 
@@ -28,7 +28,7 @@ def view(image: Any, boxes: Any, there: Any, *, kind: str, height: int, width: i
       there: bool [L], which of them are digits.
       kind: "photograph" or "crop", see `crop.view_photo`.
       height, width: of the image that comes out, in pixels.
-      grey: one channel instead of three.
+      gray: one channel instead of three.
 
     Returns:
       u8 [height, width, 1 or 3], and f32 [L, 4] cxcywh in its pixels, zeros where there is no digit.
@@ -40,7 +40,7 @@ def view(image: Any, boxes: Any, there: Any, *, kind: str, height: int, width: i
     boxes64 = tf.cast(boxes, tf.float64)
     corner, opposite = tf.zeros(2, tf.float64), tf.cast(tf.stack([columns, rows]), tf.float64)  # x, y
     if kind == "crop":
-        corner, opposite = _hull(tf.boolean_mask(boxes64, there), opposite)
+        corner, opposite = _enclosing_box(tf.boolean_mask(boxes64, there), opposite)
     message = "the boxes of its digits have no area within the photograph"
     with tf.control_dependencies([tf.debugging.assert_less(corner, opposite, message)]):
         scale = tf.constant([width, height], tf.float64) / (opposite - corner)
@@ -50,16 +50,16 @@ def view(image: Any, boxes: Any, there: Any, *, kind: str, height: int, width: i
     across = _weights(columns, window[0], width)
     down = _weights(rows, window[1], height)
     image = image[down.start : down.stop, across.start : across.stop]
-    image = _luma(image) if grey else image
+    image = _luma(image) if gray else image
     image = tf.cond(
         (rows > height) & (rows - height > 2 * (columns - width)),
         lambda: _turned(_squeeze(_turned(_squeeze(image, down)), across)),
         lambda: _squeeze(_turned(_squeeze(_turned(image), across)), down),
     )
-    return tf.ensure_shape(image, (height, width, 1 if grey else 3)), moved
+    return tf.ensure_shape(image, (height, width, 1 if gray else 3)), moved
 
 
-def _hull(boxes: Any, size: Any) -> tuple[Any, Any]:
+def _enclosing_box(boxes: Any, size: Any) -> tuple[Any, Any]:
     """Around all boxes, larger by MARGIN on each side, clipped at 0 and `size`: left top and right bottom, f64 [2]."""
     low = tf.reduce_min(boxes[:, :2] - boxes[:, 2:] / 2, 0)
     high = tf.reduce_max(boxes[:, :2] + boxes[:, 2:] / 2, 0)
@@ -68,10 +68,10 @@ def _hull(boxes: Any, size: Any) -> tuple[Any, Any]:
 
 
 def _luma(image: Any) -> Any:
-    """Grey u8 [h, w, 1] of colours u8 [h, w, 3]: ITU-R 601 in fixed point of 16 bits."""
+    """Gray u8 [h, w, 1] of colors u8 [h, w, 3]: ITU-R 601 in fixed point of 16 bits."""
     red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=2)
-    grey = tf.bitwise.right_shift(red * 19595 + green * 38470 + blue * 7471 + 0x8000, 16)
-    return tf.cast(grey, tf.uint8)[:, :, None]
+    gray = tf.bitwise.right_shift(red * 19595 + green * 38470 + blue * 7471 + 0x8000, 16)
+    return tf.cast(gray, tf.uint8)[:, :, None]
 
 
 class _Weights(NamedTuple):
@@ -92,11 +92,11 @@ def _weights(pixels: Any, window: Any, out: int) -> _Weights:
     """`out` pixels of the part f32 [2] of an axis of `pixels`. Each operation and their order are Pillow's."""
     scale = tf.cast(window[1] - window[0], tf.float64) / out
     support = tf.maximum(scale, 1)
-    centre = tf.cast(window[0], tf.float64) + (tf.range(out, dtype=tf.float64) + 0.5) * scale
-    low = tf.maximum(tf.cast(centre - support + 0.5, tf.int32), 0)
-    high = tf.minimum(tf.cast(centre + support + 0.5, tf.int32), pixels)
+    center = tf.cast(window[0], tf.float64) + (tf.range(out, dtype=tf.float64) + 0.5) * scale
+    low = tf.maximum(tf.cast(center - support + 0.5, tf.int32), 0)
+    high = tf.minimum(tf.cast(center + support + 0.5, tf.int32), pixels)
     at = low[:, None] + tf.range(tf.reduce_max(high - low))
-    distance = tf.abs((tf.cast(at, tf.float64) - centre[:, None] + 0.5) * (1 / support))
+    distance = tf.abs((tf.cast(at, tf.float64) - center[:, None] + 0.5) * (1 / support))
     weights = tf.where((at < high[:, None]) & (distance < 1), 1 - distance, 0)
     # A sum in another order may have another last bit: cumsum adds one after the other.
     share = tf.math.divide_no_nan(weights, tf.cumsum(weights, 1)[:, -1:])

@@ -17,16 +17,16 @@ from ml_collections import ConfigDict
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import sha256
-from seqdigits.core.types import Batch, Host
+from seqdigits.core.types import Batch, HostBatch
 from seqdigits.data import record_location
 from seqdigits.data.builders import svhn_numbers, tf
 from seqdigits.data.manifest import Shard, how_to_write_again, open_records, read_about, shard_ranges, shards_of_split
 from seqdigits.data.photos import svhn
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import cut_out
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 from seqdigits.data.tfdata import resize
-from seqdigits.parallel.processes import Part, part
+from seqdigits.parallel.processes import ProcessSlice, process_slice
 
 _FILES = 16  # read in turn
 _BUFFER = 10_000  # examples that the next one is drawn from, as far as they fit into:
@@ -38,7 +38,7 @@ plainly = tf.autograph.experimental.do_not_convert
 """Functions here are graphs as they stand; TensorFlow would write a translation of each to a file first."""
 
 
-class StreamedSource(Source):
+class StreamedSource(DataSource):
     """Records of one split, in an order of its own: exact by (seed, epoch, how many are skipped).
 
     In each epoch the files are shuffled, 16 of them are read in turn, and the next example is drawn from the 10,000 that
@@ -46,7 +46,7 @@ class StreamedSource(Source):
     seen once in an epoch; with another number of processes, files, or another form of the records the order is another.
     """
 
-    def __init__(self, config: ConfigDict, split: str, same: Source):
+    def __init__(self, config: ConfigDict, split: str, same: DataSource):
         """`config`: whole; what it streams must have been written by prepare. `same`: a source of the same examples."""
         spec, data = same.spec, config.data
         stored = (data.height, data.width, spec.image[2]) if data.cutout else spec.image
@@ -84,17 +84,17 @@ class StreamedSource(Source):
                 f"{how_to_write_again(self._folder)}"
             )
 
-    def make(self, arrays: dict[str, Array], host: dict[str, Array], key: Array, train: bool) -> Batch:
+    def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
         """See Source.make."""
-        image, digits, boxes = (host[name] for name in ("image", "digits", "boxes"))
+        image, digits, boxes = (host_batch[name] for name in ("image", "digits", "boxes"))
         side = self._data.cutout
         if side:
-            image, boxes = cut_out(image, digits, boxes, side, host["position"], key if train else None)
-        return Batch(image=image, digits=digits, boxes=boxes, index=host["index"])
+            image, boxes = cut_out(image, digits, boxes, side, host_batch["position"], key if train else None)
+        return Batch(image=image, digits=digits, boxes=boxes, index=host_batch["index"])
 
-    def batches(self, start: int, batch_size: int) -> Iterator[Host]:
+    def batches(self, start: int, batch_size: int) -> Iterator[HostBatch]:
         """See Source.batches; the order is that of the class."""
-        mine = part(batch_size)
+        mine = process_slice(batch_size)
         rows = mine.high - mine.low
         count = self.count()
         low, high = count * mine.low // batch_size, count * mine.high // batch_size
@@ -104,24 +104,24 @@ class StreamedSource(Source):
         stream = self._decoded(self._endless(low, high, epoch, skip)).batch(rows).prefetch(_AHEAD)
         for step, values in enumerate(self._read(stream), start):
             position = np.arange(step * batch_size + mine.low, step * batch_size + mine.high)
-            yield self._host(mine, values, position)
+            yield self._host_batch(mine, values, position)
 
-    def all(self, batch_size: int, limit: int | None = None) -> Iterator[Host]:
+    def all(self, batch_size: int, limit: int | None = None) -> Iterator[HostBatch]:
         """See Source.all; in the order in which they lie."""
-        mine, count = part(batch_size), self.count(limit)
+        mine, count = process_slice(batch_size), self.count(limit)
         processes, process = jax.process_count(), jax.process_index()
         low, high = count * process // processes, count * (process + 1) // processes
         files, read = self._files(low, high)
         in_order = tf.data.Dataset.from_tensor_slices(files).flat_map(read)
-        reading, given = self._read(self._decoded(in_order).batch(mine.size).prefetch(_AHEAD)), 0
+        prediction, given = self._read(self._decoded(in_order).batch(mine.size).prefetch(_AHEAD)), 0
         most = -(-count // processes)  # examples that a process has, at most
         for _ in range(0, most, mine.size):
-            values = next(reading, None)
+            values = next(prediction, None)
             if values is None:
                 yield self._empty(mine.size)
             else:
                 given += len(values["index"])
-                yield self._host(mine, values, values["index"])
+                yield self._host_batch(mine, values, values["index"])
         if given != high - low:
             raise self._explained(f"{given:,} of {high - low:,} examples were read")
 
@@ -187,18 +187,18 @@ class StreamedSource(Source):
         except failed as e:
             raise self._explained(e.message) from e
 
-    def _host(self, mine: Part, values: dict[str, np.ndarray], position: np.ndarray) -> Host:
+    def _host_batch(self, mine: ProcessSlice, values: dict[str, np.ndarray], position: np.ndarray) -> HostBatch:
         """A batch filled up with padding: its first row again, with index -1."""
         missing = mine.size - len(values["index"])
-        host = mine.host(values["index"], position)
+        host_batch = mine.host_batch(values["index"], position)
         for name in self.spec.payload:
             value = values[name]
-            host[name] = np.concatenate([value, np.repeat(value[:1], missing, 0)]) if missing else value
-        return host
+            host_batch[name] = np.concatenate([value, np.repeat(value[:1], missing, 0)]) if missing else value
+        return host_batch
 
-    def _empty(self, rows: int) -> Host:
-        host = {name: np.zeros(one.shape, one.dtype) for name, one in self.spec.host(rows).items()}
-        return {**host, "index": np.full(rows, -1, np.int32)}
+    def _empty(self, rows: int) -> HostBatch:
+        host_batch = {name: np.zeros(one.shape, one.dtype) for name, one in self.spec.host_batch(rows).items()}
+        return {**host_batch, "index": np.full(rows, -1, np.int32)}
 
     # Damage
 
@@ -234,7 +234,7 @@ class StreamedPhotographs(StreamedSource):
     def _which(self) -> dict[str, np.ndarray]:
         """For each split of the records that this one is made of: which example each record is, by its index; -1 = none."""
         data = self._data
-        if data.photographs == "own":
+        if data.photographs == "folder":
             there = sum(shard.examples for shard in shards_of_split(self._all_shards, self._split))
             return {self._split: np.arange(there, dtype=np.int32)}
         digits = read_about(self._folder)["lengths"]
@@ -269,7 +269,7 @@ class StreamedPhotographs(StreamedSource):
             kind=data.composition,
             height=data.height,
             width=data.width,
-            grey=data.grey,
+            gray=data.gray,
         )
         return {"image": image, "digits": digits, "boxes": boxes, "index": tf.cast(index, tf.int32)}
 
@@ -279,7 +279,7 @@ class StreamedPhotographs(StreamedSource):
         return read_about(self._folder).get("longest", svhn_numbers.LONGEST)
 
 
-def create_streamed(config: ConfigDict, split: str, same: Source) -> StreamedSource:
+def create_streamed(config: ConfigDict, split: str, same: DataSource) -> StreamedSource:
     """The source of one split, read from records; `same`: a source of the same examples that are computed or resident."""
     kind = StreamedPhotographs if config.data.composition in PHOTO_COMPOSITIONS else StreamedSource
     return kind(config, split, same)

@@ -131,4 +131,4 @@ def _explained(what: str, cure: str) -> Iterator[None]:
 
 
 def _again(folder: Path | str) -> str:
-    return f"Delete {folder} and run again to make it anew, or read the published files: --config.data.source=plain."
+    return f"Delete {folder} and run again to make it anew, or read the published files: --config.data.source=device."

@@ -1,4 +1,4 @@
-"""Photographs bent and coloured in training: the boxes go with the pixels."""
+"""Photographs bent and colored in training: the boxes go with the pixels."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ DIGITS = np.array([4, 7, NO_DIGIT], np.int32)
 
 
 def photograph() -> np.ndarray:
-    """Grey, each digit's box filled with a shade of its own."""
+    """Gray, each digit's box filled with a shade of its own."""
     image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
     for (x, y, w, h), shade in zip(BOXES[:2], (150, 220), strict=True):
         image[int(y - h / 2) : int(y + h / 2), int(x - w / 2) : int(x + w / 2)] = shade
@@ -82,7 +82,7 @@ def test_shift_goes_to_its_limit_either_way():
 
 
 def test_colour_changes_brightness_and_turns_one_of_four_into_its_negative():
-    images, boxes = many(Augmentation(colour=30), 400)
+    images, boxes = many(Augmentation(color=30), 400)
     np.testing.assert_allclose(boxes, np.broadcast_to(BOXES, boxes.shape), atol=1e-3)
     digit, ground = images[:, 24, 54].astype(float).mean(-1), images[:, 5, 5].astype(float).mean(-1)
     assert 0.18 < (digit < ground).mean() < 0.33
@@ -98,7 +98,7 @@ def test_padding_and_evaluation_are_left_alone(small_config, svhn_folder):
             "data.photographs": "svhn_2000",
             "data.folder": str(svhn_folder),
             "data.rotation": 10,
-            "data.colour": 20,
+            "data.color": 20,
             "data.max_length": 5,
             "data.width": 32,
         }
@@ -110,10 +110,10 @@ def test_padding_and_evaluation_are_left_alone(small_config, svhn_folder):
         "boxes": np.zeros((1800, 5, 4), np.float32),
     }
     arrays["digits"][:, 0], arrays["boxes"][:, 0] = 4, [16, 16, 8, 12]
-    host = {"index": jnp.array([0, 5, -1]), "position": jnp.array([0, 1, 2])}
-    same = source.make(arrays, host, jax.random.key(0), train=False)
+    host_batch = {"index": jnp.array([0, 5, -1]), "position": jnp.array([0, 1, 2])}
+    same = source.make(arrays, host_batch, jax.random.key(0), train=False)
     np.testing.assert_array_equal(same.image[1], arrays["images"][5])
-    changed = source.make(arrays, host, jax.random.key(0), train=True)
+    changed = source.make(arrays, host_batch, jax.random.key(0), train=True)
     assert (changed.image[1] != arrays["images"][5]).any()
-    example = source.make(arrays, {**host, "index": jnp.array([0, 5, 0])}, jax.random.key(0), train=True)
+    example = source.make(arrays, {**host_batch, "index": jnp.array([0, 5, 0])}, jax.random.key(0), train=True)
     np.testing.assert_array_equal(changed.image[2], example.image[2], "a padded row is example 0")

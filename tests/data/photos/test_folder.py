@@ -17,7 +17,7 @@ from PIL import Image
 
 from seqdigits.cli import check_photos as cli_check_photos
 from seqdigits.config import registry as config_registry
-from seqdigits.config.defaults import changes as differences
+from seqdigits.config.defaults import diff_configs as differences
 from seqdigits.config.defaults import to_json
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.constants import NO_DIGIT, SPLITS
@@ -44,7 +44,7 @@ def without_boxes(folder: Path, parent: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("own"))
+    return make(tmp_path_factory.mktemp("folder"))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def one(tmp_path) -> Path:
 OWN = {
     "data.digits": "mnist",
     "data.composition": "photograph",
-    "data.photographs": "own",
+    "data.photographs": "folder",
     "data.height": 32,
     "data.width": 96,
 }
@@ -103,7 +103,7 @@ def test_splits_do_not_follow_an_order_that_repeats():
 
 
 def test_what_is_loaded(folder):
-    loaded = load(folder, "train", kind="photograph", height=20, width=60, grey=False, max_length=4)
+    loaded = load(folder, "train", kind="photograph", height=20, width=60, gray=False, max_length=4)
     assert {name: (part.shape, part.dtype) for name, part in loaded.items()} == {
         "images": ((24, 20, 60, 3), np.uint8),
         "digits": ((24, 4), np.int32),
@@ -125,7 +125,7 @@ def test_what_is_loaded(folder):
 @pytest.mark.parametrize("kind", PHOTO_COMPOSITIONS)
 def test_each_kind_is_what_the_view_gives(folder, kind):
     length = 1 if kind == "cropped_digit" else 3
-    loaded = photos_folder.load(folder, "validation", kind=kind, height=28, width=28, grey=True, max_length=length)
+    loaded = photos_folder.load(folder, "validation", kind=kind, height=28, width=28, gray=True, max_length=length)
     at = 0
     for row, photo in photos_folder.photographs(folder, "validation"):
         assert row.boxes is not None
@@ -141,7 +141,7 @@ def test_each_kind_is_what_the_view_gives(folder, kind):
 
 def test_rows_without_boxes_have_zeros(one):
     write(one, ["image,number,boxes", "1.png,40,1 2 3 4;9 2 3 4", "2.png,7,"])
-    loaded = photos_folder.load(one, "train", kind="photograph", height=40, width=60, grey=False, max_length=2)
+    loaded = photos_folder.load(one, "train", kind="photograph", height=40, width=60, gray=False, max_length=2)
     assert loaded["boxes"].tolist() == [[[2.5, 4, 3, 4], [10.5, 4, 3, 4]], [[0] * 4] * 2]
 
 
@@ -167,16 +167,16 @@ def test_a_turned_picture_is_upright_before_boxes_are_measured(one, suffix):
 
 
 def test_modes_of_pictures(one):
-    grey = np.linspace(0, 255, 60, dtype=np.uint8)[None].repeat(40, 0)
-    colour = Image.fromarray(grey).convert("RGB")
+    gray = np.linspace(0, 255, 60, dtype=np.uint8)[None].repeat(40, 0)
+    color = Image.fromarray(gray).convert("RGB")
     modes = {
-        "L.png": Image.fromarray(grey),
-        "LA.png": Image.fromarray(grey).convert("LA"),
-        "I.png": Image.fromarray(grey.astype(np.uint16) * 257),  # 16 bits
-        "P.png": Image.fromarray(grey).convert("P"),
-        "RGBA.png": colour.convert("RGBA"),
-        "1.png": Image.fromarray(grey > 127),
-        "CMYK.jpg": colour.convert("CMYK"),
+        "L.png": Image.fromarray(gray),
+        "LA.png": Image.fromarray(gray).convert("LA"),
+        "I.png": Image.fromarray(gray.astype(np.uint16) * 257),  # 16 bits
+        "P.png": Image.fromarray(gray).convert("P"),
+        "RGBA.png": color.convert("RGBA"),
+        "1.png": Image.fromarray(gray > 127),
+        "CMYK.jpg": color.convert("CMYK"),
     }
     for name, picture in modes.items():
         picture.save(one / name)
@@ -185,7 +185,7 @@ def test_modes_of_pictures(one):
     for name, pixels in found.items():
         assert pixels.shape == (40, 60, 3), name
         if name != "1.png":
-            np.testing.assert_allclose(pixels, np.asarray(colour), atol=6, err_msg=name)
+            np.testing.assert_allclose(pixels, np.asarray(color), atol=6, err_msg=name)
     assert set(np.unique(found["1.png"])) == {0, 255}
 
 
@@ -308,8 +308,8 @@ def test_missing_boxes_are_refused_where_they_are_needed(one, needs):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data.folder": ""}, "data.folder = '': data.photographs = own needs the folder"),
-        ({"data.parts": ("extra",)}, "data.parts = .* means nothing with data.photographs = own"),
+        ({"data.folder": ""}, "data.folder = '': data.photographs = folder needs the folder"),
+        ({"data.parts": ("extra",)}, "data.parts = .* means nothing with data.photographs = folder"),
         ({"data.min_length": 4}, "data.min_length = 4 is more than data.max_length = 3"),
         ({"data.max_length": 101}, "data.max_length = 101 is out of range: 1 to 100"),
         ({"data.cutout": 40}, "data.cutout = 40 is more than the image"),
@@ -330,7 +330,7 @@ def test_configs_that_are_accepted(small_config):
 # A run
 
 
-@pytest.mark.parametrize("boxes", [True, False], ids=["reader", "heads without boxes"])
+@pytest.mark.parametrize("boxes", [True, False], ids=["dense_detector", "heads without boxes"])
 @pytest.mark.slow
 def test_a_run_and_another_folder_that_is_all_test(tmp_path, folder, one, small_config, capsys, boxes):
     config = small_config({**OWN, "data.folder": str(folder), **({} if boxes else HEADS)})
@@ -351,7 +351,7 @@ def test_a_run_and_another_folder_that_is_all_test(tmp_path, folder, one, small_
 
 
 def test_a_run_does_not_go_on_with_another_folder(small_config):
-    config = small_config({"data.composition": "photograph", "data.photographs": "own", "data.folder": "/a"})
+    config = small_config({"data.composition": "photograph", "data.photographs": "folder", "data.folder": "/a"})
     saved = json.loads(to_json(config))
     config.data.folder = "/b"
     assert differences(config, saved) == ["data.folder: '/a' -> '/b'"]
@@ -446,7 +446,7 @@ def test_the_command_names_every_problem(one):
 
 def test_a_damaged_picture_is_named_when_it_is_loaded(one):
     write(one, ["image,number,boxes", "1.png,4,1 2 3 4", "2.png,4,1 2 130 4"])
-    settings = {"height": 8, "width": 8, "grey": True, "max_length": 1}
+    settings = {"height": 8, "width": 8, "gray": True, "max_length": 1}
     with pytest.raises(UserError, match=r"labels\.csv line 3: .*2\.png: the box 1 2 130 4 is more than twice as large"):
         photos_folder.load(one, "train", kind="cropped_digit", **settings)
     (one / "1.png").write_bytes(b"")

@@ -108,7 +108,7 @@ def data(tmp_path, monkeypatch) -> Path:
 
 
 def load(data: Path, split: str = "train", kind: str = "photograph", **changes: Any) -> dict[str, np.ndarray]:
-    settings: dict[str, Any] = {"height": 10, "width": 80, "grey": False, "max_length": 6}
+    settings: dict[str, Any] = {"height": 10, "width": 80, "gray": False, "max_length": 6}
     return svhn.load("tiny", ("train",), split, kind=kind, folder=str(data), **settings | changes)
 
 
@@ -196,7 +196,7 @@ def test_same_size_keeps_pixels_and_boxes(data):
 
 
 def test_grey(data):
-    train = load(data, height=20, width=40, grey=True)
+    train = load(data, height=20, width=40, gray=True)
     assert train["images"].shape == (4, 20, 40, 1)
     photo = Image.open(io.BytesIO(png(4))).convert("L")
     np.testing.assert_array_equal(train["images"][3, :, :, 0], np.asarray(photo))
@@ -274,7 +274,7 @@ def test_parts_follow_each_other_in_the_order_given(tmp_path, monkeypatch):
     write_part(tmp_path, "train", TRAIN)
     write_part(tmp_path, "extra", TEST)
     settings: dict[str, Any] = {
-        "kind": "photograph", "height": 8, "width": 8, "grey": True, "max_length": 6, "folder": str(tmp_path)
+        "kind": "photograph", "height": 8, "width": 8, "gray": True, "max_length": 6, "folder": str(tmp_path)
     }  # fmt: skip
     assert names_of(svhn.load("tiny", ("extra", "train"), "train", **settings)) == ["6", "10", "7", "123456", "5"]
     assert names_of(svhn.load("tiny", ("train", "extra"), "validation", **settings)) == ["234", "98", "12"]
@@ -343,7 +343,7 @@ def test_missing_archive(tmp_path, monkeypatch):
     monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path))
     with pytest.raises(UserError) as e:
         svhn.load(
-            "svhn", ("train",), "test", kind="crop", height=8, width=8, grey=True, max_length=5, folder=""
+            "svhn", ("train",), "test", kind="crop", height=8, width=8, gray=True, max_length=5, folder=""
         )  # fmt: skip
     for text in (
         f"{tmp_path}/svhn_numbers/test.tar.gz is missing",
@@ -358,7 +358,7 @@ def test_missing_archive(tmp_path, monkeypatch):
 def test_too_few_photographs(data):
     with pytest.raises(UserError, match=r"holds 6 of 33,402 photographs.*photographs=svhn_2000 is the set"):
         svhn.load(
-            "svhn", ("train",), "train", kind="crop", height=8, width=8, grey=True, max_length=5, folder=str(data)
+            "svhn", ("train",), "train", kind="crop", height=8, width=8, gray=True, max_length=5, folder=str(data)
         )  # fmt: skip
 
 
@@ -501,7 +501,7 @@ def test_lengths_are_those_of_the_annotations(svhn_folder, part):
 @pytest.mark.parametrize(("split", "step"), [("test", 1), ("validation", 10)])
 def test_real_photographs_agree_with_the_annotations(svhn_folder, split, step):
     found = svhn.load(
-        "svhn_2000", ("train",), split, kind="photograph", height=24, width=48, grey=True, max_length=6,
+        "svhn_2000", ("train",), split, kind="photograph", height=24, width=48, gray=True, max_length=6,
         folder=str(svhn_folder),
     )  # fmt: skip
     expected = published(svhn_folder, "test" if split == "test" else "train")[step - 1 :: step]
@@ -527,7 +527,7 @@ GOLDEN = {
 def test_subset_is_what_it_was(svhn_folder, split):
     for kind, max_length in (("crop", 5), ("cropped_digit", 1), ("photograph", 6)):
         found = svhn.load(
-            "svhn_2000", ("train",), split, kind=kind, height=128, width=256, grey=False, max_length=max_length,
+            "svhn_2000", ("train",), split, kind=kind, height=128, width=256, gray=False, max_length=max_length,
             folder=str(svhn_folder),
         )  # fmt: skip
         assert len(found["images"]) == svhn.count("svhn_2000", ("train",), split, max_length, kind == "cropped_digit")

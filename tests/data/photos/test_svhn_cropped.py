@@ -31,7 +31,7 @@ def data(tmp_path, monkeypatch):
 
 
 def loaded(data, split="train", parts=("train",), **changes):
-    settings = {"height": 32, "width": 32, "grey": False, "folder": str(data)}
+    settings = {"height": 32, "width": 32, "gray": False, "folder": str(data)}
     return load(parts, split, **settings | changes)
 
 
@@ -68,9 +68,9 @@ def test_parts_follow_each_other_in_the_order_given(data):
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (40, 28), (64, 96)])
 def test_squeezed_and_grey_as_pillow_does(data, height, width):
     images, _ = noise(1, 12)
-    for grey, mode in ((True, "L"), (False, "RGB")):
-        found = loaded(data, "test", height=height, width=width, grey=grey)
-        assert found["images"].shape == (12, height, width, 1 if grey else 3)
+    for gray, mode in ((True, "L"), (False, "RGB")):
+        found = loaded(data, "test", height=height, width=width, gray=gray)
+        assert found["images"].shape == (12, height, width, 1 if gray else 3)
         for image, pixels in zip(images, found["images"], strict=True):
             expected = Image.fromarray(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)
             np.testing.assert_array_equal(pixels, np.asarray(expected).reshape(pixels.shape))
@@ -78,7 +78,7 @@ def test_squeezed_and_grey_as_pillow_does(data, height, width):
 
 
 def test_source(data, small_config):
-    config = small_config({**CROPPED, "data.folder": str(data), "data.parts": ("train", "extra"), "data.grey": True})
+    config = small_config({**CROPPED, "data.folder": str(data), "data.parts": ("train", "extra"), "data.gray": True})
     for split, size in (("train", 40), ("validation", 10), ("test", 12)):
         source = create_source(config, split)
         assert source.count() == size

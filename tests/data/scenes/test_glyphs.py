@@ -136,21 +136,21 @@ def test_fonts_are_listed_with_licence_and_notice():
         assert cells[2] == face.split
         assert face.style in cells[3].split(", ")
         assert cells[4] == f"{face.package} {face.version}"
-        assert cells[5] == face.licence
+        assert cells[5] == face.license
         assert cells[6].startswith("Copyright") or "©" in cells[6]
-    assert {face.licence for face in glyphs.faces()} == {"OFL-1.1", "Apache-2.0", "Bitstream-Vera"}
+    assert {face.license for face in glyphs.faces()} == {"OFL-1.1", "Apache-2.0", "Bitstream-Vera"}
     for text in ("SIL OPEN FONT LICENSE", "Bitstream Vera Fonts Copyright"):
         assert text in page
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a zip", None])
 def test_damaged_file_is_refused(damage: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "atlas.npz"
+    path = tmp_path / "glyphs.npz"
     whole = glyphs.FILE.read_bytes()
     path.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:] if damage is None else damage)
     monkeypatch.setattr(glyphs, "FILE", path)
     glyphs._read.cache_clear()
-    with pytest.raises(UserError, match="damaged: .* expected .*make atlas"):
+    with pytest.raises(UserError, match="damaged: .* expected .*make glyphs"):
         glyphs.load("train")
     path.unlink()
     with pytest.raises(UserError, match="No such file .*python -m seqdigits build-glyphs"):
@@ -160,7 +160,7 @@ def test_damaged_file_is_refused(damage: bytes | None, tmp_path: Path, monkeypat
 
 def test_build(tiny: Family, tmp_path: Path):
     data, faces = build_glyphs.build([tiny], tmp_path, Stop())
-    assert (tmp_path / "atlas.npz").read_bytes() == data
+    assert (tmp_path / "glyphs.npz").read_bytes() == data
     assert data == build_glyphs.build([tiny], tmp_path, Stop())[0]
     (count,) = (count for count in glyphs.count(data)[1].values())
     assert count > 40
@@ -177,7 +177,7 @@ def test_build(tiny: Family, tmp_path: Path):
 
 def test_build_refuses_what_it_cannot_draw(tiny: Family, tmp_path: Path):
     for families, message in (
-        ([Family("None", "font-that-is-not-there", ("None",))], "not installed.*make atlas.*fonts"),
+        ([Family("None", "font-that-is-not-there", ("None",))], "not installed.*make glyphs.*fonts"),
         ([Family("Tiny", "font-tiny", ("Tiny-Bold",))], "no file Tiny-Bold.ttf"),
         ([Family("Tiny", "font-tiny", (f"{FONT} wght=700",))], "no axis wght"),
         ([tiny, tiny._replace(name="Twin")], "Twin Regular has the digits of Tiny Regular"),
@@ -188,7 +188,7 @@ def test_build_refuses_what_it_cannot_draw(tiny: Family, tmp_path: Path):
     stop.set()
     with pytest.raises(Stopped):
         build_glyphs.build([tiny], tmp_path, stop)
-    assert not (tmp_path / "atlas.npz").exists()
+    assert not (tmp_path / "glyphs.npz").exists()
 
 
 def test_a_font_that_is_installed_is_drawn_as_it_is_in_the_file(tmp_path: Path):

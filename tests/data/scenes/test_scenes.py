@@ -1,4 +1,4 @@
-"""Made scenes: pixels held still, labels that say what is drawn, and as varied as they should be."""
+"""Synthetic scenes: pixels held still, labels that say what is drawn, and as varied as they should be."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.glyphs import load
 from seqdigits.data.scenes.layout import ONE, TALL, WORDS, Scene, boxes, lay_out
 from seqdigits.data.scenes.text import read_ink
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 
 SCENE = {
     "data.composition": "scene",
@@ -46,19 +46,19 @@ def as_published() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def source(small_config: Callable[..., ConfigDict]) -> Source:
+def source(small_config: Callable[..., ConfigDict]) -> DataSource:
     return create_source(small_config(SCENE), "test")
 
 
 @pytest.fixture(scope="module")
-def make(source: Source) -> Callable[[np.ndarray], Batch]:
+def make(source: DataSource) -> Callable[[np.ndarray], Batch]:
     """A batch of 100 as numpy arrays; compiled once."""
     return functools.partial(batch_of, jax.jit(source.make, static_argnums=3), source)
 
 
-def batch_of(compiled: Callable[..., Batch], source: Source, index: np.ndarray) -> Batch:
-    host = {"index": np.asarray(index, np.int32), "position": np.asarray(index, np.int32)}
-    return jax.device_get(compiled(source.arrays, host, jax.random.key(0), False))
+def batch_of(compiled: Callable[..., Batch], source: DataSource, index: np.ndarray) -> Batch:
+    host_batch = {"index": np.asarray(index, np.int32), "position": np.asarray(index, np.int32)}
+    return jax.device_get(compiled(source.arrays, host_batch, jax.random.key(0), False))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_digits_numbers_and_boxes_agree(batch):
     assert not batch.boxes[~there].any()
     assert not batch.number[~there].any()
     steps = np.diff(batch.number, axis=1)[there[:, 1:]]
-    assert set(steps.tolist()) == {0, 1}, "the digits of a number are neighbours, and there is more than one number"
+    assert set(steps.tolist()) == {0, 1}, "the digits of a number are neighbors, and there is more than one number"
     assert (batch.number[:, 0] == 0).all()
     assert batch.number.max() < 3
     low, high = edges(batch.boxes[there])
@@ -130,7 +130,7 @@ def edges(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
 
 
-def hulls(batch: Batch, row: int) -> list[np.ndarray]:
+def enclosing_boxes(batch: Batch, row: int) -> list[np.ndarray]:
     """Of each number of an example left, top, right, bottom, from top to bottom."""
     there = batch.digits[row] != NO_DIGIT
     number = batch.number[row][there]
@@ -141,7 +141,7 @@ def hulls(batch: Batch, row: int) -> list[np.ndarray]:
 def test_numbers_stand_apart_and_in_order(batch):
     several = 0
     for row in range(100):
-        found = hulls(batch, row)
+        found = enclosing_boxes(batch, row)
         several += len(found) > 1
         for i, one in enumerate(found):
             for other in found[i + 1 :]:
@@ -153,9 +153,9 @@ def test_numbers_stand_apart_and_in_order(batch):
 
 def test_there_is_ink_in_every_box(batch):
     """The brightness within each box, and a pixel around it, spans so much that a person sees something."""
-    grey = batch.image.astype(np.float64) @ [0.299, 0.587, 0.114]
+    gray = batch.image.astype(np.float64) @ [0.299, 0.587, 0.114]
     spans = []
-    for image, row, box in zip(grey, batch.digits, batch.boxes, strict=True):
+    for image, row, box in zip(gray, batch.digits, batch.boxes, strict=True):
         low, high = edges(box[row != NO_DIGIT])
         for (x0, y0), (x1, y1) in zip(np.floor(low).astype(int), np.ceil(high).astype(int), strict=True):
             inside = image[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1]
@@ -189,7 +189,7 @@ def test_boxes_fit_the_ink(source):
 
 
 @pytest.fixture(scope="module")
-def drawn(source: Source) -> tuple:
+def drawn(source: DataSource) -> tuple:
     """Layouts of 128x256, without the images: lines and glyphs of 4,000 scenes."""
     scene, arrays = Scene(128, 256, 1, 8, 3, 10, 120), jax.device_put(source.arrays)
 
@@ -247,9 +247,9 @@ def test_a_stream_of_its_own_for_each_split_and_for_endless_scenes(small_config)
 
 
 def test_grey_scenes_have_one_channel(small_config):
-    source = create_source(small_config(SCENE | {"data.grey": True}), "test")
-    host = source.spec.host(3)
-    made = jax.eval_shape(lambda a, h: source.make(a, h, jax.random.key(0), False), source.spec.arrays, host)
+    source = create_source(small_config(SCENE | {"data.gray": True}), "test")
+    host_batch = source.spec.host_batch(3)
+    made = jax.eval_shape(lambda a, h: source.make(a, h, jax.random.key(0), False), source.spec.arrays, host_batch)
     assert (made.image.shape, made.image.dtype) == ((3, 64, 128, 1), jnp.uint8)
 
 
@@ -264,7 +264,7 @@ def test_grey_scenes_have_one_channel(small_config):
         ({"data.max_digit": 9}, "data.min_digit = 10 is more than data.max_digit = 9"),
         ({"data.min_digit": 60}, "data.min_digit = 60: digits would not fit.*At most 48 do"),
         ({"data.height": 31}, "needs 32 to 1024 pixels"),
-        ({"data.source": "stream"}, "data.source = stream: scenes are computed on the device.*Set it to plain"),
+        ({"data.source": "tfrecord"}, "data.source = tfrecord: scenes are computed on the device.*Set it to plain"),
         ({"data.min_length": 7}, "data.min_length = 7: a number of data.composition = scene has at most 6 digits"),
         ({"data.max_numbers": 0}, "data.max_numbers = 0 is out of range: 1 to 8"),
         ({"data.test_examples": 0}, "data.test_examples = 0: only the training set can be endless"),

@@ -14,9 +14,9 @@ from golden_examples import GOLDEN, GOLDEN_CONFIGS, KEY, digest, layout, make, s
 
 from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.data.create import create_source
-from seqdigits.data.source import Source
+from seqdigits.data.source import DataSource
 from seqdigits.data.synthetic import compositions, deterministic_ops
-from seqdigits.data.synthetic.compositions import Augmentation, Canvas, Centred, Digit, Turned
+from seqdigits.data.synthetic.compositions import Augmentation, Canvas, Centered, Digit, Rotated
 from seqdigits.data.synthetic.deterministic_ops import ONE
 
 # Golden hashes
@@ -158,14 +158,14 @@ def test_positions_of_a_strip_are_drawn_each_on_its_own():
     assert pairs.max() < 50
 
 
-# Turned digits
+# Rotated digits
 
 
-TURNED = [Turned(64, 208, 4, 4, 4), Turned(41, 130, 3, 1, 99), Turned(208, 64, 4, 4, 99, stacked=True)]
+TURNED = [Rotated(64, 208, 4, 4, 4), Rotated(41, 130, 3, 1, 99), Rotated(208, 64, 4, 4, 99, stacked=True)]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def each_alone(composition: Turned, arrays: dict, keys: jax.Array) -> tuple[jax.Array, ...]:
+def each_alone(composition: Rotated, arrays: dict, keys: jax.Array) -> tuple[jax.Array, ...]:
     """Of each key the image, and an image of each digit without the others; the boxes; where there is a digit; degrees."""
 
     def one(key):
@@ -182,7 +182,7 @@ def each_alone(composition: Turned, arrays: dict, keys: jax.Array) -> tuple[jax.
 
 
 @functools.cache
-def turned(composition: Turned) -> tuple[np.ndarray, ...]:
+def turned(composition: Rotated) -> tuple[np.ndarray, ...]:
     white = {"images": np.full((10, 28, 28), 255, np.uint8)}
     return jax.device_get(each_alone(composition, white, jax.random.split(jax.random.key(3), 200)))
 
@@ -210,9 +210,9 @@ def test_the_box_of_a_turned_digit_is_the_extent_of_its_tile(composition):
     assert there.any()
     for ink, box in zip(alone[there] > 100, boxes[there], strict=True):
         rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-        for found, centre, size in ((columns, box[0], box[2]), (rows, box[1], box[3])):
-            assert abs(found[0] - (centre - size / 2)) < 1.5
-            assert abs(found[-1] + 1 - (centre + size / 2)) < 1.5
+        for found, center, size in ((columns, box[0], box[2]), (rows, box[1], box[3])):
+            assert abs(found[0] - (center - size / 2)) < 1.5
+            assert abs(found[-1] + 1 - (center + size / 2)) < 1.5
         assert box[0] - box[2] / 2 >= 0
         assert box[1] - box[3] / 2 >= 0
         assert box[0] + box[2] / 2 <= ink.shape[1]
@@ -221,7 +221,7 @@ def test_the_box_of_a_turned_digit_is_the_extent_of_its_tile(composition):
 
 
 def placed_4(jitter: int) -> compositions.Layout:
-    layout_of = jax.jit(jax.vmap(lambda key: Turned(64, 208, 4, 4, jitter).layout(10, jnp.int32(0), key)))
+    layout_of = jax.jit(jax.vmap(lambda key: Rotated(64, 208, 4, 4, jitter).layout(10, jnp.int32(0), key)))
     return jax.device_get(layout_of(jax.random.split(jax.random.key(4), 20_000)))
 
 
@@ -247,7 +247,7 @@ def test_jitter_bounds_the_shift_from_the_middle(jitter):
 
 
 def test_a_digit_turned_by_nothing_is_the_tile_itself():
-    composition, tile = Turned(41, 41, 1, 1, 0), NOISE[None]
+    composition, tile = Rotated(41, 41, 1, 1, 0), NOISE[None]
     placed = compositions.Layout(*(jnp.array([v]) for v in (0, True, 5, 7, 0)))
     image, boxes = composition.render(jnp.asarray(tile), placed)
     expected = np.zeros((41, 41), np.uint8)
@@ -269,7 +269,7 @@ def test_shrink_is_the_mean_of_the_area_rounded():
 
 def test_centred_digits_stand_side_by_side_in_the_middle():
     arrays = flat_digits()
-    images, digits_, boxes, _, _ = draw(Centred(64, 64, 5, 1), arrays, 60)
+    images, digits_, boxes, _, _ = draw(Centered(64, 64, 5, 1), arrays, 60)
     lengths = (digits_ != NO_DIGIT).sum(1)
     assert set(lengths.tolist()) == {1, 2, 3, 4, 5}
     for image, row, box, length in zip(images[..., 0], digits_, boxes, lengths, strict=True):
@@ -340,7 +340,7 @@ def test_warp_by_right_angles():
 
 def test_warp_by_parts_of_a_pixel_as_by_hand():
     tile = [[0, 100], [200, 41]]
-    # Half a pixel to the right: the mean of neighbours, halves up; beyond the edge half of black.
+    # Half a pixel to the right: the mean of neighbors, halves up; beyond the edge half of black.
     assert warped(tile, IDENTITY, (ONE // 2, 0)).tolist() == [[50, 50], [121, 21]]  # 120.5, 20.5
     assert warped(tile, IDENTITY, (0, ONE // 2)).tolist() == [[100, 71], [100, 21]]  # 70.5
     # Both: of (0 + 100 + 200 + 41) / 4, (100 + 41) / 4, (200 + 41) / 4, 41 / 4.
@@ -436,7 +436,7 @@ def test_bend_treats_each_tile_on_its_own():
 
 
 @pytest.fixture(scope="module")
-def augmented(small_config) -> tuple[Source, dict[str, np.ndarray]]:
+def augmented(small_config) -> tuple[DataSource, dict[str, np.ndarray]]:
     config = small_config(BENT | {"data.shear": 10})
     return create_source(config, "train"), split_arrays("uci", "train", "")
 
@@ -492,7 +492,7 @@ def test_another_position_or_another_key_bends_the_same_example_otherwise(augmen
 @pytest.mark.slow
 def test_pixels_are_the_same_compiled_and_not(augmented):
     source, arrays = augmented
-    host = {"index": np.arange(3, 7, dtype=np.int32), "position": np.arange(103, 107, dtype=np.int32)}
-    compiled = make(source, arrays, host["index"], host["position"], train=True)
-    eager = source.make(jax.device_put(arrays), host, KEY, True)
+    host_batch = {"index": np.arange(3, 7, dtype=np.int32), "position": np.arange(103, 107, dtype=np.int32)}
+    compiled = make(source, arrays, host_batch["index"], host_batch["position"], train=True)
+    eager = source.make(jax.device_put(arrays), host_batch, KEY, True)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(eager), compiled)

@@ -16,7 +16,7 @@ LENGTH = 6
 SIZES = [(128, 256, False), (64, 64, False), (32, 32, True)]
 
 
-def in_graph(photographs, kind, height, width, grey):
+def in_graph(photographs, kind, height, width, gray):
     """Images and boxes of many photographs, made by tf.data."""
     signature = (
         tf.TensorSpec((None, None, 3), tf.uint8),
@@ -30,16 +30,16 @@ def in_graph(photographs, kind, height, width, grey):
             yield np.asarray(photo), padded, np.arange(LENGTH) < len(boxes)
 
     stream = tf.data.Dataset.from_generator(each, output_signature=signature)
-    made = stream.map(lambda *example: resize.view(*example, kind=kind, height=height, width=width, grey=grey))
-    assert made.element_spec[0].shape == (height, width, 1 if grey else 3)
+    made = stream.map(lambda *example: resize.view(*example, kind=kind, height=height, width=width, gray=gray))
+    assert made.element_spec[0].shape == (height, width, 1 if gray else 3)
     return made.as_numpy_iterator()
 
 
-def assert_same(photographs, kind, height, width, grey):
-    made = list(in_graph(photographs, kind, height, width, grey))
+def assert_same(photographs, kind, height, width, gray):
+    made = list(in_graph(photographs, kind, height, width, gray))
     assert len(made) == len(photographs)
     for (image, boxes), (photo, true) in zip(made, photographs, strict=True):
-        pixels, moved = view_photo(photo.convert("L") if grey else photo, true, kind, height, width, "")
+        pixels, moved = view_photo(photo.convert("L") if gray else photo, true, kind, height, width, "")
         np.testing.assert_array_equal(image, pixels.reshape(image.shape), str(photo.size))
         np.testing.assert_array_equal(boxes[: len(moved)], moved.astype(np.float32), str(photo.size))
         assert not boxes[len(moved) :].any()
@@ -62,10 +62,10 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("height", "width", "grey"), SIZES)
+@pytest.mark.parametrize(("height", "width", "gray"), SIZES)
 @pytest.mark.parametrize("kind", ["photograph", "crop"])
-def test_noise_of_many_shapes(kind, height, width, grey):
-    assert_same([noise(seed, *shape) for seed, shape in enumerate(SHAPES)], kind, height, width, grey)
+def test_noise_of_many_shapes(kind, height, width, gray):
+    assert_same([noise(seed, *shape) for seed, shape in enumerate(SHAPES)], kind, height, width, gray)
 
 
 def test_many_shapes_and_windows():
@@ -95,7 +95,7 @@ def photographs(svhn_folder, part, numbers):
     annotations = svhn.read_annotations(place, part, svhn.PHOTOGRAPHS["svhn_2000"].lengths[part])
     boxes = {annotation.number: annotation.boxes for annotation in annotations}
     found = dict(svhn_archive.photographs(place, part, numbers))
-    return [(svhn_archive.decode(found[number], False, ""), boxes[number]) for number in numbers]
+    return [(svhn_archive.decode_image(found[number], False, ""), boxes[number]) for number in numbers]
 
 
 @pytest.fixture(scope="module")
@@ -103,27 +103,27 @@ def hundred(svhn_folder):
     return photographs(svhn_folder, "train", range(1, 71)) + photographs(svhn_folder, "test", range(1, 31))
 
 
-@pytest.mark.parametrize(("height", "width", "grey"), SIZES)
+@pytest.mark.parametrize(("height", "width", "gray"), SIZES)
 @pytest.mark.parametrize("kind", ["photograph", "crop"])
-def test_real_photographs(hundred, kind, height, width, grey):
-    assert_same(hundred, kind, height, width, grey)
+def test_real_photographs(hundred, kind, height, width, gray):
+    assert_same(hundred, kind, height, width, gray)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "height", "width", "grey"),
+    ("kind", "height", "width", "gray"),
     [("photograph", 128, 256, False), ("crop", 64, 64, False), ("crop", 32, 32, True)],
 )
-def test_all_real_photographs_as_loaded(svhn_folder, kind, height, width, grey):
+def test_all_real_photographs_as_loaded(svhn_folder, kind, height, width, gray):
     held = svhn.held_out(2000, 200)
     numbers = {"train": np.flatnonzero(~held) + 1, "validation": np.flatnonzero(held) + 1, "test": np.arange(500) + 1}
     for split, those in numbers.items():
         loaded = svhn.load(
-            "svhn_2000", ("train",), split, kind=kind, height=height, width=width, grey=grey, max_length=LENGTH,
+            "svhn_2000", ("train",), split, kind=kind, height=height, width=width, gray=gray, max_length=LENGTH,
             folder=str(svhn_folder),
         )  # fmt: skip
         part = photographs(svhn_folder, "test" if split == "test" else "train", those.tolist())
-        for row, (image, boxes) in enumerate(in_graph(part, kind, height, width, grey)):
+        for row, (image, boxes) in enumerate(in_graph(part, kind, height, width, gray)):
             assert (image == loaded["images"][row]).all(), (split, those[row])
             assert (boxes == loaded["boxes"][row]).all(), (split, those[row])
         assert row + 1 == len(loaded["images"]) == len(those)

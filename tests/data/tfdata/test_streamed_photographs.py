@@ -20,7 +20,7 @@ from seqdigits.data.photos import svhn, svhn_archive
 
 OWN = {
     "data.composition": "photograph",
-    "data.photographs": "own",
+    "data.photographs": "folder",
     "data.digits": "mnist",
     "data.height": 64,
     "data.width": 128,
@@ -34,36 +34,36 @@ HOUSE = {**OWN, "data.photographs": "svhn_2000", "data.max_length": 6}
 
 def both(small_config, changes, root, split):
     """The resident source of a split, and the streamed one."""
-    stream = {"data.source": "stream", "data.records": str(root)}
+    stream = {"data.source": "tfrecord", "data.records": str(root)}
     return create_source(small_config(changes), split), create_source(small_config(changes | stream), split)
 
 
 def assert_same(resident, streamed, batch_size=50):
     streamed.arrays  # noqa: B018  # finds out whether the records are whole
     seen = []
-    for host in streamed.all(batch_size):
-        there = host["index"] >= 0
-        index = host["index"][there]
+    for host_batch in streamed.all(batch_size):
+        there = host_batch["index"] >= 0
+        index = host_batch["index"][there]
         seen += index.tolist()
         for name, array in (("image", "images"), ("digits", "digits"), ("boxes", "boxes")):
             expected = resident.arrays[array][index]
-            assert host[name].dtype == expected.dtype
-            assert (host[name][there] == expected).all(), name
+            assert host_batch[name].dtype == expected.dtype
+            assert (host_batch[name][there] == expected).all(), name
     assert sorted(seen) == list(range(resident.count()))
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory, small_config):
     """A folder of photographs, and their records."""
-    folder, root = make(tmp_path_factory.mktemp("own")), tmp_path_factory.mktemp("records")
-    config = small_config(OWN | {"data.folder": str(folder), "data.source": "stream", "data.records": str(root)})
+    folder, root = make(tmp_path_factory.mktemp("folder")), tmp_path_factory.mktemp("records")
+    config = small_config(OWN | {"data.folder": str(folder), "data.source": "tfrecord", "data.records": str(root)})
     assert builders_registry.builder(config).prepare("", shards=3, workers=1, stop=Stop())
     return folder, root
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"data.composition": "crop", "data.grey": True}, {"data.height": 200, "data.width": 40}],
+    [{}, {"data.composition": "crop", "data.gray": True}, {"data.height": 200, "data.width": 40}],
     ids=["whole", "crop", "high"],
 )
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -76,10 +76,10 @@ def test_cut_outs_are_those_of_the_resident_source(own, small_config):
     folder, root = own
     changes = OWN | {"data.folder": str(folder), "data.cutout": 40}
     resident, streamed = both(small_config, changes, root, "train")
-    host, key = next(streamed.batches(3, 8)), jax.random.key(5)
+    host_batch, key = next(streamed.batches(3, 8)), jax.random.key(5)
     for train in (True, False):
         a, b = (
-            jax.device_get(jax.jit(partial(source.make, train=train))(source.arrays, host, key))
+            jax.device_get(jax.jit(partial(source.make, train=train))(source.arrays, host_batch, key))
             for source in (resident, streamed)
         )
         jax.tree.map(np.testing.assert_array_equal, a, b)
@@ -122,9 +122,11 @@ def test_which_example_each_house_number_is():
 
 def test_one_photograph_is_in_memory_at_a_time(svhn_folder, monkeypatch):
     opened = []
-    decode = svhn_archive.decode
+    decode_image = svhn_archive.decode_image
     monkeypatch.setattr(
-        svhn_archive, "decode", lambda data, grey, described: opened.append(described) or decode(data, grey, described)
+        svhn_archive,
+        "decode_image",
+        lambda data, gray, described: opened.append(described) or decode_image(data, gray, described),
     )
     place = svhn_archive.place(svhn_folder / svhn_archive.SUBFOLDER, "test")
     those = svhn.read_annotations(place, "test", svhn.PHOTOGRAPHS["svhn_2000"].lengths["test"])
@@ -155,13 +157,13 @@ def test_the_checksums_of_the_published_archives_are_registered():
     "layout",
     [
         {"data.height": 128, "data.width": 256},
-        {"data.composition": "crop", "data.height": 32, "data.width": 32, "data.grey": True, "data.max_length": 3},
+        {"data.composition": "crop", "data.height": 32, "data.width": 32, "data.gray": True, "data.max_length": 3},
     ],
     ids=["whole", "crop"],
 )
 def test_house_numbers(svhn_folder, small_config, tmp_path, layout):
     changes = HOUSE | layout | {"data.folder": str(svhn_folder)}
-    config = small_config(changes | {"data.source": "stream", "data.records": str(tmp_path)})
+    config = small_config(changes | {"data.source": "tfrecord", "data.records": str(tmp_path)})
     builders_registry.builder(config).prepare(str(svhn_folder), shards=0, workers=2, stop=Stop())
     for split in ("train", "validation", "test"):
         assert_same(*both(small_config, changes, tmp_path, split))

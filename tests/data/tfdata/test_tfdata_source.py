@@ -41,7 +41,7 @@ SET = {"data.train_examples": 500, "data.validation_examples": 60, "data.test_ex
 def root(tmp_path_factory, small_config):
     """A folder with a small set, in 4 + 1 + 1 files, written by two processes."""
     folder = tmp_path_factory.mktemp("records")
-    config = small_config({**SET, "data.source": "stream", "data.records": str(folder)})
+    config = small_config({**SET, "data.source": "tfrecord", "data.records": str(folder)})
     assert builders_registry.builder(config).prepare("", shards=4, workers=2, stop=Stop())
     return folder
 
@@ -52,7 +52,7 @@ def streamed(root, small_config):
 
     def make(split, changes=None):
         return create_source(
-            small_config({**SET, "data.source": "stream", "data.records": str(root)} | (changes or {})), split
+            small_config({**SET, "data.source": "tfrecord", "data.records": str(root)} | (changes or {})), split
         )
 
     return make
@@ -63,7 +63,7 @@ def damaged(root, tmp_path, small_config):
     """A copy of that set, verified, and its training source."""
     copy = tmp_path / "copy"
     shutil.copytree(root, copy)
-    config = small_config({**SET, "data.source": "stream", "data.records": str(copy)})
+    config = small_config({**SET, "data.source": "tfrecord", "data.records": str(copy)})
     open_records(record_location.path(config))
     return record_location.path(config), lambda split="train": create_source(config, split)
 
@@ -82,12 +82,12 @@ def computed(source, index):
     return jax.device_get(make(source.arrays, {"index": index, "position": np.maximum(index, 0)}, jax.random.key(0)))
 
 
-def assert_same_examples(host, batch):
-    there = host["index"] >= 0
+def assert_same_examples(host_batch, batch):
+    there = host_batch["index"] >= 0
     for name in ("image", "digits", "boxes"):
         value = getattr(batch, name)
-        assert host[name].dtype == value.dtype
-        assert (host[name][there] == value[there]).all(), name
+        assert host_batch[name].dtype == value.dtype
+        assert (host_batch[name][there] == value[there]).all(), name
 
 
 def taken(batches, count):
@@ -101,9 +101,9 @@ def taken(batches, count):
 def test_same_index_same_example_and_each_once(streamed, small_config, split):
     source, virtual = streamed(split), create_source(small_config(SET), split)
     seen = []
-    for host in source.all(40):
-        assert_same_examples(host, computed(virtual, host["index"]))
-        seen += host["index"].tolist()
+    for host_batch in source.all(40):
+        assert_same_examples(host_batch, computed(virtual, host_batch["index"]))
+        seen += host_batch["index"].tolist()
     count = virtual.count()
     assert seen == [*range(count), *[-1] * (-count % 40)]
     assert [h["index"][-1] for h in source.all(40, limit=50)] == [39, -1]
@@ -118,16 +118,16 @@ COMPOSITIONS = {
         "data.width": 28,
     },
     "canvas": {},
-    "centred": {"data.composition": "centred", "data.height": 64, "data.width": 64},
-    "turned": {
-        "data.composition": "turned",
+    "centered": {"data.composition": "centered", "data.height": 64, "data.width": 64},
+    "rotated": {
+        "data.composition": "rotated",
         "data.height": 64,
         "data.width": 208,
         "data.max_length": 4,
         "data.jitter": 4,
     },
     "stacked": {
-        "data.composition": "turned",
+        "data.composition": "rotated",
         "data.height": 208,
         "data.width": 64,
         "data.stacked": True,
@@ -147,14 +147,14 @@ def composed(request, small_config):
 def test_records_of_each_composition_in_each_form_are_the_virtual_examples(small_config, tmp_path, composed, form):
     changes, expected = composed
     config = small_config(
-        {**changes, "data.records_form": form, "data.source": "stream", "data.records": str(tmp_path)}
+        {**changes, "data.records_form": form, "data.source": "tfrecord", "data.records": str(tmp_path)}
     )
     made = builders_registry.builder(config)._records("")("train", 0, 200)
     source = create_source(config, "train")
     decoded = tf.data.Dataset.from_generator(lambda: made, output_signature=tf.TensorSpec((), tf.string))
-    (host,) = decoded.enumerate().map(source._decode).batch(250).as_numpy_iterator()
-    assert_same_examples(host, expected)
-    assert host["index"].tolist() == list(range(200))
+    (host_batch,) = decoded.enumerate().map(source._decode).batch(250).as_numpy_iterator()
+    assert_same_examples(host_batch, expected)
+    assert host_batch["index"].tolist() == list(range(200))
 
 
 def assert_tfds_reads(config, virtual):
@@ -182,7 +182,7 @@ def test_tfds_reads_what_was_written_and_splits_it(root, small_config):
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["raw", "float64"])
 def test_tfds_reads_the_other_forms(small_config, tmp_path, form):
-    changes = {**SET, "data.source": "stream", "data.records": str(tmp_path), "data.records_form": form}
+    changes = {**SET, "data.source": "tfrecord", "data.records": str(tmp_path), "data.records_form": form}
     config = small_config(changes)
     assert builders_registry.builder(config).prepare("", shards=4, workers=2, stop=Stop())
     assert_tfds_reads(config, create_source(small_config(SET), "train"))
@@ -236,9 +236,9 @@ def test_from_any_step_on_the_order_is_that_of_the_whole(streamed, start):
     """500 examples in batches of 40: the 13th straddles two epochs."""
     whole = taken(streamed("train").batches(0, 40), 45)
     batches = streamed("train").batches(start, 40)
-    host = next(batches)
-    assert host["position"].tolist() == list(range(start * 40, (start + 1) * 40))
-    assert (np.concatenate([host["index"], taken(batches, 4)]) == whole[start * 40 : (start + 5) * 40]).all()
+    host_batch = next(batches)
+    assert host_batch["position"].tolist() == list(range(start * 40, (start + 1) * 40))
+    assert (np.concatenate([host_batch["index"], taken(batches, 4)]) == whole[start * 40 : (start + 5) * 40]).all()
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(2, 50), (3, 50), (4, 20)])
@@ -249,11 +249,11 @@ def test_several_processes_see_each_example_once_an_epoch(streamed, monkeypatch,
         as_processes(monkeypatch, process, count)
         batches = streamed("train").batches(0, batch_size)
         for _ in range(steps):
-            host = next(batches)
-            real = host["index"] >= 0
-            seen += host["index"][real].tolist()
-            positions += host["position"][real].tolist()
-            sizes |= {len(value) for value in host.values()}
+            host_batch = next(batches)
+            real = host_batch["index"] >= 0
+            seen += host_batch["index"][real].tolist()
+            positions += host_batch["position"][real].tolist()
+            sizes |= {len(value) for value in host_batch.values()}
     assert sorted(seen) == list(range(500))
     assert sorted(positions) == list(range(500))
     assert sizes == {-(-batch_size // count)}
@@ -269,9 +269,9 @@ def test_an_evaluation_counts_each_example_once_over_all_processes(
     for process in range(count):
         as_processes(monkeypatch, process, count)
         source = streamed("test") if stream else create_source(small_config(SET), "test")
-        hosts = list(source.all(16, limit))
-        seen += [index for host in hosts for index in host["index"] if index >= 0]
-        batches.add((len(hosts), *{len(value) for host in hosts for value in host.values()}))
+        host_batches = list(source.all(16, limit))
+        seen += [index for host_batch in host_batches for index in host_batch["index"] if index >= 0]
+        batches.add((len(host_batches), *{len(value) for host_batch in host_batches for value in host_batch.values()}))
     assert sorted(seen) == list(range(limit or 85))
     assert len(batches) == 1, "as many batches, all of one size, in every process"
 
@@ -304,15 +304,15 @@ devices, source = Devices(), create_source(config, "train")
 steps = TrainStep(config, build(config, source.spec))
 state = devices.jit(partial(steps.init, source))()
 arrays = devices.replicate(source.arrays)
-figures = Evaluator(PredictStep(config, steps.model), create_source(config, "test"), devices).figures(state.variables(), None, "test")
-train, seen = devices.step(partial(steps.train, source=source)), []
+figures = Evaluator(PredictStep(config, steps.model), create_source(config, "test"), devices).evaluate(state.variables(), None, "test")
+train, seen = devices.compile_step(partial(steps.train, source=source)), []
 batches = source.batches(0, config.train.batch_size)
 for _ in range(62):
     host = next(batches)
     seen += host["index"][host["index"] >= 0].tolist()
-    state = train(state, arrays, devices.split(host))
+    state = train(state, arrays, devices.shard_batch(host))
 params = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(state.params))
-print(json.dumps({"figures": figures, "seen": seen, "count": jax.process_count(), "params": hashlib.sha256(params).hexdigest()}))
+print(json.dumps({"metrics": figures, "seen": seen, "count": jax.process_count(), "params": hashlib.sha256(params).hexdigest()}))
 """
 
 
@@ -322,7 +322,7 @@ def test_two_processes_train_and_evaluate_on_a_stream(root):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = json.dumps(SMALL | SET | {"data.source": "stream", "data.records": str(root)})
+    settings = json.dumps(SMALL | SET | {"data.source": "tfrecord", "data.records": str(root)})
 
     def start(rank):
         command = [sys.executable, "-c", PROCESS, str(rank), str(root), settings, address]
@@ -339,9 +339,9 @@ def test_two_processes_train_and_evaluate_on_a_stream(root):
     assert first["params"] == second["params"]
     assert len(first["seen"]) == len(second["seen"]) == 62 * 4
     assert not set(first["seen"]) & set(second["seen"]), "250 examples of each, 248 of them so far"
-    assert first["figures"]["examples"] == 85
+    assert first["metrics"]["examples"] == 85
     for name in ("character_accuracy", "localization_error", "sequence_accuracy", "length_accuracy"):
-        assert first["figures"][name] == pytest.approx(alone["figures"][name], rel=1e-5)
+        assert first["metrics"][name] == pytest.approx(alone["metrics"][name], rel=1e-5)
 
 
 # Training
@@ -349,19 +349,21 @@ def test_two_processes_train_and_evaluate_on_a_stream(root):
 
 def test_losses_are_bit_for_bit_those_of_the_virtual_source_in_the_same_order(root, small_config):
     """200 steps, fed the stream, and fed the index sequence that was read from it."""
-    config = small_config({**SET, "data.source": "stream", "data.records": str(root)})
+    config = small_config({**SET, "data.source": "tfrecord", "data.records": str(root)})
     plain = small_config(SET)
     devices, streams, computes = Devices(), create_source(config, "train"), create_source(plain, "train")
     steps = TrainStep(plain, build(plain, computes.spec))
     runs = []
     for source in (streams, computes):
         state = devices.jit(partial(steps.init, source))()
-        runs.append([state, devices.replicate(source.arrays), devices.step(partial(steps.train, source=source)), []])
-    hosts = streams.batches(0, 8)
+        runs.append(
+            [state, devices.replicate(source.arrays), devices.compile_step(partial(steps.train, source=source)), []]
+        )
+    host_batches = streams.batches(0, 8)
     for _ in range(200):
-        host = next(hosts)
-        for run, names in zip(runs, (host.keys(), ("index", "position")), strict=True):
-            run[0] = run[2](run[0], run[1], devices.split({name: host[name] for name in names}))
+        host_batch = next(host_batches)
+        for run, names in zip(runs, (host_batch.keys(), ("index", "position")), strict=True):
+            run[0] = run[2](run[0], run[1], devices.shard_batch({name: host_batch[name] for name in names}))
             run[3].append(np.asarray(run[0].sums["loss"].total).tobytes())
     assert len(set(runs[0][3])) == 200
     assert runs[0][3] == runs[1][3]
@@ -371,13 +373,13 @@ def test_losses_are_bit_for_bit_those_of_the_virtual_source_in_the_same_order(ro
 
 @pytest.mark.parametrize("parallel", ["jit", "pmap"])
 def test_a_payload_is_split_over_the_devices_with_its_batch(streamed, parallel):
-    host = next(streamed("train").batches(0, 7))
-    placed = Devices(parallel).split(host)
+    host_batch = next(streamed("train").batches(0, 7))
+    placed = Devices("parallel").shard_batch(host_batch)
     missing = -7 % jax.device_count()
-    assert placed["index"].tolist() == [*host["index"].tolist(), *[-1] * missing]
+    assert placed["index"].tolist() == [*host_batch["index"].tolist(), *[-1] * missing]
     for name in ("image", "digits", "boxes"):
-        assert (np.asarray(placed[name])[:7] == host[name]).all()
-        assert (np.asarray(placed[name])[7:] == host[name][0]).all()
+        assert (np.asarray(placed[name])[:7] == host_batch[name]).all()
+        assert (np.asarray(placed[name])[7:] == host_batch[name][0]).all()
 
 
 # Damage while reading: what the check before could not see, for size and time of change are as they were
@@ -402,12 +404,12 @@ def flipped(data: bytes, at: int) -> bytes:
 def test_damage_stops_the_reading_and_the_file_is_named(damaged, content, whole):
     folder, source = damaged
     path = folder / "digit_sequences-train.tfrecord-00002-of-00004"
-    reading = source()
-    assert reading.arrays == {}
+    prediction = source()
+    assert prediction.arrays == {}
     spoil(path, content(path.read_bytes()))
-    hosts = reading.all(50) if whole else reading.batches(0, 50)
+    host_batches = prediction.all(50) if whole else prediction.batches(0, 50)
     with pytest.raises(UserError, match=rf"{path.name} is damaged: its SHA-256 differs. Delete .* write it anew"):
-        for _ in zip(range(11), hosts, strict=False):
+        for _ in zip(range(11), host_batches, strict=False):
             pass
 
 
@@ -416,27 +418,27 @@ def test_a_file_that_ends_early_never_makes_an_epoch_shorter(damaged, whole):
     """Cut at the end of a record, where a file of records may end."""
     folder, source = damaged
     path = folder / "digit_sequences-train.tfrecord-00003-of-00004"
-    reading = source()
-    assert reading.arrays == {}
+    prediction = source()
+    assert prediction.arrays == {}
     last = len(list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())[-1])
     path.write_bytes(path.read_bytes()[: -last - 16])
-    hosts = reading.all(50) if whole else reading.batches(0, 50)
+    host_batches = prediction.all(50) if whole else prediction.batches(0, 50)
     with pytest.raises(UserError, match=rf"{path.name} is damaged"):
-        for _ in zip(range(11), hosts, strict=False):
+        for _ in zip(range(11), host_batches, strict=False):
             pass
 
 
 def test_a_file_taken_away_while_it_is_read(damaged):
     folder, source = damaged
-    reading = source()
-    assert reading.arrays == {}
+    prediction = source()
+    assert prediction.arrays == {}
     (folder / "digit_sequences-train.tfrecord-00001-of-00004").unlink()
     with pytest.raises(UserError, match="00001-of-00004 cannot be read: No such file"):
-        list(reading.all(50))
+        list(prediction.all(50))
 
 
 def test_records_of_another_size_than_the_config_says(root, streamed, small_config):
-    asked = small_config({**SET, "data.test_examples": 84, "data.source": "stream", "data.records": str(root)})
+    asked = small_config({**SET, "data.test_examples": 84, "data.source": "tfrecord", "data.records": str(root)})
     shutil.copytree(record_location.path(small_config({**SET, "data.records": str(root)})), record_location.path(asked))
     with pytest.raises(UserError, match="has 85 examples of test, the config says 84"):
         _ = create_source(asked, "test").arrays
@@ -452,7 +454,7 @@ def manifest(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_files_are_the_same_each_time_and_for_any_number_of_processes(root, small_config, tmp_path, workers):
-    config = small_config({**SET, "data.source": "stream", "data.records": str(tmp_path)})
+    config = small_config({**SET, "data.source": "tfrecord", "data.records": str(tmp_path)})
     builders_registry.builder(config).prepare("", shards=4, workers=workers, stop=Stop())
     first = record_location.path(small_config({**SET, "data.records": str(root)}))
     assert manifest(record_location.path(config)) == manifest(first)
@@ -509,7 +511,7 @@ def test_writing_goes_on_after_kill_9_and_takes_nothing_half_built_for_whole(tmp
 
 
 def test_too_little_disk_is_said_beforehand(small_config, tmp_path, monkeypatch, capsys):
-    config = small_config({"data.train_examples": 1_000_000, "data.source": "stream", "data.records": str(tmp_path)})
+    config = small_config({"data.train_examples": 1_000_000, "data.source": "tfrecord", "data.records": str(tmp_path)})
     monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**8))
     with pytest.raises(UserError, match=r"needs \d+ MB more, and 100 MB are free.*--config\.data\.records=DIR"):
         builders_registry.builder(config).prepare("", shards=0, workers=1, stop=Stop())
@@ -518,7 +520,7 @@ def test_too_little_disk_is_said_beforehand(small_config, tmp_path, monkeypatch,
 
 
 def test_a_folder_that_was_begun_otherwise_is_refused(small_config, tmp_path):
-    config = small_config({**SET, "data.source": "stream", "data.records": str(tmp_path)})
+    config = small_config({**SET, "data.source": "tfrecord", "data.records": str(tmp_path)})
     begun = record_location.path(config).with_name(f"incomplete-{record_location.VERSION}")
     begun.mkdir(parents=True)
     (begun / "begun.json").write_text('{"version": "0.9.0"}')

@@ -125,7 +125,7 @@ def test_damaged_records_of_tfds(tiny_mnist, how):
     folder, root = tiny_mnist
     mnist(folder, tfds=str(root))
     damage(root, how)
-    with pytest.raises(UserError, match="Delete .*mnist.* and run again.*data.source=plain"):
+    with pytest.raises(UserError, match="Delete .*mnist.* and run again.*data.source=device"):
         mnist(folder, tfds=str(root))
 
 
@@ -176,7 +176,7 @@ def of_both(small_config, folder, root, split, changes=None):
     return plain.arrays, other.arrays
 
 
-@pytest.mark.parametrize("changes", [{}, {"data.grey": True, "data.height": 40, "data.width": 28}])
+@pytest.mark.parametrize("changes", [{}, {"data.gray": True, "data.height": 40, "data.width": 28}])
 def test_cropped_digits_by_config(cropped, small_config, changes):
     folder, root = cropped({part: (*noise(seed, n), held) for seed, (part, (n, held)) in enumerate(SIZES.items())})
     for split in SPLITS:
@@ -187,7 +187,7 @@ def test_cropped_digits_by_config(cropped, small_config, changes):
 
 def test_real_cropped_digits(cropped, small_config, svhn_folder):
     real = svhn.load(
-        "svhn_2000", ("train",), "test", kind="cropped_digit", height=32, width=32, grey=False, max_length=1,
+        "svhn_2000", ("train",), "test", kind="cropped_digit", height=32, width=32, gray=False, max_length=1,
         folder=str(svhn_folder),
     )  # fmt: skip
     images, labels = real["images"], real["digits"][:, 0]
