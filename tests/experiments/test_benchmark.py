@@ -13,7 +13,7 @@ from seqdigits.experiments import benchmark
 def test_figures_and_table(small_config):
     metrics = benchmark.measure(small_config({}), None, rounds=3, stop=Stop())
     assert metrics["train_images_per_second"] > 0
-    assert metrics["read_images_per_second"] > 0
+    assert metrics["predict_images_per_second"] > 0
     assert metrics["data_share"] < 1
     assert json.loads(json.dumps(metrics))["config"]["train"]["batch_size"] == 8
     starts = {"import_seconds": 0.1, "first_step_seconds_cold": 20.0, "first_step_seconds_warm": 6.0}
