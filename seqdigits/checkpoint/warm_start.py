@@ -51,8 +51,8 @@ def begin(variables: Variables, found: Variables, config: ConfigDict) -> Variabl
             f"init.params = {config.params!r} takes nothing from {config.path}, which has: "
             f"{', '.join(params.names(found['params']))}."
         )
-    print(f"taken from {config.path}: {params.listed(taken, fresh)}", flush=True)
-    print(f"begins anew: {params.listed(fresh, taken) or 'nothing'}", flush=True)
+    print(f"taken from {config.path}: {params.summarize(taken, fresh)}", flush=True)
+    print(f"begins anew: {params.summarize(fresh, taken) or 'nothing'}", flush=True)
     mine, theirs = (of["input_stats"].get("pixels", {}) for of in (variables, found))
     with_encoder = mine and any(name.startswith("encoder/") for name in taken)
     if with_encoder and params.shapes(mine) != params.shapes(theirs):

@@ -14,13 +14,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 LOWER_IS_BETTER = ("localization_error", "cross_entropy")
-"""Metrics that are errors: lower is better. Of the others higher is better."""
+"""Metrics for which lower is better. For all others higher is better."""
 
 METRICS = ("sequence_accuracy", "character_accuracy", "digit_accuracy", "length_accuracy", "localization_error")
 """Metrics that may select the best checkpoint."""
 
 COUNT = 2**31 - 1
-"""Largest number of steps or examples: both are counted in int32."""
+"""Largest number of steps or examples, because both are counted in int32."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.cutout",
         0,
-        "Photographs: side of a square crop, at random in training, else from the middle; 0 = no crop.",
+        "Photographs: side of a square crop, random in training, else centered; 0 = no crop.",
         unit="pixels",
         low=0,
         high=8192,
@@ -429,8 +429,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "optim.moving_average",
         0.0,
-        "Decay of the exponential moving average of the weights, which is then evaluated, below 1; 0 = the "
-        "weights themselves.",
+        "Decay of the exponential moving average of the weights, below 1. The average is evaluated; 0 = the weights "
+        "themselves are.",
         low=0,
         high=1,
     ),
@@ -451,7 +451,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "train.keep_checkpoints",
         2,
-        "Number of newest checkpoints that are kept, beside the best.",
+        "Number of newest checkpoints that are kept, in addition to the best.",
         low=1,
         high=COUNT,
         resumable=True,
@@ -483,7 +483,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "evaluate.splits",
         ("train", "validation", "test"),
-        "Splits evaluated at the end of a training run, whole; of train the first 10,000 examples.",
+        "Splits that are evaluated at the end of a training run, in full; of train only the first 10,000 examples.",
         allowed=("train", "validation", "test"),
         resumable=True,
     ),

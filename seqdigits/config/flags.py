@@ -1,4 +1,4 @@
-"""Flags of the commands; what goes wrong with them is said in one line."""
+"""Command-line flags of the commands, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -18,26 +18,29 @@ from seqdigits.core.errors import Help, UserError
 
 
 def experiment_flags() -> flags.FlagValues:
-    """The flag --config, with --config.key=value, and --help."""
+    """Returns the flags --config, with --config.key=value, and --help."""
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
-        "config", None, "the experiment: a file in configs/", lock_config=True, flag_values=values
+        "config", None, "the config of the experiment: a file in configs/", lock_config=True, flag_values=values
     )
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
     return values
 
 
 def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[str, ...]) -> flags.FlagValues:
-    """Reads the command line into `values`.
+    """Parses the command line into `values`.
 
     Args:
-      values: the flags that are defined.
+      values: the defined flags.
       argv: the command line, program first.
       usage: an example of the command, for --help and errors.
-      needed: flags that must be given.
+      needed: names of the required flags.
+
+    Returns:
+      `values`.
 
     Raises:
-      UserError: an unknown flag or key, a value of the wrong type, a missing flag, no such config.
+      UserError: a flag, key or config is unknown, a value has the wrong type, or a required flag is missing.
       Help: --help was given.
     """
     if {"--help", "-h", "--helpfull"} & set(argv):
@@ -52,53 +55,55 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
     try:
         rest = values(argv)[1:]
     except (KeyError, AttributeError) as e:
-        raise UserError(f"there is no such key: {_reason(e)}\nThe keys stand in docs/configuration.md.") from e
+        raise UserError(f"unknown key: {_reason(e)}\nAll keys are listed in docs/configuration.md.") from e
     except (flags.Error, TypeError, ValueError) as e:
         reason = _reason(e)
-        where = "The keys stand in docs/configuration.md. " if "config." in reason else ""
-        raise UserError(f"{reason}\n{where}usage: {usage}") from e
+        hint = "All keys are listed in docs/configuration.md. " if "config." in reason else ""
+        raise UserError(f"{reason}\n{hint}usage: {usage}") from e
     if rest:
         raise UserError(f"{' '.join(rest)!r} is not understood. usage: {usage}")
     for name in needed:
         if values[name].value is None:
             raise UserError(f"--{name} is missing. usage: {usage}")
     config = values["config"].value
-    if not isinstance(config, ConfigDict):  # what ml_collections leaves where a file could not be read
+    if not isinstance(config, ConfigDict):  # ml_collections leaves the path if the file could not be loaded
         path = config_file(argv)
         if Path(path.partition(":")[0]).exists():
-            raise UserError(f"the config {path} gives no ConfigDict from get_config().")
+            raise UserError(f"the config {path} does not return a ConfigDict from get_config().")
         raise UserError(_no_config(path))
     return values
 
 
 def _no_config(path: str) -> str:
-    return f"there is no config {path}." + (suggest_config(path) or f" Known are {known_configs()}.")
+    return f"there is no config {path}." + (suggest_config(path) or f" Known configs are {known_configs()}.")
 
 
 def with_config(argv: list[str]) -> list[str]:
-    """A command line on which the config may stand alone, without its flag.
+    """Returns the command line with --config= added to a config file that is given without it.
 
     >>> with_config(["x", "configs/a.py"]), with_config(["x", "--config", "configs/a.py"])
     (['x', '--config=configs/a.py'], ['x', '--config', 'configs/a.py'])
     """
-    stand = (a.endswith(".py") and "=" not in a and before != "--config" for before, a in itertools.pairwise(argv))
-    return [argv[0], *(f"--config={a}" if alone else a for alone, a in zip(stand, argv[1:], strict=True))]
+    bare = (a.endswith(".py") and "=" not in a and before != "--config" for before, a in itertools.pairwise(argv))
+    return [argv[0], *(f"--config={a}" if is_bare else a for is_bare, a in zip(bare, argv[1:], strict=True))]
 
 
 def _reason(e: BaseException) -> str:
-    """What an exception says, without the quotes that a KeyError puts around it."""
+    """Returns the message of an exception, without the quotes that a KeyError adds."""
     inner = e.args[0] if e.args else e
     return _reason(inner) if isinstance(inner, BaseException) and inner is not e else str(inner).strip()
 
 
 def known_configs() -> str:
-    """The experiments that there are, for messages."""
+    """Returns all config files as text for messages."""
     return ", ".join(f"configs/{name}.py" for name in config_names())
 
 
 def prepare_jax() -> None:
-    """Keeps compiled programs on disk, so that the second start is quick: where $JAX_COMPILATION_CACHE_DIR says, or in
-    ~/.cache/seqdigits/compiled. Errors of the libraries are shown, their chatter is not."""
+    """Configures JAX: caches compiled programs on disk, so that later starts are fast, and logs errors only.
+
+    The cache is in $JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/seqdigits/compiled.
+    """
     logging.set_verbosity(logging.ERROR)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/compiled").expanduser()))
@@ -106,25 +111,31 @@ def prepare_jax() -> None:
 
 
 def next_steps(argv: list[str], workdir: Path, cosine: bool) -> str:
-    """What a person may want to do after a run; `argv` is its command line, `cosine` whether its schedule has an end."""
+    """Returns the hints that are printed after a run.
+
+    Args:
+      argv: command line of the run.
+      workdir: folder of the run.
+      cosine: whether the schedule is cosine, which ends at optim.decay_steps, so that a longer run is a new one.
+    """
     inside = sys.executable.startswith(f"{Path.cwd()}/")
     python = os.path.relpath(sys.executable) if inside else sys.executable
     command = shlex.join([python, "-m", "seqdigits.main", *argv[1:]])
-    longer = "a longer run: --config.train.steps=N --config.optim.decay_steps=N and a new --workdir"
+    longer = "for a longer run: --config.train.steps=N --config.optim.decay_steps=N and a new --workdir"
     return "\n".join(
         [
             "",
-            "What to look at, and to try next:",
-            f"  {workdir / 'evaluation'}/*.png: examples read right and wrong; true boxes green, predicted ones red",
+            "Next steps:",
+            f"  {workdir / 'evaluation'}/*.png: correct and wrong predictions; true boxes green, predicted boxes red",
             f"  {python} -m tensorboard.main --logdir {workdir}",
             f"  {command} --mode evaluate --checkpoint best",
-            f"  {longer}" if cosine else f"  {command} --config.train.steps=N: goes on, if N is more",
+            f"  {longer}" if cosine else f"  {command} --config.train.steps=N resumes the run and trains it to step N",
         ]
     )
 
 
 def config_file(argv: list[str]) -> str:
-    """What was given as --config."""
+    """Returns the value of --config; the placeholder configs/X.py if it is missing."""
     for flag, following in zip(argv, [*argv[1:], ""], strict=True):
         name, _, value = flag.partition("=")
         if name in ("--config", "-config"):

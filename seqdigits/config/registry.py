@@ -1,4 +1,4 @@
-"""The files in configs/: one experiment each."""
+"""The config files in configs/, one per experiment."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from ml_collections import ConfigDict
 from seqdigits.core.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+"""The folder of the config files."""
 
 
 def config_names() -> list[str]:
-    """The experiments that there are."""
+    """Returns the names of all experiments, sorted."""
     return sorted(path.stem for path in CONFIGS.glob("*.py"))
 
 
 def suggest_config(text: str) -> str:
-    """What somebody may have meant who named an experiment that there is not: "" or a question, for messages.
+    """Returns a question that suggests the experiment with the closest name; "" if none is close.
 
     >>> suggest_config("configs/quickstrat.py"), suggest_config("quickstart"), suggest_config("nothing_of_the_kind")
     (' Did you mean configs/quickstart.py?', ' Did you mean configs/quickstart.py?', '')
@@ -29,10 +30,10 @@ def suggest_config(text: str) -> str:
 
 
 def load_config(name: str) -> ConfigDict:
-    """The config of an experiment.
+    """Loads the config of an experiment from configs/NAME.py.
 
     Raises:
-      UserError: its file gives none.
+      UserError: its file has no get_config().
     """
     path = CONFIGS / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -1,6 +1,6 @@
-"""Renames what saved configs of earlier versions call otherwise: keys, values, and the words of layer texts.
+"""Upgrades configs that earlier versions saved: renames keys, values, and the words of layer texts.
 
-Saved configs lie in workdirs, checkpoints, weight files and results. Whatever reads one calls `upgrade` first.
+Workdirs, checkpoints, weight files and results contain saved configs. All code that loads one calls `upgrade` first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RENAMED_KEYS = {
     "loss.background": "loss.background_weight",
     "optim.plan": "optim.boundaries",
 }
-"""Old key -> key."""
+"""Old key -> new key."""
 
 RENAMED_VALUES = {
     "data.source": {"plain": "device", "stream": "tfrecord"},
@@ -33,22 +33,23 @@ RENAMED_VALUES = {
     "loss.target": {"several": "center_sampling", "gaussian": "heatmap"},
     "optim.schedule": {"plan": "piecewise"},
 }
-"""Key -> old value -> value."""
+"""New key -> old value -> new value."""
 
 RENAMED_LAYERS = {"fold": "space_to_depth", "unfold": "depth_to_space", "mark": "keep", "join": "concat"}
-"""Old word of a layer -> word, in LAYER_KEYS."""
+"""Old word of a layer -> new word, in the values of LAYER_KEYS."""
 
 RENAMED_METRICS = {"centre_error": "center_error", "otherwise_than_in_training": "differs_from_training"}
-"""Old name in a report of a split -> name."""
+"""Old name of a metric in the report of a split -> new name."""
 
 LAYER_KEYS = ("model.encoder", "model.head", "model.box_head")
+"""Keys whose values are layers as text."""
 
 
 def upgrade(saved: dict[str, Any]) -> dict[str, Any]:
-    """Returns a saved config in the names of today; one that has them already is returned equal.
+    """Returns a saved config with the current keys, values and words; one that has them already is returned equal.
 
     Args:
-      saved: sections by name, as in JSON; keys may be missing. It is not changed.
+      saved: sections by name, as in JSON; keys may be missing. It is not modified.
 
     >>> upgrade({"seed": 3, "read": {"group": True}, "model": {"name": "reader", "encoder": "fold 2, mark a, join a"}})
     {'seed': 3, 'decode': {'group_digits': True}, 'model': {'name': 'dense_detector', 'encoder': 'space_to_depth 2, keep a, concat a'}}
@@ -66,7 +67,7 @@ def upgrade(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_value(key: str, value: Any) -> Any:
-    """Returns the value of a key in the names of today.
+    """Returns the current name of a value of a key.
 
     >>> upgrade_value("optim.schedule", "plan"), upgrade_value("optim.learning_rate", 0.1)
     ('piecewise', 0.1)
@@ -78,35 +79,37 @@ def upgrade_value(key: str, value: Any) -> Any:
 
 
 def upgrade_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Returns what is saved of a run in the names of today: its config, and that of each run it was initialized from.
+    """Returns the record of a run with upgraded configs: its own, and those of the runs that it was initialized from.
 
     Args:
-      record: with `config` and perhaps `initialized_from` (earlier `begun_with`), itself such a record or None; other keys
-        stay. It is not changed.
+      record: has `config`, and may have `initialized_from` (`begun_with` in earlier versions), which is such a record or None.
+        Other keys are kept. It is not modified.
     """
-    found = {"initialized_from" if key == "begun_with" else key: value for key, value in record.items()}
-    if "config" in found:
-        found["config"] = upgrade(found["config"])
-    if found.get("initialized_from"):
-        found["initialized_from"] = upgrade_record(found["initialized_from"])
-    return found
+    upgraded = {"initialized_from" if key == "begun_with" else key: value for key, value in record.items()}
+    if "config" in upgraded:
+        upgraded["config"] = upgrade(upgraded["config"])
+    if upgraded.get("initialized_from"):
+        upgraded["initialized_from"] = upgrade_record(upgraded["initialized_from"])
+    return upgraded
 
 
 def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
-    """Returns the JSON of a result of `seqdigits reproduce` in the names of today. It is not changed."""
-    found = upgrade_record(result)
-    settings = {RENAMED_KEYS.get(key, key): value for key, value in found["settings"].items()}
-    found["settings"] = {key: upgrade_value(key, value) for key, value in settings.items()}
-    found["reports"] = {split: upgrade_report(report) for split, report in found["reports"].items()}
-    published = found["published"]
+    """Returns the result of `seqdigits reproduce`, as JSON, with current names; it is not modified."""
+    upgraded = upgrade_record(result)
+    settings = {RENAMED_KEYS.get(key, key): value for key, value in upgraded["settings"].items()}
+    upgraded["settings"] = {key: upgrade_value(key, value) for key, value in settings.items()}
+    upgraded["reports"] = {split: upgrade_report(report) for split, report in upgraded["reports"].items()}
+    published = upgraded["published"]
     if published is not None and "figures" in published:
-        metrics = [{"improves" if k == "beaten" else k: v for k, v in one.items()} for one in published["figures"]]
-        found["published"] = {"metrics" if k == "figures" else k: v for k, v in published.items()} | {
+        metrics = [
+            {"improves" if k == "beaten" else k: v for k, v in metric.items()} for metric in published["figures"]
+        ]
+        upgraded["published"] = {"metrics" if k == "figures" else k: v for k, v in published.items()} | {
             "metrics": metrics
         }
-    return found
+    return upgraded
 
 
 def upgrade_report(report: dict[str, Any]) -> dict[str, Any]:
-    """Returns the metrics of a split in the names of today. They are not changed."""
+    """Returns the report of a split with the current names of metrics; it is not modified."""
     return {RENAMED_METRICS.get(key, key): value for key, value in report.items()}

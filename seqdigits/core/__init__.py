@@ -1,1 +1,1 @@
-"""What every other package may import."""
+"""Basics that every other package may import."""

@@ -1,9 +1,9 @@
-"""Runs a command: signals first, then the modules that it needs.
+"""Runs a command: installs signal handling, then imports the modules that the command needs.
 
-Ctrl-C and SIGTERM finish the step, save, and stop. A second one stops at once.
+The first Ctrl-C or SIGTERM finishes the step, saves, and stops; a second one stops at once.
 
-Python's own handlers wait while XLA compiles, so the signals are blocked and a thread waits for them. Threads inherit what is
-blocked: `run` therefore blocks them before it imports the command's module, and JAX with it.
+Python's own handlers do not run while XLA compiles. The signals are therefore blocked, and a thread waits for them. Threads
+inherit the signal mask, so `run` blocks the signals before it imports the module of the command, and JAX with it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(target: str) -> NoReturn:
-    """Runs `target`, "package.module:function", to its end and exits.
+    """Runs a command and exits with its status.
 
-    The function takes a Stop. A UserError is one message and status 2, a signal status 130 or 143.
+    The status is 0 on success, 2 after a UserError, whose message is printed, and 130 or 143 after a signal.
+
+    Args:
+      target: "package.module:function"; the function takes a Stop.
     """
-    stop = install()
+    stop = install_signal_handling()
     status = 0
     try:
         module, _, function = target.partition(":")
@@ -41,8 +44,8 @@ def run(target: str) -> NoReturn:
     sys.exit(status)
 
 
-def install() -> Stop:
-    """Blocks the signals in this thread and all later ones, and waits for them in a thread."""
+def install_signal_handling() -> Stop:
+    """Blocks the signals in this thread and all later ones, and starts a thread that waits for them."""
     stop = Stop()
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     threading.Thread(target=_wait, args=(stop,), daemon=True, name="signals").start()
@@ -54,12 +57,12 @@ def _wait(stop: Stop) -> None:
     stop.exit_status = 128 + received
     stop.set()
     os.write(
-        2, b"\nstopping: finishing this step and saving. Once more (Ctrl-C) stops at once; nothing saved is lost.\n"
+        2, b"\nstopping: finishing this step and saving. Press Ctrl-C again to stop at once; saved work is kept.\n"
     )
     received = signal.sigwait(_SIGNALS)
-    os.write(2, b"\nstopped at once; the same command goes on from what was saved.\n")
+    os.write(2, b"\nstopped at once; rerun the same command to resume from the last checkpoint.\n")
     os._exit(128 + received)
 
 
-if __name__ == "__main__":  # python -m seqdigits.core.app package.module:function, for worker processes
+if __name__ == "__main__":  # worker processes run python -m seqdigits.core.app package.module:function
     run(sys.argv.pop(1))

@@ -1,4 +1,7 @@
-"""Geometry of boxes. cxcywh: x center, y center, width, height; xyxy: left, top, right, bottom. All in pixels."""
+"""Geometry of boxes, in pixels.
+
+cxcywh: x center, y center, width, height. xyxy: left, top, right, bottom.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from jax import Array
 
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:
-    """f32 [..., 4] -> f32 [..., 4].
+    """Converts boxes from cxcywh to xyxy: f32 [..., 4] -> f32 [..., 4].
 
     >>> cxcywh_to_xyxy(jnp.array([14.0, 10.0, 28.0, 20.0])).tolist()
     [0.0, 0.0, 28.0, 20.0]
@@ -17,7 +20,7 @@ def cxcywh_to_xyxy(boxes: Array) -> Array:
 
 
 def xyxy_to_cxcywh(boxes: Array) -> Array:
-    """f32 [..., 4] -> f32 [..., 4].
+    """Converts boxes from xyxy to cxcywh: f32 [..., 4] -> f32 [..., 4].
 
     >>> xyxy_to_cxcywh(jnp.array([0.0, 0.0, 28.0, 20.0])).tolist()
     [14.0, 10.0, 28.0, 20.0]
@@ -27,8 +30,14 @@ def xyxy_to_cxcywh(boxes: Array) -> Array:
 
 
 def enclosing_box(boxes: Array, present: Array) -> Array:
-    """The smallest box around several: f32 [..., L, 4] cxcywh, bool [..., L] -> f32 [..., 4] cxcywh; zeros if none is
-    present.
+    """Returns the smallest box that encloses the present boxes.
+
+    Args:
+      boxes: f32 [..., L, 4], cxcywh.
+      present: bool [..., L]; the other boxes are ignored.
+
+    Returns:
+      f32 [..., 4], cxcywh; zeros where no box is present.
 
     >>> b = jnp.array([[14.0, 14, 28, 28], [42, 14, 28, 28], [0, 0, 0, 0]])
     >>> enclosing_box(b, jnp.array([True, True, False])).tolist()
@@ -37,12 +46,19 @@ def enclosing_box(boxes: Array, present: Array) -> Array:
     corners = cxcywh_to_xyxy(boxes)
     low = jnp.min(jnp.where(present[..., None], corners[..., :2], jnp.inf), axis=-2)
     high = jnp.max(jnp.where(present[..., None], corners[..., 2:], -jnp.inf), axis=-2)
-    around = xyxy_to_cxcywh(jnp.concatenate([low, high], axis=-1))
-    return jnp.where(jnp.any(present, axis=-1, keepdims=True), around, 0.0)
+    enclosing = xyxy_to_cxcywh(jnp.concatenate([low, high], axis=-1))
+    return jnp.where(jnp.any(present, axis=-1, keepdims=True), enclosing, 0.0)
 
 
 def iou(a: Array, b: Array) -> Array:
-    """Intersection over union of f32 [..., 4] and f32 [..., 4], both cxcywh -> f32 [...], 0..1; 0 for two empty boxes.
+    """Returns the intersection over union (IoU) of two boxes.
+
+    Args:
+      a: f32 [..., 4], cxcywh.
+      b: f32 [..., 4], cxcywh.
+
+    Returns:
+      f32 [...], 0..1; 0 for two empty boxes.
 
     >>> float(iou(jnp.array([14.0, 14, 28, 28]), jnp.array([28.0, 14, 28, 28])))  # doctest: +ELLIPSIS
     0.33333...
@@ -50,15 +66,22 @@ def iou(a: Array, b: Array) -> Array:
     a, b = cxcywh_to_xyxy(a), cxcywh_to_xyxy(b)
     low = jnp.maximum(a[..., :2], b[..., :2])
     high = jnp.minimum(a[..., 2:], b[..., 2:])
-    common = jnp.prod(jnp.maximum(high - low, 0.0), axis=-1)
+    intersection = jnp.prod(jnp.maximum(high - low, 0.0), axis=-1)
     area_a = jnp.prod(jnp.maximum(a[..., 2:] - a[..., :2], 0.0), axis=-1)
     area_b = jnp.prod(jnp.maximum(b[..., 2:] - b[..., :2], 0.0), axis=-1)
-    union = area_a + area_b - common
-    return jnp.where(union > 0, common / jnp.where(union > 0, union, 1.0), 0.0)
+    union = area_a + area_b - intersection
+    return jnp.where(union > 0, intersection / jnp.where(union > 0, union, 1.0), 0.0)
 
 
 def box_squared_error(box: Array, truth: Array) -> Array:
-    """Mean over x center, y center, width, height of the squared difference: f32 [B, 4], f32 [B, 4] -> f32 [B], in px².
+    """Returns the squared error of boxes, averaged over x center, y center, width and height.
+
+    Args:
+      box: f32 [B, 4], the predicted box, cxcywh.
+      truth: f32 [B, 4], the true box, cxcywh.
+
+    Returns:
+      f32 [B], in px².
 
     >>> box_squared_error(jnp.array([[12.0, 14, 28, 28]]), jnp.array([[14.0, 14, 28, 28]])).tolist()
     [1.0]

@@ -1,20 +1,19 @@
-"""What ends a command without a traceback."""
+"""Exceptions that end a command without a traceback."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Names what is wrong (key, value), what is allowed, and the cure.
+    """An error that the user can fix; its message names the key, the value, what is allowed, and the fix.
 
-    `python -m seqdigits.*` prints it as one `error: ...` and exits with 2. Everything else is a defect of ours and keeps
-    its traceback.
+    The commands print it as one `error: ...` and exit with status 2. Any other exception is a bug and keeps its traceback.
     """
 
 
 class Help(Exception):
-    """Asked for with --help; its text is the answer."""
+    """Raised for --help; its text is printed."""
 
 
 def short(e: Exception) -> str:
-    """What an exception says, or its name, bounded."""
+    """Returns the message of an exception, or its class name if it has none, cut to 300 characters."""
     return (str(e) or type(e).__name__)[:300]

@@ -1,4 +1,4 @@
-"""Files and folders: atomic writes, SHA-256, where data lies."""
+"""Files and folders: atomic writes, SHA-256, the data folder."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from seqdigits.core.errors import UserError
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a whole file or nothing: a reader, or a crash, never meets half of it."""
+    """Writes a file atomically.
+
+    A reader sees the old content or the new one, never a part, even after a crash.
+    """
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(partial, path)
 
 
 def make_folder(path: Path, flag: str = "--workdir") -> None:
-    """Makes a folder that a flag names, or one in it, and sees that it can be written to.
+    """Creates a folder and checks that it is writable.
+
+    Args:
+      path: the folder.
+      flag: the flag that names the folder or its parent, for the error message.
 
     Raises:
-      UserError: it cannot.
+      UserError: the folder cannot be created or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -32,11 +39,11 @@ def make_folder(path: Path, flag: str = "--workdir") -> None:
 
 
 def sha256(file: Path) -> str:
-    """Of a file, read in pieces."""
+    """Returns the SHA-256 of a file, hexadecimal; the file is read in chunks."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def data_folder(folder: str) -> Path:
-    """`folder`, or where it is empty $SEQDIGITS_DATA, or ~/.cache/seqdigits."""
+    """Returns `folder`; if it is empty, $SEQDIGITS_DATA, or else ~/.cache/seqdigits."""
     return Path(folder or os.environ.get("SEQDIGITS_DATA") or "~/.cache/seqdigits").expanduser()

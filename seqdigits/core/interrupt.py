@@ -1,4 +1,4 @@
-"""The request to stop, which long work polls; core.app sets it on Ctrl-C and SIGTERM."""
+"""The request to stop, which long tasks poll. core.app sets it on Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 
 
 class Stop(threading.Event):
-    """Set when the run should stop; `exit_status` says what a shell expects then."""
+    """An event that is set when the command should stop; `exit_status` is the status to exit with then."""
 
     exit_status = 0
 
 
 class Stopped(Exception):
-    """Raised by long work that finds its `Stop` set."""
+    """Raised by a long task when its `Stop` is set."""

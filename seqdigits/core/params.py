@@ -1,4 +1,7 @@
-"""Names of parameters, and patterns over them: `encoder/Conv_0/kernel` is one, `encoder/.*` are all of the encoder."""
+"""Names of parameters, and patterns over them.
+
+`encoder/Conv_0/kernel` is a name; the pattern `encoder/.*` matches all parameters of the encoder.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from seqdigits.core.types import Variables
 
 
 def names(tree: Variables) -> list[str]:
-    """The names of all leaves, in the order of jax.tree.leaves.
+    """Returns the names of all leaves, in the order of jax.tree.leaves.
 
     >>> names({"head": {"kernel": 1, "bias": 2}})
     ['head/bias', 'head/kernel']
@@ -21,52 +24,54 @@ def names(tree: Variables) -> list[str]:
 
 
 def shapes(tree: Variables) -> dict[str, tuple[int, ...]]:
-    """The shape of each leaf by name."""
+    """Returns the shape of each leaf by name."""
     return {name: leaf.shape for name, leaf in zip(names(tree), jax.tree.leaves(tree), strict=True)}
 
 
 def matching(tree: Variables, pattern: str) -> Variables:
-    """A tree of bool: True where the whole name fits the regular expression; "" fits none.
+    """Returns a tree of bool, True where the regular expression matches the full name; "" matches none.
 
     >>> matching({"head": {"kernel": 1, "bias": 2}}, ".*/kernel")
     {'head': {'bias': False, 'kernel': True}}
     """
-    found = [bool(pattern) and re.fullmatch(pattern, name) is not None for name in names(tree)]
-    return jax.tree.unflatten(jax.tree.structure(tree), found)
+    matches = [bool(pattern) and re.fullmatch(pattern, name) is not None for name in names(tree)]
+    return jax.tree.unflatten(jax.tree.structure(tree), matches)
 
 
-def listed(chosen: list[str], others: list[str]) -> str:
-    """Names for a person; those of a module that is chosen whole as one pattern, with how many they are.
+def summarize(chosen: list[str], others: list[str]) -> str:
+    """Returns the chosen names as text for messages.
 
-    >>> listed(["encoder/Conv_0/bias", "encoder/Conv_0/kernel", "head/bias"], ["head/kernel"])
+    A module all of whose names are chosen is written as one pattern, with the number of its names.
+
+    >>> summarize(["encoder/Conv_0/bias", "encoder/Conv_0/kernel", "head/bias"], ["head/kernel"])
     'encoder/.* (2), head/bias'
     """
-    whole = {name.split("/")[0] for name in chosen} - {name.split("/")[0] for name in others}
+    complete = {name.split("/")[0] for name in chosen} - {name.split("/")[0] for name in others}
     counts: dict[str, int] = {}
     for name in chosen:
         module = name.split("/")[0]
-        shown = f"{module}/.*" if module in whole else name
+        shown = f"{module}/.*" if module in complete else name
         counts[shown] = counts.get(shown, 0) + 1
     return ", ".join(name if count == 1 else f"{name} ({count})" for name, count in counts.items())
 
 
 def check(tree: Variables, pattern: str, key: str) -> None:
-    """Refuses a pattern that fits no name of the tree; "" is none and fine.
+    """Checks that a pattern matches at least one name of the tree; "" stands for no pattern and passes.
 
     Raises:
-      UserError: naming `key`, and the names that there are.
+      UserError: the pattern matches no name; the message has `key` and all names.
     """
     if pattern and not any(jax.tree.leaves(matching(tree, pattern))):
         raise UserError(
-            f"{key} = {pattern!r} fits no parameter. It must fit the whole name of at least one of: {', '.join(names(tree))}."
+            f"{key} = {pattern!r} matches no parameter. It must match the full name of at least one of: {', '.join(names(tree))}."
         )
 
 
 def check_syntax(pattern: str, key: str) -> None:
-    """Refuses what is not a regular expression.
+    """Checks that a pattern is a valid regular expression.
 
     Raises:
-      UserError: naming `key`.
+      UserError: it is not; the message has `key`.
     """
     try:
         re.compile(pattern)
@@ -75,7 +80,7 @@ def check_syntax(pattern: str, key: str) -> None:
 
 
 def count(params: Variables) -> int:
-    """How many numbers are trained."""
+    """Returns the number of scalar parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 

@@ -1,4 +1,4 @@
-"""How fast long work goes, and how long it still takes."""
+"""Throughput and remaining time of long tasks."""
 
 from __future__ import annotations
 
@@ -9,36 +9,45 @@ from typing import TypeVar
 
 
 class Clock:
-    """Images per second since the last line, time spent, and time left. Rates leave out the first call, which compiles."""
+    """The clock of a training run: throughput, elapsed time, and remaining time.
+
+    Throughput excludes the first call, which compiles.
+    """
 
     def __init__(self, before: float, last: int, batch_size: int):
-        """`before`: seconds spent by earlier parts of the run."""
+        """Starts the clock.
+
+        Args:
+          before: seconds spent by earlier parts of a resumed run.
+          last: last step of the run.
+          batch_size: images per step.
+        """
         self._began = time.monotonic() - before
         self._last, self._batch_size = last, batch_size
         self.first: tuple[int, float] | None = None
         self._mark = (0, 0.0)
 
     def start(self, step: int) -> None:
-        """The first call is done."""
+        """Starts to measure throughput, at the end of the first call."""
         self.first = self._mark = (step, time.monotonic())
 
     def restart(self, step: int) -> None:
-        """What was done since is not training: it does not count in the rate."""
+        """Excludes the time since the last line from the throughput, because it was not spent on training."""
         self._mark = (step, time.monotonic())
 
     def seconds(self) -> float:
-        """Spent on the run so far, earlier parts included."""
+        """Returns the seconds spent on the run, including its earlier parts."""
         return round(time.monotonic() - self._began, 3)
 
     def rate(self, step: int) -> float | None:
-        """Images per second since the last call of this."""
+        """Returns the images per second since the previous call of `rate`; None if no step was done."""
         before, self._mark = self._mark, (step, time.monotonic())
         if step == before[0]:
             return None
         return (step - before[0]) * self._batch_size / (self._mark[1] - before[1])
 
     def line(self, step: int, values: dict[str, float]) -> str:
-        """What a person watching sees."""
+        """Returns the log line of a step."""
         parts = [f"step {step:>7,}/{self._last:,}", f"loss {values['loss']:.4f}"]
         terms = [name for name in values if name.startswith("loss/")]
         if len(terms) > 1:
@@ -50,29 +59,29 @@ class Clock:
 
 
 def duration(seconds: float) -> str:
-    """How long, for a person.
+    """Returns a duration as text for messages.
 
     >>> duration(42), duration(192), duration(7_500)
     ('42 s', '3 min 12 s', '2 h 05 min')
     """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60:02} min"
 
 
 Item = TypeVar("Item")
 
 
 def progress(items: Iterator[Item], total: int, what: str, where: Path | str) -> Iterator[Item]:
-    """The items, and every 10 seconds a line about how many are done."""
-    began = said = time.monotonic()
+    """Yields the items, and prints every 10 seconds how many of `total` are done."""
+    began = printed = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
-        if now - said > 10:
-            said, rate = now, done / (now - began)
+        if now - printed > 10:
+            printed, rate = now, done / (now - began)
             print(
                 f"{where}: {done:,} of {total:,} {what}, {rate:,.0f}/s, {duration((total - done) / rate)} left",
                 flush=True,

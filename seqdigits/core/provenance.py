@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, devices, command."""
+"""Provenance of results: versions, commit, devices, command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = ("seqdigits", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", 
 
 
 def describe() -> dict[str, Any]:
-    """Everything that is known about the program and the machine."""
+    """Returns the commit, the command, the devices and the versions of this process."""
     return {
         "commit": commit(),
         "command": sys.argv,
@@ -31,7 +31,15 @@ def describe() -> dict[str, Any]:
 
 
 def record(workdir: Path, step: int, steps_per_call: int) -> None:
-    """Adds an entry to the list in `W/provenance.json`: from which step on a run was trained by what, and how."""
+    """Appends an entry to the list in `W/provenance.json`: what trains the run from this step on.
+
+    Entries of this step or later ones are replaced, because the run was resumed before them.
+
+    Args:
+      workdir: W.
+      step: the step that the run starts or resumes from.
+      steps_per_call: train.steps_per_call.
+    """
     path = workdir / "provenance.json"
     earlier = [entry for entry in json.loads(path.read_text()) if entry["step"] < step] if path.exists() else []
     write_atomically(
@@ -40,7 +48,11 @@ def record(workdir: Path, step: int, steps_per_call: int) -> None:
 
 
 def commit() -> str | None:
-    """The commit of this source tree, "+" behind it where files differ, but for results; $SEQDIGITS_COMMIT where there is no git."""
+    """Returns the commit of this source tree; None where it is unknown.
+
+    "+" is appended where files outside results/ differ from the commit. $SEQDIGITS_COMMIT overrides it, for machines without
+    the repository.
+    """
     named = os.environ.get("SEQDIGITS_COMMIT")
     if named:
         return named

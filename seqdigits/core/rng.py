@@ -1,4 +1,4 @@
-"""Streams of random numbers: each use of a seed draws from a stream of its own, so that no two ever share numbers."""
+"""Streams of random numbers: each use of a seed draws from its own stream, so that no two uses share numbers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from jax import Array
 
 
 class RngStream(enum.IntEnum):
-    """Never renumber: it would change every golden hash and every run."""
+    """The streams of a seed.
 
-    TRAIN = 0  # examples of each split, of data.seed
+    Never renumber them: it would change every golden hash and every run.
+    """
+
+    # TRAIN to TEST, the examples of each split, are streams of data.seed; the others are streams of seed.
+    TRAIN = 0
     VALIDATION = 1
     TEST = 2
-    ENDLESS = 3  # endless training examples, and from here on: of seed
+    ENDLESS = 3  # endless training examples
     INIT = 4
     DROPOUT = 5
     AUGMENT = 6
 
 
 def stream_key(seed: int, stream: RngStream) -> Array:
-    """The key of one stream of a seed."""
+    """Returns the key of one stream of a seed."""
     return jax.random.fold_in(jax.random.key(seed), int(stream))

@@ -1,6 +1,6 @@
-"""The contract between the rooms: Spec, Batch, Outputs, Reading.
+"""The types that packages exchange: Spec, Batch, Outputs, Prediction.
 
-Letters used in all shapes: B batch, H W C image, L positions, K classes, N numbers in one image, h w cells of a grid.
+Letters in all shapes: B batch, H W C image, L positions, K classes, N numbers in an image, h w cells of a grid.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Variables = dict
 
 @dataclass(frozen=True)
 class Spec:
-    """What a source gives, known without opening a file, so that a whole step can be traced.
+    """The shapes of a data source, known without opening a file, so that a full step can be traced.
 
     Attributes:
       image: H, W, C.
       max_length: L.
       min_length: fewest digits in an image.
-      num_examples: None = endless.
-      arrays: shapes and dtypes of `arrays`.
-      payload: shapes and dtypes of what the host gives for each example beside index and position.
+      num_examples: number of examples; None = endless.
+      arrays: shapes and dtypes of the arrays of the source, which are resident on the device.
+      payload: shapes and dtypes of what the host provides for each example in addition to index and position.
     """
 
     image: tuple[int, int, int]
@@ -40,28 +40,28 @@ class Spec:
     payload: dict[str, jax.ShapeDtypeStruct] = field(default_factory=dict)
 
     def host_batch(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
-        """What the host gives for a batch of so many rows."""
+        """Returns the shapes and dtypes of a host batch of `rows` rows."""
         number = jax.ShapeDtypeStruct((), jnp.int32)
         each = {"index": number, "position": number, **self.payload}
         return {name: jax.ShapeDtypeStruct((rows, *one.shape), one.dtype) for name, one in each.items()}
 
     @property
     def num_classes(self) -> int:
-        """K: 11 where a position may be empty, else 10."""
+        """K: 11 if a position may have no digit, else 10."""
         return 11 if self.min_length < self.max_length else 10
 
 
 class Batch(struct.PyTreeNode):
-    """Images and what stands in them.
+    """Images and their ground truth.
 
     Attributes:
       image: u8 [B, H, W, C], 0..255.
-      digits: i32 [B, L], 0..9, and NO_DIGIT after the last one.
-      boxes: f32 [B, L, 4], of each digit, cxcywh in pixels of `image`; zeros where NO_DIGIT.
-      index: i32 [B], which example; -1 = padding. A padded row holds example 0, so that it is valid in every room, and
-        is kept out of every sum by `mask`.
-      number: i32 [B, L], which number of the image each digit belongs to, 0, 1, ..; the digits of a number are
-        neighbors in `digits`. 0 where NO_DIGIT. None = all digits are one number.
+      digits: i32 [B, L], 0..9, and NO_DIGIT after the last digit.
+      boxes: f32 [B, L, 4], the box of each digit, cxcywh in pixels of `image`; zeros where NO_DIGIT.
+      index: i32 [B], the index of the example; -1 = padding. A padded row holds example 0, so that all of its values are
+        valid, and `mask` excludes it from every sum.
+      number: i32 [B, L], the index of the number that a digit belongs to, 0, 1, ..; 0 where NO_DIGIT. The digits of a number
+        are adjacent in `digits`. None = all digits are one number.
     """
 
     image: Array
@@ -72,21 +72,22 @@ class Batch(struct.PyTreeNode):
 
     @property
     def mask(self) -> Array:
-        """bool [B], False on padding."""
+        """The valid rows, bool [B]: False for padding."""
         return self.index >= 0
 
 
 class Outputs(struct.PyTreeNode):
-    """What a model says; each part None where the model has no such head.
+    """The outputs of a model; a field is None if the model has no such head.
 
     Attributes:
       digit_logits: f32 [B, L, K], K = 10, or 11 with NO_DIGIT.
-      box: f32 [B, 4], of the whole sequence, cxcywh in pixels. A dense detector puts the training set's mean box here: it
-        counts where the reader finds no digit.
-      cell_logits: f32 [B, h, w, 11], for each cell of the dense detector the digit whose center it holds, or NO_DIGIT.
+      box: f32 [B, 4], the box of the whole sequence, cxcywh in pixels. A dense detector returns the mean box of the training
+        set here, which is used where no digit is detected.
+      cell_logits: f32 [B, h, w, 11], logits of each cell of the dense detector: the digit whose center is in the cell, or
+        NO_DIGIT.
       cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
-      stride: side of a cell, in pixels; static. The grid may reach over the image's right and lower edge.
-      looks: cells of each size that the image was read at; static. Where there are several, h is the sum of them and w 1.
+      stride: side of a cell, in pixels; static. The grid may extend beyond the right and the lower edge of the image.
+      scales: number of cells of each scale of the image; static. With several scales, h is their sum and w is 1.
     """
 
     digit_logits: Array | None = None
@@ -98,16 +99,18 @@ class Outputs(struct.PyTreeNode):
 
 
 class Prediction(struct.PyTreeNode):
-    """What a person gets, from any model: N numbers, best first. Rows behind the last number are empty: length 0,
-    confidence 0. Where nothing is found the first row is empty too, with the confidence that nothing is there.
+    """The prediction of any model: N numbers, best first.
+
+    Rows after the last number are empty: length 0, confidence 0. If no number is detected, the first row is empty too, and its
+    confidence is that the image contains no number.
 
     Attributes:
-      length: i32 [B, N], digits found. It may exceed L: then the reading is wrong, never cut to fit.
-      digits: i32 [B, N, L], NO_DIGIT where there is none.
+      length: i32 [B, N], number of digits. It may exceed L; such a prediction counts as wrong and is never truncated to match.
+      digits: i32 [B, N, L], NO_DIGIT after the last digit.
       digit_confidence: f32 [B, N, L], 0..1.
-      digit_boxes: f32 [B, N, L, 4] cxcywh in pixels, or None.
-      confidence: f32 [B, N], 0..1, the product over the positions, the ending included.
-      box: f32 [B, N, 4], cxcywh in pixels, or None.
+      digit_boxes: f32 [B, N, L, 4], cxcywh in pixels, or None.
+      confidence: f32 [B, N], 0..1, the product over the positions, including the end of the sequence.
+      box: f32 [B, N, 4], the box of the number, cxcywh in pixels, or None.
     """
 
     length: Array
@@ -119,7 +122,7 @@ class Prediction(struct.PyTreeNode):
 
 
 def digits_to_text(digits: np.ndarray | Array) -> str:
-    """The string of i32 [L] digits; "-" for a NO_DIGIT that stands before a digit.
+    """Returns i32 [L] digits as text, with "-" for a NO_DIGIT that precedes a digit.
 
     >>> digits_to_text(np.array([4, 0, 7, 10, 10])), digits_to_text(np.array([4, 10, 7]))
     ('407', '4-7')
@@ -128,7 +131,7 @@ def digits_to_text(digits: np.ndarray | Array) -> str:
 
 
 def pad_rows(rows: np.ndarray, size: int) -> np.ndarray:
-    """i32 [b] filled up with -1 to [size], `size` >= b.
+    """Pads i32 [b] with -1 to [size], where size >= b.
 
     >>> pad_rows(np.array([3, 4], np.int32), 4).tolist()
     [3, 4, -1, -1]
@@ -139,5 +142,7 @@ def pad_rows(rows: np.ndarray, size: int) -> np.ndarray:
 
 
 HostBatch = dict[str, np.ndarray]
-"""What the host gives a step: index i32 [B], position i32 [B], and the payload of `spec`, if it has one. Of several processes
-each gives its own part of the batch, all of one size."""
+"""The input of a step from the host: index i32 [B], position i32 [B], and the payload of the `Spec`, if it has one.
+
+With several processes, each provides its own slice of the batch, all of the same size.
+"""
