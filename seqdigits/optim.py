@@ -1,4 +1,4 @@
-"""The optimizer, its schedule, frozen parameters, and the moving average of weights."""
+"""The optimizer, its schedule, frozen parameters, and the exponential moving average (EMA) of weights."""
 
 from __future__ import annotations
 
@@ -15,28 +15,37 @@ from seqdigits.core.params import matching
 from seqdigits.core.types import Variables
 
 OPTIMIZERS = {
-    "adam": lambda config: optax.scale_by_adam(),
-    "adamw": lambda config: optax.scale_by_adam(),  # and weight_decay
-    # These two begin as TensorFlow 1 has them.
-    "adagrad": lambda config: optax.scale_by_rss(initial_accumulator_value=0.1),
-    "rmsprop": lambda config: optax.scale_by_rms(decay=0.9, eps=1e-10, initial_scale=1.0),
+    "adam": lambda _config: optax.scale_by_adam(),
+    "adamw": lambda _config: optax.scale_by_adam(),  # `optimizer` adds the weight decay
+    # The constants of adagrad and rmsprop are the defaults of TensorFlow 1, not those of optax.
+    "adagrad": lambda _config: optax.scale_by_rss(initial_accumulator_value=0.1),
+    "rmsprop": lambda _config: optax.scale_by_rms(decay=0.9, eps=1e-10, initial_scale=1.0),
     "sgd": lambda config: optax.trace(config.momentum) if config.momentum else optax.identity(),
 }
-DECAYED = ("adamw", "sgd")
-"""The methods that weight decay goes with."""
+"""Name -> function from the config section `optim` to the gradient transformation."""
+
+WEIGHT_DECAY_OPTIMIZERS = ("adamw", "sgd")
+"""Optimizers that support weight decay."""
 
 SCHEDULES = ("constant", "cosine", "exponential", "staircase", "inverse_time", "piecewise")
+"""Names of the learning rate schedules, see `schedule`."""
 
 
 def schedule(config: ConfigDict) -> optax.Schedule:
-    """The learning rate by step, from the config's section `optim`: its horizon is `decay_steps`, not the length of the
-    run, so that a run may be made longer without changing its past. After a warm-up of w steps, with t steps done:
+    """Returns the learning rate schedule, a function of the step.
+
+    Its horizon is `decay_steps`, not the length of the run, so that a longer run has the same learning rates up to then. The rate
+    rises linearly from 0 to learning_rate during the warm-up of w = warmup_steps steps. At a later step t it is:
 
     - constant: learning_rate
-    - cosine: falls to 0 at t = decay_steps
-    - exponential: learning_rate x decay_rate^((t - w) / decay_steps), smoothly; staircase: the exponent rounded down
+    - cosine: decays from learning_rate to 0 at t = decay_steps
+    - exponential: learning_rate x decay_rate^((t - w) / decay_steps)
+    - staircase: the same, with the exponent rounded down
     - inverse_time: learning_rate / (1 + decay_rate x (t - w) / decay_steps)
-    - piecewise: learning_rate, and from the steps named in `boundaries` on the rates named there
+    - piecewise: learning_rate, then the rates of `boundaries`, each from its step on
+
+    Args:
+      config: the config section `optim`.
 
     >>> config = ConfigDict({"schedule": "cosine", "learning_rate": 1.0, "warmup_steps": 10, "decay_steps": 110})
     >>> [round(float(schedule(config)(t)), 3) for t in (0, 5, 10, 60, 110, 500)]
@@ -87,12 +96,12 @@ def parse_boundaries(text: str) -> list[tuple[int, float]]:
     """
     try:
         parts = [part.split(":") for part in text.split(",")]
-        found = [(int(step), float(rate)) for step, rate in parts]
+        boundaries = [(int(step), float(rate)) for step, rate in parts]
     except ValueError:
-        found = []
-    steps, rates = [step for step, _ in found], [rate for _, rate in found]
+        boundaries = []
+    steps, rates = [step for step, _ in boundaries], [rate for _, rate in boundaries]
     if (
-        not found
+        not boundaries
         or steps != sorted(set(steps))
         or steps[0] < 1
         or not all(0 <= rate < math.inf for rate in rates)
@@ -102,40 +111,53 @@ def parse_boundaries(text: str) -> list[tuple[int, float]]:
             f"optim.boundaries = {text!r} cannot be parsed: write increasing steps from 1 on, each with a learning rate, "
             "for example '20000: 5e-5, 40000: 1e-5'."
         )
-    return found
+    return boundaries
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Clipping, then the method, then decoupled weight decay of kernels (Loshchilov and Hutter 2019, arXiv:1711.05101;
-    biases, scales and shifts are not decayed), then the learning rate."""
+    """Returns the optimizer: gradient clipping, the method, weight decay, and the learning rate, in this order.
+
+    Weight decay is decoupled (Loshchilov and Hutter 2019, arXiv:1711.05101) and applies to kernels only: biases, scales and
+    shifts are not decayed.
+
+    Args:
+      config: the config section `optim`.
+    """
     parts = []
     if config.clip_norm:
         parts.append(optax.clip_by_global_norm(config.clip_norm))
     parts.append(OPTIMIZERS[config.name](config))
     if config.weight_decay:
-        parts.append(optax.add_decayed_weights(config.weight_decay, mask=kernels))
+        parts.append(optax.add_decayed_weights(config.weight_decay, mask=kernel_mask))
     parts.append(optax.scale_by_learning_rate(schedule(config)))
     return optax.chain(*parts)
 
 
-def kernels(params: Variables) -> Variables:
-    """A tree of bool: True at the parameters that weight decay shrinks."""
+def kernel_mask(params: Variables) -> Variables:
+    """Returns a tree of bool, True for the kernels, which weight decay applies to."""
     return matching(params, ".*/kernel")
 
 
 def freeze(tree: Variables, frozen: str) -> Variables:
-    """Parameters with those that fit the pattern cut off from the gradient."""
+    """Stops the gradient of the parameters whose names match the pattern `frozen`."""
     return jax.tree.map(lambda x, is_frozen: jax.lax.stop_gradient(x) if is_frozen else x, tree, matching(tree, frozen))
 
 
 def restore_frozen(old: Variables, new: Variables, frozen: str) -> Variables:
-    """The new tree with the leaves that fit the pattern as they were, to the bit."""
+    """Returns the new tree with the leaves that match the pattern `frozen` taken from the old tree, bit for bit.
+
+    Without it, weight decay would change frozen parameters. optax.masked is no alternative: it changes the tree of the optimizer
+    state, and with it the format of checkpoints.
+    """
     return jax.tree.map(lambda o, n, is_frozen: o if is_frozen else n, old, new, matching(old, frozen))
 
 
 def update_ema(average: Variables, current: Variables, decay: float, step: Array) -> Variables:
-    """The moving average after `step` updates: decay is min(decay, (1 + step) / (10 + step)), so that the first weights
-    are soon forgotten."""
-    weight = jnp.minimum(decay, (1 + step) / (10 + step))
-    # In this form what never changes stays as it is, to the bit.
-    return jax.tree.map(lambda a, c: a + (1 - weight) * (c - a), average, current)
+    """Returns the exponential moving average of the weights after `step` updates.
+
+    The decay is min(decay, (1 + step) / (10 + step)), so that the average soon forgets the initial weights.
+    """
+    step_decay = jnp.minimum(decay, (1 + step) / (10 + step))
+    # optax.incremental_update computes (1 - w) a + w c, which changes the last bits of weights that never change (frozen ones);
+    # this form does not.
+    return jax.tree.map(lambda a, c: a + (1 - step_decay) * (c - a), average, current)

@@ -1,4 +1,4 @@
-"""Where the checkpoints of a run lie, which there are, and how one is read."""
+"""The layout of checkpoints on disk: finds the checkpoints of a run and loads them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ from seqdigits.core.types import Variables
 
 
 def checkpoints_folder(workdir: Path) -> Path:
-    """Where a run's checkpoints lie."""
+    """Returns the folder of the checkpoints of a run."""
     return workdir / "checkpoints"
 
 
 def all_steps(folder: Path) -> list[int]:
-    """Steps that have a folder, finished or not, oldest first."""
+    """Returns the steps that have a folder, complete or not, in ascending order."""
     return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal() and p.is_dir())
 
 
 def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A checkpoint as plain nested dicts of numpy arrays, and its meta; verified. For evaluation, which needs neither
-    optimizer nor the same devices.
+    """Verifies and loads a checkpoint without a template, so independently of the optimizer and the devices of the run.
+
+    Args:
+      path: W/checkpoints/STEP.
+
+    Returns:
+      The state, as nested dicts of numpy arrays, and its meta.
 
     Raises:
-      DamagedCheckpoint: see verify.
+      DamagedCheckpoint: the checkpoint does not match its manifest.
       UserError: there is no such checkpoint.
     """
     if not path.is_dir():
-        raise UserError(f"there is no checkpoint {path}. {_known(path.parent)}")
+        raise UserError(f"there is no checkpoint {path}. {_available(path.parent)}")
     verify(path)
     with ocp.PyTreeCheckpointer() as checkpointer:
         saved = checkpointer.metadata(path.absolute() / "default").item_metadata.tree
@@ -43,48 +48,55 @@ def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def evaluated_variables(state: dict[str, Any]) -> Variables:
-    """The collections to evaluate with, out of a raw state: the moving average where there is one."""
+    """Returns the collections to evaluate, from a raw state: the moving average if the run has one."""
     raw = {name: state.get(name) or {} for name in ("params", "batch_stats", "input_stats")}
     return {**raw, **{name: value or {} for name, value in (state.get("average") or {}).items()}}
 
 
 def find_checkpoint(workdir: Path, which: str) -> Path:
-    """The folder of "latest", "best", a step, or a path.
+    """Returns the folder of a checkpoint.
+
+    Args:
+      workdir: folder of the run.
+      which: "latest" (the newest that verifies), "best", a step, or a path W/checkpoints/STEP.
 
     Raises:
-      UserError: there is none; lists those there are.
+      UserError: there is no such checkpoint; the message lists the available steps.
     """
-    here = checkpoints_folder(workdir)
-    steps = all_steps(here)
+    folder = checkpoints_folder(workdir)
+    steps = all_steps(folder)
     if which in ("latest", "best"):
         for step in reversed(steps):
             try:
-                verify(here / str(step))
+                verify(folder / str(step))
             except DamagedCheckpoint as e:
                 print(f"{e}\n-> falling back to an older checkpoint", flush=True)
                 continue
             if which == "latest":
-                return here / str(step)
-            best = read_meta(here / str(step))["best"]
+                return folder / str(step)
+            best = read_meta(folder / str(step))["best"]
             if best is None:
-                raise UserError(f"{here} has no best checkpoint yet: no evaluation was done. Use --checkpoint latest.")
-            return here / str(best["step"])
+                raise UserError(
+                    f"--checkpoint best: {folder} has no best checkpoint yet, because no evaluation was done. Use --checkpoint "
+                    "latest."
+                )
+            return folder / str(best["step"])
         raise UserError(
-            f"there is no checkpoint to evaluate in {here}. Train first: python -m seqdigits.main --config ... --workdir "
+            f"there is no checkpoint to evaluate in {folder}. Train first: python -m seqdigits.main --config ... --workdir "
             f"{workdir}."
         )
     if which.isdecimal():
         if int(which) not in steps:
-            raise UserError(f"--checkpoint {which}: {_known(here)}")
-        return here / which
+            raise UserError(f"--checkpoint {which}: {_available(folder)}")
+        return folder / which
     if not Path(which).name.isdecimal():
         raise UserError(
             f"--checkpoint {which}: allowed are latest, best, a step, the path W/checkpoints/STEP, a file of weights (.npz), "
-            "or the name of weights that come with the package, which python -m seqdigits pretrained lists."
+            "or the name of pretrained weights, which python -m seqdigits pretrained lists."
         )
     return Path(which)
 
 
-def _known(folder: Path) -> str:
+def _available(folder: Path) -> str:
     steps = ", ".join(map(str, all_steps(folder)))
     return f"{folder} has the steps {steps}." if steps else f"{folder} has no checkpoints."

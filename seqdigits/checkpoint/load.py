@@ -1,4 +1,4 @@
-"""Loads the variables of another run from a workdir, a checkpoint, a file of weights, or a name."""
+"""Loads the variables of another run from a workdir, a checkpoint, a file of weights, or by name."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from seqdigits.core.types import Variables
 
 
 def load_variables(path: Path) -> tuple[Variables, dict[str, Any]]:
-    """The variables that are evaluated of another run, and what was saved beside them.
+    """Loads the variables of another run, those that it evaluates, and their metadata.
 
     Args:
-      path: a workdir, whose best checkpoint counts (the latest where none was evaluated); a checkpoint
-        W/checkpoints/STEP; a file of weights; or the name of weights that come with the package (pretrained.NAMES), where
-        nothing of that name lies in the working directory.
+      path: a workdir, of which the best checkpoint is loaded (the latest if none was evaluated); a checkpoint
+        W/checkpoints/STEP; a file of weights; or the name of pretrained weights (pretrained.NAMES), unless the working directory
+        contains a file or folder of that name.
+
+    Returns:
+      The collections by name, and the metadata: at least `step` and `config`.
 
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: the path does not exist or is none of these, or its content is damaged.
     """
     path = pretrained.find(str(path)) or path
     if path.suffix == ".npz":
         return weights.load(path)
     if not path.is_dir():
-        found = f"{path} is a file" if path.exists() else f"there is nothing at {path}"
+        problem = f"{path} is a file without the suffix .npz" if path.exists() else f"{path} does not exist"
         raise UserError(
-            f"{found}: no workdir, no checkpoint, no file of weights (.npz). Train that run first, or begin with weights that "
-            f"come with the package, --config.init.path={' or '.join(pretrained.NAMES)}."
+            f"{problem}. Allowed are a workdir, a checkpoint W/checkpoints/STEP, a file of weights (.npz), or the name of "
+            f"pretrained weights: --config.init.path={' or '.join(pretrained.NAMES)}. Or train that run first."
         )
     if checkpoints_folder(path).is_dir():
         if not all_steps(checkpoints_folder(path)):
-            raise UserError(f"the run in {path} has no checkpoint yet: there is nothing to begin with. Train it first.")
+            raise UserError(f"the run in {path} has no checkpoint yet. Train it first.")
         latest = find_checkpoint(path, "latest")
         path = find_checkpoint(path, "best") if read_meta(latest)["best"] else latest
     state, meta = load_raw(path)
@@ -42,5 +45,5 @@ def load_variables(path: Path) -> tuple[Variables, dict[str, Any]]:
 
 
 def origin(meta: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a run for those that begin with it: its step, its config, and what it had itself begun with."""
+    """Returns the record of a run that other runs are initialized from: step, config, and its own `initialized_from`."""
     return {"step": meta["step"], "config": meta["config"], "initialized_from": meta.get("initialized_from")}

@@ -1,9 +1,9 @@
-"""Checkpoints: orbax writes them in the background, a SHA-256 manifest seals each, restoring verifies.
+"""Checkpoints: orbax writes them in the background, a SHA-256 manifest seals each, and restoring verifies it.
 
-Why a manifest: orbax restores an array file with a flipped bit without a word. Layout: `W/checkpoints/STEP/` as orbax
-writes it, and in it `manifest.json`, written after the commit, with the digest of every file and what the run knows beside
-its state (`meta`). A step without a manifest, or with a file that differs, is not restored from; the next older one that
-verifies is, and it is said aloud. What is kept: the newest `train.keep_checkpoints`, and the best.
+The manifest exists because orbax restores an array file with a flipped bit without an error. Layout: `W/checkpoints/STEP/`
+as orbax writes it, and in it `manifest.json`, written after orbax's commit, with the digest of every file and the metadata of
+the run (`meta`). A step without a manifest, or with a file that differs, is never restored; a message names it, and the
+next older step that verifies is restored. The newest `train.keep_checkpoints` are kept, and the best.
 """
 
 from __future__ import annotations
@@ -21,10 +21,18 @@ from seqdigits.core.errors import UserError
 
 
 class Checkpoints:
-    """The checkpoints of one run, to write and to restore from."""
+    """Saves and restores the checkpoints of one run."""
 
     def __init__(self, workdir: Path, keep: int = 1):
-        """`keep`: the newest so many stay, and the best."""
+        """Opens the checkpoints, after damaged ones are moved away.
+
+        Args:
+          workdir: folder of the run.
+          keep: number of newest checkpoints that are kept, in addition to the best.
+
+        Raises:
+          UserError: there are complete checkpoints, and all of them are damaged.
+        """
         self._folder = checkpoints_folder(workdir)
         self._keep = keep
         self._unsealed: tuple[int, dict[str, Any]] | None = None
@@ -35,16 +43,19 @@ class Checkpoints:
         )
 
     def save(self, step: int, state: Any, meta: dict[str, Any]) -> None:
-        """Starts to write a state in the background; the state may be given up (donated) at once.
+        """Starts to write a state in the background; its buffers may be donated as soon as this returns.
 
-        `meta` is any JSON; its `best` is {"step": ..., ...} or None, and that step is kept.
+        Args:
+          step: number of steps done.
+          state: tree of arrays.
+          meta: any JSON. Its `best` is {"step": ..., ...} or None, and that step is kept.
         """
         self.wait()
         self._manager.save(step, args=ocp.args.StandardSave(state))
         self._unsealed = (step, meta)
 
     def poll(self) -> None:
-        """Seals a checkpoint whose writing has ended; to be called now and then."""
+        """Seals the last checkpoint if it is written; to be called regularly."""
         if self._unsealed and not self._manager.is_saving_in_progress():
             self.wait()
 
@@ -54,6 +65,7 @@ class Checkpoints:
         if self._unsealed and jax.process_index() == 0:
             step, meta = self._unsealed
             seal(self._folder / str(step), meta)
+            # Old steps are deleted here, not by orbax, so that none is deleted before the new one is sealed.
             newest = all_steps(self._folder)[-self._keep :]
             bests = [read_meta(self._folder / str(step))["best"] for step in newest]
             kept = {*newest, *(best["step"] for best in bests if best)}
@@ -62,15 +74,16 @@ class Checkpoints:
         self._unsealed = None
 
     def amend(self, step: int, meta: dict[str, Any]) -> None:
-        """Writes another meta for a step that is saved."""
+        """Replaces the meta of a saved step."""
         self.wait()
         if jax.process_index() == 0:
             seal(self._folder / str(step), meta)
 
     def restore(self, template: Any) -> tuple[Any, dict[str, Any]] | None:
-        """The newest state and its meta, or None where there is none.
+        """Restores the newest state and its meta; returns None if there is no checkpoint.
 
-        `template`: a tree of jax.ShapeDtypeStruct with shardings.
+        Args:
+          template: tree of jax.ShapeDtypeStruct with shardings.
         """
         steps = all_steps(self._folder)
         if not steps:
@@ -79,29 +92,29 @@ class Checkpoints:
         return state, read_meta(self._folder / str(steps[-1]))
 
     def close(self) -> None:
-        """Waits for the last save and ends orbax's threads."""
+        """Waits for the last save and ends the threads of orbax."""
         self.wait()
         self._manager.close()
 
     def _set_aside_damaged(self) -> None:
-        """Moves away what is newer than the newest step that verifies: else orbax would take it for the latest."""
-        aside = self._folder.with_name("checkpoints-damaged")
-        bad: dict[int, DamagedCheckpoint] = {}
+        """Moves away the steps after the newest one that verifies, because orbax would take them for the latest."""
+        damaged_folder = self._folder.with_name("checkpoints-damaged")
+        errors: dict[int, DamagedCheckpoint] = {}
         for step in reversed(all_steps(self._folder)):
             try:
                 verify(self._folder / str(step))
                 break
             except DamagedCheckpoint as e:
-                bad[step] = e
+                errors[step] = e
         else:
-            damaged = [e for e in bad.values() if not isinstance(e, UnfinishedCheckpoint)]
+            damaged = [e for e in errors.values() if not isinstance(e, UnfinishedCheckpoint)]
             if damaged:
                 raise UserError(
-                    f"{damaged[0]}\nNo checkpoint in {self._folder} verifies, so there is nothing to go on from. "
+                    f"{damaged[0]}\nNo checkpoint in {self._folder} verifies, so the run cannot be resumed. "
                     "To start over, delete the folder or name another --workdir."
                 )
-        for step, why in bad.items():
-            print(f"{why}\n-> it is moved to {aside}, and the run goes on from the one before", flush=True)
-            aside.mkdir(exist_ok=True)
-            shutil.rmtree(aside / str(step), ignore_errors=True)
-            (self._folder / str(step)).rename(aside / str(step))
+        for step, error in errors.items():
+            print(f"{error}\n-> moved to {damaged_folder}; resuming from the checkpoint before it", flush=True)
+            damaged_folder.mkdir(exist_ok=True)
+            shutil.rmtree(damaged_folder / str(step), ignore_errors=True)
+            (self._folder / str(step)).rename(damaged_folder / str(step))

@@ -1,8 +1,8 @@
-"""Weights that come with the package, by name, and the command that lists, ships and measures them:
-`python -m seqdigits pretrained [ship NAME RESULT.json [--partial] | measure NAME [--only LABEL] [--limit N]]`.
+"""Pretrained weights, which are part of the package, by name.
 
-Wherever a path of weights is taken (`--checkpoint`, `init.path`), one of NAMES is too. What a person has put into the working
-directory comes first: a name stands for weights of the package only where nothing of that name lies there, and it is said.
+The flag `--checkpoint` and the key `init.path` take one of NAMES in place of a path. A file or folder of that name in the
+working directory takes precedence, and a message says so. `python -m seqdigits pretrained` lists, publishes and measures the
+weights.
 """
 
 from __future__ import annotations
@@ -15,55 +15,64 @@ from typing import Any
 from seqdigits.core.errors import UserError
 
 NAMES = ("handwriting", "scene")
+"""Names of the pretrained weights."""
+
 DEFAULT = "scene"
+"""The name that is recommended."""
+
 FOLDER = Path(__file__).parents[1] / "shipped"
-"""Of each name NAME.npz (the weights), NAME.json (what is known of them) and NAME.md (the model card)."""
+"""The folder with NAME.npz (the weights), NAME.json (their metadata) and NAME.md (the model card) of each name."""
+
 SUMS = "sha256.json"
-"""The file in FOLDER with the SHA-256 of each NAME.npz; `ship` writes it, last of all."""
+"""The file in FOLDER with the SHA-256 of each NAME.npz; publishing writes it last."""
 
 
 def path(name: str) -> Path:
-    """The file of weights of a name; its SHA-256 is right.
+    """Returns the file of the weights of a name, after its SHA-256 is verified.
 
     Raises:
-      UserError: there is no such name, or the file is missing or damaged.
+      UserError: the name is unknown, or the file is missing or damaged.
     """
     check_name(name)
     file = FOLDER / f"{name}.npz"
     try:
-        found = hashlib.sha256(file.read_bytes()).hexdigest()
+        actual = hashlib.sha256(file.read_bytes()).hexdigest()
         expected = sums()[name]
     except FileNotFoundError:
-        raise UserError(f"the weights {name!r} are not there: {file} is missing. {_CURE}") from None
+        raise UserError(f"the weights {name!r} are unavailable: {file} is missing. {_FIX}") from None
     except KeyError:
         raise UserError(
-            f"the weights {name!r} cannot be checked: {FOLDER / SUMS} does not have them. {_CURE}"
+            f"the weights {name!r} cannot be verified: {FOLDER / SUMS} has no SHA-256 of them. {_FIX}"
         ) from None
     except OSError as e:
-        raise UserError(f"the weights {name!r} cannot be read: {file}: {e.strerror}. {_CURE}") from e
-    if found != expected:
+        raise UserError(f"the weights {name!r} cannot be read: {file}: {e.strerror}. {_FIX}") from e
+    if actual != expected:
         raise UserError(
-            f"the weights {name!r} are damaged: {file} has the SHA-256 {found[:12]}..., expected {expected[:12]}.... {_CURE}"
+            f"the weights {name!r} are damaged: {file} has the SHA-256 {actual[:12]}..., expected {expected[:12]}.... {_FIX}"
         )
     return file
 
 
-_CURE = "Install seqdigits anew; or, in its source tree, ship them again: python -m seqdigits pretrained ship NAME RESULT.json"
+_FIX = (
+    "Reinstall seqdigits; or, in its source tree, publish them again: "
+    "python -m seqdigits pretrained publish NAME RESULT.json"
+)
 
 
 def find(text: str) -> Path | None:
-    """The file of the weights that a text names; None where it names none, or something of that name lies in the working
-    directory, which is then meant.
+    """Returns the file of the pretrained weights that a text names.
+
+    None if it names none, or if the working directory contains a file or folder of that name, which takes precedence.
 
     Raises:
-      UserError: see path.
+      UserError: the weights are missing or damaged.
     """
     if text not in NAMES:
         return None
     if Path(text).exists():
         print(
-            f"{text} is what lies in the working directory, not the weights of that name that come with the package; for "
-            f"those name the file, {FOLDER / text}.npz",
+            f"{text}: using the file or folder in the working directory, not the pretrained weights of that name; for those "
+            f"name the file {FOLDER / text}.npz",
             flush=True,
         )
         return None
@@ -71,39 +80,39 @@ def find(text: str) -> Path | None:
 
 
 def check_name(name: str) -> None:
-    """Refuses what is none of NAMES.
+    """Checks that a name is one of NAMES.
 
     Raises:
       UserError: it is not.
     """
     if name not in NAMES:
-        raise UserError(f"there are no weights {name!r}. The names are {', '.join(NAMES)}.")
+        raise UserError(f"there are no pretrained weights {name!r}. Allowed are {', '.join(NAMES)}.")
 
 
 def sums() -> dict[str, str]:
-    """The SHA-256 of each name's weights, hexadecimal; {} before anything is shipped.
+    """Returns the SHA-256 of the weights by name, hexadecimal; {} if no weights were published yet.
 
     Raises:
-      UserError: the file of them is damaged.
+      UserError: their file is damaged.
     """
     file = FOLDER / SUMS
     try:
-        found = json.loads(file.read_text()) if file.exists() else {}
-        return {str(name): str(digest) for name, digest in found.items()}
+        digests = json.loads(file.read_text()) if file.exists() else {}
+        return {str(name): str(digest) for name, digest in digests.items()}
     except (ValueError, AttributeError) as e:
-        raise UserError(f"{file} is damaged: {e}. {_CURE}") from e
+        raise UserError(f"{file} is damaged: {e}. {_FIX}") from e
 
 
 def facts(name: str) -> dict[str, Any]:
-    """What is known of a name's weights, from NAME.json; see publish.ship for what is in it.
+    """Returns the metadata of the weights of a name, from NAME.json; release.publish.publish describes its keys.
 
     Raises:
-      UserError: it is missing or damaged.
+      UserError: the file is missing or damaged.
     """
     file = FOLDER / f"{name}.json"
     try:
-        found = json.loads(file.read_text())
-        found["sha256"], found["metrics"]
+        metadata = json.loads(file.read_text())
+        metadata["sha256"], metadata["metrics"]
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise UserError(f"{file} is missing or damaged: {e!r}. {_CURE}") from e
-    return found
+        raise UserError(f"{file} is missing or damaged: {e!r}. {_FIX}") from e
+    return metadata

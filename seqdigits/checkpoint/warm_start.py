@@ -1,4 +1,4 @@
-"""Beginning a run with what another one learned."""
+"""Initializes a run from the variables of another run."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.types import Variables
 
 
-def begin(variables: Variables, found: Variables, config: ConfigDict) -> Variables:
-    """Variables of a new model with those that another run has and the config asks for; both lists are printed.
+def initialize_from(variables: Variables, source: Variables, config: ConfigDict) -> Variables:
+    """Returns the variables of a new model, initialized from those of another run; prints the names of both kinds.
 
-    Parameters, and the running statistics of norms, are taken by `init.params`. With the encoder go the statistics of the
-    pixels that it was trained on, where this model has such.
+    The pattern `init.params` selects the parameters, and the running statistics of norms, that are taken. The statistics of the
+    pixels that the encoder was trained on are taken together with the encoder, if this model has any.
 
     Args:
-      variables: params, batch_stats and input_stats as they begin.
-      found: those of the other run, from `load`.
-      config: the section `init`.
+      variables: params, batch_stats and input_stats of the new model, randomly initialized.
+      source: those of the other run, from `load_variables`.
+      config: the config section `init`.
 
     Returns:
-      The same collections; of `input_stats` only what is taken, the rest is to be measured.
+      The same collections. `input_stats` has only what is taken; the caller measures the rest.
 
     Raises:
-      UserError: nothing to be taken, or a shape differs.
+      UserError: the pattern selects nothing, or a shape differs.
     """
-    begun, taken, fresh = {}, [], []
+    initialized, taken, random = {}, [], []
     for collection in ("params", "batch_stats"):
-        theirs = dict(zip(params.names(found[collection]), jax.tree.leaves(found[collection]), strict=True))
-        mine = variables[collection]
+        old = dict(zip(params.names(source[collection]), jax.tree.leaves(source[collection]), strict=True))
+        new = variables[collection]
         leaves = []
-        wanted = jax.tree.leaves(params.matching(mine, config.params))
-        for name, leaf, is_wanted in zip(params.names(mine), jax.tree.leaves(mine), wanted, strict=True):
-            if not is_wanted or name not in theirs:
-                fresh.append(name)
+        selected = jax.tree.leaves(params.matching(new, config.params))
+        for name, leaf, is_selected in zip(params.names(new), jax.tree.leaves(new), selected, strict=True):
+            if not is_selected or name not in old:
+                random.append(name)
                 leaves.append(leaf)
                 continue
-            if theirs[name].shape != leaf.shape:
+            if old[name].shape != leaf.shape:
                 raise UserError(
-                    f"init.params = {config.params!r} takes {name}, which is {theirs[name].shape} in {config.path} and "
-                    f"{leaf.shape} here. Narrow the pattern, or make the models agree."
+                    f"init.params = {config.params!r} selects {name}, whose shape is {old[name].shape} in {config.path} and "
+                    f"{leaf.shape} in this model. Narrow the pattern, or use the same layers and image size."
                 )
             taken.append(name)
-            leaves.append(theirs[name])
-        begun[collection] = jax.tree.unflatten(jax.tree.structure(mine), leaves)
+            leaves.append(old[name])
+        initialized[collection] = jax.tree.unflatten(jax.tree.structure(new), leaves)
     if not taken:
         raise UserError(
-            f"init.params = {config.params!r} takes nothing from {config.path}, which has: "
-            f"{', '.join(params.names(found['params']))}."
+            f"init.params = {config.params!r} selects nothing from {config.path}. Its parameters are: "
+            f"{', '.join(params.names(source['params']))}."
         )
-    print(f"taken from {config.path}: {params.summarize(taken, fresh)}", flush=True)
-    print(f"begins anew: {params.summarize(fresh, taken) or 'nothing'}", flush=True)
-    mine, theirs = (of["input_stats"].get("pixels", {}) for of in (variables, found))
-    with_encoder = mine and any(name.startswith("encoder/") for name in taken)
-    if with_encoder and params.shapes(mine) != params.shapes(theirs):
+    print(f"initialized from {config.path}: {params.summarize(taken, random)}", flush=True)
+    print(f"randomly initialized: {params.summarize(random, taken) or 'nothing'}", flush=True)
+    new, old = (collections["input_stats"].get("pixels", {}) for collections in (variables, source))
+    with_encoder = new and any(name.startswith("encoder/") for name in taken)
+    if with_encoder and params.shapes(new) != params.shapes(old):
         raise UserError(
-            f"init.params = {config.params!r} takes an encoder from {config.path} that was trained with other pixels: there "
-            f"{params.shapes(theirs)}, here {params.shapes(mine)}. Use the same model.pixels and size of images."
+            f"init.params = {config.params!r} selects the encoder of {config.path}, which was trained on other pixel "
+            f"statistics: {params.shapes(old)}, here {params.shapes(new)}. Use the same model.pixels and image size."
         )
-    return {**begun, "input_stats": {"pixels": theirs} if with_encoder else {}}
+    return {**initialized, "input_stats": {"pixels": old} if with_encoder else {}}

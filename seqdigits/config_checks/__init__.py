@@ -1,1 +1,1 @@
-"""What a config may be; refused before any work is done on a device."""
+"""Validation of configs, before any work is done on a device."""

@@ -14,16 +14,21 @@ from seqdigits.data.scenes import layout
 from seqdigits.data.synthetic import compositions
 
 _CALL_BYTES = 256_000_000
-"""Of streamed images that one compiled call takes, at most."""
+"""Largest size of the streamed images of one compiled call, in bytes."""
 
 
 def validate_data(config: ConfigDict) -> None:
+    """Refuses values of `data` that contradict one another, the model, or the length of a call.
+
+    Raises:
+      UserError: naming the key, its value, what is allowed, and the fix.
+    """
     data, kind = config.data, config.data.composition
     _validate_lengths(config)
     _validate_data_keys(config)
     if bool(data.train_height) != bool(data.train_width) or 0 < min(data.train_height, data.train_width) < digits.SIZE:
         raise UserError(
-            f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: give both, or neither; each at "
+            f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: set both or neither; each at "
             f"least {digits.SIZE}."
         )
     if kind in PHOTO_COMPOSITIONS:
@@ -32,10 +37,10 @@ def validate_data(config: ConfigDict) -> None:
         if kind == scenes.NAME:
             _validate_scene(config)
         else:
-            _validate_room(config)
+            _validate_capacity(config)
         for key in ("validation_examples", "test_examples"):
             if data[key] == 0:
-                raise UserError(f"data.{key} = 0: only the training set can be endless. Give a number.")
+                raise UserError(f"data.{key} = 0: only the training set can be endless. Set it to 1 or more.")
     if data.source == "tfrecord":
         _validate_stream(config)
     if data.source == "tfds":
@@ -45,169 +50,180 @@ def validate_data(config: ConfigDict) -> None:
 
 
 _OF_TRAINING = (*TRAIN_ONLY_KEYS, "train_photographs")
-"""Keys that make the training split other than the rest, which records do not hold."""
+"""Keys that change the training split only, which records do not support."""
 
 
 def _augmented_by(kind: str) -> tuple[str, ...]:
-    """The keys that augment a composition in training."""
+    """Returns the augmentation keys of a composition."""
     if kind in PHOTO_COMPOSITIONS:
         return augment.KEYS
     return () if kind == scenes.NAME else compositions.BENT
 
 
 def _validate_stream(config: ConfigDict) -> None:
-    """Refuses what records cannot hold, with data.source = tfrecord."""
+    """Refuses what records do not support, with data.source = tfrecord."""
     data, per_call = config.data, config.train.steps_per_call
     bent = {f"data.{name}": True for name in (*compositions.BENT, *augment.KEYS, *_OF_TRAINING)}
     unread = {"data.records_form": data.composition in PHOTO_COMPOSITIONS, "data.rgb": True, **bent}
     refuse_unread(config, unread, "data.source = tfrecord")
     if data.composition == "cropped_digit":
         raise UserError(
-            "data.source = tfrecord: records hold whole photographs, not data.composition = cropped_digit. Choose photograph "
-            "or crop, or --config.data.source=device."
+            "data.composition = cropped_digit: with data.source = tfrecord, whose records are complete photographs, allowed are "
+            "photograph and crop. Set one of them, or --config.data.source=device."
         )
     if data.composition in compositions.COMPOSITIONS and data.composition != "digit" and data.train_examples == 0:
         raise UserError(
-            "data.train_examples = 0: an endless set has no end to write. Give a number, --config.data.train_examples=165000."
+            "data.train_examples = 0: an endless set cannot be written to records. Set a number, such as "
+            "--config.data.train_examples=165000."
         )
     channels = 3 if data.composition in PHOTO_COMPOSITIONS and not data.gray else 1
     size = per_call * config.train.batch_size * data.height * data.width * channels
     if per_call > 1 and size > _CALL_BYTES:
         raise UserError(
-            f"train.steps_per_call = {per_call}: with data.source = tfrecord a call would take {size / 1e6:,.0f} MB of images, "
-            f"at most {_CALL_BYTES / 1e6:,.0f} are allowed. At most {max(1, _CALL_BYTES * per_call // size)} fit."
+            f"train.steps_per_call = {per_call}: with data.source = tfrecord a call would need {size / 1e6:,.0f} MB of images; "
+            f"at most {_CALL_BYTES / 1e6:,.0f} MB are allowed. Set it to at most {max(1, _CALL_BYTES * per_call // size)}."
         )
 
 
 def _validate_tfds(config: ConfigDict) -> None:
-    """Refuses what TFDS has no builder for, with data.source = tfds."""
+    """Refuses data sets that TFDS has no builder for, with data.source = tfds."""
     key, known = (
         ("photographs", svhn_cropped.NAME) if config.data.composition in PHOTO_COMPOSITIONS else ("digits", "mnist")
     )
     if config.data[key] != known:
         raise UserError(
-            f"data.{key} = {config.data[key]}: data.source = tfds reads what TFDS has itself, mnist and svhn_cropped. Set "
+            f"data.{key} = {config.data[key]}: data.source = tfds supports only mnist and svhn_cropped. Set "
             f"data.{key} to {known}, or --config.data.source=device."
         )
 
 
 def _validate_photographs(config: ConfigDict) -> None:
+    """Refuses compositions, parts and crops that the set of photographs does not support."""
     data = config.data
     if data.photographs == svhn_cropped.NAME:
         if data.composition != "cropped_digit":
             raise UserError(
                 f"data.composition = {data.composition}: data.photographs = svhn_cropped has single digits. Set it to "
-                "cropped_digit and data.min_length and data.max_length to 1, or take data.photographs = svhn."
+                "cropped_digit and data.min_length and data.max_length to 1, or set data.photographs to svhn."
             )
         _validate_parts(config)
     elif data.photographs != "folder":
         _validate_house_numbers(config)
     elif not data.folder:
         raise UserError(
-            "data.folder = '': data.photographs = folder needs the folder of your photographs, --config.data.folder=DIR with "
-            "a file DIR/labels.csv."
+            "data.folder = '': data.photographs = folder needs the folder of the custom photos. Set --config.data.folder=DIR, "
+            "where DIR has a file labels.csv."
         )
     else:
         refuse_unread(config, {"data.parts": True}, "data.photographs = folder")
     if data.cutout and data.train_height:
         raise UserError(
-            f"data.cutout = {data.cutout}: with data.train_height = {data.train_height} it is not clear what is cut out of. "
-            "Take one of them out."
+            f"data.cutout = {data.cutout}: it cannot be combined with data.train_height = {data.train_height}. Set one of them "
+            "to 0."
         )
     if data.cutout > min(data.height, data.width):
         raise UserError(
-            f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} that it is cut out of."
+            f"data.cutout = {data.cutout} is larger than the image: at most {min(data.height, data.width)} for an image of "
+            f"{data.height}x{data.width}."
         )
 
 
 def _validate_house_numbers(config: ConfigDict) -> None:
+    """Refuses lengths and parts that the house numbers of SVHN do not have."""
     data = config.data
     longest = len(svhn.PHOTOGRAPHS[data.photographs].lengths["train"])
     if data.composition != "cropped_digit" and data.min_length != 1:
         raise UserError(f"data.min_length = {data.min_length}: house numbers have 1 to {longest} digits. Set it to 1.")
     if data.max_length > longest:
-        raise UserError(f"data.max_length = {data.max_length}: house numbers have at most {longest} digits.")
+        raise UserError(
+            f"data.max_length = {data.max_length}: house numbers have at most {longest} digits. Set it to at most {longest}."
+        )
     _validate_parts(config)
     parts = tuple(data.parts)
     if not any(sum(svhn.PHOTOGRAPHS[data.photographs].lengths[part]) for part in parts):
-        raise UserError(f"data.parts = {parts}: data.photographs = {data.photographs} has none of extra. Name train.")
+        raise UserError(f"data.parts = {parts}: data.photographs = {data.photographs} has no part extra. Add train.")
 
 
 def _validate_parts(config: ConfigDict) -> None:
+    """Refuses no parts, and parts that are repeated."""
     parts = tuple(config.data.parts)
     if not parts or len(set(parts)) < len(parts):
         raise UserError(f"data.parts = {parts}: allowed are train, extra, or both.")
 
 
-def _validate_room(config: ConfigDict) -> None:
-    """Refuses an image that the digits do not fit into."""
+def _validate_capacity(config: ConfigDict) -> None:
+    """Refuses an image that is too small for its digits."""
     data = config.data
     side = {"centered": compositions.Centered.side, "rotated": compositions.FRAME + 1}.get(
         data.composition, digits.SIZE
     )
-    run, rise = ("height", "width") if data.stacked else ("width", "height")
-    for which in ("", "train_") if data.train_height else ("",):
-        fit = data[which + run] // side
+    along, across = ("height", "width") if data.stacked else ("width", "height")
+    for prefix in ("", "train_") if data.train_height else ("",):
+        fit = data[prefix + along] // side
         if data.max_length > fit:
             raise UserError(
-                f"data.max_length = {data.max_length} digits of {side} pixels do not fit into data.{which + run} = "
-                f"{data[which + run]}. At most {fit} do."
+                f"data.max_length = {data.max_length} digits of {side} pixels do not fit into data.{prefix + along} = "
+                f"{data[prefix + along]}. At most {fit} fit."
             )
-        if data[which + rise] < side:
+        if data[prefix + across] < side:
             raise UserError(
-                f"data.{which + rise} = {data[which + rise]}: digits of data.composition = {data.composition} need {side} "
+                f"data.{prefix + across} = {data[prefix + across]}: data.composition = {data.composition} needs at least {side} "
                 "pixels."
             )
 
 
 def _validate_scene(config: ConfigDict) -> None:
-    """Refuses scenes that cannot be made."""
+    """Refuses scenes that cannot be generated."""
     data = config.data
     if data.source != "device":
         raise UserError(
-            f"data.source = {data.source}: scenes are computed on the device, nothing of them is on disk. Set it to plain."
+            f"data.source = {data.source}: scenes are computed on the device and are never on disk. Set it to device."
         )
-    for which in ("", "train_") if data.train_height else ("",):
-        height, width = data[f"{which}height"], data[f"{which}width"]
+    for prefix in ("", "train_") if data.train_height else ("",):
+        height, width = data[f"{prefix}height"], data[f"{prefix}width"]
         if not (32 <= height <= 1024 and 32 <= width <= 1024):
             raise UserError(
-                f"data.{which}height, data.{which}width = {height}, {width}: data.composition = scene needs 32 to 1024 pixels "
+                f"data.{prefix}height, data.{prefix}width = {height}, {width}: data.composition = scene needs 32 to 1024 pixels "
                 "each."
             )
     if data.min_digit > data.max_digit:
-        raise UserError(f"data.min_digit = {data.min_digit} is more than data.max_digit = {data.max_digit}.")
+        raise UserError(
+            f"data.min_digit = {data.min_digit} is greater than data.max_digit = {data.max_digit}. Set it to at most that."
+        )
     if data.min_digit > data.height * 3 // 4:
         raise UserError(
-            f"data.min_digit = {data.min_digit}: digits would not fit into data.height = {data.height} when they are "
-            f"turned. At most {data.height * 3 // 4} do."
+            f"data.min_digit = {data.min_digit}: rotated digits would not fit into data.height = {data.height}. "
+            f"At most {data.height * 3 // 4} pixels fit."
         )
     if data.min_length > layout.LONGEST:
         raise UserError(
             f"data.min_length = {data.min_length}: a number of data.composition = scene has at most {layout.LONGEST} digits, "
-            "and some scenes have one number. Make it smaller."
+            f"and some scenes have one number. Set it to at most {layout.LONGEST}."
         )
 
 
 def _validate_lengths(config: ConfigDict) -> None:
-    """Refuses numbers of digits that contradict one another or the composition."""
+    """Refuses lengths that contradict one another or the composition."""
     data, kind = config.data, config.data.composition
     if kind in ("digit", "cropped_digit"):
         if (data.min_length, data.max_length) != (1, 1):
             raise UserError(
                 f"data.min_length, data.max_length = {data.min_length}, {data.max_length}: data.composition = {kind} has "
-                "one digit an image. Set both to 1, or choose another data.composition."
+                "one digit per image. Set both to 1, or choose another data.composition."
             )
     elif data.min_length > data.max_length:
-        raise UserError(f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}.")
+        raise UserError(
+            f"data.min_length = {data.min_length} is greater than data.max_length = {data.max_length}. Set it to at most that."
+        )
     if data.train_min_length and not data.min_length <= data.train_min_length <= data.max_length:
         raise UserError(
-            f"data.train_min_length = {data.train_min_length} is none of the lengths that are read, "
-            f"{data.min_length} to {data.max_length}. Give one of them, or 0."
+            f"data.train_min_length = {data.train_min_length} is out of range: data.min_length to data.max_length, "
+            f"{data.min_length} to {data.max_length}, or 0."
         )
 
 
 def _validate_data_keys(config: ConfigDict) -> None:
-    """Refuses keys of `data` that the composition or the model does not read."""
+    """Refuses keys of `data` that have no effect for the composition or the model."""
     data, kind = config.data, config.data.composition
     photographic = kind in PHOTO_COMPOSITIONS
     single = photographic and data.photographs == svhn_cropped.NAME
@@ -229,5 +245,5 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.train_photographs": not photographic or single or data.photographs == "folder",
     }
     refuse_unread(config, unread, f"data.composition = {kind}")
-    of_readers = {f"data.{name}": config.model.name != "dense_detector" for name in TRAIN_ONLY_KEYS}
-    refuse_unread(config, of_readers, f"model.name = {config.model.name}")
+    detector_only = {f"data.{name}": config.model.name != "dense_detector" for name in TRAIN_ONLY_KEYS}
+    refuse_unread(config, detector_only, f"model.name = {config.model.name}")

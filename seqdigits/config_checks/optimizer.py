@@ -6,18 +6,23 @@ from ml_collections import ConfigDict
 
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.core.errors import UserError
-from seqdigits.optim import DECAYED, parse_boundaries
+from seqdigits.optim import WEIGHT_DECAY_OPTIMIZERS, parse_boundaries
 
 
 def validate_optimizer(config: ConfigDict) -> None:
+    """Refuses values of `optim` that contradict one another.
+
+    Raises:
+      UserError: naming the key, its value, what is allowed, and the fix.
+    """
     optim = config.optim
-    by_rate = optim.schedule in ("exponential", "staircase", "inverse_time")
+    uses_rate = optim.schedule in ("exponential", "staircase", "inverse_time")
     if optim.schedule == "cosine" and optim.decay_steps <= optim.warmup_steps:
         raise UserError(
-            f"optim.decay_steps = {optim.decay_steps} is not beyond optim.warmup_steps = {optim.warmup_steps}. "
-            f"optim.schedule = cosine reaches 0 there: set it to train.steps = {config.train.steps}, for example."
+            f"optim.decay_steps = {optim.decay_steps} must be greater than optim.warmup_steps = {optim.warmup_steps}: "
+            f"optim.schedule = cosine reaches 0 at this step. Set it to train.steps = {config.train.steps}, for example."
         )
-    if by_rate and not (optim.decay_steps and optim.decay_rate):
+    if uses_rate and not (optim.decay_steps and optim.decay_rate):
         raise UserError(
             f"optim.decay_steps = {optim.decay_steps}, optim.decay_rate = {optim.decay_rate}: optim.schedule = "
             f"{optim.schedule} needs both, for example 10000 and 0.96."
@@ -26,15 +31,18 @@ def validate_optimizer(config: ConfigDict) -> None:
         first = parse_boundaries(optim.boundaries)[0][0]
         if first < optim.warmup_steps:
             raise UserError(
-                f"optim.boundaries = {optim.boundaries!r} begins within optim.warmup_steps = {optim.warmup_steps}."
+                f"optim.boundaries = {optim.boundaries!r} starts within the warm-up of optim.warmup_steps = {optim.warmup_steps}. Set "
+                f"its first step to {optim.warmup_steps} or later."
             )
     unread = {
         "optim.decay_steps": optim.schedule in ("constant", "piecewise"),
-        "optim.decay_rate": not by_rate,
+        "optim.decay_rate": not uses_rate,
         "optim.boundaries": optim.schedule != "piecewise",
     }
     refuse_unread(config, unread, f"optim.schedule = {optim.schedule}")
-    unread = {"optim.momentum": optim.name != "sgd", "optim.weight_decay": optim.name not in DECAYED}
+    unread = {"optim.momentum": optim.name != "sgd", "optim.weight_decay": optim.name not in WEIGHT_DECAY_OPTIMIZERS}
     refuse_unread(config, unread, f"optim.name = {optim.name}")
     if optim.moving_average == 1:
-        raise UserError("optim.moving_average = 1 would never move. Allowed are 0 (off) to below 1, for example 0.999.")
+        raise UserError(
+            "optim.moving_average = 1: the average would never change. Allowed are 0 (off) to below 1, for example 0.999."
+        )

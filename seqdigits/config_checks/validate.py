@@ -1,4 +1,4 @@
-"""What a config may be: unknown names and impossible combinations are refused before any device work."""
+"""Validates a config: refuses unknown values and invalid combinations before any work on a device."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from seqdigits.core.errors import UserError
 
 
 def validate(config: ConfigDict) -> None:
-    """Refuses what cannot run.
+    """Refuses a config that cannot run.
 
     Raises:
-      UserError: naming the key, its value, what is allowed, and the cure.
+      UserError: naming the key, its value, what is allowed, and the fix.
     """
     _validate_keys(config)
     validate_data(config)
@@ -29,7 +29,7 @@ def validate(config: ConfigDict) -> None:
 
 
 def _validate_keys(config: ConfigDict) -> None:
-    """Refuses values that their own key does not allow, whatever the others are."""
+    """Refuses values that a key does not allow, independently of the other keys."""
     for key in KEYS:
         value = get(config, key.name)
         if key.allowed and isinstance(value, tuple):
@@ -47,20 +47,23 @@ def _validate_keys(config: ConfigDict) -> None:
 
 
 def _validate_training(config: ConfigDict) -> None:
+    """Refuses invalid values of `init`, `optim` and `train`, and of the patterns over parameters."""
     train = config.train
     validate_optimizer(config)
     for key in ("init.params", "loss.l2_params", "optim.freeze"):
         params.check_syntax(get(config, key), key)
     refuse_unread(config, {"init.params": not config.init.path}, "init.path = ''")
     if not predicts_box(config) and config.train.best_metric == "localization_error":
-        raise UserError("train.best_metric = localization_error: the model has no box. Name another metric.")
+        raise UserError(
+            "train.best_metric = localization_error: the model does not predict a box. Choose another metric."
+        )
     if bool(config.loss.l2) != bool(config.loss.l2_params):
         raise UserError(
-            f"loss.l2 = {config.loss.l2}, loss.l2_params = {config.loss.l2_params!r}: give both, a weight and a pattern such as "
+            f"loss.l2 = {config.loss.l2}, loss.l2_params = {config.loss.l2_params!r}: set both, a weight and a pattern such as "
             "'encoder/.*/kernel', or neither."
         )
     if train.steps * train.batch_size > COUNT:
         raise UserError(
-            f"train.steps x train.batch_size = {train.steps * train.batch_size:,} examples; at most {COUNT:,} can be "
-            "counted. Make train.steps smaller."
+            f"train.steps x train.batch_size = {train.steps * train.batch_size:,} examples is out of range: at most "
+            f"{COUNT:,}. Reduce train.steps."
         )

@@ -1,7 +1,8 @@
-"""Devices: a mesh of all of them, the batch split over it, everything else on each. The only room that knows D.
+"""Data parallelism: a mesh of all devices, batches sharded over it, everything else replicated.
 
-The same pure step runs in two ways. `jit`: it sees the whole batch, and the compiler splits the work. `pmap`: each device runs
-it on its own part of the batch, and the step itself adds up over the axis `data`.
+This is the only module that handles the layout of devices (D of them). The same pure step runs in two ways. `jit`: the step
+gets the full batch, and the compiler partitions the work. `pmap`: each device runs the step on its shard of the batch, and the
+step itself sums over the axis `data`.
 """
 
 from __future__ import annotations
@@ -14,36 +15,43 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 PARALLEL = ("jit", "pmap")
+"""Ways to run a step on several devices."""
 _AXIS = "data"
 
 
 class Devices:
-    """All devices of all processes in a row.
+    """All devices of all processes, as a mesh with one axis.
 
     Attributes:
-      count: D.
-      axis: name of the axis that steps add up over under pmap; None under jit.
+      count: D, the number of devices.
+      axis: name of the axis that steps sum over under pmap; None under jit.
     """
 
     def __init__(self, parallel: str = "jit") -> None:
-        """`parallel`: one of PARALLEL."""
+        """Creates the mesh; `parallel` is one of PARALLEL."""
         self._mesh = Mesh(np.array(jax.devices()), (_AXIS,))
         self.count = jax.device_count()
         self.axis = _AXIS if parallel == "pmap" else None
 
     @property
     def replicated(self) -> NamedSharding:
-        """Where state and arrays lie: whole on every device."""
+        """The sharding of the state and of resident arrays: a full copy on every device."""
         return NamedSharding(self._mesh, PartitionSpec())
 
     def replicate(self, tree: Any) -> Any:
-        """Places a tree whole on every device."""
+        """Places a full copy of a tree on every device."""
         return jax.tree.map(lambda x: self._put(np.asarray(x), self.replicated), tree)
 
     def shard_batch(self, host_batch: dict[str, np.ndarray], stacked: bool = False) -> dict[str, jax.Array]:
-        """Splits a batch [B, ...] (or [S, B, ...] where `stacked`) over the devices. Of several processes each gives its own
-        rows, all as many. What the devices do not divide is padded: index -1, and of the rest the first row again, so
-        that it is valid in every room."""
+        """Shards a host batch over the devices.
+
+        A batch that the devices do not divide is padded: `index` with -1, everything else with copies of the first row, which
+        are valid values for every step.
+
+        Args:
+          host_batch: [B, ...], or [S, B, ...] if `stacked`. Each process provides its own rows, all of them the same number.
+          stacked: whether the batch is a stack of the batches of S steps.
+        """
         axis = 1 if stacked else 0
         sharding = NamedSharding(self._mesh, PartitionSpec(*[None] * axis, _AXIS))
         processes = jax.process_count()
@@ -59,34 +67,39 @@ class Devices:
         return {name: place(name, value) for name, value in host_batch.items()}
 
     def jit(self, function: Callable, *, donate: int | None = None) -> Callable:
-        """Compiles a function whose result is whole on every device; argument `donate` is given up to it."""
+        """Compiles a function whose result is replicated; the buffers of argument number `donate` are donated to it."""
         return jax.jit(function, out_shardings=self.replicated, donate_argnums=() if donate is None else (donate,))
 
     def compile_step(self, function: Callable, *, donate: int | None = None, stacked: bool = False) -> Callable:
-        """Compiles a step, by jit or pmap.
+        """Compiles a step, with jit or pmap.
 
         Args:
-          function: its last argument is a batch from `shard_batch`, the others and its result are whole on every device.
-          donate: 0 = the first argument is given up to it.
-          stacked: of the batch, see shard_batch.
+          function: the step. Its last argument is a batch from `shard_batch`; its other arguments and its result are
+            replicated.
+          donate: 0 = the buffers of the first argument are donated to it; None = nothing is donated.
+          stacked: whether the batch is stacked, see shard_batch.
         """
         if self.axis is None:
             return self.jit(function, donate=donate)
-        at = 1 if stacked else 0
+        batch_axis = 1 if stacked else 0
 
-        def on_one(given: tuple, whole: tuple, batch: Any) -> Any:
-            return function(*given, *whole, batch)
+        def on_one_device(donated: tuple, kept: tuple, shard: Any) -> Any:
+            return function(*donated, *kept, shard)
 
-        mapped = jax.pmap(on_one, self.axis, in_axes=(None, None, at), out_axes=None, donate_argnums=0)
-        given_up = 0 if donate is None else 1
+        mapped = jax.pmap(on_one_device, self.axis, in_axes=(None, None, batch_axis), out_axes=None, donate_argnums=0)
+        num_donated = 0 if donate is None else 1
+
+        def to_shards(x: jax.Array) -> jax.Array:
+            return x.reshape(*x.shape[:batch_axis], self.count, -1, *x.shape[batch_axis + 1 :])
 
         def call(*args: Any) -> Any:
-            *whole, batch = args
-            parts = jax.tree.map(lambda x: x.reshape(*x.shape[:at], self.count, -1, *x.shape[at + 1 :]), batch)
-            return mapped(tuple(whole[:given_up]), tuple(whole[given_up:]), parts)
+            *replicated, batch = args
+            return mapped(
+                tuple(replicated[:num_donated]), tuple(replicated[num_donated:]), jax.tree.map(to_shards, batch)
+            )
 
         return call
 
     def _put(self, value: np.ndarray, sharding: NamedSharding) -> jax.Array:
-        # Every process holds the whole value, and gives its own devices their part.
-        return jax.make_array_from_callback(value.shape, sharding, lambda part: value[part])
+        # Every process holds the full value and places it on its own devices.
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])

@@ -1,4 +1,4 @@
-"""Which rows of a batch each process gives."""
+"""The rows of a batch that each process provides."""
 
 from __future__ import annotations
 
@@ -12,29 +12,35 @@ from seqdigits.core.types import HostBatch, pad_rows
 
 
 class ProcessSlice(NamedTuple):
-    """Rows low..high-1 of each batch are this process's; all processes give `size` rows, filled up with padding."""
+    """The slice of each batch that belongs to this process: rows low to high - 1.
+
+    Every process provides `size` rows; a smaller slice is padded.
+    """
 
     low: int
     high: int
     size: int
 
     def host_batch(self, index: np.ndarray, position: np.ndarray) -> HostBatch:
-        """The rows of this process, at most `size`, filled up."""
+        """Returns the host batch of this process: its index and position, int32, at most `size` rows, padded to `size`.
+
+        The padding is -1 in `index`, 0 in `position`.
+        """
         index, position = (pad_rows(rows.astype(np.int32), self.size) for rows in (index, position))
         return {"index": index, "position": np.maximum(position, 0)}
 
 
 def process_slice(batch_size: int) -> ProcessSlice:
-    """What each process gives of a batch.
+    """Returns the slice of this process in a batch of `batch_size` rows.
 
     Raises:
-      UserError: there are more processes than rows.
+      UserError: some process would have no row.
     """
     process, count = jax.process_index(), jax.process_count()
     size = -(-batch_size // count)
     if size * (count - 1) >= batch_size:
         raise UserError(
-            f"a batch of {batch_size} cannot be shared out among {count} processes, some would have none of it. Make "
-            "train.batch_size and evaluate.batch_size larger, multiples at best."
+            f"a batch of {batch_size} cannot be split over {count} processes: some would have no example. Set "
+            f"train.batch_size and evaluate.batch_size to multiples of {count}."
         )
     return ProcessSlice(process * size, min((process + 1) * size, batch_size), size)

@@ -82,7 +82,7 @@ def initialize(
     known: Variables = {}
     if initial is not None:
         mine = {name: getattr(state, name) for name in ("params", "batch_stats", "input_stats")}
-        begun = warm_start.begin(mine, initial, config.init)
+        begun = warm_start.initialize_from(mine, initial, config.init)
         known = devices.replicate(begun.pop("input_stats"))
         average = devices.replicate(begun) if state.average else {}
         state = state.replace(**devices.replicate(begun), average=average)
