@@ -1,4 +1,4 @@
-"""One digit by two linear maps without an activation between them: 784 -> 64 -> 10, 50,890 parameters.
+"""One digit by mnist_linear with a second linear map, without an activation between: 784 -> 64 -> 10, 50,890 parameters.
 
     python -m seqdigits.main --config configs/mnist_two_layer.py --workdir runs/mnist_two_layer
 

@@ -1,4 +1,4 @@
-"""What several test files share: the device, compiled code kept between runs, MNIST's folder, and a small config."""
+"""Shared by the tests: the device, the cache of compiled programs, the data folders, and a small config."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Tests compile much and compute little: LLVM's optimizations cost more than they save. `production_compiler` turns them
-# on again where exact bits are compared with published ones. Processes that tests start inherit this.
+# Tests compile a lot and compute little, so optimizations of LLVM cost more time than they save. `production_compiler` enables
+# them where exact bits are compared. Processes that tests start inherit this.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
@@ -54,8 +54,8 @@ SMALL = {
 
 @contextlib.contextmanager
 def production_compiler() -> Iterator[None]:
-    """Compiles with all optimizations, as outside of tests; also a decorator."""
-    jax.clear_caches()  # which do not tell programs apart by how they were optimized
+    """Compiles with all optimizations, as outside of tests; a context manager and a decorator."""
+    jax.clear_caches()  # the caches do not distinguish programs by their optimizations
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     try:
@@ -67,17 +67,17 @@ def production_compiler() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def freed_programs() -> Iterator[None]:
-    """Frees the programs that a file of tests compiled: kept, they are gigabytes by the end."""
+    """Frees the compiled programs of each test file, which would add up to gigabytes."""
     yield
     jax.clear_caches()
     gc.collect()
     if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc keeps what is freed, gigabytes of it
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc would keep gigabytes of freed memory
 
 
 @pytest.fixture(scope="session")
 def small_config() -> Callable[[dict[str, Any] | None], ConfigDict]:
-    """`small_config({"data.width": 64})`: the base config made small enough for tests, with overrides by dotted key."""
+    """`small_config({"data.width": 64})`: a config that is small enough for tests, with overrides by dotted key."""
 
     def make(overrides: dict[str, Any] | None = None) -> ConfigDict:
         config = base_config()
@@ -95,17 +95,17 @@ def experiment() -> Callable[[str], ConfigDict]:
 
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
-    """The data folder that has MNIST's files in its subfolder `mnist`; without them the test is skipped."""
+    """The data folder, with MNIST in its subfolder `mnist`; the test is skipped if it is missing."""
     folder = ROOT / Path(os.environ.get("SEQDIGITS_DATA") or "../shared/data").expanduser()
     if not (folder / "mnist" / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip(f"no MNIST in {folder}/mnist; name its parent folder in SEQDIGITS_DATA")
+        pytest.skip(f"no MNIST in {folder}/mnist; set SEQDIGITS_DATA to its parent folder")
     return folder
 
 
 @pytest.fixture(scope="session")
 def svhn_folder() -> Path:
-    """The data folder that has house numbers in its subfolder `svhn_numbers`; without them the test is skipped."""
+    """The data folder, with SVHN in its subfolder `svhn_numbers`; the test is skipped if it is missing."""
     folder = ROOT / Path(os.environ.get("SEQDIGITS_DATA") or "../shared/data").expanduser()
     if not (folder / "svhn_numbers").exists():
-        pytest.skip(f"no house numbers in {folder}/svhn_numbers; name its parent folder in SEQDIGITS_DATA")
+        pytest.skip(f"no SVHN in {folder}/svhn_numbers; set SEQDIGITS_DATA to its parent folder")
     return folder

@@ -1,4 +1,4 @@
-"""The imports of the package: downward only, no circles, TensorFlow behind its wall, and what must start without JAX."""
+"""The imports of the package: only downward, no cycles, TensorFlow isolated, and modules that do not import JAX."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import jax
 import pytest
 from conftest import ROOT
 
-FLOORS = (
+LAYERS = (
     "core",
     "config",
     "parallel",
@@ -35,7 +35,7 @@ FLOORS = (
     "main",
     "__main__",
 )
-"""Packages, lowest first: each imports only from its own floor and those before it."""
+"""Packages, lowest layer first: each imports only from its own layer and lower ones."""
 
 NO_JAX = (
     "seqdigits",
@@ -50,20 +50,20 @@ NO_JAX = (
     "seqdigits.data.scenes.fonts",
     "seqdigits.data.scenes.glyphs",
 )
-"""Modules that start without JAX: what installs signals before it is imported, and what people run without a model."""
+"""Modules that do not import JAX: signal handling must start before it, and some commands run without a model."""
 
 TENSORFLOW = {"tensorflow", "tensorflow_datasets", "tf_keras"}
-INSIDE = {"tensorflow", "tensorflow_datasets", "matplotlib", "pooch", "sklearn", "scipy", "h5py", "tqdm"}
-"""What may be imported inside a function: optional, or slow to import and needed by few."""
+DEFERRED = {"tensorflow", "tensorflow_datasets", "matplotlib", "pooch", "sklearn", "scipy", "h5py", "tqdm"}
+"""Libraries that may be imported inside functions: optional, or slow to import and rarely used."""
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the package by dotted name."""
-    found = {}
+    """Path of every module of the package, by dotted name."""
+    paths = {}
     for path in sorted((ROOT / "seqdigits").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = path
-    return found
+        paths[name.removesuffix(".__init__")] = path
+    return paths
 
 
 MODULES = modules()
@@ -71,7 +71,7 @@ MODULES = modules()
 
 @cache
 def imports(name: str) -> tuple[tuple[str, int, bool], ...]:
-    """What a module imports, inside functions too: dotted name, line, whether inside a function."""
+    """All imports of a module, each as dotted name, line, and whether it is inside a function."""
     found = []
     tree = ast.parse(MODULES[name].read_text())
     inside = {
@@ -84,39 +84,39 @@ def imports(name: str) -> tuple[tuple[str, int, bool], ...]:
         if isinstance(node, ast.Import):
             found += [(alias.name, node.lineno, id(node) in inside) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name}:{node.lineno} imports relative to itself"
+            assert node.level == 0, f"{name}:{node.lineno} has a relative import"
             for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                found.append((whole if whole in MODULES else str(node.module), node.lineno, id(node) in inside))
+                full_name = f"{node.module}.{alias.name}"
+                found.append((full_name if full_name in MODULES else str(node.module), node.lineno, id(node) in inside))
     return tuple(found)
 
 
-def floor(name: str) -> int | None:
-    """The floor of a module; None of the package itself."""
+def layer(name: str) -> int | None:
+    """Index of the layer of a module; None for the package itself."""
     parts = name.split(".")
-    return FLOORS.index(parts[1]) if len(parts) > 1 else None
+    return LAYERS.index(parts[1]) if len(parts) > 1 else None
 
 
-def test_every_package_has_a_floor():
-    assert {name.split(".")[1] for name in MODULES if "." in name} == set(FLOORS)
+def test_every_package_has_a_layer():
+    assert {name.split(".")[1] for name in MODULES if "." in name} == set(LAYERS)
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_imports_run_downward(name):
-    wrong = [
+def test_imports_point_downward(name):
+    violations = [
         f"line {line}: {imported}"
         for imported, line, _ in imports(name)
-        if imported in MODULES and floor(imported) is not None and floor(imported) > (floor(name) or 0)
+        if imported in MODULES and layer(imported) is not None and layer(imported) > (layer(name) or 0)
     ]
-    assert not wrong
+    assert not violations
 
 
-def test_imports_have_no_circles():
-    """Depth first over the modules, imports inside functions too."""
+def test_imports_have_no_cycles():
+    """Depth-first search over all imports, including those inside functions."""
     finished: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:
-        assert name not in path, f"a circle of imports: {' -> '.join((*path[path.index(name) :], name))}"
+        assert name not in path, f"import cycle: {' -> '.join((*path[path.index(name) :], name))}"
         if name not in finished:
             for imported, _, _ in imports(name):
                 if imported in MODULES and imported != name:
@@ -128,39 +128,41 @@ def test_imports_have_no_circles():
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_tensorflow_stays_behind_its_wall(name):
-    behind = name.startswith(("seqdigits.data.builders", "seqdigits.data.tfdata"))
-    wrong = [f"line {line}: {imported}" for imported, line, _ in imports(name) if imported.split(".")[0] in TENSORFLOW]
-    assert behind or not wrong
-    through = ("seqdigits.data.builders", "seqdigits.data.tfdata")
+def test_tensorflow_is_imported_only_by_its_modules(name):
+    may_import = name.startswith(("seqdigits.data.builders", "seqdigits.data.tfdata"))
+    violations = [
+        f"line {line}: {imported}" for imported, line, _ in imports(name) if imported.split(".")[0] in TENSORFLOW
+    ]
+    assert may_import or not violations
+    wrappers = ("seqdigits.data.builders", "seqdigits.data.tfdata")
     at_top = [
         f"line {line}: {imported}"
         for imported, line, is_inside in imports(name)
-        if imported.startswith(through) and not is_inside
+        if imported.startswith(wrappers) and not is_inside
     ]
-    assert behind or not at_top
+    assert may_import or not at_top
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("seqdigits.cli")])
-def test_imports_stand_at_the_top(name):
-    wrong = [
+def test_imports_are_at_the_top_of_modules(name):
+    violations = [
         f"line {line}: {imported}"
         for imported, line, is_inside in imports(name)
         if is_inside
-        and imported.split(".")[0] not in INSIDE
+        and imported.split(".")[0] not in DEFERRED
         and not imported.startswith(("seqdigits.data.builders", "seqdigits.data.tfdata"))
     ]
-    assert not wrong
+    assert not violations
 
 
-def test_what_starts_without_jax():
+def test_modules_import_without_jax():
     code = f"import sys; sys.modules['jax'] = None\nfor name in {NO_JAX}: __import__(name)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_bare_machine_trains_two_steps(tmp_path):
-    """Training, evaluation and reproduce import nothing that an accelerator machine does not have."""
+def test_training_needs_no_optional_dependency(tmp_path):
+    """Training, evaluation and reproduce run without the libraries that accelerator machines may lack."""
     code = """
 import sys
 for name in ("pooch", "matplotlib", "tensorflow", "tensorflow_datasets", "tqdm", "jinja2"):

@@ -123,8 +123,8 @@ def _validate_photographs(config: ConfigDict) -> None:
         )
     if data.cutout > min(data.height, data.width):
         raise UserError(
-            f"data.cutout = {data.cutout} is larger than the image: at most {min(data.height, data.width)} for an image of "
-            f"{data.height}x{data.width}."
+            f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} has. At most "
+            f"{min(data.height, data.width)} are allowed."
         )
 
 
@@ -163,7 +163,7 @@ def _validate_capacity(config: ConfigDict) -> None:
         if data.max_length > fit:
             raise UserError(
                 f"data.max_length = {data.max_length} digits of {side} pixels do not fit into data.{prefix + along} = "
-                f"{data[prefix + along]}. At most {fit} fit."
+                f"{data[prefix + along]}. At most {fit} do."
             )
         if data[prefix + across] < side:
             raise UserError(
@@ -188,12 +188,12 @@ def _validate_scene(config: ConfigDict) -> None:
             )
     if data.min_digit > data.max_digit:
         raise UserError(
-            f"data.min_digit = {data.min_digit} is greater than data.max_digit = {data.max_digit}. Set it to at most that."
+            f"data.min_digit = {data.min_digit} is more than data.max_digit = {data.max_digit}. Set it to at most that."
         )
     if data.min_digit > data.height * 3 // 4:
         raise UserError(
             f"data.min_digit = {data.min_digit}: rotated digits would not fit into data.height = {data.height}. "
-            f"At most {data.height * 3 // 4} pixels fit."
+            f"At most {data.height * 3 // 4} do."
         )
     if data.min_length > layout.LONGEST:
         raise UserError(
@@ -213,7 +213,7 @@ def _validate_lengths(config: ConfigDict) -> None:
             )
     elif data.min_length > data.max_length:
         raise UserError(
-            f"data.min_length = {data.min_length} is greater than data.max_length = {data.max_length}. Set it to at most that."
+            f"data.min_length = {data.min_length} is more than data.max_length = {data.max_length}. Set it to at most that."
         )
     if data.train_min_length and not data.min_length <= data.train_min_length <= data.max_length:
         raise UserError(

@@ -40,7 +40,7 @@ def process_slice(batch_size: int) -> ProcessSlice:
     size = -(-batch_size // count)
     if size * (count - 1) >= batch_size:
         raise UserError(
-            f"a batch of {batch_size} cannot be split over {count} processes: some would have no example. Set "
+            f"a batch of {batch_size} cannot be shared out among {count} processes: some would have no example. Set "
             f"train.batch_size and evaluate.batch_size to multiples of {count}."
         )
     return ProcessSlice(process * size, min((process + 1) * size, batch_size), size)

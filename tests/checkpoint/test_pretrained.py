@@ -1,4 +1,4 @@
-"""Weights that come with the package: checked, found by name, refused where they may not be shipped, measured."""
+"""Pretrained weights: verified, found by name, published or refused, and measured."""
 
 import json
 import os
@@ -30,13 +30,16 @@ from seqdigits.release import measure as release_measure
 from seqdigits.release import model_card, publish
 from seqdigits.release.facts import write_facts
 
-SHIPPED = pretrained.FOLDER
+PUBLISHED = pretrained.FOLDER
 TINY = {"model.encoder": "conv 5x5x4 /4, norm, relu", "decode.min_score": 0.3, "decode.temperature": 1.5}
-ROOM = {"data.digits": "uci", "data.height": 32, "data.width": 96, "data.max_length": 3}
+SMALL_CANVAS = {"data.digits": "uci", "data.height": 32, "data.width": 96, "data.max_length": 3}
 TARGETS = {
     "handwriting": (
         release_measure.Target(
-            "canvas", "small canvases", "reader_canvas", ROOM | {"decode.max_numbers": 1, "decode.group_digits": False}
+            "canvas",
+            "small canvases",
+            "reader_canvas",
+            SMALL_CANVAS | {"decode.max_numbers": 1, "decode.group_digits": False},
         ),
         release_measure.Target(
             "crop", "photographs", "reader_svhn_crop", {"decode.max_numbers": 1, "decode.group_digits": False}
@@ -44,7 +47,7 @@ TARGETS = {
     ),
     "scene": (
         release_measure.Target(
-            "canvas", "small canvases", "reader_canvas", ROOM | {"data.rgb": True, "decode.max_numbers": 1}
+            "canvas", "small canvases", "reader_canvas", SMALL_CANVAS | {"data.rgb": True, "decode.max_numbers": 1}
         ),
     ),
 }
@@ -52,7 +55,9 @@ TARGETS = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where weights of the package lie in this test, not there yet; the working directory is empty, MNIST is not needed."""
+    """The folder of the pretrained weights in this test, not yet created. The working directory is empty, and the targets need
+    no MNIST.
+    """
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "shipped")
     monkeypatch.setattr(release_measure, "TARGETS", TARGETS)
     (tmp_path / "here").mkdir()
@@ -62,8 +67,9 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def result(small_config, tmp_path):
-    """`result({"data.rgb": True}, partial=True)`: RESULT.json of a run, as seqdigits reproduce writes it, and its weights
-    beside it, which were never trained."""
+    """`result({"data.rgb": True}, partial=True)` writes RESULT.json of a run, as seqdigits reproduce does, and its weights, which
+    were never trained.
+    """
 
     def write(overrides=None, name="small", **changes):
         config = small_config(TINY | (overrides or {}))
@@ -92,6 +98,8 @@ def result(small_config, tmp_path):
             "partial": False,
             "minutes": 3.4,
             "parameters": params.count(variables["params"]),
+            "reports": {},
+            "published": None,
         }
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(run | changes))
@@ -105,18 +113,15 @@ def leaves(tree):
 
 
 def same(variables, path):
-    expected, found = leaves(weights.load(path)[0]), leaves(variables)
-    return expected.keys() == found.keys() and all(
-        np.array_equal(found[name], value) for name, value in expected.items()
+    expected, actual = leaves(weights.load(path)[0]), leaves(variables)
+    return expected.keys() == actual.keys() and all(
+        np.array_equal(actual[name], value) for name, value in expected.items()
     )
 
 
-# --- shipping -----------------------------------------------------------------------------------------------------
-
-
-def test_weights_are_shipped_with_their_sum_and_a_card(folder, result):
+def test_publish_writes_weights_digest_and_card(folder, result):
     path = result()
-    facts = publish.ship("handwriting", path)
+    facts = publish.publish("handwriting", path)
     assert sorted(p.name for p in folder.iterdir()) == [
         "handwriting.json",
         "handwriting.md",
@@ -138,7 +143,7 @@ def test_weights_are_shipped_with_their_sum_and_a_card(folder, result):
     ):
         assert part in card
     assert "Partial" not in card
-    publish.ship("scene", result({"data.rgb": True, "data.digits": "mnist"}, "other"))
+    publish.publish("scene", result({"data.rgb": True, "data.digits": "mnist"}, "other"))
     assert pretrained.sums().keys() == {"handwriting", "scene"}
     card = (folder / "scene.md").read_text()
     for part in (
@@ -150,26 +155,26 @@ def test_weights_are_shipped_with_their_sum_and_a_card(folder, result):
         assert part in card
 
 
-def test_a_flipped_byte_or_a_missing_file_is_refused_with_the_cure(folder, result):
+def test_path_refuses_damaged_or_missing_weights(folder, result):
     with pytest.raises(
-        UserError, match=r"handwriting\.npz is missing\. Install seqdigits anew; or.*ship NAME RESULT\.json"
+        UserError, match=r"handwriting\.npz is missing\. Reinstall seqdigits; or.*publish NAME RESULT\.json"
     ):
         pretrained.path("handwriting")
-    publish.ship("handwriting", result())
+    publish.publish("handwriting", result())
     file = folder / "handwriting.npz"
-    whole = file.read_bytes()
-    for at in (0, len(whole) // 2, len(whole) - 1):
-        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(UserError, match="the weights 'handwriting' are damaged.*Install seqdigits anew"):
+    content = file.read_bytes()
+    for at in (0, len(content) // 2, len(content) - 1):
+        file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(UserError, match="the weights 'handwriting' are damaged.*Reinstall seqdigits"):
             pretrained.path("handwriting")
-    file.write_bytes(whole)
+    file.write_bytes(content)
     (folder / "sha256.json").write_text("{}")
-    with pytest.raises(UserError, match=r"sha256\.json does not have them"):
+    with pytest.raises(UserError, match=r"sha256\.json has no SHA-256 of them"):
         pretrained.path("handwriting")
     (folder / "sha256.json").write_text("[")
     with pytest.raises(UserError, match=r"sha256\.json is damaged"):
         pretrained.path("handwriting")
-    with pytest.raises(UserError, match="there are no weights 'hand'. The names are handwriting, scene"):
+    with pytest.raises(UserError, match="there are no pretrained weights 'hand'. Allowed are handwriting, scene"):
         pretrained.path("hand")
 
 
@@ -180,135 +185,131 @@ PHOTOGRAPHS = {"data.composition": "photograph", "data.digits": "mnist"}
     ("overrides", "changes", "message"),
     [
         ({}, {"partial": True, "steps_planned": 8}, "is partial: 4 of 8 steps.*--partial"),
-        ({}, {"steps": 3}, r"small\.npz is not of the run of .*small\.json: step 4 there and 3 here"),
-        ({}, {"trained": []}, "is no result of seqdigits reproduce"),
+        ({}, {"steps": 3}, r"small\.npz and .*small\.json are of different runs: step 4 and 3"),
+        ({}, {"trained": []}, "is not a result of seqdigits reproduce"),
         (PHOTOGRAPHS, {}, "small was trained on photographs .*non-commercial use only"),
-        ({"init.path": "scene"}, {}, "small began with scene, and what that was trained on is not known"),
+        ({"init.path": "scene"}, {}, "small was initialized from scene, whose training data are unknown"),
         ({"model.pixels": "per_pixel"}, {}, "model.pixels = per_pixel.*images of any size"),
     ],
 )  # fmt: skip
-def test_what_may_not_be_shipped_is_refused(folder, result, overrides, changes, message):
+def test_publish_refuses_unsuitable_weights(folder, result, overrides, changes, message):
     with pytest.raises(UserError, match=f"(?s){message}"):
-        publish.ship("handwriting", result(overrides, **changes))
+        publish.publish("handwriting", result(overrides, **changes))
     assert not folder.exists()
 
 
-def test_a_run_that_began_with_one_on_photographs_is_refused_however_far_back(folder, result, small_config):
-    """What counts is what a run began with when it did, not what lies there now or is called so."""
+def test_publish_refuses_a_run_initialized_from_photographs(folder, result, small_config):
+    """The record of the initialization decides, not the present content or the name of init.path."""
 
-    def begun(path, overrides, initialized_from=None):
+    def record(path, overrides, initialized_from=None):
         config = json.loads(to_json(small_config(overrides)))
         return {"path": path, "step": 4, "config": config, "initialized_from": initialized_from}
 
-    digits, photographs = begun("runs/digits", {}), begun("runs/reader_canvas", PHOTOGRAPHS)
-    between = begun("between", {"init.path": "runs/reader_canvas"}, photographs)
-    unknown = begun("between", {"init.path": "somewhere"})
-    ship = partial(publish.ship, "handwriting")
+    digits, photographs = record("runs/digits", {}), record("runs/reader_canvas", PHOTOGRAPHS)
+    between = record("between", {"init.path": "runs/reader_canvas"}, photographs)
+    unknown = record("between", {"init.path": "somewhere"})
+    publish_result = partial(publish.publish, "handwriting")
     with pytest.raises(UserError, match="runs/reader_canvas was trained on photographs"):
-        ship(result({"init.path": "runs/reader_canvas"}, initialized_from=photographs))
+        publish_result(result({"init.path": "runs/reader_canvas"}, initialized_from=photographs))
     with pytest.raises(UserError, match="runs/reader_canvas was trained on photographs"):
-        ship(result({"init.path": "between"}, initialized_from=between))
-    with pytest.raises(UserError, match="between began with somewhere, and what that was trained on is not known"):
-        ship(result({"init.path": "between"}, initialized_from=unknown))
+        publish_result(result({"init.path": "between"}, initialized_from=between))
+    with pytest.raises(UserError, match="between was initialized from somewhere, whose training data are unknown"):
+        publish_result(result({"init.path": "between"}, initialized_from=unknown))
     assert not folder.exists()
-    assert ship(result({"init.path": "runs/digits"}, initialized_from=digits))["initialized_from"] == digits
+    assert publish_result(result({"init.path": "runs/digits"}, initialized_from=digits))["initialized_from"] == digits
     assert weights.load(folder / "handwriting.npz")[1]["initialized_from"] == digits
 
 
-def test_weights_are_read_as_their_experiment_says_now_but_for_what_the_run_changed(folder, result, experiment):
+def test_publish_takes_decode_from_the_config_file(folder, result, experiment):
     path = result({"decode.octaves": 1}, "reader_canvas+decode.octaves=1", settings={"decode.octaves": 1})
-    facts = publish.ship("handwriting", path)
+    facts = publish.publish("handwriting", path)
     assert facts["config"]["decode"] == {**experiment("reader_canvas").decode.to_dict(), "octaves": 1}
     assert facts["config_sha256"] == defaults.digest(facts["config"]) != "0" * 64
     assert weights.load(folder / "handwriting.npz")[1]["config"] == facts["config"]
 
 
-def test_what_is_measured_side_by_side_is_kept_and_what_is_not_theirs_refused(folder, result, monkeypatch):
-    publish.ship("handwriting", result())
+def test_measure_keeps_parallel_rows_and_refuses_new_weights(folder, result, monkeypatch):
+    publish.publish("handwriting", result())
 
-    def other_measures(*args):
+    def measured_by_another(*args):
         facts = pretrained.facts("handwriting")
         facts["metrics"]["crop"] = {**measured, "what": "of the other"}
         write_facts("handwriting", facts)
         return measured
 
     measured = release_measure.measure("handwriting", only=("canvas",), limit=4)["canvas"]
-    monkeypatch.setattr(release_measure, "_measured", other_measures)
-    figures = release_measure.measure("handwriting", only=("canvas",), limit=4)
-    assert {label: row["what"] for label, row in figures.items()} == {
+    monkeypatch.setattr(release_measure, "_measured", measured_by_another)
+    metrics = release_measure.measure("handwriting", only=("canvas",), limit=4)
+    assert {label: row["what"] for label, row in metrics.items()} == {
         "canvas": "small canvases",
         "crop": "of the other",
     }
 
-    def other_ships(*args):
-        publish.ship("handwriting", result({"seed": 5}, "other"))
+    def published_by_another(*args):
+        publish.publish("handwriting", result({"seed": 5}, "other"))
         return measured
 
-    monkeypatch.setattr(release_measure, "_measured", other_ships)
-    with pytest.raises(UserError, match="other weights were shipped as handwriting meanwhile"):
+    monkeypatch.setattr(release_measure, "_measured", published_by_another)
+    with pytest.raises(UserError, match="the weights of handwriting were replaced during the measurement"):
         release_measure.measure("handwriting", only=("canvas",), limit=4)
     assert pretrained.facts("handwriting")["metrics"] == {}
 
 
-def test_too_many_bytes_are_refused(folder, result, monkeypatch):
+def test_publish_refuses_a_large_file(folder, result, monkeypatch):
     monkeypatch.setattr(publish, "MOST_BYTES", 1000)
     with pytest.raises(UserError, match=r"have [\d,]+ bytes, at most 1,000 are allowed"):
-        publish.ship("handwriting", result())
+        publish.publish("handwriting", result())
     assert not folder.exists()
 
 
-def test_a_partial_run_is_shipped_when_asked_for_and_the_card_says_so(folder, result):
-    publish.ship("handwriting", result(partial=True, steps_planned=8), partial=True)
+def test_publish_with_partial_says_so_on_the_card(folder, result):
+    publish.publish("handwriting", result(partial=True, steps_planned=8), partial=True)
     assert "**Partial**: trained for 4 of 8 planned steps." in (folder / "handwriting.md").read_text()
 
 
-# --- names --------------------------------------------------------------------------------------------------------
-
-
-def test_a_name_is_taken_where_a_path_is(folder, result, small_config, tmp_path, capsys):
-    publish.ship("handwriting", result())
-    found, about = load_variables(Path("handwriting"))
+def test_name_is_accepted_in_place_of_a_path(folder, result, small_config, tmp_path, capsys):
+    publish.publish("handwriting", result())
+    variables, about = load_variables(Path("handwriting"))
     assert about["step"] == 4
-    assert same(found, folder / "handwriting.npz")
-    figures = evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
-    assert figures["test"]["examples"] == 40
+    assert same(variables, folder / "handwriting.npz")
+    metrics = evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
+    assert metrics["test"]["examples"] == 40
     assert f"evaluating {folder}/handwriting.npz, step 4" in capsys.readouterr().out
 
 
-def test_what_lies_in_the_working_directory_comes_first_and_it_is_said(folder, result, small_config, tmp_path, capsys):
-    publish.ship("handwriting", result())
+def test_working_directory_takes_precedence_over_a_name(folder, result, small_config, tmp_path, capsys):
+    publish.publish("handwriting", result())
     os.mkdir("handwriting")
     with pytest.raises(UserError, match="checkpoint handwriting has no manifest"):
         load_variables(Path("handwriting"))
-    with pytest.raises(UserError, match="--checkpoint handwriting: allowed are.*weights that come with the package"):
+    with pytest.raises(UserError, match="--checkpoint handwriting: allowed are.*name of pretrained weights"):
         evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="handwriting", splits=("test",))
-    said = capsys.readouterr().out
-    assert said.count("handwriting is what lies in the working directory, not the weights of that name") == 2
-    assert str(folder / "handwriting.npz") in said
+    output = capsys.readouterr().out
+    assert (
+        output.count("handwriting: using the file or folder in the working directory, not the pretrained weights") == 2
+    )
+    assert str(folder / "handwriting.npz") in output
 
 
-def test_a_name_that_is_not_shipped_and_no_name_are_refused(folder, small_config, tmp_path):
+def test_load_variables_refuses_unknown_and_missing_names(folder, small_config, tmp_path):
     with pytest.raises(UserError, match=r"scene\.npz is missing"):
         load_variables(Path("scene"))
     with pytest.raises(
         UserError,
-        match=r"there is nothing at scenes.*weights that come with the package, --config.init.path=handwriting or scene",
+        match=r"scenes does not exist.*pretrained weights: --config.init.path=handwriting or scene",
     ):
         load_variables(Path("scenes"))
     with pytest.raises(UserError, match="--checkpoint scenes: allowed are"):
         evaluate_checkpoint(small_config(TINY), tmp_path / "w", which="scenes", splits=("test",))
 
 
-# --- measuring ----------------------------------------------------------------------------------------------------
-
-
-def test_measuring_writes_figures_and_the_card_again(folder, result, monkeypatch, tmp_path):
+def test_measure_writes_metrics_and_the_card(folder, result, monkeypatch, tmp_path):
     monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path / "nothing"))
-    publish.ship("handwriting", result())
-    figures = release_measure.measure("handwriting", limit=20)
-    assert pretrained.facts("handwriting")["metrics"] == figures
-    assert figures["crop"] is None
-    row = figures["canvas"]
+    publish.publish("handwriting", result())
+    metrics = release_measure.measure("handwriting", limit=20)
+    assert pretrained.facts("handwriting")["metrics"] == metrics
+    assert metrics["crop"] is None
+    row = metrics["canvas"]
     assert (row["examples"], row["limit"], row["config"]) == (20, 20, "reader_canvas")
     assert 0 < row["half_interval"] < 0.25
     card = (folder / "handwriting.md").read_text()
@@ -331,20 +332,18 @@ def test_measuring_writes_figures_and_the_card_again(folder, result, monkeypatch
         release_measure.measure("handwriting", stop=stop)
 
 
-def test_what_is_measured_is_read_as_the_weights_were_trained(folder, result):
-    trained = publish.ship("scene", result({"data.rgb": True, "model.pixels": "image_mean"}))["config"]
+def test_measure_uses_model_and_decode_of_the_weights(folder, result):
+    trained = publish.publish("scene", result({"data.rgb": True, "model.pixels": "image_mean"}))["config"]
     config = release_measure.configured(TARGETS["scene"][0], trained)
     assert (config.decode.min_score, config.decode.temperature, config.data.rgb) == (0.3, 1.5, True)
     assert json.loads(to_json(ConfigDict({"model": config.model})))["model"] == trained["model"]
-    assert (
-        release_measure.measure("scene", limit=5)["canvas"]["examples"] == 5
-    )  # a network of three channels, gray digits
+    assert release_measure.measure("scene", limit=5)["canvas"]["examples"] == 5  # three channels, from gray digits
 
 
 @pytest.mark.parametrize(
     ("name", "target"), [(n, t) for n, those in release_measure.TARGETS.items() for t in those], ids=str
 )
-def test_every_target_fits_the_network_that_it_measures(name, target, experiment):
+def test_target_has_the_channels_of_its_weights(name, target, experiment):
     trained = experiment({"handwriting": "reader_canvas", "scene": "reader_scene"}[name])
     config = release_measure.configured(target, json.loads(to_json(trained)))
     channels = [create_source(c, "test").spec.image[-1] for c in (config, trained)]
@@ -353,25 +352,22 @@ def test_every_target_fits_the_network_that_it_measures(name, target, experiment
     assert target.config in config_names()
 
 
-# --- the command --------------------------------------------------------------------------------------------------
-
-
 def command(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["pretrained", *arguments])
     monkeypatch.setattr("seqdigits.cli.pretrained.prepare_jax", lambda: None)
     cli_pretrained.main(Stop())
 
 
-def test_the_command_ships_measures_and_lists(folder, result, monkeypatch, capsys):
+def test_command_publishes_measures_and_lists(folder, result, monkeypatch, capsys):
     command(monkeypatch)
-    assert capsys.readouterr().out == "handwriting: not shipped\nscene (the default): not shipped\n"
+    assert capsys.readouterr().out == "handwriting: not published\nscene (the default): not published\n"
     command(monkeypatch, "publish", "handwriting", str(result()))
     command(monkeypatch, "measure", "handwriting", "--only", "canvas", "--limit", "5")
     capsys.readouterr()
     command(monkeypatch)
-    said = capsys.readouterr().out
-    assert "bytes, SHA-256" in said
-    assert "the first of 5 examples" in said
+    output = capsys.readouterr().out
+    assert "bytes, SHA-256" in output
+    assert "the first of 5 examples" in output
 
 
 @pytest.mark.parametrize(
@@ -381,28 +377,25 @@ def test_the_command_ships_measures_and_lists(folder, result, monkeypatch, capsy
         (("publish", "scene"), "is not understood"),
         (("publish", "scene", "x.json", "--limit", "3"), "is not understood"),
         (("--partial",), "is not understood"),
-        (("publish", "scen", "x.json"), "there are no weights 'scen'"),
+        (("publish", "scen", "x.json"), "there are no pretrained weights 'scen'"),
         (("publish", "scene", "x.json"), "there is no file of weights x.npz"),
         (("measure", "scene"), r"scene\.npz is missing"),
         (("measure", "scene", "--limit", "0"), "lower|limit"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_named(folder, monkeypatch, arguments, message):
+def test_command_names_an_invalid_argument(folder, monkeypatch, arguments, message):
     with pytest.raises(UserError, match=message):
         command(monkeypatch, *arguments)
 
 
-def test_help_has_the_names(monkeypatch):
+def test_help_lists_the_names(monkeypatch):
     with pytest.raises(Help, match="(?s)measure NAME.*handwriting, scene"):
         command(monkeypatch, "--help")
 
 
-# --- data.rgb -----------------------------------------------------------------------------------------------------
-
-
 @production_compiler()
 @pytest.mark.parametrize("name", ["digit", "small canvas of 1 to 3"])
-def test_three_channels_are_equal_and_their_pixels_are_the_golden_ones(small_config, name):
+def test_rgb_channels_are_equal_and_match_golden_hashes(small_config, name):
     split, overrides = GOLDEN_CONFIGS[name]
     source = create_source(small_config(overrides | {"data.digits": "uci", "data.rgb": True}), split)
     batch = make(source, split_arrays("uci", split, ""), np.arange(100))
@@ -415,27 +408,24 @@ def test_three_channels_are_equal_and_their_pixels_are_the_golden_ones(small_con
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (PHOTOGRAPHS, "data.rgb = True means nothing with data.composition = photograph"),
-        ({"data.composition": "scene"}, "data.rgb = True means nothing with data.composition = scene"),
-        ({"data.source": "tfrecord"}, "data.rgb = True means nothing with data.source = tfrecord"),
+        (PHOTOGRAPHS, "data.rgb = True has no effect with data.composition = photograph"),
+        ({"data.composition": "scene"}, "data.rgb = True has no effect with data.composition = scene"),
+        ({"data.source": "tfrecord"}, "data.rgb = True has no effect with data.source = tfrecord"),
     ],
 )
-def test_three_channels_are_for_computed_digits_alone(small_config, overrides, message):
+def test_rgb_is_refused_except_for_computed_digits(small_config, overrides, message):
     with pytest.raises(UserError, match=message):
         validate(small_config(overrides | {"data.rgb": True}))
 
 
-# --- what is really there -----------------------------------------------------------------------------------------
-
-
 @pytest.fixture(params=pretrained.NAMES)
 def name(request):
-    if not (SHIPPED / f"{request.param}.npz").exists():
-        pytest.skip(f"{request.param} is not shipped yet")
+    if not (PUBLISHED / f"{request.param}.npz").exists():
+        pytest.skip(f"{request.param} is not published yet")
     return request.param
 
 
-def test_what_is_shipped_is_whole_and_small_and_its_card_is_made_of_its_facts(name):
+def test_published_weights_match_their_metadata_and_card(name):
     file, facts = pretrained.path(name), pretrained.facts(name)
     assert file.stat().st_size == facts["bytes"] <= publish.MOST_BYTES
     assert pretrained.sums()[name] == facts["sha256"]
@@ -444,15 +434,15 @@ def test_what_is_shipped_is_whole_and_small_and_its_card_is_made_of_its_facts(na
     assert about["config"] == facts["config"]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
     assert params.count(variables["params"]) == facts["parameters"]
-    assert (SHIPPED / f"{name}.md").read_text() == model_card.text(name, facts)
+    assert (PUBLISHED / f"{name}.md").read_text() == model_card.text(name, facts)
 
 
-def test_what_is_shipped_reads(name, mnist_folder, tmp_path):
-    """50 canvases of one to three digits, 64x128."""
+def test_published_weights_are_accurate_on_canvases(name, mnist_folder, tmp_path):
+    """On 50 canvases of 64x128 with one to three digits."""
     (target,) = [target for target in release_measure.TARGETS[name] if target.label == "canvas"]
     config = release_measure.configured(target, pretrained.facts(name)["config"])
     config.data.folder = str(mnist_folder)
     config.data.height, config.data.width, config.data.max_length, config.data.test_examples = 64, 128, 3, 50
     config.data.train_height = config.data.train_width = 0
-    figures = evaluate_checkpoint(config, tmp_path, which=str(pretrained.path(name)), splits=("test",))
-    assert figures["test"]["sequence_accuracy"] >= {"handwriting": 0.9, "scene": 0.7}[name]
+    metrics = evaluate_checkpoint(config, tmp_path, which=str(pretrained.path(name)), splits=("test",))
+    assert metrics["test"]["sequence_accuracy"] >= {"handwriting": 0.9, "scene": 0.7}[name]

@@ -1,4 +1,4 @@
-"""Beginning with what another run learned; frozen parameters stay to the bit; files of weights."""
+"""Initialization from another run, frozen parameters, and files of weights."""
 
 import contextlib
 import json
@@ -46,67 +46,67 @@ def leaves(tree):
 
 @pytest.fixture(scope="module")
 def first(small_config, tmp_path_factory):
-    """A run that learned digits: its workdir and its last state."""
+    """A run trained on digits: its workdir and its last state."""
     workdir = tmp_path_factory.mktemp("first")
     return workdir, train_and_evaluate(small_config(HEADS), workdir)
 
 
 @pytest.mark.slow
-def test_the_second_stage_trains_the_box_head_alone(small_config, first, tmp_path, capsys):
+def test_second_stage_trains_only_the_box_head(small_config, first, tmp_path, capsys):
     workdir, learned = first
     config = small_config(BOX | {"init.path": f"{workdir}/checkpoints/4"})
     state = train_and_evaluate(config, tmp_path)
     before, after = leaves(learned.params), leaves(state.params)
     assert set(after) - set(before) == {f"box_head/Dense_{i}/{name}" for i in (0, 1) for name in ("kernel", "bias")}
     for name, value in before.items():
-        np.testing.assert_array_equal(after[name], value, err_msg=name)  # no gradient, no decay
+        np.testing.assert_array_equal(after[name], value, err_msg=name)  # neither gradient nor decay
     for name, value in leaves(learned.batch_stats).items():
         np.testing.assert_array_equal(leaves(state.batch_stats)[name], value, err_msg=name)
         np.testing.assert_array_equal(leaves(state.average["batch_stats"])[name], value, err_msg=name)
     for name, value in leaves(learned.input_stats).items():
         np.testing.assert_array_equal(leaves(state.input_stats)[name], value, err_msg=name)
-    said = capsys.readouterr().out
-    assert f"taken from {workdir}/checkpoints/4: encoder/.* (" in said
-    assert "begins anew: box_head/.* (4)" in said
+    output = capsys.readouterr().out
+    assert f"initialized from {workdir}/checkpoints/4: encoder/.* (" in output
+    assert "randomly initialized: box_head/.* (4)" in output
 
 
 @pytest.mark.slow
-def test_the_box_head_learned(small_config, first, tmp_path):
+def test_second_stage_changes_the_box_head(small_config, first, tmp_path):
     config = small_config(BOX | {"init.path": str(first[0]), "train.steps": 2})
-    begun = leaves(train_and_evaluate(config, tmp_path).params)
+    early = leaves(train_and_evaluate(config, tmp_path).params)
     config.train.steps = 4
     later = leaves(train_and_evaluate(config, tmp_path).params)
-    assert np.abs(later["box_head/Dense_1/bias"] - begun["box_head/Dense_1/bias"]).max() > 0
+    assert np.abs(later["box_head/Dense_1/bias"] - early["box_head/Dense_1/bias"]).max() > 0
 
 
-def test_a_run_that_goes_on_does_not_begin_anew(small_config, first, tmp_path, capsys):
+def test_resumed_run_is_not_initialized_again(small_config, first, tmp_path, capsys):
     config = small_config(HEADS | {"init.path": str(first[0]), "train.steps": 2})
     train_and_evaluate(config, tmp_path)
     capsys.readouterr()
     config.train.steps = 4
     train_and_evaluate(config, tmp_path)
-    said = capsys.readouterr().out
-    assert "going on from step 2" in said
-    assert "taken from" not in said
-    for step in ("2", "4"):  # and still knows what it began with
-        begun = read_meta(tmp_path / "checkpoints" / step)["initialized_from"]
-        assert (begun["path"], begun["config"]["model"]["encoder"]) == (str(first[0]), HEADS["model.encoder"])
+    output = capsys.readouterr().out
+    assert "resumed from step 2" in output
+    assert "initialized from" not in output
+    for step in ("2", "4"):  # the record is kept
+        record = read_meta(tmp_path / "checkpoints" / step)["initialized_from"]
+        assert (record["path"], record["config"]["model"]["encoder"]) == (str(first[0]), HEADS["model.encoder"])
 
 
 @pytest.mark.slow
-def test_a_run_without_its_config_file_goes_on_only_as_it_was(small_config, tmp_path):
+def test_resume_without_config_file_compares_the_checkpoint(small_config, tmp_path):
     config = small_config({"train.steps": 2})
     train_and_evaluate(config, tmp_path)
     (tmp_path / "config.json").unlink()
     config.train.steps, config.seed = 4, 7
-    with pytest.raises(UserError, match="(?s)may not change when it goes on:.*seed: 0 -> 7"):
+    with pytest.raises(UserError, match="(?s)seed: 0 -> 7"):
         train_and_evaluate(config, tmp_path)
     assert not (tmp_path / "config.json").exists()
     config.seed = 0
     train_and_evaluate(config, tmp_path)
 
 
-def test_a_workdir_means_its_best_checkpoint(first):
+def test_load_variables_takes_the_best_checkpoint(first):
     workdir, _ = first
     best = json.loads((workdir / "checkpoints" / "4" / "manifest.json").read_text())["meta"]["best"]["step"]
     _, meta = load_variables(workdir)
@@ -114,8 +114,8 @@ def test_a_workdir_means_its_best_checkpoint(first):
 
 
 @pytest.mark.slow
-def test_statistics_of_pixels_go_with_the_encoder_alone(small_config, first, tmp_path):
-    """On other images: what is measured, and what comes along, differ."""
+def test_pixel_statistics_are_taken_with_the_encoder_only(small_config, first, tmp_path):
+    """On other images, where measured statistics differ from those that are taken."""
     workdir, learned = first
     other = HEADS | {"init.path": str(workdir), "train.steps": 1, "data.min_length": 2, "data.seed": 9}
     of_first = leaves(learned.input_stats)["pixels/mean"]
@@ -128,8 +128,8 @@ def test_statistics_of_pixels_go_with_the_encoder_alone(small_config, first, tmp
 
 
 @pytest.mark.slow
-def test_the_mean_box_is_always_measured(small_config, tmp_path):
-    """It belongs to the data, and counts where a reader finds nothing."""
+def test_mean_box_is_always_measured(small_config, tmp_path):
+    """It belongs to the data: a detector returns it where it detects no digit."""
     train_and_evaluate(small_config({"evaluate.splits": ()}), tmp_path / "a")
     other = small_config(
         {"init.path": str(tmp_path / "a"), "data.height": 64, "data.width": 192, "evaluate.splits": ()}
@@ -142,7 +142,7 @@ def test_the_mean_box_is_always_measured(small_config, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_frozen_norm_is_in_training_what_it_is_in_evaluation(small_config, first):
+def test_frozen_norm_is_the_same_in_training_and_evaluation(small_config, first):
     _, learned = first
     config = small_config(BOX | {"init.path": "somewhere"})
     source = create_source(config, "train")
@@ -162,18 +162,21 @@ def test_a_frozen_norm_is_in_training_what_it_is_in_evaluation(small_config, fir
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"init.path": "/nowhere/at/all"}, "there is nothing at /nowhere/at/all: no workdir, no checkpoint"),
-        ({"init.path": __file__}, "test_warm_start.py is a file: no workdir, no checkpoint"),
+        ({"init.path": "/nowhere/at/all"}, "/nowhere/at/all does not exist. Allowed are a workdir, a checkpoint"),
+        ({"init.path": __file__}, "test_warm_start.py is a file without the suffix .npz. Allowed are"),
         ({"init.path": "/nowhere/w.npz"}, "there is no file of weights"),
-        ({"init.params": "conv.*"}, "init.params = 'conv.*' takes nothing from"),
-        ({"data.height": 40}, "takes head_0/Dense_0/kernel, which is .* Narrow the pattern"),
-        ({"data.height": 40, "init.params": "encoder/.*"}, "takes an encoder from .* trained with other pixels"),
-        ({"optim.freeze": ".*"}, "optim.freeze = '.*' fits every parameter"),
-        ({"optim.freeze": "encoder"}, "optim.freeze = 'encoder' fits no parameter. It must fit the whole name"),
-        ({"loss.l2": 1.0, "loss.l2_params": "kernel"}, "loss.l2_params = 'kernel' fits no parameter"),
+        ({"init.params": "conv.*"}, "init.params = 'conv.*' selects nothing from"),
+        ({"data.height": 40}, "selects head_0/Dense_0/kernel, whose shape is .* Narrow the pattern"),
+        (
+            {"data.height": 40, "init.params": "encoder/.*"},
+            "selects the encoder of .* trained on other pixel statistics",
+        ),
+        ({"optim.freeze": ".*"}, "optim.freeze = '.*' .* every parameter"),
+        ({"optim.freeze": "encoder"}, "optim.freeze = 'encoder' matches no parameter. It must match the full name"),
+        ({"loss.l2": 1.0, "loss.l2_params": "kernel"}, "loss.l2_params = 'kernel' matches no parameter"),
     ],
 )
-def test_what_cannot_be_taken_is_refused(small_config, first, tmp_path, changes, message):
+def test_initialization_refuses_what_does_not_match(small_config, first, tmp_path, changes, message):
     config = small_config(HEADS | {"init.path": str(first[0])} | changes)
     with pytest.raises(UserError, match=message):
         train_and_evaluate(config, tmp_path)
@@ -188,7 +191,7 @@ def weights_file(small_config, first, tmp_path):
     return path, state
 
 
-def test_weights_come_back_in_half_precision_statistics_whole(weights_file):
+def test_weights_load_in_half_precision_except_statistics(weights_file):
     path, state = weights_file
     found, about = weights.load(path)
     assert about["step"] == 4
@@ -201,12 +204,12 @@ def test_weights_come_back_in_half_precision_statistics_whole(weights_file):
             np.testing.assert_array_equal(other, value)
 
 
-def test_weights_can_be_evaluated_and_begun_with(small_config, first, weights_file, tmp_path):
+def test_weights_can_be_evaluated_and_initialized_from(small_config, first, weights_file, tmp_path):
     path, _ = weights_file
     config = small_config(HEADS)
-    of_file = evaluate_checkpoint(config, tmp_path, which=str(path), splits=("validation",))
-    of_run = evaluate_checkpoint(config, first[0], which="4", splits=("validation",))
-    assert of_file["validation"]["cross_entropy"] == pytest.approx(of_run["validation"]["cross_entropy"], rel=1e-2)
+    from_file = evaluate_checkpoint(config, tmp_path, which=str(path), splits=("validation",))
+    from_run = evaluate_checkpoint(config, first[0], which="4", splits=("validation",))
+    assert from_file["validation"]["cross_entropy"] == pytest.approx(from_run["validation"]["cross_entropy"], rel=1e-2)
     state = train_and_evaluate(
         small_config(HEADS | {"init.path": str(path), "optim.learning_rate": 0.0}), tmp_path / "w"
     )
@@ -214,14 +217,14 @@ def test_weights_can_be_evaluated_and_begun_with(small_config, first, weights_fi
     np.testing.assert_array_equal(leaves(state.params)["head_0/Dense_0/kernel"], kernel)
 
 
-def test_a_damaged_file_of_weights_is_refused(weights_file):
-    """Whatever is wrong with it; a flipped bit may also hit what does not count."""
+def test_weights_load_refuses_a_damaged_file(weights_file):
+    """A flipped bit is refused, or is in a byte that has no effect."""
     path, _ = weights_file
-    whole = path.read_bytes()
+    content = path.read_bytes()
     expected = leaves(weights.load(path)[0])
     refused = 0
-    for at in range(0, len(whole), max(1, len(whole) // 400)):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+    for at in range(0, len(content), max(1, len(content) // 400)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
         with contextlib.suppress(UserError):
             found = leaves(weights.load(path)[0])
             assert all(np.array_equal(found[name], value) for name, value in expected.items())
@@ -229,20 +232,20 @@ def test_a_damaged_file_of_weights_is_refused(weights_file):
         refused += 1
     assert refused > 300
     np.save(path.with_suffix(".npy"), np.arange(3))
-    for other in (b"", b"hello", whole[: len(whole) // 2], path.with_suffix(".npy").read_bytes()):
+    for other in (b"", b"hello", content[: len(content) // 2], path.with_suffix(".npy").read_bytes()):
         path.write_bytes(other)
-        with pytest.raises(UserError, match="is not a file of weights, an .npz of plain arrays; or it is damaged"):
+        with pytest.raises(UserError, match=r"is damaged, or not a file of weights \(an .npz of plain arrays\)"):
             weights.load(path)
 
 
 @pytest.mark.parametrize("about", [{}, [], {"step": 1}])
-def test_weights_of_nothing_known_are_refused(tmp_path, about):
+def test_weights_load_refuses_missing_metadata(tmp_path, about):
     weights.save(tmp_path / "w.npz", {"params": {"a": np.zeros(2)}}, about)
-    with pytest.raises(UserError, match="is not a file of weights"):
+    with pytest.raises(UserError, match="not a file of weights"):
         weights.load(tmp_path / "w.npz")
 
 
-def test_what_half_precision_cannot_hold_stays_whole(tmp_path):
+def test_weights_beyond_half_precision_stay_single(tmp_path):
     values = {"small": np.array([0.5, 2.0], np.float32), "large": np.array([1e5, 1.0], np.float32)}
     weights.save(tmp_path / "w.npz", {"params": values}, {"step": 1, "config": {}}, half=True)
     found, _ = weights.load(tmp_path / "w.npz")

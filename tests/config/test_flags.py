@@ -1,4 +1,4 @@
-"""The commands, as a person types them: a mistake is one message, Ctrl-C saves."""
+"""The commands from the command line: an error is one message, Ctrl-C saves, and the run can be resumed."""
 
 import signal
 import subprocess
@@ -25,7 +25,7 @@ def run(*args, program="seqdigits.main"):
         (("--config", QUICKSTART, "--workdir", "W", "--config.train.steps=many"), "many"),
         (
             ("--config", QUICKSTART, "--workdir", "W", "--config.model.name=readr"),
-            "heads, gru, attention, row_gru, reader",
+            "heads, gru, attention, row_gru, dense_detector",
         ),
         (("--config", QUICKSTART, "--workdir", "W", "--mode", "trian"), "train|evaluate"),
         (("--config", QUICKSTART, "--workdir", "W", "--worldir", "V"), "worldir"),
@@ -37,7 +37,7 @@ def run(*args, program="seqdigits.main"):
     ids=lambda v: v if isinstance(v, str) else "",
 )
 @pytest.mark.slow
-def test_a_mistake_is_one_message_without_a_traceback(args, message):
+def test_train_prints_one_message_for_an_invalid_argument(args, message):
     result = run(*args)
     assert result.returncode == 2, result.stderr
     assert result.stderr.startswith("error: ")
@@ -46,14 +46,14 @@ def test_a_mistake_is_one_message_without_a_traceback(args, message):
     assert not (ROOT / "W").exists()
 
 
-def test_help_names_flags_and_configs():
+def test_help_lists_flags_and_configs():
     result = run("--help")
     assert result.returncode == 0
     for word in ("--workdir", "--[no]help", "configs/quickstart.py"):
         assert word in result.stdout
 
 
-def test_a_config_with_a_parent_loads_from_any_folder_and_takes_overrides(tmp_path):
+def test_config_command_loads_from_any_folder_with_overrides(tmp_path):
     config = ROOT / "configs" / "strip5_gru_dropout.py"
     command = [sys.executable, "-m", "seqdigits", "config", "--config", str(config), "--config.train.steps=7"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -62,13 +62,13 @@ def test_a_config_with_a_parent_loads_from_any_folder_and_takes_overrides(tmp_pa
     assert "* model.gru_units = 576  (default 0)" in result.stdout
 
 
-def test_show_config_finds_an_experiment_by_name():
+def test_config_command_finds_an_experiment_by_name():
     result = run("config", "strip5_gru", program="seqdigits")
     assert result.returncode == 0, result.stderr
     assert "* data.width = 140  (default 256)" in result.stdout
-    wrong = run("config", "strip5_gr", program="seqdigits")
-    assert wrong.returncode == 2
-    assert "Did you mean configs/strip5_gru.py?" in wrong.stderr
+    misspelled = run("config", "strip5_gr", program="seqdigits")
+    assert misspelled.returncode == 2
+    assert "Did you mean configs/strip5_gru.py?" in misspelled.stderr
 
 
 def start(workdir, *args):
@@ -80,27 +80,27 @@ def wait_for(process, text):
     for line in process.stdout:
         if text in line:
             return
-    raise AssertionError(f"{text!r} was never said")
+    raise AssertionError(f"{text!r} was never printed")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["compiling the first step", "first step after"], ids=["compile", "train"])
-def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, moment):
+def test_ctrl_c_saves_and_the_same_command_resumes(tmp_path, moment):
     process = start(tmp_path, "--config.train.steps=600")
     wait_for(process, moment)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "the same command goes on from here" in said
-    again = start(tmp_path, "--config.train.steps=600")
-    wait_for(again, "going on from step")
-    again.send_signal(signal.SIGTERM)
-    again.communicate(timeout=120)
-    assert again.returncode == 143
+    assert "rerun the same command to resume" in output
+    resumed = start(tmp_path, "--config.train.steps=600")
+    wait_for(resumed, "resumed from step")
+    resumed.send_signal(signal.SIGTERM)
+    resumed.communicate(timeout=120)
+    assert resumed.returncode == 143
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_while_saving_stops_at_once_and_loses_nothing_saved(tmp_path):
+def test_second_ctrl_c_stops_at_once_and_keeps_checkpoints(tmp_path):
     process = start(tmp_path, "--config.train.steps=600", "--config.train.checkpoint_every=2")
     while not list(tmp_path.glob("checkpoints/*/manifest.json")):
         assert process.poll() is None
@@ -110,18 +110,18 @@ def test_a_second_ctrl_c_while_saving_stops_at_once_and_loses_nothing_saved(tmp_
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    again = start(tmp_path, "--config.train.steps=600")
-    wait_for(again, "going on from step")
-    again.kill()
-    again.communicate()
+    resumed = start(tmp_path, "--config.train.steps=600")
+    wait_for(resumed, "resumed from step")
+    resumed.kill()
+    resumed.communicate()
 
 
 @pytest.mark.slow
-def test_everything_works_where_tensorflow_cannot_be_imported(tmp_path):
+def test_train_and_evaluate_work_without_tensorflow(tmp_path):
     code = """
 import sys
 
-class Without:
+class WithoutTensorFlow:
     def __init__(self, finder):
         self.finder = finder
 
@@ -133,7 +133,7 @@ class Without:
     def __getattr__(self, name):
         return getattr(self.finder, name)
 
-sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+sys.meta_path[:] = [WithoutTensorFlow(finder) for finder in sys.meta_path]
 import runpy
 runpy.run_module("seqdigits.main", run_name="__main__")
 """
@@ -151,7 +151,7 @@ runpy.run_module("seqdigits.main", run_name="__main__")
         assert "sequence_accuracy" in result.stdout
 
 
-def test_importing_the_package_loads_no_heavy_library():
+def test_package_import_loads_no_heavy_library():
     code = "import sys, seqdigits; print(sorted({'jax', 'flax', 'numpy', 'tensorflow'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""jit and pmap, on any number of devices, train and count as one device does; a run may go on the other way."""
+"""jit and pmap, on any number of devices, train and evaluate as one device does; a run may be resumed with the other."""
 
 import json
 import os
@@ -24,7 +24,7 @@ COUNTS = (1, 3, *(pytest.param(count, marks=pytest.mark.slow) for count in (4, 8
 
 
 def config_of(parallel, **changes):
-    """Two convolutions with norms, heads, a box head and L2 on 1 or 2 digits of 32x64; 21 to validate with."""
+    """Two convolutions with norms, heads, a box head and L2, on 32x64 images of 1 or 2 digits; 21 validation examples."""
     config = base_config()
     config.parallel = parallel
     config.data.digits, config.data.height, config.data.width = "uci", 32, 64
@@ -41,7 +41,7 @@ def config_of(parallel, **changes):
 
 
 def six_steps(parallel, **changes):
-    """What six steps of 50 and an evaluation give on all devices there are."""
+    """Variables, sums and metrics after six steps of 50 examples and an evaluation, on all devices of this process."""
     config = config_of(parallel, **changes)
     devices, source = Devices(parallel), create_source(config, "train")
     steps = TrainStep(config, build(config, source.spec, devices.axis), devices.axis)
@@ -54,46 +54,47 @@ def six_steps(parallel, **changes):
             host_batch = devices.shard_batch(next(batches))
             assert len({str(shard.index) for shard in host_batch["index"].addressable_shards}) == devices.count
         else:
-            several = [next(batches) for _ in range(per_call)]
-            host_batch = devices.shard_batch({k: np.stack([h[k] for h in several]) for k in several[0]}, stacked=True)
+            steps_of_call = [next(batches) for _ in range(per_call)]
+            stack = {k: np.stack([h[k] for h in steps_of_call]) for k in steps_of_call[0]}
+            host_batch = devices.shard_batch(stack, stacked=True)
         state = train(state, arrays, host_batch)
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
     predict_step = PredictStep(config, steps.model, devices.axis)
     evaluator = Evaluator(predict_step, create_source(config, "validation"), devices)
-    figures = evaluator.evaluate(state.variables(), None, "validation")
-    learned = {"params": state.params, "batch_stats": state.batch_stats}
-    return jax.device_get(learned), averages.compute(state.sums), figures
+    metrics = evaluator.evaluate(state.variables(), None, "validation")
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return jax.device_get(variables), averages.compute(state.sums), metrics
 
 
 def write_six_steps(target):
-    """Both ways, into a file; run in a process of its own, which has its own number of devices."""
+    """Writes the results of jit and pmap to a file. Other numbers of devices need their own process."""
     content = {}
     for parallel in PARALLEL:
-        learned, sums, figures = six_steps(parallel)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(learned):
+        variables, sums, metrics = six_steps(parallel)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
             content[f"{parallel} {jax.tree_util.keystr(path)}"] = leaf
-        content[f"{parallel} logged"] = json.dumps([sums, figures])
+        content[f"{parallel} logged"] = json.dumps([sums, metrics])
         if jax.device_count() == 3:
-            several = {"train.steps_per_call": 2, "optim.moving_average": 0.9, "optim.clip_norm": 1.0}
-            _, sums, figures = six_steps(parallel, **several, **{"optim.freeze": "encoder/Conv_0/.*"})
-            content[f"{parallel} several"] = json.dumps([sums, figures["cross_entropy"]])
+            changes = {"train.steps_per_call": 2, "optim.moving_average": 0.9, "optim.clip_norm": 1.0}
+            _, sums, metrics = six_steps(parallel, **changes, **{"optim.freeze": "encoder/Conv_0/.*"})
+            content[f"{parallel} two_steps_per_call"] = json.dumps([sums, metrics["cross_entropy"]])
     np.savez(target, **content)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def as_outside_of_tests():
-    """Unoptimized, three devices learn something else than one."""
+def optimized_programs():
+    """Without optimizations the results of three devices differ from those of one."""
     with production_compiler():
         yield
 
 
 @pytest.fixture(scope="module")
 def over_devices(tmp_path_factory):
-    """`over_devices(3)`: what `write_six_steps` gives on 3 devices, {parallel or "center_sampling": (learned, sums, figures)}."""
+    """`over_devices(3)`: results of six_steps on 3 devices by "jit" and "pmap", and "two_steps_per_call" of both."""
     folder = tmp_path_factory.mktemp("devices")
 
     @cache
-    def found(count):
+    def results(count):
         target = folder / f"{count}.npz"
         if count == jax.device_count():
             write_six_steps(target)
@@ -107,25 +108,25 @@ def over_devices(tmp_path_factory):
             code = f"import sys; sys.path[:0] = {path}; import test_devices as t; t.write_six_steps({str(target)!r})"
             done = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
-        several, result = {}, {}
+        two_steps_per_call, result = {}, {}
         with np.load(target) as values:
             for parallel in PARALLEL:
                 mine = {k.removeprefix(f"{parallel} "): v for k, v in values.items() if k.startswith(parallel)}
-                several[parallel] = json.loads(str(mine.pop("center_sampling", "null")))
+                two_steps_per_call[parallel] = json.loads(str(mine.pop("two_steps_per_call", "null")))
                 result[parallel] = (mine, *json.loads(str(mine.pop("logged"))))
-        return result | {"center_sampling": several}
+        return result | {"two_steps_per_call": two_steps_per_call}
 
-    return found
+    return results
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
 @pytest.mark.parametrize("count", COUNTS)
-def test_any_number_of_devices_learns_what_one_does(over_devices, count, parallel):
-    """Adam, norms, L2; a batch of 50, which 3, 4 and 8 devices do not divide."""
-    learned, sums, _ = over_devices(count)[parallel]
+def test_step_on_many_devices_equals_one_device(over_devices, count, parallel):
+    """Adam, norms and L2, with a batch of 50, which 3, 4 and 8 devices do not divide."""
+    variables, sums, _ = over_devices(count)[parallel]
     expected, expected_sums, _ = over_devices(1)["jit"]
-    assert learned.keys() == expected.keys()
-    for name, value in learned.items():
+    assert variables.keys() == expected.keys()
+    for name, value in variables.items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-5, err_msg=name)
     assert set(sums) == {"loss", "loss/digits", "loss/box", "loss/l2", "gradient_norm"}
     assert sums == pytest.approx(expected_sums, rel=1e-4)
@@ -134,49 +135,51 @@ def test_any_number_of_devices_learns_what_one_does(over_devices, count, paralle
 @pytest.mark.parametrize("parallel", PARALLEL)
 @pytest.mark.parametrize("count", COUNTS)
 def test_evaluation_counts_every_example_once(over_devices, count, parallel):
-    _, _, figures = over_devices(count)[parallel]
+    _, _, metrics = over_devices(count)[parallel]
     _, _, expected = over_devices(1)["jit"]
-    assert figures["examples"] == 21
-    assert np.sum(figures["confusion"]) == 42
-    assert figures["confusion"] == expected["confusion"]
+    assert metrics["examples"] == 21
+    assert np.sum(metrics["confusion"]) == 42
+    assert metrics["confusion"] == expected["confusion"]
     for name in ("localization_error", "iou", "cross_entropy"):
-        assert figures[name] == pytest.approx(expected[name], rel=1e-4)
+        assert metrics[name] == pytest.approx(expected[name], rel=1e-4)
 
 
-def test_two_steps_a_call_clipping_freezing_and_the_average_are_the_same_both_ways_on_three_devices(over_devices):
-    (sums, entropy), (sums_pmap, entropy_pmap) = (over_devices(3)["center_sampling"][parallel] for parallel in PARALLEL)
+def test_clipping_freezing_and_ema_agree_under_jit_and_pmap(over_devices):
+    (sums, entropy), (sums_pmap, entropy_pmap) = (
+        over_devices(3)["two_steps_per_call"][parallel] for parallel in PARALLEL
+    )
     assert sums_pmap == pytest.approx(sums, rel=1e-4)
     assert entropy_pmap == pytest.approx(entropy, rel=1e-4)
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
-def test_two_steps_in_one_call_are_two_calls(over_devices, parallel):
-    learned, sums, _ = six_steps(parallel, **{"train.steps_per_call": 2})
+def test_two_steps_per_call_equal_two_calls(over_devices, parallel):
+    variables, sums, _ = six_steps(parallel, **{"train.steps_per_call": 2})
     expected, expected_sums, _ = over_devices(1)["jit"]
-    for path, leaf in jax.tree_util.tree_leaves_with_path(learned):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         name = jax.tree_util.keystr(path)
         np.testing.assert_allclose(leaf, expected[name], rtol=0, atol=1e-5, err_msg=name)
     assert sums == pytest.approx(expected_sums, rel=1e-4)
 
 
-def test_the_devices_of_pmap_draw_dropout_each_on_their_own():
-    """The key of dropout hangs on the device: the first of two devices has another one than the only one under jit."""
+def test_dropout_differs_between_jit_and_pmap():
+    """Under pmap the dropout key depends on the device, even if there is only one."""
     changes = {"model.encoder": "conv 8x8x8 /8, relu, dropout 0.5"}
     changes |= {"loss.l2": 0.0, "loss.l2_params": "", "optim.learning_rate": 0.0}
     (_, one, _), (_, other, _) = (six_steps(parallel, **changes) for parallel in PARALLEL)
     assert one["loss"] != other["loss"]
 
 
-def test_split_pads_each_step_of_a_stack_alike():
+def test_shard_batch_pads_each_step_of_a_stack():
     devices = Devices()
-    devices.count = 4  # as if there were four; the one device holds all of it
+    devices.count = 4  # as if there were four; the only device holds all shards
     host_batch = {
         "index": np.arange(12, dtype=np.int32).reshape(2, 6),
         "position": np.arange(5, 17, dtype=np.int32).reshape(2, 6),
     }
     split = devices.shard_batch(host_batch, stacked=True)
     np.testing.assert_array_equal(split["index"], [[0, 1, 2, 3, 4, 5, -1, -1], [6, 7, 8, 9, 10, 11, -1, -1]])
-    # Of all else the first row again, which is valid everywhere.
+    # Everything but index is padded with the first row.
     np.testing.assert_array_equal(split["position"], [[5, 6, 7, 8, 9, 10, 5, 5], [11, 12, 13, 14, 15, 16, 11, 11]])
 
 
@@ -215,11 +218,11 @@ def run(workdir, parallel, devices, steps):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", PARALLEL)
-def test_a_run_may_go_on_on_other_devices_and_the_other_way(tmp_path, parallel):
-    """The whole command: GRU, dropout, norm, per-pixel statistics, box head, moving average."""
+def test_run_resumes_on_other_devices_and_with_the_other_mode(tmp_path, parallel):
+    """The train command with a GRU, dropout, norms, per-pixel statistics, a box head and EMA."""
     one, four = run(tmp_path / "one", "jit", 1, 4), run(tmp_path / "four", parallel, 4, 4)
     assert four["examples"] == 21
-    if parallel == "jit":  # dropout is drawn otherwise under pmap
+    if parallel == "jit":  # pmap draws other dropout masks
         for name in ("sequence_accuracy", "localization_error", "iou", "cross_entropy"):
             assert four[name] == pytest.approx(one[name], rel=1e-4)
         assert four["confusion"] == one["confusion"]
