@@ -34,8 +34,9 @@ SCHEDULES = ("constant", "cosine", "exponential", "staircase", "inverse_time", "
 def schedule(config: ConfigDict) -> optax.Schedule:
     """Returns the learning rate schedule, a function of the step.
 
-    Its horizon is `decay_steps`, not the length of the run, so that a longer run has the same learning rates up to then. The rate
-    rises linearly from 0 to learning_rate during the warm-up of w = warmup_steps steps. At a later step t it is:
+    Its horizon is `decay_steps`, not the length of the run, so that a longer run has the same learning rates up to
+    then. The rate rises linearly from 0 to learning_rate during the warm-up of w = warmup_steps steps. At a later
+    step t it is:
 
     - constant: learning_rate
     - cosine: decays from learning_rate to 0 at t = decay_steps
@@ -115,10 +116,10 @@ def parse_boundaries(text: str) -> list[tuple[int, float]]:
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Returns the optimizer: gradient clipping, the method, weight decay, and the learning rate, in this order.
+    """Returns the optimizer: gradient clipping, the method, weight decay, learning rate, in this order.
 
-    Weight decay is decoupled (Loshchilov and Hutter 2019, arXiv:1711.05101) and applies to kernels only: biases, scales and
-    shifts are not decayed.
+    Weight decay is decoupled (Loshchilov and Hutter 2019, arXiv:1711.05101) and applies to kernels only: biases,
+    scales and shifts are not decayed.
 
     Args:
       config: the config section `optim`.
@@ -144,10 +145,10 @@ def freeze(tree: Variables, frozen: str) -> Variables:
 
 
 def restore_frozen(old: Variables, new: Variables, frozen: str) -> Variables:
-    """Returns the new tree with the leaves that match the pattern `frozen` taken from the old tree, bit for bit.
+    """Returns the new tree with the leaves that match the pattern `frozen` taken from the old tree.
 
-    Without it, weight decay would change frozen parameters. optax.masked is no alternative: it changes the tree of the optimizer
-    state, and with it the format of checkpoints.
+    Without it, weight decay would change frozen parameters. optax.masked is no alternative: it changes the tree of
+    the optimizer state, and with it the format of checkpoints.
     """
     return jax.tree.map(lambda o, n, is_frozen: o if is_frozen else n, old, new, matching(old, frozen))
 
@@ -158,6 +159,5 @@ def update_ema(average: Variables, current: Variables, decay: float, step: Array
     The decay is min(decay, (1 + step) / (10 + step)), so that the average soon forgets the initial weights.
     """
     step_decay = jnp.minimum(decay, (1 + step) / (10 + step))
-    # optax.incremental_update computes (1 - w) a + w c, which changes the last bits of weights that never change (frozen ones);
-    # this form does not.
+    # optax.incremental_update computes (1 - w) a + w c, which alters the last bits of frozen weights; this form does not.
     return jax.tree.map(lambda a, c: a + (1 - step_decay) * (c - a), average, current)

@@ -25,7 +25,7 @@ def all_steps(folder: Path) -> list[int]:
 
 
 def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Verifies and loads a checkpoint without a template, so independently of the optimizer and the devices of the run.
+    """Verifies and loads a checkpoint independently of the optimizer and the devices of its run.
 
     Args:
       path: W/checkpoints/STEP.

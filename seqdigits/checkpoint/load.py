@@ -17,8 +17,8 @@ def load_variables(path: Path) -> tuple[Variables, dict[str, Any]]:
 
     Args:
       path: a workdir, of which the best checkpoint is loaded (the latest if none was evaluated); a checkpoint
-        W/checkpoints/STEP; a file of weights; or the name of pretrained weights (pretrained.NAMES), unless the working directory
-        contains a file or folder of that name.
+        W/checkpoints/STEP; a file of weights; or the name of pretrained weights (pretrained.NAMES), unless the
+        working directory contains a file or folder of that name.
 
     Returns:
       The collections by name, and the metadata: at least `step` and `config`.
@@ -45,5 +45,5 @@ def load_variables(path: Path) -> tuple[Variables, dict[str, Any]]:
 
 
 def origin(meta: dict[str, Any]) -> dict[str, Any]:
-    """Returns the record of a run that other runs are initialized from: step, config, and its own `initialized_from`."""
+    """Returns the record of a run for those initialized from it: step, config, `initialized_from`."""
     return {"step": meta["step"], "config": meta["config"], "initialized_from": meta.get("initialized_from")}

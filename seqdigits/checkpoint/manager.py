@@ -1,9 +1,10 @@
 """Checkpoints: orbax writes them in the background, a SHA-256 manifest seals each, and restoring verifies it.
 
-The manifest exists because orbax restores an array file with a flipped bit without an error. Layout: `W/checkpoints/STEP/`
-as orbax writes it, and in it `manifest.json`, written after orbax's commit, with the digest of every file and the metadata of
-the run (`meta`). A step without a manifest, or with a file that differs, is never restored; a message names it, and the
-next older step that verifies is restored. The newest `train.keep_checkpoints` are kept, and the best.
+The manifest exists because orbax restores an array file with a flipped bit without an error. Layout:
+`W/checkpoints/STEP/` as orbax writes it, and in it `manifest.json`, written after orbax's commit, with the digest
+of every file and the metadata of the run (`meta`). A step without a manifest, or with a file that differs, is never
+restored; a message names it, and the next older step that verifies is restored. The newest `train.keep_checkpoints`
+are kept, and the best.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Checkpoints:
         self._manager.close()
 
     def _set_aside_damaged(self) -> None:
-        """Moves away the steps after the newest one that verifies, because orbax would take them for the latest."""
+        """Moves away the steps after the newest that verifies; orbax would take them for the latest."""
         damaged_folder = self._folder.with_name("checkpoints-damaged")
         errors: dict[int, DamagedCheckpoint] = {}
         for step in reversed(all_steps(self._folder)):

@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint: size and SHA-256 of every file, verified before the checkpoint is restored."""
+"""The manifest of a checkpoint: size and SHA-256 of every file, verified before it is restored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class UnfinishedCheckpoint(DamagedCheckpoint):
 
 
 def seal(path: Path, meta: dict[str, Any]) -> None:
-    """Writes the manifest of a complete checkpoint: `meta`, size and SHA-256 of every file, and a SHA-256 over both."""
+    """Writes the manifest of a complete checkpoint.
+
+    It has `meta`, size and SHA-256 of every file, and a SHA-256 over both.
+    """
     content = {"meta": meta, "files": {name: _digest(path / name) for name in _files(path)}}
     write_atomically(path / _MANIFEST, json.dumps({**content, "sha256": _digest_of(content)}, indent=1))
 

@@ -1,8 +1,8 @@
 """Pretrained weights, which are part of the package, by name.
 
-The flag `--checkpoint` and the key `init.path` take one of NAMES in place of a path. A file or folder of that name in the
-working directory takes precedence, and a message says so. `python -m seqdigits pretrained` lists, publishes and measures the
-weights.
+The flag `--checkpoint` and the key `init.path` take one of NAMES in place of a path. A file or folder of that name
+in the working directory takes precedence, and a message says so. `python -m seqdigits pretrained` lists, publishes
+and measures the weights.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def sums() -> dict[str, str]:
 
 
 def facts(name: str) -> dict[str, Any]:
-    """Returns the metadata of the weights of a name, from NAME.json; release.publish.publish describes its keys.
+    """Returns the metadata of the weights of a name, from NAME.json; see release.publish.publish.
 
     Raises:
       UserError: the file is missing or damaged.

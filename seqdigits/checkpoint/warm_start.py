@@ -11,10 +11,11 @@ from seqdigits.core.types import Variables
 
 
 def initialize_from(variables: Variables, source: Variables, config: ConfigDict) -> Variables:
-    """Returns the variables of a new model, initialized from those of another run; prints the names of both kinds.
+    """Returns the variables of a new model, initialized from those of another run; prints their names.
 
-    The pattern `init.params` selects the parameters, and the running statistics of norms, that are taken. The statistics of the
-    pixels that the encoder was trained on are taken together with the encoder, if this model has any.
+    The pattern `init.params` selects the parameters, and the running statistics of norms, that are taken. The
+    statistics of the pixels that the encoder was trained on are taken together with the encoder, if this model has
+    any.
 
     Args:
       variables: params, batch_stats and input_stats of the new model, randomly initialized.

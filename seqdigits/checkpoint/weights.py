@@ -42,7 +42,8 @@ def save(path: Path, variables: Variables, about: dict[str, Any], *, half: bool 
       path: the file, NAME.npz.
       variables: collections by name, nested dicts of arrays.
       about: the metadata, JSON with at least `step` and `config`.
-      half: whether params are stored as float16. Statistics are not, nor arrays with a value beyond the range of float16.
+      half: whether params are stored as float16. Statistics are not, nor arrays with a value beyond the range of
+        float16.
     """
     arrays = {}
     for name, leaf in zip(params.names(variables), jax.tree.leaves(jax.device_get(variables)), strict=True):
@@ -58,8 +59,8 @@ def load(path: Path) -> tuple[Variables, dict[str, Any]]:
     """Loads a file that `save` wrote.
 
     Returns:
-      The collections params, batch_stats and input_stats, where float16 is converted to f32; and the metadata, with upgraded
-      configs.
+      The collections params, batch_stats and input_stats, where float16 is converted to f32; and the metadata, with
+      upgraded configs.
 
     Raises:
       UserError: the file is missing or damaged, or is not a file of weights.

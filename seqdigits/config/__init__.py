@@ -1,4 +1,4 @@
-"""Configs: keys and their defaults, the files in configs/, command-line flags, and upgrades of saved configs."""
+"""Configs: keys and defaults, the files in configs/, command-line flags, upgrades of saved configs."""
 
 from seqdigits.config.defaults import base_config
 

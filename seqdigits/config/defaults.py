@@ -1,7 +1,7 @@
 """Every config key once: default, meaning, unit, allowed values.
 
-A file in `configs/` holds only its differences from these defaults. config_checks/validate.py refuses combinations that
-cannot run. docs/configuration.md is generated from the table: `python -m seqdigits config --markdown`.
+A file in `configs/` holds only its differences from these defaults. config_checks/validate.py refuses combinations
+that cannot run. docs/configuration.md is generated from the table: `python -m seqdigits config --markdown`.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ LAYER_KEYS = ("model.encoder", "model.head", "model.box_head")
 
 
 def upgrade(saved: dict[str, Any]) -> dict[str, Any]:
-    """Returns a saved config with the current keys, values and words; one that has them already is returned equal.
+    """Returns a saved config with the current keys, values and words; a current one is returned equal.
 
     Args:
       saved: sections by name, as in JSON; keys may be missing. It is not modified.
@@ -79,11 +79,11 @@ def upgrade_value(key: str, value: Any) -> Any:
 
 
 def upgrade_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Returns the record of a run with upgraded configs: its own, and those of the runs that it was initialized from.
+    """Returns the record of a run with upgraded configs: its own, and those of its initialization.
 
     Args:
-      record: has `config`, and may have `initialized_from` (`begun_with` in earlier versions), which is such a record or None.
-        Other keys are kept. It is not modified.
+      record: has `config`, and may have `initialized_from` (`begun_with` in earlier versions), which is such a
+        record or None. Other keys are kept. It is not modified.
     """
     upgraded = {"initialized_from" if key == "begun_with" else key: value for key, value in record.items()}
     if "config" in upgraded:

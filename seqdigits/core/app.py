@@ -2,8 +2,9 @@
 
 The first Ctrl-C or SIGTERM finishes the step, saves, and stops; a second one stops at once.
 
-Python's own handlers do not run while XLA compiles. The signals are therefore blocked, and a thread waits for them. Threads
-inherit the signal mask, so `run` blocks the signals before it imports the module of the command, and JAX with it.
+Python's own handlers do not run while XLA compiles. The signals are therefore blocked, and a thread waits for them.
+Threads inherit the signal mask, so `run` blocks the signals before it imports the module of the command, and JAX
+with it.
 """
 
 from __future__ import annotations

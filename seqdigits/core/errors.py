@@ -6,7 +6,8 @@ from __future__ import annotations
 class UserError(Exception):
     """An error that the user can fix; its message names the key, the value, what is allowed, and the fix.
 
-    The commands print it as one `error: ...` and exit with status 2. Any other exception is a bug and keeps its traceback.
+    The commands print it as one `error: ...` and exit with status 2. Any other exception is a bug and keeps its
+    traceback.
     """
 
 

@@ -50,8 +50,8 @@ def record(workdir: Path, step: int, steps_per_call: int) -> None:
 def commit() -> str | None:
     """Returns the commit of this source tree; None where it is unknown.
 
-    "+" is appended where files outside results/ differ from the commit. $SEQDIGITS_COMMIT overrides it, for machines without
-    the repository.
+    "+" is appended where files outside results/ differ from the commit. $SEQDIGITS_COMMIT overrides it, for
+    machines without the repository.
     """
     named = os.environ.get("SEQDIGITS_COMMIT")
     if named:

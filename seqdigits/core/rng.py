@@ -1,4 +1,4 @@
-"""Streams of random numbers: each use of a seed draws from its own stream, so that no two uses share numbers."""
+"""Streams of random numbers: each use of a seed has its own stream, so that no two uses share numbers."""
 
 from __future__ import annotations
 

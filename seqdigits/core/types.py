@@ -58,10 +58,10 @@ class Batch(struct.PyTreeNode):
       image: u8 [B, H, W, C], 0..255.
       digits: i32 [B, L], 0..9, and NO_DIGIT after the last digit.
       boxes: f32 [B, L, 4], the box of each digit, cxcywh in pixels of `image`; zeros where NO_DIGIT.
-      index: i32 [B], the index of the example; -1 = padding. A padded row holds example 0, so that all of its values are
-        valid, and `mask` excludes it from every sum.
-      number: i32 [B, L], the index of the number that a digit belongs to, 0, 1, ..; 0 where NO_DIGIT. The digits of a number
-        are adjacent in `digits`. None = all digits are one number.
+      index: i32 [B], the index of the example; -1 = padding. A padded row holds example 0, so that all of its
+        values are valid, and `mask` excludes it from every sum.
+      number: i32 [B, L], the index of the number that a digit belongs to, 0, 1, ..; 0 where NO_DIGIT. The digits of
+        a number are adjacent in `digits`. None = all digits are one number.
     """
 
     image: Array
@@ -81,10 +81,10 @@ class Outputs(struct.PyTreeNode):
 
     Attributes:
       digit_logits: f32 [B, L, K], K = 10, or 11 with NO_DIGIT.
-      box: f32 [B, 4], the box of the whole sequence, cxcywh in pixels. A dense detector returns the mean box of the training
-        set here, which is used where no digit is detected.
-      cell_logits: f32 [B, h, w, 11], logits of each cell of the dense detector: the digit whose center is in the cell, or
-        NO_DIGIT.
+      box: f32 [B, 4], the box of the whole sequence, cxcywh in pixels. A dense detector returns the mean box of the
+        training set here, which is used where no digit is detected.
+      cell_logits: f32 [B, h, w, 11], logits of each cell of the dense detector: the digit whose center is in the
+        cell, or NO_DIGIT.
       cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
       stride: side of a cell, in pixels; static. The grid may extend beyond the right and the lower edge of the image.
       scales: number of cells of each scale of the image; static. With several scales, h is their sum and w is 1.
@@ -101,11 +101,12 @@ class Outputs(struct.PyTreeNode):
 class Prediction(struct.PyTreeNode):
     """The prediction of any model: N numbers, best first.
 
-    Rows after the last number are empty: length 0, confidence 0. If no number is detected, the first row is empty too, and its
-    confidence is that the image contains no number.
+    Rows after the last number are empty: length 0, confidence 0. If no number is detected, the first row is empty
+    too, and its confidence is that the image contains no number.
 
     Attributes:
-      length: i32 [B, N], number of digits. It may exceed L; such a prediction counts as wrong and is never truncated to match.
+      length: i32 [B, N], number of digits. It may exceed L; such a prediction counts as wrong and is never
+        truncated to match.
       digits: i32 [B, N, L], NO_DIGIT after the last digit.
       digit_confidence: f32 [B, N, L], 0..1.
       digit_boxes: f32 [B, N, L, 4], cxcywh in pixels, or None.

@@ -1,8 +1,8 @@
 """Data parallelism: a mesh of all devices, batches sharded over it, everything else replicated.
 
-This is the only module that handles the layout of devices (D of them). The same pure step runs in two ways. `jit`: the step
-gets the full batch, and the compiler partitions the work. `pmap`: each device runs the step on its shard of the batch, and the
-step itself sums over the axis `data`.
+This is the only module that handles the layout of devices (D of them). The same pure step runs in two ways. `jit`:
+the step gets the full batch, and the compiler partitions the work. `pmap`: each device runs the step on its shard
+of the batch, and the step itself sums over the axis `data`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ class Devices:
     def shard_batch(self, host_batch: dict[str, np.ndarray], stacked: bool = False) -> dict[str, jax.Array]:
         """Shards a host batch over the devices.
 
-        A batch that the devices do not divide is padded: `index` with -1, everything else with copies of the first row, which
-        are valid values for every step.
+        A batch that the devices do not divide is padded: `index` with -1, everything else with copies of the first
+        row, which are valid values for every step.
 
         Args:
-          host_batch: [B, ...], or [S, B, ...] if `stacked`. Each process provides its own rows, all of them the same number.
+          host_batch: [B, ...], or [S, B, ...] if `stacked`. Each process provides its own rows, all of them the
+            same number.
           stacked: whether the batch is a stack of the batches of S steps.
         """
         axis = 1 if stacked else 0
@@ -67,7 +68,7 @@ class Devices:
         return {name: place(name, value) for name, value in host_batch.items()}
 
     def jit(self, function: Callable, *, donate: int | None = None) -> Callable:
-        """Compiles a function whose result is replicated; the buffers of argument number `donate` are donated to it."""
+        """Compiles a function with a replicated result; argument number `donate` is donated to it."""
         return jax.jit(function, out_shardings=self.replicated, donate_argnums=() if donate is None else (donate,))
 
     def compile_step(self, function: Callable, *, donate: int | None = None, stacked: bool = False) -> Callable:

@@ -22,9 +22,11 @@ class ProcessSlice(NamedTuple):
     size: int
 
     def host_batch(self, index: np.ndarray, position: np.ndarray) -> HostBatch:
-        """Returns the host batch of this process: its index and position, int32, at most `size` rows, padded to `size`.
+        """Returns the host batch of this process, padded to `size` rows: -1 in index, 0 in position.
 
-        The padding is -1 in `index`, 0 in `position`.
+        Args:
+          index: integers [b], b <= size.
+          position: integers [b].
         """
         index, position = (pad_rows(rows.astype(np.int32), self.size) for rows in (index, position))
         return {"index": index, "position": np.maximum(position, 0)}
