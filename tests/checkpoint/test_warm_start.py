@@ -86,7 +86,7 @@ def test_a_run_that_goes_on_does_not_begin_anew(small_config, first, tmp_path, c
     config.train.steps = 4
     train_and_evaluate(config, tmp_path)
     said = capsys.readouterr().out
-    assert "going on from step 2" in said
+    assert "resumed from step 2" in said
     assert "taken from" not in said
     for step in ("2", "4"):  # and still knows what it began with
         begun = read_meta(tmp_path / "checkpoints" / step)["initialized_from"]
@@ -99,7 +99,7 @@ def test_a_run_without_its_config_file_goes_on_only_as_it_was(small_config, tmp_
     train_and_evaluate(config, tmp_path)
     (tmp_path / "config.json").unlink()
     config.train.steps, config.seed = 4, 7
-    with pytest.raises(UserError, match="(?s)may not change when it goes on:.*seed: 0 -> 7"):
+    with pytest.raises(UserError, match="(?s)may not change when a run is resumed:.*seed: 0 -> 7"):
         train_and_evaluate(config, tmp_path)
     assert not (tmp_path / "config.json").exists()
     config.seed = 0
@@ -168,7 +168,7 @@ def test_a_frozen_norm_is_in_training_what_it_is_in_evaluation(small_config, fir
         ({"init.params": "conv.*"}, "init.params = 'conv.*' takes nothing from"),
         ({"data.height": 40}, "takes head_0/Dense_0/kernel, which is .* Narrow the pattern"),
         ({"data.height": 40, "init.params": "encoder/.*"}, "takes an encoder from .* trained with other pixels"),
-        ({"optim.freeze": ".*"}, "optim.freeze = '.*' fits every parameter"),
+        ({"optim.freeze": ".*"}, "optim.freeze = '.*' matches every parameter"),
         ({"optim.freeze": "encoder"}, "optim.freeze = 'encoder' fits no parameter. It must fit the whole name"),
         ({"loss.l2": 1.0, "loss.l2_params": "kernel"}, "loss.l2_params = 'kernel' fits no parameter"),
     ],

@@ -91,9 +91,9 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, moment):
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "the same command goes on from here" in said
+    assert "rerun the same command to resume" in said
     again = start(tmp_path, "--config.train.steps=600")
-    wait_for(again, "going on from step")
+    wait_for(again, "resumed from step")
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=120)
     assert again.returncode == 143
@@ -111,7 +111,7 @@ def test_a_second_ctrl_c_while_saving_stops_at_once_and_loses_nothing_saved(tmp_
     process.communicate(timeout=60)
     assert process.returncode == 130
     again = start(tmp_path, "--config.train.steps=600")
-    wait_for(again, "going on from step")
+    wait_for(again, "resumed from step")
     again.kill()
     again.communicate()
 
