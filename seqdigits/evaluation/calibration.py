@@ -89,8 +89,8 @@ def calibrate(
 def fit_temperature(loss: Callable[[float], float]) -> float:
     """Returns the temperature of least `loss` between MIN_TEMPERATURE and MAX_TEMPERATURE, to four digits.
 
-    The loss is first computed on a grid of half octaves. A golden section search between the neighbors of the best grid point
-    then narrows the logarithm of the temperature to 0.5%.
+    The loss is first computed on a grid of half octaves. A golden section search between the neighbors of the best grid
+    point then narrows the logarithm of the temperature to 0.5%.
 
     >>> fit_temperature(lambda t: (math.log(t) - math.log(1.7)) ** 2)
     1.7
@@ -106,10 +106,10 @@ def fit_temperature(loss: Callable[[float], float]) -> float:
         known.setdefault(t, loss(math.exp(t)))
         return known[t]
 
-    # This golden section search stays ours instead of scipy.optimize.minimize_scalar. Its "golden" and "brent" methods need
-    # three points of which the middle one has the least loss; there are none if the best grid point is an end of the range.
-    # Its "bounded" method returns other digits, so published temperatures would change. Each loss is a pass over the split:
-    # values that are known already are reused, and the best of all computed points is returned, never worse than the grid.
+    # This golden section search stays ours instead of scipy.optimize.minimize_scalar. Its "golden" and "brent" methods
+    # need three points of which the middle one has the least loss; there are none if the best grid point is an end of
+    # the range. Its "bounded" method returns other digits, so saved calibrations could not be reproduced.
+    # Here the best of all computed points is returned, so that the result is never worse than the grid.
     golden = (math.sqrt(5) - 1) / 2
     while high - low > 0.005:
         left, right = high - golden * (high - low), low + golden * (high - low)
@@ -121,9 +121,10 @@ def fit_temperature(loss: Callable[[float], float]) -> float:
 
 
 def fit_platt_scaling(loss: Callable[[float, float], float]) -> tuple[float, float]:
-    """Returns the scale and bias of least `loss`, starting from 1 and 0 (Nelder and Mead 1965), to four digits each.
+    """Returns the scale and the bias of least `loss`, to four digits each.
 
-    The logarithm of the scale is clipped to -4..4, the bias to -50..50.
+    The search starts from 1 and 0 (Nelder and Mead 1965). The logarithm of the scale is clipped to -4..4, the bias to
+    -50..50.
 
     >>> fit_platt_scaling(lambda scale, bias: (math.log(scale) - math.log(0.5)) ** 2 + (bias - 2) ** 2)
     (0.5, 2.0)

@@ -63,7 +63,7 @@ def negative_log_likelihood(confidence: Array, correct: Array) -> Array:
 
 
 class Settings(NamedTuple):
-    """The decoding settings that calibration changes: keys of the config section `decode`; may be traced, f32 []."""
+    """The keys of the config section `decode` that calibration sets; may be traced, f32 []."""
 
     temperature: float | Array
     min_score: float | Array
@@ -91,7 +91,10 @@ def objective_sums(options: DecodeOptions, batch: Batch, outputs: Outputs, setti
 
 
 class CalibrationObjective:
-    """The validation split, decoded with one setting after another; model outputs are computed once if they fit the cache."""
+    """The validation split, decoded with one setting after another.
+
+    Model outputs are computed only once if they fit the cache.
+    """
 
     def __init__(self, config: ConfigDict, restored: Restored, examples: int, stop: Stop | None = None):
         """Prepares the split.

@@ -2,10 +2,10 @@
 
 `python -m seqdigits upper-bound --config configs/X.py [--split validation] [--limit N]`
 
-A cell predicts one digit, and NMS drops one of two boxes that overlap by more than decode.max_overlap. An image whose true boxes
-overlap by more can never be an exact match, however well the network is trained. With loss.target = cell only the cell of a
-digit's center predicts it, so the same holds for an image with two centers in one cell. With the other targets a neighboring
-cell may predict the second digit.
+A cell predicts one digit, and NMS drops one of two boxes that overlap by more than decode.max_overlap. An image whose
+true boxes overlap by more can never be an exact match, however well the network is trained. With loss.target = cell
+only the cell of a digit's center predicts it, so the same holds for an image with two centers in one cell. With the
+other targets a neighboring cell may predict the second digit.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class UpperBound(NamedTuple):
 def measure_upper_bound(
     config: ConfigDict, split: str, limit: int | None = None, stop: Stop | None = None
 ) -> list[UpperBound]:
-    """Returns the upper bounds for half of the model's stride (if it is even), its stride, and twice its stride.
+    """Returns the upper bounds for three strides of the grid.
+
+    They are half of the model's stride (if it is even), the model's stride, and twice the model's stride.
 
     Args:
       config: the config of a dense detector.
@@ -96,7 +98,7 @@ def measure_upper_bound(
 
 
 def count_representable(batch: Batch, stride: int, max_overlap: float) -> Array:
-    """Returns the counts `images`, `apart`, `separate` and `both` of UpperBound, i32 [4]; padding is not counted."""
+    """Returns `images`, `apart`, `separate` and `both` of UpperBound, i32 [4]; padding is not counted."""
     height, width = batch.image.shape[1:3]
     grid = (-(-height // stride), -(-width // stride))
     row, column = center_cells(batch.boxes, (grid[0] * stride, grid[1] * stride), grid)  # [B, L]

@@ -1,1 +1,1 @@
-"""Inspects data sets: computes statistics on the device, checks every example, and draws a page. See inspect.py."""
+"""Inspects data sets: computes statistics, checks every example, and draws a page. See inspect.py."""

@@ -119,13 +119,13 @@ def describe_fault(kind: str, digits: np.ndarray, boxes: np.ndarray, place: int)
 
 
 def is_out_of_order(digits: np.ndarray, boxes: np.ndarray, number: np.ndarray, stacked: bool) -> np.ndarray:
-    """Returns which examples have a digit placed before its predecessor in the same number, along the row, bool [B].
+    """Returns which examples have a digit before its predecessor in the number, along the row, bool [B].
 
     Args:
       digits: i32 [B, L].
       boxes: f32 [B, L, 4].
-      number: i32 [B, L], as in Fingerprint. If it is known (0 or more), rows may run in either direction, so only a digit that
-        is both left of and above its predecessor counts.
+      number: i32 [B, L], as in Fingerprint. If it is known (0 or more), rows may run in either direction, so only a
+        digit that is both left of and above its predecessor counts.
       stacked: whether rows run from top to bottom; else they run from left to right.
     """
     valid = has_valid_box(digits, boxes)
@@ -139,7 +139,8 @@ def is_out_of_order(digits: np.ndarray, boxes: np.ndarray, number: np.ndarray, s
 class Prints:
     """The fingerprints of the examples of one split.
 
-    Images of equal fingerprints are taken to be equal byte for byte; two different images share one with probability 2^-64.
+    Images of equal fingerprints are taken to be equal byte for byte; two different images share one with probability
+    2^-64.
 
     Attributes:
       index: i32 [N], the indices of the examples.

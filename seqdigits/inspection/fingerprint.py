@@ -1,4 +1,4 @@
-"""Statistics and hashes of a batch, computed on the device so that its images need not be copied to the host."""
+"""Statistics and hashes of a batch, computed on the device so that images need not be copied."""
 
 from __future__ import annotations
 

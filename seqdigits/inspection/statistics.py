@@ -112,8 +112,8 @@ class SplitStatistics:
       digits: i64 [L, 10], the number of each digit at each position.
       cell: the side of a square cell of the map of box centers, in pixels.
       centers: i64 [rows, columns], the number of box centers in each cell.
-      sizes: i64 [2, ..], the number of boxes that are 0, 1, 2 .. pixels wide (0) and high (1), rounded; larger ones count as the
-        last.
+      sizes: i64 [2, ..], the number of boxes that are 0, 1, 2 .. pixels wide (first row) and high (second row),
+        rounded; larger ones count as the last.
       size_low, size_high, size_sum: f64 [2], the minimum, maximum and sum of widths and heights.
       boxes: the number of valid boxes.
       sums, squares: i64 [H, W, C], the sums of the bytes of all images and of their squares.

@@ -1,4 +1,4 @@
-"""The state that a run starts from: its newest checkpoint, or a state initialized randomly or from another run."""
+"""The state that a run starts from: its newest checkpoint, random values, or another run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class Progress:
       best: step, metric and value of the best checkpoint, which is never deleted; None before the first evaluation.
       evaluation_due: whether the evaluation at the saved step was stopped before its end.
       seconds: the seconds of training up to the saved step.
-      initialized_from: path, step and config of the run that parameters were initialized from; None if randomly initialized.
+      initialized_from: path, step and config of the run that parameters were initialized from; None if randomly
+        initialized.
     """
 
     best: dict[str, Any] | None = None
@@ -56,7 +57,8 @@ def initial_variables(config: ConfigDict, workdir: Path) -> tuple[Variables | No
     """Loads the variables that a new run is initialized from (`init.path`), with their origin.
 
     Returns:
-      The variables, and the entries of Progress.initialized_from; None, None if `init.path` is empty or the run resumes.
+      The variables, and the entries of Progress.initialized_from; None, None if `init.path` is empty or the run
+      resumes.
     """
     if not config.init.path or all_steps(checkpoints_folder(workdir)):
         return None, None
@@ -82,7 +84,7 @@ def initialize(
     arrays: dict[str, jax.Array],
     devices: Devices,
 ) -> TrainState:
-    """Returns the state before step 0, with the variables of another run and the statistics of the images filled in.
+    """Returns the state before step 0, with the variables of another run and the image statistics.
 
     Args:
       state: the randomly initialized state.

@@ -1,4 +1,4 @@
-"""Statistics of the training images: measured once before step 0, saved with the parameters, never trained."""
+"""Statistics of the training images: measured before step 0, saved with the parameters, never trained."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def measure(
       source: the training split.
       arrays: the arrays of the source, on the devices.
       devices: the devices of the run.
-      empty: the collection as the model initialized it. Only entries present in it are measured: `mean_box` f32 [4], cxcywh in
-        pixels, the mean of the enclosing boxes of the sequences; and `pixels`, with the `mean` and the standard `deviation`
-        f32 [H, W, C] of each pixel, 0..255.
+      empty: the collection as the model initialized it. Only entries present in it are measured: `mean_box` f32 [4],
+        cxcywh in pixels, the mean of the enclosing boxes of the sequences; and `pixels`, with the `mean` and the
+        standard `deviation` f32 [H, W, C] of each pixel, 0..255.
 
     Returns:
       A tree of the same structure, on the devices.

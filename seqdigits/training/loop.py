@@ -2,10 +2,11 @@
 
 Which checkpoints exist is decided in two places.
 
-- Saving: this loop. It saves every `train.checkpoint_every` steps, at the last step, when the run is stopped, and whenever an
-  evaluation finds a new best value of `train.best_metric`.
-- Retention: checkpoint.manager.Checkpoints. It keeps the newest `train.keep_checkpoints` and the best one, which it finds in
-  the `best` that this loop saves with each state (see Progress). It deletes others only after the new one is sealed.
+- Saving: this loop. It saves every `train.checkpoint_every` steps, at the last step, when the run is stopped, and
+  whenever an evaluation finds a new best value of `train.best_metric`.
+- Retention: checkpoint.manager.Checkpoints. It keeps the newest `train.keep_checkpoints` and the best one, which it
+  finds in the `best` that this loop saves with each state (see Progress). It deletes others only after the new one is
+  sealed.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | Non
 
     Args:
       config: a complete config, as from a file in configs/.
-      workdir: the folder that keeps everything about the run; the same config and workdir resume from the newest checkpoint.
+      workdir: the folder that keeps everything about the run; the same config and workdir resume from the newest
+        checkpoint.
       stop: when it is set, the run saves a checkpoint and raises Stopped.
 
     Returns:
@@ -168,10 +170,11 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
 
 
 def call_length(step: int, config: ConfigDict) -> int:
-    """Returns the number of steps of the next call: at most train.steps_per_call, and not beyond the next boundary.
+    """Returns the number of steps of the next call, at most train.steps_per_call.
 
-    Boundaries are the steps at which the run logs, saves, evaluates, or ends. The remainder before a boundary is split into
-    powers of two. So at most 2 + log2(steps_per_call) programs are compiled, whatever the intervals are.
+    A call ends at the next boundary. Boundaries are the steps at which the run logs, saves, evaluates, or ends. The
+    remainder before a boundary is split into powers of two. So at most 2 + log2(steps_per_call) programs are compiled,
+    whatever the intervals are.
 
     >>> from seqdigits.config import base_config
     >>> config = base_config()
@@ -191,7 +194,7 @@ def call_length(step: int, config: ConfigDict) -> int:
 
 
 def next_call(batches: Iterator[HostBatch], length: int, devices: Devices) -> dict[str, jax.Array]:
-    """Returns the batches of one call on the devices: [B, ...] if length is 1, else [S, B, ...]; {} if it is 0."""
+    """Returns the batches of a call on the devices: {} for 0 steps, [B, ...] for 1, else [S, B, ...]."""
     if length == 0:
         return {}
     if length == 1:

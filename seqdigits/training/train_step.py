@@ -49,7 +49,7 @@ class TrainState(struct.PyTreeNode):
     first_nonfinite: Array
 
     def variables(self) -> Variables:
-        """Returns the collections to evaluate with: the moving average if there is one, else the current parameters."""
+        """Returns the collections to evaluate with: the moving average if there is one, else the current ones."""
         raw = {"params": self.params, "batch_stats": self.batch_stats}
         return {**(self.average or raw), "input_stats": self.input_stats}
 
@@ -61,8 +61,8 @@ class TrainStep:
     Attributes:
       config: the complete config.
       model: from models.build, with the same axis.
-      axis: the name of the axis over which the batch is split if each device runs the step on its own shard (pmap); None if the
-        step sees the complete batch.
+      axis: the name of the axis over which the batch is split if each device runs the step on its own shard (pmap);
+        None if the step sees the complete batch.
     """
 
     config: ConfigDict
@@ -73,7 +73,8 @@ class TrainStep:
         """Returns the randomly initialized state before step 0; input_stats are filled in later. Traceable.
 
         Raises:
-          UserError: a pattern of loss.l2_params or optim.freeze matches no parameter, or optim.freeze matches every one.
+          UserError: a pattern of loss.l2_params or optim.freeze matches no parameter, or optim.freeze matches every
+            one.
         """
         variables = init_variables(self.model, source.spec, self.config.seed)
         params.check(variables["params"], self.config.loss.l2_params, "loss.l2_params")
@@ -158,8 +159,8 @@ class TrainStep:
         """Computes the gradient over all devices.
 
         Returns:
-          The loss, f32 []; its unweighted terms, f32 [B], or f32 [] for terms of the parameters (l2); the new batch_stats; and
-          the gradient.
+          The loss, f32 []; its unweighted terms, f32 [B], or f32 [] for terms of the parameters (l2); the new
+          batch_stats; and the gradient.
         """
         config = self.config.loss
         dropout = jax.random.fold_in(stream_key(self.config.seed, RngStream.DROPOUT), state.step)
@@ -184,7 +185,8 @@ class TrainStep:
             terms = losses.per_example(outputs, batch, box, config)
             return losses.total(terms, batch.mask, count, config), (terms, updated.get("batch_stats", {}))
 
-        # Each device differentiates its own shard of the sum. A psum inside loss_fn would count the gradient once per device.
+        # Each device differentiates its own shard of the sum. A psum inside loss_fn would count the gradient once per
+        # device.
         (loss, (terms, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         loss, grads = self._sum_over_devices((loss, grads))
         if config.l2:

@@ -27,7 +27,8 @@ sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat
 class Writers:
     """The log files of one run.
 
-    Opening them removes the entries after the restored step, so that a resumed run leaves no duplicate points in its curves.
+    Opening them removes the entries after the restored step, so that a resumed run leaves no duplicate points in its
+    curves.
     """
 
     def __init__(self, workdir: Path, step: int, rewritten_split: str | None = None):
@@ -36,7 +37,8 @@ class Writers:
         Args:
           workdir: the folder of the run.
           step: the restored step; entries of later steps are removed.
-          rewritten_split: a split whose entries of exactly this step are removed too, because they will be written again.
+          rewritten_split: a split whose entries of exactly this step are removed too, because they will be written
+            again.
         """
 
         def is_kept(entry_step: int, split: str) -> bool:
@@ -49,7 +51,7 @@ class Writers:
         self._events = EventFileWriter(str(events))
 
     def write(self, step: int, split: str, values: dict[str, Any]) -> None:
-        """Writes a line of JSON with all values, and a TensorBoard scalar `split/name` for each value that is a number."""
+        """Writes a line of JSON with all values, and each number as a TensorBoard scalar `split/name`."""
         line = json.dumps({"step": step, "split": split, **values})
         with self._lines.open("a") as file:
             file.write(line + "\n")

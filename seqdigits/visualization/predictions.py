@@ -23,8 +23,8 @@ _CAPTION = 18  # pixels below each image
 def make_example_grid(batch: Batch, prediction: Prediction, count: int = 12, columns: int = 3) -> Image.Image:
     """Draws a grid of examples with their true boxes in green and predicted boxes in red.
 
-    Below each image are the prediction with its confidence, and the ground truth if it differs. Wrong predictions come first;
-    they fill at most half of the grid if there are enough correct ones.
+    Below each image are the prediction with its confidence, and the ground truth if it differs. Wrong predictions come
+    first; they fill at most half of the grid if there are enough correct ones.
 
     Args:
       batch: the examples, as numpy arrays or on a device; padding is left out.

@@ -41,9 +41,9 @@ def make_overconfident(factor, count=4_000):
 def test_fit_temperature_of_overconfident_logits():
     batch, outputs = make_overconfident(2.5)
     objective_sums = jax.jit(lambda t: calibration_objective.objective_sums(OPTIONS, batch, outputs, Settings(t, 0.4)))
-    found = calibration.fit_temperature(lambda t: float(objective_sums(t).digit_loss))
-    assert found == pytest.approx(2.5, rel=0.1)
-    before, after = jax.device_get((objective_sums(1.0), objective_sums(found)))
+    result = calibration.fit_temperature(lambda t: float(objective_sums(t).digit_loss))
+    assert result == pytest.approx(2.5, rel=0.1)
+    before, after = jax.device_get((objective_sums(1.0), objective_sums(result)))
     assert before.digits.calibration_error() > 0.1
     assert after.digits.calibration_error() < 0.02
     assert after.numbers.calibration_error() == before.numbers.calibration_error()
@@ -101,26 +101,26 @@ def trained(tmp_path_factory, small_config):
 
 def test_calibrate_a_run(trained, monkeypatch):
     config, workdir = trained
-    found = calibration.calibrate(config, workdir, which="best", examples=30)
-    assert found == json.loads((workdir / "evaluation" / "calibration.json").read_text())
-    assert found["before"]["examples"] == 30
-    assert found["after"]["negative_log_likelihood"] <= found["before"]["negative_log_likelihood"] + 1e-6
-    assert found["after"]["sequence_accuracy"] >= found["before"]["sequence_accuracy"]
-    text = cli_calibrate.text(found)
+    result = calibration.calibrate(config, workdir, which="best", examples=30)
+    assert result == json.loads((workdir / "evaluation" / "calibration.json").read_text())
+    assert result["before"]["examples"] == 30
+    assert result["after"]["negative_log_likelihood"] <= result["before"]["negative_log_likelihood"] + 1e-6
+    assert result["after"]["sequence_accuracy"] >= result["before"]["sequence_accuracy"]
+    text = cli_calibrate.text(result)
     for key in ("temperature", "platt_scale", "platt_bias", "min_score"):
-        assert f"--config.decode.{key}={found['after'][key]:g}" in text
+        assert f"--config.decode.{key}={result['after'][key]:g}" in text
     assert Image.open(workdir / "evaluation" / "reliability.png").size == (752, 420)
     monkeypatch.setattr(calibration_objective, "_MAX_CACHED_BYTES", 0)  # recomputed each time, with the same result
     again = calibration.calibrate(config, workdir, which="best", examples=30)
-    assert again == found
+    assert again == result
 
 
 def test_calibrate_before_equals_evaluation(trained):
     config, workdir = trained
     report = json.loads((workdir / "evaluation" / "validation.json").read_text())
-    found = calibration.calibrate(config, workdir, which="latest", examples=4_000)["before"]
+    result = calibration.calibrate(config, workdir, which="latest", examples=4_000)["before"]
     for name in ("examples", "sequence_accuracy", "calibration_error", "digit_calibration_error", "coverage_at_98"):
-        assert found[name] == pytest.approx(report[name], abs=1e-6), name
+        assert result[name] == pytest.approx(report[name], abs=1e-6), name
 
 
 def test_calibrate_errors_and_stop(trained, small_config, tmp_path):
