@@ -8,7 +8,7 @@ from typing import Any
 
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax
 from seqdigits.core.interrupt import Stop
-from seqdigits.evaluation.calibration import COOLEST, HOTTEST, calibrate
+from seqdigits.evaluation.calibration import MIN_TEMPERATURE, MAX_TEMPERATURE, calibrate
 
 USAGE = "python -m seqdigits calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]"
 
@@ -39,7 +39,7 @@ def text(found: dict[str, Any]) -> str:
         lines.append(f"{name:<26}" + "".join(f"{cell:>16}" for cell in cells))
     after = found["after"]
     flags = {key: f"--config.decode.{key}={after[key]:g}" for key in ("temperature", "platt_scale", "platt_bias")}
-    if not COOLEST * 1.02 < after["temperature"] < HOTTEST / 1.02:
+    if not MIN_TEMPERATURE * 1.02 < after["temperature"] < MAX_TEMPERATURE / 1.02:
         lines += ["", "The temperature is the end of what was searched: trust it little."]
     if found["dense_detector"]:
         flags["min_score"] = f"--config.decode.min_score={after['min_score']:g}"

@@ -1,1 +1,1 @@
-"""Evaluates checkpoints: metrics of whole splits, calibration, upper bounds."""
+"""Evaluates checkpoints: the metrics of complete splits, calibration, and upper bounds."""

@@ -1,10 +1,14 @@
-"""Finds on validation what makes confidences true, and how sure a digit must be to be read:
-`python -m seqdigits calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]`.
+"""Calibrates the confidences of a checkpoint on the validation split.
 
-First the least score of a digit, with which most numbers are right. Then logits are divided by one temperature (Guo et al. 2017,
-arXiv:1706.04599, section 4.2), the one under which the confidences of the digits are likeliest, given which of them are right.
-And the logit of a number's confidence is moved along a line (Platt 1999), the one under which that of the numbers are
-likeliest; the order of numbers stays. Nothing is trained.
+`python -m seqdigits calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]`
+
+1. `decode.min_score`: the least score of a digit with which the most predictions are exact matches.
+2. `decode.temperature`: the logits are divided by one temperature (Guo et al. 2017, arXiv:1706.04599, section 4.2). It
+   minimizes the negative log likelihood of the correctness of digits, given their confidence.
+3. `decode.platt_scale` and `decode.platt_bias`: the logit of a number's confidence is mapped by a line (Platt 1999). It
+   minimizes the negative log likelihood of the correctness of numbers. The ranking of numbers does not change.
+
+Nothing is trained.
 """
 
 from __future__ import annotations
@@ -25,69 +29,74 @@ from seqdigits.evaluation.calibration_objective import CalibrationObjective, Set
 from seqdigits.evaluation.restore import restore
 from seqdigits.visualization import predictions, reliability
 
-COOLEST, HOTTEST = 0.0625, 8.0
-"""Temperatures are looked for between these."""
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.0625, 8.0
+"""The range in which temperatures are searched."""
 _MIN_SCORES = tuple(round(0.05 * i, 2) for i in range(2, 19))
 
 
 def calibrate(
     config: ConfigDict, workdir: Path, *, which: str, examples: int, stop: Stop | None = None
 ) -> dict[str, Any]:
-    """Calibrates a checkpoint on validation; writes `W/evaluation/calibration.json` and `W/evaluation/reliability.png`.
+    """Calibrates a checkpoint; writes `W/evaluation/calibration.json` and `W/evaluation/reliability.png`.
 
     Args:
       config: see restore.restore.
-      workdir: of the run.
+      workdir: the folder of the run.
       which: see restore.restore.
-      examples: of validation, at most.
-      stop: ends it early.
+      examples: the maximum number of validation examples.
+      stop: ends the calibration early.
 
     Returns:
-      What is in calibration.json: settings and figures, `before` and `after`.
+      The contents of calibration.json: the settings and metrics, `before` and `after`.
 
     Raises:
-      UserError: no such checkpoint, or the workdir cannot be written.
+      UserError: the checkpoint does not exist, or the workdir is not writable.
       Stopped: `stop` was set before the end.
     """
-
     validate(config)
     restored = restore(config, workdir, which, "validation")
     make_folder(workdir / "evaluation")
     decode = config.decode
-    judge = CalibrationObjective(config, restored, examples, stop)
-    now = Settings(decode.temperature, decode.min_score, decode.platt_scale, decode.platt_bias)
+    objective = CalibrationObjective(config, restored, examples, stop)
+    current = Settings(decode.temperature, decode.min_score, decode.platt_scale, decode.platt_bias)
     best = Settings(1.0, decode.min_score)
     if config.model.name == "dense_detector":
-        right = {
-            s: judge.metrics(Settings(1.0, s))["sequence_accuracy"] for s in sorted({*_MIN_SCORES, decode.min_score})
+        accuracy = {
+            s: objective.metrics(Settings(1.0, s))["sequence_accuracy"]
+            for s in sorted({*_MIN_SCORES, decode.min_score})
         }
-        best = Settings(1.0, max(right, key=lambda s: (right[s], -abs(s - decode.min_score))))
-    best = best._replace(temperature=best_temperature(lambda t: judge.digit_loss(best._replace(temperature=t))))
-    platt_scale, platt_bias = best_line(lambda a, b: judge.loss(best._replace(platt_scale=a, platt_bias=b)))
+        # Of equally good thresholds the one nearest to the config's.
+        best = Settings(1.0, max(accuracy, key=lambda s: (accuracy[s], -abs(s - decode.min_score))))
+    best = best._replace(temperature=fit_temperature(lambda t: objective.digit_loss(best._replace(temperature=t))))
+    platt_scale, platt_bias = fit_platt_scaling(
+        lambda scale, bias: objective.loss(best._replace(platt_scale=scale, platt_bias=bias))
+    )
     best = best._replace(platt_scale=platt_scale, platt_bias=platt_bias)
-    before, after = judge.metrics(now), judge.metrics(best)
-    found = {
+    before, after = objective.metrics(current), objective.metrics(best)
+    result = {
         "checkpoint": which,
         "step": restored.step,
         "dense_detector": config.model.name == "dense_detector",
-        "before": {**now._asdict(), **before},
+        "before": {**current._asdict(), **before},
         "after": {**best._asdict(), **after},
     }
-    write_atomically(workdir / "evaluation" / "calibration.json", json.dumps(found, indent=1))
-    picture = reliability.reliability(before, after)
-    write_atomically(workdir / "evaluation" / "reliability.png", predictions.png(picture))
-    return found
+    write_atomically(workdir / "evaluation" / "calibration.json", json.dumps(result, indent=1))
+    diagram = reliability.reliability(before, after)
+    write_atomically(workdir / "evaluation" / "reliability.png", predictions.png(diagram))
+    return result
 
 
-def best_temperature(loss: Callable[[float], float]) -> float:
-    """Where `loss` is least between COOLEST and HOTTEST: the best of half octaves, then a golden section between its
-    neighbors, to 0.5%. Four digits.
+def fit_temperature(loss: Callable[[float], float]) -> float:
+    """Returns the temperature of least `loss` between MIN_TEMPERATURE and MAX_TEMPERATURE, to four digits.
 
-    >>> best_temperature(lambda t: (math.log(t) - math.log(1.7)) ** 2)
+    The loss is first computed on a grid of half octaves. A golden section search between the neighbors of the best grid
+    point then narrows the logarithm of the temperature to 0.5%.
+
+    >>> fit_temperature(lambda t: (math.log(t) - math.log(1.7)) ** 2)
     1.7
     """
-    steps = round(2 * math.log2(HOTTEST / COOLEST))
-    grid = [math.log(COOLEST) + i * math.log(2) / 2 for i in range(steps + 1)]
+    steps = round(2 * math.log2(MAX_TEMPERATURE / MIN_TEMPERATURE))
+    grid = [math.log(MIN_TEMPERATURE) + i * math.log(2) / 2 for i in range(steps + 1)]
     losses = [loss(math.exp(t)) for t in grid]
     best = losses.index(min(losses))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, steps)]
@@ -97,6 +106,10 @@ def best_temperature(loss: Callable[[float], float]) -> float:
         known.setdefault(t, loss(math.exp(t)))
         return known[t]
 
+    # This golden section search stays ours instead of scipy.optimize.minimize_scalar. Its "golden" and "brent" methods
+    # need three points of which the middle one has the least loss; there are none if the best grid point is an end of
+    # the range. Its "bounded" method returns other digits, so saved calibrations could not be reproduced.
+    # Here the best of all computed points is returned, so that the result is never worse than the grid.
     golden = (math.sqrt(5) - 1) / 2
     while high - low > 0.005:
         left, right = high - golden * (high - low), low + golden * (high - low)
@@ -107,19 +120,23 @@ def best_temperature(loss: Callable[[float], float]) -> float:
     return float(f"{math.exp(min(known, key=lambda t: known[t])):.4g}")
 
 
-def best_line(loss: Callable[[float, float], float]) -> tuple[float, float]:
-    """Slope and offset where `loss` is least, from 1 and 0 on (Nelder and Mead 1965); four digits.
+def fit_platt_scaling(loss: Callable[[float, float], float]) -> tuple[float, float]:
+    """Returns the scale and the bias of least `loss`, to four digits each.
 
-    >>> best_line(lambda platt_scale, platt_bias: (math.log(platt_scale) - math.log(0.5)) ** 2 + (platt_bias - 2) ** 2)
+    The search starts from 1 and 0 (Nelder and Mead 1965). The logarithm of the scale is clipped to -4..4, the bias to
+    -50..50.
+
+    >>> fit_platt_scaling(lambda scale, bias: (math.log(scale) - math.log(0.5)) ** 2 + (bias - 2) ** 2)
     (0.5, 2.0)
     """
     from scipy import optimize
 
-    found = optimize.minimize(
+    result = optimize.minimize(
         lambda x: loss(math.exp(min(max(x[0], -4.0), 4.0)), min(max(x[1], -50.0), 50.0)),
         np.zeros(2),
         method="Nelder-Mead",
         options={"xatol": 1e-4, "fatol": 1e-7, "maxfev": 150, "initial_simplex": [[0.0, 0.0], [0.5, 0.0], [0.0, 1.0]]},
     )
-    platt_scale, platt_bias = math.exp(min(max(found.x[0], -4.0), 4.0)), min(max(found.x[1], -50.0), 50.0)
+    platt_scale, platt_bias = math.exp(min(max(result.x[0], -4.0), 4.0)), min(max(result.x[1], -50.0), 50.0)
+    # Adding 0.0 turns -0.0 into 0.0.
     return float(f"{platt_scale:.4g}"), float(f"{platt_bias:.4g}") + 0.0

@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint on splits, from a config and a workdir."""
+"""Evaluates a checkpoint of a workdir on the splits that the config or the command names."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from seqdigits.inference.predict_step import PredictStep
 def evaluate_checkpoint(
     config: ConfigDict, workdir: Path, *, which: str, splits: tuple[str, ...], stop: Stop | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Restores a checkpoint, evaluates whole splits, prints a table and writes the reports.
+    """Restores a checkpoint, evaluates complete splits, prints a table and writes the reports.
 
     Args:
       config: see restore.
-      workdir: of the run.
+      workdir: the folder of the run; reports are written to `W/evaluation`.
       which: see restore.
-      splits: which to evaluate; () = those of the config.
-      stop: ends it early.
+      splits: the splits to evaluate; () = `evaluate.splits` of the config.
+      stop: ends the evaluation early.
 
     Returns:
-      The figures by split.
+      The metrics by split.
 
     Raises:
-      UserError: no such checkpoint, damaged, or of another model.
+      UserError: a split is unknown; or the checkpoint does not exist, is damaged, or belongs to another model.
+      Stopped: `stop` was set before the end.
     """
     validate(config)
     splits = splits or tuple(config.evaluate.splits)
@@ -45,10 +46,10 @@ def evaluate_checkpoint(
     restored = restore(config, workdir, which, (*splits, "test")[0])
     devices = restored.devices
     step = PredictStep(config, restored.model, devices.axis)
-    about = {"step": restored.step, "checkpoint": which, "differs_from_training": restored.different}
+    metadata = {"step": restored.step, "checkpoint": which, "differs_from_training": restored.different}
     reports = {}
     for split in splits:
         evaluator = Evaluator(step, create_source(as_evaluated(config), split), devices)
-        reports[split] = evaluator.report(workdir, split, restored.variables, about, stop)
+        reports[split] = evaluator.report(workdir, split, restored.variables, metadata, stop)
     print(report_table(reports))
     return reports

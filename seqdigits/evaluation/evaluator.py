@@ -1,4 +1,4 @@
-"""Exact evaluation of a split, every example once; during training, at its end, and of a saved checkpoint alone."""
+"""Exact evaluation of a split, which counts every example once; used by training and by `evaluate`."""
 
 from __future__ import annotations
 
@@ -25,99 +25,112 @@ from seqdigits.visualization import predictions
 
 
 class Evaluator:
-    """Evaluates one split, again and again, compiled once."""
+    """Evaluates one split any number of times; the step is compiled once."""
 
     def __init__(
         self, step: PredictStep, source: DataSource, devices: Devices, arrays: dict[str, jax.Array] | None = None
     ):
-        """`arrays`: the source's, if they are on the devices already."""
+        """Places the arrays of the source on the devices.
+
+        Args:
+          step: predicts and counts a batch.
+          source: the split.
+          devices: the devices to run on.
+          arrays: the arrays of the source if they are on the devices already; None = place them.
+        """
         self._step = step
         self._source = source
         self._devices = devices
         self._arrays = devices.replicate(source.arrays) if arrays is None else arrays
-        self._count = devices.compile_step(partial(self._add, step, source))
-        self._read = devices.jit(partial(step.make_and_predict, source=source))
+        self._accumulate = devices.compile_step(partial(self._add, step, source))
+        self._predict = devices.jit(partial(step.make_and_predict, source=source))
         self._shapes: Any = None
 
     def evaluate(self, variables: Variables, limit: int | None, label: str, stop: Stop | None = None) -> dict[str, Any]:
-        """All figures over the first `limit` examples (None = all).
+        """Returns all metrics over the first `limit` examples.
 
-        `label` stands in the progress line of what takes long.
+        Args:
+          variables: the collections of the model.
+          limit: the number of examples; None = all.
+          label: a name for the progress line, which is printed every 10 seconds.
+          stop: ends the evaluation early.
 
         Raises:
           Stopped: `stop` was set before the end.
         """
-        total, done, began = self._source.count(limit), 0, time.monotonic()
-        said = began
-        counted = self._zero(variables)
-        for host_batch in self._hosts(limit):
+        total, done, start = self._source.count(limit), 0, time.monotonic()
+        last_print = start
+        totals = self._zero(variables)
+        for host_batch in self._host_batches(limit):
             if stop is not None and stop.is_set():
                 raise Stopped
-            counted = self._count(counted, variables, self._arrays, host_batch)
-            jax.block_until_ready(counted)
+            totals = self._accumulate(totals, variables, self._arrays, host_batch)
+            jax.block_until_ready(totals)
             done = min(done + self._batch_size, total)
             now = time.monotonic()
-            if now - said > 10 and done < total:
-                rate = done / (now - began)
+            if now - last_print > 10 and done < total:
+                rate = done / (now - start)
                 print(
                     f"  {label}: {done:,} of {total:,}, {rate:,.0f} images/s, {duration((total - done) / rate)} left",
                     flush=True,
                 )
-                said = now
+                last_print = now
         outputs = self._shapes[1]
         metrics = eval_metrics.summarize(
-            jax.device_get(counted), localizes=outputs.box is not None, has_logits=outputs.digit_logits is not None
+            jax.device_get(totals), localizes=outputs.box is not None, has_logits=outputs.digit_logits is not None
         )
         if metrics["examples"] != total:
             raise AssertionError(f"evaluation counted {metrics['examples']} of {total} examples")
         return metrics
 
     def example_grid(self, variables: Variables) -> Image.Image:
-        """Right and wrong examples, out of the first few hundred."""
+        """Returns an image of correct and wrong predictions among the first 400 examples."""
         rows: list[tuple[Batch, Prediction]] = []
-        for host_batch in self._hosts(min(400, self._source.spec.num_examples or 400)):
-            batch, _, prediction = self._read(variables, self._arrays, host_batch)
+        for host_batch in self._host_batches(min(400, self._source.spec.num_examples or 400)):
+            batch, _, prediction = self._predict(variables, self._arrays, host_batch)
             rows.append(jax.device_get((batch, prediction)))
         batch, prediction = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
         return predictions.make_example_grid(batch, prediction)
 
     def report(
-        self, workdir: Path, split: str, variables: Variables, about: dict[str, Any], stop: Stop | None = None
+        self, workdir: Path, split: str, variables: Variables, metadata: dict[str, Any], stop: Stop | None = None
     ) -> dict[str, Any]:
-        """Evaluates a whole split (of train the first 10,000) and writes `W/evaluation/SPLIT.json` and `SPLIT.png`.
+        """Evaluates a split and writes `W/evaluation/SPLIT.json` and `SPLIT.png`.
+
+        Validation and test are evaluated completely; train on at most its first 10,000 examples.
 
         Args:
-          workdir: where to.
-          split: the source's.
-          variables: what to evaluate.
-          about: what else the report says.
+          workdir: the folder of the run.
+          split: the name of the source's split.
+          variables: the collections of the model.
+          metadata: further entries of the report, as JSON.
           stop: see evaluate.
 
         Returns:
-          The figures.
+          The metrics.
 
         Raises:
-          UserError: the workdir cannot be written.
+          UserError: the workdir is not writable.
           Stopped: see evaluate.
         """
-        where = workdir / "evaluation"
-        make_folder(where)
+        folder = workdir / "evaluation"
+        make_folder(folder)
         metrics = self.evaluate(variables, example_limit(self._source, split), split, stop)
-        write_atomically(where / f"{split}.json", json.dumps({"split": split, **about, **metrics}, indent=1))
-        write_atomically(where / f"{split}.png", predictions.png(self.example_grid(variables)))
+        write_atomically(folder / f"{split}.json", json.dumps({"split": split, **metadata, **metrics}, indent=1))
+        write_atomically(folder / f"{split}.png", predictions.png(self.example_grid(variables)))
         return metrics
 
     @property
     def _batch_size(self) -> int:
         return self._step.config.evaluate.batch_size
 
-    def _hosts(self, limit: int | None) -> Iterator[dict[str, jax.Array]]:
+    def _host_batches(self, limit: int | None) -> Iterator[dict[str, jax.Array]]:
         return (self._devices.shard_batch(host_batch) for host_batch in self._source.all(self._batch_size, limit))
 
     def _zero(self, variables: Variables) -> eval_metrics.EvalMetrics:
         if self._shapes is None:
-            read = partial(self._step.make_and_predict, source=self._source)
-            self._shapes = jax.eval_shape(read, variables, self._arrays, self._source.spec.host_batch(1))
+            predict = partial(self._step.make_and_predict, source=self._source)
+            self._shapes = jax.eval_shape(predict, variables, self._arrays, self._source.spec.host_batch(1))
         shapes = jax.eval_shape(eval_metrics.batch_metrics, *self._shapes)
         return self._devices.replicate(averages.zeros_like(shapes))
 
@@ -125,9 +138,9 @@ class Evaluator:
     def _add(
         step: PredictStep,
         source: DataSource,
-        counted: eval_metrics.EvalMetrics,
+        totals: eval_metrics.EvalMetrics,
         variables: Variables,
         arrays: Any,
         host_batch: Any,
     ) -> eval_metrics.EvalMetrics:
-        return counted.merge(step.count(variables, arrays, host_batch, source))
+        return totals.merge(step.count(variables, arrays, host_batch, source))

@@ -1,4 +1,4 @@
-"""Restores what is evaluated: the latest or best checkpoint of a workdir, a step, a path, or weights."""
+"""Restores a model for evaluation from a checkpoint or from a file of weights."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from seqdigits.parallel.devices import Devices
 
 
 class Restored(NamedTuple):
-    """A model with what a checkpoint holds.
+    """A model with the variables of a checkpoint.
 
     Attributes:
-      path, step: of the checkpoint.
-      different: where the config differs from that of the run, in data and reading.
-      model, devices: of the config.
-      variables: on the devices.
+      path, step: the file or folder of the checkpoint, and its step.
+      different: the keys of `data` and `decode` whose values differ from the training config, as "key: old -> new".
+      model, devices: the model and the devices that the config describes.
+      variables: the collections of the model, placed on the devices.
     """
 
     path: Path
@@ -40,46 +40,50 @@ class Restored(NamedTuple):
 
 
 def restore(config: ConfigDict, workdir: Path, which: str, split: str) -> Restored:
-    """Restores a checkpoint, and says which, and what is otherwise than in training.
+    """Restores a checkpoint; prints its path and the config values that differ from training.
 
     Args:
-      config: validated, with the model of the run; its data may be others than it was trained on.
-      workdir: of the run.
-      which: latest, best, a step, a path W/checkpoints/STEP, a file of weights (.npz), or the name of weights that come with
-        the package, where nothing of that name lies in the working directory.
-      split: one that there is: photographs of your own may all be in one.
+      config: validated, with the model of the run; its data may differ from the training data.
+      workdir: the folder of the run.
+      which: latest, best, a step, a path W/checkpoints/STEP, a file of weights (.npz), or the name of weights that come
+        with the package. A file of that name in the working directory takes precedence over weights of the package.
+      split: a split that is not empty, whose shapes the model gets: custom photos may all be in one split.
 
     Raises:
-      UserError: no such checkpoint, damaged, or of another model.
+      UserError: the checkpoint does not exist, is damaged, or belongs to another model.
     """
-    shipped = pretrained.find(which)
-    path = shipped or (Path(which) if which.endswith(".npz") else find_checkpoint(workdir, which))
-    found, meta = load_variables(path)
+    packaged = pretrained.find(which)
+    path = packaged or (Path(which) if which.endswith(".npz") else find_checkpoint(workdir, which))
+    variables, meta = load_variables(path)
     other_model = diff_configs(config, meta["config"], ("model",))
-    if config.model.name == "dense_detector":  # how its cells are read hangs on this
+    if config.model.name == "dense_detector":  # decoding of its cells depends on loss.target
         other_model += [
             line for line in diff_configs(config, meta["config"], ("loss",)) if line.startswith("loss.target:")
         ]
     if other_model:
-        raise UserError(f"{path} is of another model:\n  " + "\n  ".join(other_model) + "\nTake those back.")
+        raise UserError(
+            f"{path} belongs to another model:\n  "
+            + "\n  ".join(other_model)
+            + "\nSet these keys back to the values of the checkpoint."
+        )
     different = diff_configs(config, meta["config"], ("data", "decode"))
     spec = create_source(config, split).spec
     model = build(config, spec)
-    _check(found, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
+    _check(variables, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
     devices = Devices(config.parallel)
-    placed = devices.replicate(found)
+    placed = devices.replicate(variables)
     print(f"evaluating {path}, step {meta['step']:,}", flush=True)
     if different:
-        print("otherwise than in training:\n  " + "\n  ".join(different), flush=True)
+        print("differs from the training config:\n  " + "\n  ".join(different), flush=True)
     return Restored(path, meta["step"], different, model, devices, placed)
 
 
-def _check(found: Variables, template: Variables, path: Path) -> None:
-    """Refuses variables that are not of the model's shapes."""
-    expected, has = params.shapes(template), params.shapes(found)
-    for name in sorted(expected.keys() | has.keys()):
-        if expected.get(name) != has.get(name):
+def _check(variables: Variables, template: Variables, path: Path) -> None:
+    """Raises a UserError if a variable is missing or has another shape than the model expects."""
+    expected, saved = params.shapes(template), params.shapes(variables)
+    for name in sorted(expected.keys() | saved.keys()):
+        if expected.get(name) != saved.get(name):
             raise UserError(
-                f"{path} is of another model: {name} is {has.get(name, 'missing')} there and "
-                f"{expected.get(name, 'not there')} in this config. Use the config that it was trained with."
+                f"{path} belongs to another model: {name} is {saved.get(name, 'missing')} in the checkpoint and "
+                f"{expected.get(name, 'missing')} in this config. Use the config that it was trained with."
             )

@@ -1,9 +1,11 @@
-"""How much the grid of a reader can say at all: `python -m seqdigits upper-bound --config configs/X.py [--split validation]
-[--limit N]`.
+"""Measures the upper bound on the sequence accuracy of a dense detector for its grid of cells.
 
-A cell says one digit, and of two boxes that overlap by more than decode.max_overlap one is dropped. An image whose true digits
-break the second rule cannot be read right as a whole, however well the network is trained; nor one that breaks the first, where
-only the cell of the center says the digit (loss.target = cell). With the other targets a cell beside it may.
+`python -m seqdigits upper-bound --config configs/X.py [--split validation] [--limit N]`
+
+A cell predicts one digit, and NMS drops one of two boxes that overlap by more than decode.max_overlap. An image whose
+true boxes overlap by more can never be an exact match, however well the network is trained. With loss.target = cell
+only the cell of a digit's center predicts it, so the same holds for an image with two centers in one cell. With the
+other targets a neighboring cell may predict the second digit.
 """
 
 from __future__ import annotations
@@ -31,15 +33,15 @@ from seqdigits.models.targets import center_cells
 
 
 class UpperBound(NamedTuple):
-    """Of the images of a split, how many the grid of a stride can say.
+    """The number of images of a split that the grid of a stride can represent.
 
     Attributes:
-      stride: pixels of the side of a cell.
-      grid: cells, h and w.
-      images: how many were looked at.
-      apart: images with no two digits' centers in one cell.
-      separate: images with no two boxes that overlap by more than decode.max_overlap.
-      both: images with neither.
+      stride: the side of a cell in pixels.
+      grid: the number of cells, rows and columns.
+      images: the number of images counted.
+      apart: the number of images without two digits' centers in one cell.
+      separate: the number of images without two boxes whose IoU exceeds decode.max_overlap.
+      both: the number of images that are both apart and separate.
     """
 
     stride: int
@@ -53,34 +55,38 @@ class UpperBound(NamedTuple):
 def measure_upper_bound(
     config: ConfigDict, split: str, limit: int | None = None, stop: Stop | None = None
 ) -> list[UpperBound]:
-    """The ceilings of half the model's stride (where it is even), of its own, and of double.
+    """Returns the upper bounds for three strides of the grid.
+
+    They are half of the model's stride (if it is even), the model's stride, and twice the model's stride.
 
     Args:
-      config: of a reader.
+      config: the config of a dense detector.
       split: train, validation or test.
-      limit: images, at most; None = those that an evaluation counts.
-      stop: ends it early.
+      limit: the maximum number of images; None = as many as an evaluation counts.
+      stop: ends the measurement early.
 
     Raises:
-      UserError: the model has no grid.
+      UserError: the model has no grid of cells.
       Stopped: `stop` was set before the end.
     """
     validate(config)
     if config.model.name != "dense_detector":
-        raise UserError(f"model.name = {config.model.name} has no grid of cells. Name the config of a reader.")
+        raise UserError(
+            f"model.name = {config.model.name} has no grid of cells: allowed is dense_detector. Name such a config."
+        )
     source = create_source(as_evaluated(config), split)
-    own = layer_spec.total_stride(layer_spec.parse(config.model.encoder, "model.encoder"))
-    strides = [own // 2] * (own % 2 == 0) + [own, 2 * own]
+    model_stride = layer_spec.total_stride(layer_spec.parse(config.model.encoder, "model.encoder"))
+    strides = [model_stride // 2] * (model_stride % 2 == 0) + [model_stride, 2 * model_stride]
     key = stream_key(config.seed, RngStream.AUGMENT)
 
     @jax.jit
     def count(arrays: Any, host_batch: Any) -> Array:
         batch = source.make(arrays, host_batch, key, train=False)
-        return jnp.stack([counts(batch, stride, config.decode.max_overlap) for stride in strides])
+        return jnp.stack([count_representable(batch, stride, config.decode.max_overlap) for stride in strides])
 
     arrays, total = jax.device_put(source.arrays), np.zeros((len(strides), 4), np.int64)
-    whole = example_limit(source, split) if limit is None else limit
-    for host_batch in source.all(config.evaluate.batch_size, whole):
+    max_images = example_limit(source, split) if limit is None else limit
+    for host_batch in source.all(config.evaluate.batch_size, max_images):
         if stop is not None and stop.is_set():
             raise Stopped
         total += np.asarray(count(arrays, host_batch))
@@ -91,16 +97,16 @@ def measure_upper_bound(
     ]
 
 
-def counts(batch: Batch, stride: int, max_overlap: float) -> Array:
-    """Images, and of those `apart`, `separate` and `both`, as in UpperBound: i32 [4]. Padding left out."""
+def count_representable(batch: Batch, stride: int, max_overlap: float) -> Array:
+    """Returns `images`, `apart`, `separate` and `both` of UpperBound, i32 [4]; padding is not counted."""
     height, width = batch.image.shape[1:3]
     grid = (-(-height // stride), -(-width // stride))
     row, column = center_cells(batch.boxes, (grid[0] * stride, grid[1] * stride), grid)  # [B, L]
     cell = row * grid[1] + column
-    there = batch.digits != NO_DIGIT
-    two = there[:, :, None] & there[:, None] & ~jnp.eye(there.shape[1], dtype=bool)  # [B, L, L]
-    apart = ~jnp.any(two & (cell[:, :, None] == cell[:, None]), axis=(1, 2))
+    is_digit = batch.digits != NO_DIGIT
+    is_pair = is_digit[:, :, None] & is_digit[:, None] & ~jnp.eye(is_digit.shape[1], dtype=bool)  # [B, L, L]
+    apart = ~jnp.any(is_pair & (cell[:, :, None] == cell[:, None]), axis=(1, 2))
     overlap = bx.iou(batch.boxes[:, :, None], batch.boxes[:, None])
-    separate = ~jnp.any(two & (overlap > max_overlap), axis=(1, 2))
-    each = (jnp.ones_like(apart), apart, separate, apart & separate)
-    return jnp.stack([jnp.sum(batch.mask & one) for one in each])
+    separate = ~jnp.any(is_pair & (overlap > max_overlap), axis=(1, 2))
+    conditions = (jnp.ones_like(apart), apart, separate, apart & separate)
+    return jnp.stack([jnp.sum(batch.mask & condition) for condition in conditions])

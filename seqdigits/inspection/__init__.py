@@ -1,1 +1,1 @@
-"""What data are: counted on the device, checked, and drawn as a page. See inspection/inspect.py."""
+"""Inspects data sets: computes statistics, checks every example, and draws a page. See inspect.py."""

@@ -1,4 +1,4 @@
-"""What a device finds out about a batch of images, so that the images themselves need not be fetched."""
+"""Statistics and hashes of a batch, computed on the device so that images need not be copied."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from jax import Array
 from seqdigits.core.types import Batch
 
 ROWS = 2**15
-"""In a batch, at most: sums of squares of more bytes would not fit into 32 bits."""
+"""The maximum number of rows of a batch: sums of squares of more bytes would overflow 32 bits."""
 
 
 class Fingerprint(struct.PyTreeNode):
-    """What the device says of one batch.
+    """The statistics and hashes of one batch.
 
     Attributes:
-      digits, boxes, index, number: as in Batch; number -1 where it has none.
-      sums, squares: u32 [H, W, C], of the bytes of all images without padding, and of their squares.
-      low, high: u8 [B], of each image the darkest and the brightest byte.
-      total: u32 [B], sum of each image's bytes.
-      image_print: u32 [B, 2], the two halves of its fingerprint.
-      digits_print: u32 [B].
+      digits, boxes, index, number: as in Batch; number is -1 if the batch has none.
+      sums, squares: u32 [H, W, C], the sums of the bytes of all images and of their squares, without padding.
+      low, high: u8 [B], the darkest and the brightest byte of each image.
+      total: u32 [B], the sum of the bytes of each image.
+      image_print: u32 [B, 2], the two halves of the fingerprint of each image.
+      digits_print: u32 [B], the fingerprint of each label.
     """
 
     digits: Array
@@ -39,17 +39,17 @@ class Fingerprint(struct.PyTreeNode):
 
 
 def fingerprint(batch: Batch) -> Fingerprint:
-    """Whole numbers only, so the same on every device. Traceable."""
+    """Computes the fingerprint of a batch in integer arithmetic, bit-exact across devices. Traceable."""
     rows, shape = batch.image.shape[0], batch.image.shape[1:]
 
     def add(sums: tuple[Array, Array], row: tuple[Array, Array]) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-        image, there = row
+        image, valid = row
         value = image.astype(jnp.uint32)
-        counted = jnp.where(there, value, 0)
-        each = jnp.min(image), jnp.max(image), jnp.sum(value, dtype=jnp.uint32)
-        return (sums[0] + counted, sums[1] + counted * counted), each
+        counted = jnp.where(valid, value, 0)
+        of_image = jnp.min(image), jnp.max(image), jnp.sum(value, dtype=jnp.uint32)
+        return (sums[0] + counted, sums[1] + counted * counted), of_image
 
-    # Image by image: on a CPU ten times as fast as sums over the batch, for an image fits into the cache.
+    # A scan over images is ten times as fast on a CPU as sums over the batch, because an image fits into the cache.
     zero = jnp.zeros(shape, jnp.uint32)
     (sums, squares), (low, high, total) = jax.lax.scan(add, (zero, zero), (batch.image, batch.mask))
     flat = batch.image.reshape(rows, -1)
@@ -72,9 +72,12 @@ def fingerprint(batch: Batch) -> Fingerprint:
 
 
 def _print(words: Array, step: int, start: int) -> Array:
-    """A fingerprint of u32 [B, M], u32 [B]: each word is mixed with its place (as MurmurHash3 ends), and all are added up."""
-    place = jax.lax.broadcasted_iota(jnp.uint32, words.shape, 1)
-    x = words ^ (place * jnp.uint32(step) + jnp.uint32(start))
+    """Returns a hash of each row, u32 [B, M] -> u32 [B].
+
+    Each word is combined with its position and mixed by the finalizer of MurmurHash3 (fmix32); the results are summed.
+    """
+    position = jax.lax.broadcasted_iota(jnp.uint32, words.shape, 1)
+    x = words ^ (position * jnp.uint32(step) + jnp.uint32(start))
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return jnp.sum(x ^ (x >> 16), axis=1, dtype=jnp.uint32)

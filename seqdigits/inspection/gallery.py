@@ -15,7 +15,7 @@ def example(one: Example, note: str = "") -> str:
     """A picture with its true boxes, and below it what stands there."""
     height, width, _ = one.image.shape
     reads = digits_to_text(one.digits) or "nothing"
-    good = checks.sound(one.digits, one.boxes)
+    good = checks.has_valid_box(one.digits, one.boxes)
     boxes = "".join(
         f'<rect x="{x - w / 2:.2f}" y="{y - h / 2:.2f}" width="{w:.2f}" height="{h:.2f}"/>'
         for x, y, w, h in one.boxes[good].tolist()

@@ -1,7 +1,7 @@
-"""Know your data: `python -m seqdigits inspect configs/X.py [--config.key=value ...]` looks at every example, checks it
-against the contract of Batch, and draws one page of what there is.
+"""Inspects the splits of a data set: reads every example and checks it against the contract of Batch.
 
-Exit status: 0 done, 2 an error of the user's or a fault in the data, 130 or 143 stopped by a signal.
+`python -m seqdigits inspect configs/X.py [--config.key=value ...]` also draws a page of the results; see
+cli/inspect.py.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from seqdigits.parallel.devices import Devices
 
 
 def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop: Stop) -> list[SplitStatistics]:
-    """Looks at whole splits, or the first `limit` examples of each; of an endless one at the first 10,000.
+    """Returns the statistics of each split.
+
+    Args:
+      config: validated.
+      splits: the splits to inspect.
+      limit: the number of examples of each split, from the first on; None = all, or 10,000 of an endless split.
+      stop: ends the inspection early.
 
     Raises:
-      UserError: data are missing or cannot be read.
+      UserError: data are missing or not readable.
       Stopped: `stop` was set.
     """
-
     devices = Devices(config.parallel)
     seen: dict[int, str] = {}
     statistics: list[SplitStatistics] = []
@@ -32,7 +37,7 @@ def inspect(config: ConfigDict, splits: tuple[str, ...], limit: int | None, stop
         source = create_source(config, split)
         endless = source.spec.num_examples is None
         count = source.count(limit or (TRAIN_LIMIT if endless else None))
-        print(f"{split}: {count:,} examples{', the first of endlessly many' if endless else ''}", flush=True)
+        print(f"{split}: {count:,} examples{' of an endless split' if endless else ''}", flush=True)
         statistics.append(
             collect_statistics(
                 source,

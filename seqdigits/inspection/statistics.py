@@ -1,4 +1,4 @@
-"""Goes over every example of a split once, counts what is in it, and keeps the few pictures worth a look."""
+"""Statistics of a split: reads every example once, counts its contents, and keeps a few examples to show."""
 
 from __future__ import annotations
 
@@ -22,17 +22,25 @@ from seqdigits.inspection.fingerprint import ROWS, Fingerprint, fingerprint
 from seqdigits.parallel.devices import Devices
 
 LISTED = 20
-"""Faults of a kind and split that are named one by one."""
+"""The maximum number of faults listed individually, per kind and split."""
 SAMPLES = 36
-"""Pictures from all over a split, at most."""
+"""The maximum number of examples shown that are spread evenly over a split."""
 KEPT = 4
-"""Pictures of each other kind, at most."""
-_CELLS = 48  # of the map of centers, along the image's longer side
+"""The maximum number of examples shown of each other kind."""
+_CELLS = 48  # of the map of box centers, along the longer side of the image
 
 
 @dataclass(frozen=True)
 class Example:
-    """One example, to be shown: image u8 [H, W, C], digits i32 [L], boxes f32 [L, 4] cxcywh, fingerprint of the image."""
+    """One example to show.
+
+    Attributes:
+      split, index: where the example is from.
+      image: u8 [H, W, C].
+      digits: i32 [L].
+      boxes: f32 [L, 4], cxcywh in pixels.
+      image_print: the fingerprint of the image, 64 bits.
+    """
 
     split: str
     index: int
@@ -44,7 +52,7 @@ class Example:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The examples of one batch, without padding: see Fingerprint.
+    """The rows of a Fingerprint, without padding.
 
     Attributes:
       digits: i32 [b, L].
@@ -69,54 +77,72 @@ class _Rows:
 
 
 class Best:
-    """The few examples of the highest score; of equal ones the first that came."""
+    """The examples of the highest scores; of equal scores the earliest example is kept."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_count: int) -> None:
+        self._max_count = max_count
         self._kept: list[tuple[float, Example]] = []
 
     def better(self, scores: np.ndarray) -> np.ndarray:
-        """Rows that are among the best so far, f64 [B] -> i64 [n], best first. A score of 0 or less never is."""
-        least = self._kept[-1][0] if len(self._kept) == self._most else 0.0
-        rows = np.flatnonzero(scores > least)
-        return rows[np.argsort(-scores[rows], kind="stable")][: self._most]
+        """Returns the rows to keep, best first, f64 [B] -> i64 [n]; scores of 0 or less are never kept."""
+        threshold = self._kept[-1][0] if len(self._kept) == self._max_count else 0.0
+        rows = np.flatnonzero(scores > threshold)
+        return rows[np.argsort(-scores[rows], kind="stable")][: self._max_count]
 
     def keep(self, score: float, example: Example) -> None:
-        self._kept = sorted([*self._kept, (score, example)], key=lambda pair: -pair[0])[: self._most]
+        """Adds an example and drops the worst one beyond the maximum number."""
+        self._kept = sorted([*self._kept, (score, example)], key=lambda pair: -pair[0])[: self._max_count]
 
     @property
     def examples(self) -> list[Example]:
-        """Best first."""
+        """The kept examples, best first."""
         return [example for _, example in self._kept]
 
 
 class SplitStatistics:
-    """What is in one split. All of it is complete once every batch was added and `finish` was called.
+    """The statistics of one split; complete once every batch was added and `finish` was called.
 
     Attributes:
-      split, spec: of what.
-      count: how many examples there should be; `examples`: how many came.
-      endless: whether these are the first of endlessly many; `whole`: whether they are all of the split.
-      lengths: i64 [L + 1], how many examples have 0, 1, .. L digits.
-      digits: i64 [L, 10], how often each digit stands at each position.
-      cell: side of a square of the map of centers, in pixels; centers: i64 [rows, columns], how many boxes have theirs there.
-      sizes: i64 [2, ..], how many boxes are 0, 1, 2 .. pixels wide, and high, rounded; what is beyond counts as the last.
-      size_low, size_high, size_sum: f64 [2], of widths and heights; boxes: of how many.
-      sums, squares: i64 [H, W, C], of the bytes of all images, and of their squares.
-      low, high: the darkest and the brightest byte of all; brightness: i64 [256], how many images have which mean, rounded
-        down.
-      faults: how many examples have a fault of a kind; listed: the first of them, by kind.
-      notes: how often there is what is worth knowing, by kind.
-      samples: examples spread evenly over the split; faulty: the first with a fault.
-      smallest, largest, over, disorder, again: see `Best`; of the smallest and the largest box, of what reaches farthest
-        over the edge, of digits that are not in order, and of images that were there before (in another split first).
+      split, spec: the name of the split and its spec.
+      count: the expected number of examples.
+      examples: the number of examples added so far.
+      endless: whether the split is endless, so that only its first examples are counted.
+      whole: whether all examples of the split are counted.
+      lengths: i64 [L + 1], the number of examples with 0, 1, .. L digits.
+      digits: i64 [L, 10], the number of each digit at each position.
+      cell: the side of a square cell of the map of box centers, in pixels.
+      centers: i64 [rows, columns], the number of box centers in each cell.
+      sizes: i64 [2, ..], the number of boxes that are 0, 1, 2 .. pixels wide (first row) and high (second row),
+        rounded; larger ones count as the last.
+      size_low, size_high, size_sum: f64 [2], the minimum, maximum and sum of widths and heights.
+      boxes: the number of valid boxes.
+      sums, squares: i64 [H, W, C], the sums of the bytes of all images and of their squares.
+      low, high: the darkest and the brightest byte of all images.
+      brightness: i64 [256], the number of images by their mean, rounded down.
+      faults: the number of examples with a fault, by kind.
+      listed: the first LISTED faults by kind.
+      notes: the number of occurrences of a note, by kind.
+      samples: examples spread evenly over the split.
+      faulty: the first examples with a fault.
+      smallest, largest: Best examples by the size of their smallest and largest box.
+      over: Best examples by the share of a box beyond the edge.
+      disorder: Best examples with digits out of order.
+      again: Best examples whose image occurred before, those of another split first.
     """
 
     def __init__(
         self, split: str, spec: Spec, count: int, *, photographs: bool, stacked: bool, seen: dict[int, str]
     ) -> None:
-        """`photographs`, `stacked`: see checks; `seen`: fingerprints of images of earlier splits, to be filled up with those
-        of this one."""
+        """Starts with nothing counted.
+
+        Args:
+          split: the name of the split.
+          spec: its spec.
+          count: the expected number of examples.
+          photographs: see checks.find_faults.
+          stacked: see checks.is_out_of_order.
+          seen: the fingerprints of images of earlier splits, with their split; those of this split are added.
+        """
         self.split, self.spec, self.count = split, spec, count
         self.endless, self.whole = spec.num_examples is None, spec.num_examples == count
         self._photographs, self._stacked, self._seen = photographs, stacked, seen
@@ -143,7 +169,12 @@ class SplitStatistics:
         self._prints: list[Prints] = []
 
     def add(self, seen: Fingerprint, image: Array) -> None:
-        """Counts one batch: `seen` on the host, `image` u8 [B, H, W, C] on the device, fetched only if one of it is kept."""
+        """Counts one batch.
+
+        Args:
+          seen: the fingerprint of the batch, on the host.
+          image: u8 [B, H, W, C], on the device; copied to the host only if one of the images is kept.
+        """
         places = np.flatnonzero(np.asarray(seen.index) >= 0)
         rows = _Rows(**{field.name: np.asarray(getattr(seen, field.name))[places] for field in fields(_Rows)})
         halves = rows.image_print.astype(np.uint64)
@@ -159,42 +190,40 @@ class SplitStatistics:
         self._keep(rows, scores, wrong, image, places)
 
     def finish(self) -> None:
-        """What can be said only when all have come."""
+        """Counts missing examples and sorts the lists; called once after the last batch."""
         for index in np.flatnonzero(self._times == 0)[:LISTED].tolist():
-            self._list("missing", index, f"{self.count:,} were to come")
+            self._list("missing", index, f"{self.count:,} examples were expected")
         if missing := int((self._times == 0).sum()):
             self.faults["missing"] += missing
         self.samples.sort(key=lambda example: example.index)
-        for found in self.listed.values():
-            found.sort(key=lambda fault: fault.index)
+        for listed in self.listed.values():
+            listed.sort(key=lambda fault: fault.index)
 
     @property
     def prints(self) -> Prints:
-        """Of all examples, in the order in which they came."""
+        """The fingerprints of all examples, in the order in which they were added."""
         parts = [(p.index, p.image, p.digits) for p in self._prints]
         return Prints(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     @property
     def mean(self) -> np.ndarray:
-        """f64 [H, W, C], of each pixel, 0..255."""
+        """The mean of each pixel, f64 [H, W, C], 0..255."""
         return self.sums / max(self.examples, 1)
 
     @property
     def deviation(self) -> np.ndarray:
-        """f64 [H, W, C], of each pixel over the examples."""
+        """The standard deviation of each pixel over the examples, f64 [H, W, C]."""
         return np.sqrt(np.maximum(self.squares / max(self.examples, 1) - self.mean**2, 0))
 
     @property
     def pixels(self) -> tuple[float, float]:
-        """Mean and standard deviation of all bytes of all images."""
+        """The mean and standard deviation of all bytes of all images."""
         mean = float(self.mean.mean())
         return mean, float(np.sqrt(max(self.squares.mean() / max(self.examples, 1) - mean**2, 0)))
 
     def quantile(self, axis: int, share: float) -> int:
-        """The width (axis 0) or height (1) in whole pixels that so large a share of the boxes does not exceed."""
+        """Returns the quantile `share` of the widths (axis 0) or heights (axis 1) of boxes, in integer pixels."""
         return int(np.searchsorted(np.cumsum(self.sizes[axis]), share * self.sizes[axis].sum()))
-
-    # Parts of `add`
 
     def _count_labels(self, rows: _Rows) -> None:
         self.lengths += np.bincount((rows.digits != NO_DIGIT).sum(1), minlength=len(self.lengths))
@@ -208,10 +237,10 @@ class SplitStatistics:
         self.notes["plain"] += int((rows.low == rows.high).sum())
 
     def _count_boxes(self, rows: _Rows) -> list[tuple[Best, np.ndarray]]:
-        """Also how small, large and far over the edge the boxes of each example are."""
-        good = checks.sound(rows.digits, rows.boxes)
-        there = (rows.digits != NO_DIGIT).sum()
-        boxes = rows.boxes[good].astype(np.float64)
+        """Counts the boxes; returns the score of each row, f64 [B], for each Best list about boxes."""
+        valid = checks.has_valid_box(rows.digits, rows.boxes)
+        num_digits = (rows.digits != NO_DIGIT).sum()
+        boxes = rows.boxes[valid].astype(np.float64)
         self.boxes += len(boxes)
         if len(boxes):
             size = boxes[:, 2:]
@@ -226,45 +255,45 @@ class SplitStatistics:
                 self.sizes[axis] += np.bincount(rounded, minlength=last + 1)
             column, row = (np.clip(boxes[:, axis] // self.cell, 0, self.centers.shape[1 - axis] - 1) for axis in (0, 1))
             np.add.at(self.centers, (row.astype(int), column.astype(int)), 1)
-        area, over = np.zeros(good.shape), np.zeros(good.shape)
-        area[good], over[good] = boxes[:, 2:].prod(-1), checks.outside(boxes, self.spec)
+        area, over = np.zeros(valid.shape), np.zeros(valid.shape)
+        area[valid], over[valid] = boxes[:, 2:].prod(-1), checks.share_outside(boxes, self.spec)
         self.notes["over"] += int((over > 0).sum())
-        self.notes["unknown"] += int(there - ((rows.boxes != 0).any(-1) & (rows.digits != NO_DIGIT)).sum())
-        disorder = checks.disorder(rows.digits, rows.boxes, rows.number, self._stacked)
+        self.notes["unknown"] += int(num_digits - ((rows.boxes != 0).any(-1) & (rows.digits != NO_DIGIT)).sum())
+        disorder = checks.is_out_of_order(rows.digits, rows.boxes, rows.number, self._stacked)
         self.notes["disorder"] += int(disorder.sum())
         return [
-            (self.smallest, 1 / np.where(good, area, np.inf).min(1, initial=np.inf)),
+            (self.smallest, 1 / np.where(valid, area, np.inf).min(1, initial=np.inf)),
             (self.largest, area.max(1, initial=0)),
             (self.over, over.max(1, initial=0)),
             (self.disorder, disorder.astype(float)),
         ]
 
     def _check(self, rows: _Rows) -> np.ndarray:
-        """Counts and lists faults. Which examples have one: bool [B]."""
+        """Counts and lists faults; returns which rows have one, bool [B]."""
         wrong = np.zeros(len(rows.index), bool)
-        for kind, where in checks.faults(rows.digits, rows.boxes, self.spec, self._photographs).items():
-            those = np.flatnonzero(where.any(1))
-            wrong[those] = True
-            self.faults[kind] += len(those)
-            for row in those[: LISTED - len(self.listed.get(kind, ()))]:
-                detail = checks.described(kind, rows.digits[row], rows.boxes[row], int(where[row].argmax()))
+        for kind, where in checks.find_faults(rows.digits, rows.boxes, self.spec, self._photographs).items():
+            faulty = np.flatnonzero(where.any(1))
+            wrong[faulty] = True
+            self.faults[kind] += len(faulty)
+            for row in faulty[: LISTED - len(self.listed.get(kind, ()))]:
+                detail = checks.describe_fault(kind, rows.digits[row], rows.boxes[row], int(where[row].argmax()))
                 self._list(kind, int(rows.index[row]), detail)
         for index in rows.index.tolist():
             kind = "no_index" if index >= self.count else "twice" if self._times[index] else ""
             if kind:
                 self.faults[kind] += 1
-                self._list(kind, index, f"the split has 0 to {self.count - 1:,}, each once")
+                self._list(kind, index, f"each index from 0 to {self.count - 1:,} must occur once")
             else:
                 self._times[index] = 1
         return wrong
 
     def _list(self, kind: str, index: int, detail: str) -> None:
-        found = self.listed.setdefault(kind, [])
-        if len(found) < LISTED:
-            found.append(Fault(kind, self.split, index, detail))
+        listed = self.listed.setdefault(kind, [])
+        if len(listed) < LISTED:
+            listed.append(Fault(kind, self.split, index, detail))
 
     def _known(self, prints: np.ndarray) -> np.ndarray:
-        """Which images were there before: 2 in another split, 1 in this one, 0 nowhere."""
+        """Returns a score for each image: 2 if it occurred in another split before, 1 if in this one, else 0."""
         scores = np.zeros(len(prints))
         for row, value in enumerate(prints.tolist()):
             before = self._seen.get(value)
@@ -280,7 +309,7 @@ class SplitStatistics:
         image: Array,
         places: np.ndarray,
     ) -> None:
-        """Keeps the examples that are to be shown; `places`: where the rows lie in `image`."""
+        """Keeps the examples to show; `places` are the indices of the rows in `image`."""
         chosen = [(best, row, float(score[row])) for best, score in scores for row in best.better(score)]
         samples = [row for row, index in enumerate(rows.index.tolist()) if index in self._wanted]
         faulty = np.flatnonzero(wrong)[: KEPT - len(self.faulty)]
@@ -289,7 +318,7 @@ class SplitStatistics:
         images = np.asarray(image)
 
         def example(row: int) -> Example:
-            pixels = images[places[row]].copy()  # of the whole batch only this stays
+            pixels = images[places[row]].copy()  # a copy, so that the batch can be freed
             print_ = int(rows.image_print[row])
             return Example(self.split, int(rows.index[row]), pixels, rows.digits[row], rows.boxes[row], print_)
 
@@ -314,44 +343,45 @@ def collect_statistics(
     seen: dict[int, str],
     stop: Stop,
 ) -> SplitStatistics:
-    """Goes over a split, with a line about how far it is every 10 seconds.
+    """Collects the statistics of a split; prints the progress every 10 seconds.
 
-    Memory: the source's arrays, one batch, and about 200 bytes an example for what it is known by.
+    The memory needed is that of the source's arrays, one batch, and about 200 bytes of fingerprints per example.
 
     Args:
-      source: of the split.
-      split: its name.
-      batch_size: examples at a time.
-      limit: the first so many; None = all.
-      devices: that look.
-      key: of `source.make`, which does not augment.
-      photographs, stacked: see checks.
-      seen: fingerprints of the images of earlier splits; those of this one are added.
-      stop: ends it early.
+      source: the source of the split.
+      split: the name of the split.
+      batch_size: the number of examples per batch.
+      limit: the number of examples, from the first on; None = all.
+      devices: the devices that compute the fingerprints.
+      key: the random key of `source.make`, which does not augment here.
+      photographs: see checks.find_faults.
+      stacked: see checks.is_out_of_order.
+      seen: the fingerprints of images of earlier splits, with their split; those of this split are added.
+      stop: ends the collection early.
 
     Raises:
-      UserError: a record cannot be read.
+      UserError: a record is not readable.
       Stopped: `stop` was set.
     """
     arrays = devices.replicate(source.arrays)
     make = devices.jit(partial(source.make, key=key, train=False))
-    # Compiled apart from `make`: together XLA would make each image again for each of its figures.
+    # Compiled separately from `make`: in one program XLA would recompute each image for each of its statistics.
     take_fingerprint = devices.jit(fingerprint)
     total = source.count(limit)
-    found = SplitStatistics(split, source.spec, total, photographs=photographs, stacked=stacked, seen=seen)
-    began, said, compiled = 0.0, time.monotonic(), 0
+    statistics = SplitStatistics(split, source.spec, total, photographs=photographs, stacked=stacked, seen=seen)
+    start, last_print, compiled = 0.0, time.monotonic(), 0
     for host_batch in source.all(min(batch_size, ROWS), limit):
         if stop.is_set():
             raise Stopped
         batch = make(arrays, devices.shard_batch(host_batch))
-        found.add(jax.device_get(take_fingerprint(batch)), batch.image)
-        now, done = time.monotonic(), found.examples
-        if not compiled:  # the first batch is: it does not count in the rate
-            began, compiled = now, done
-        elif now - said > 10 and compiled < done < total:
-            rate = (done - compiled) / (now - began)
+        statistics.add(jax.device_get(take_fingerprint(batch)), batch.image)
+        now, done = time.monotonic(), statistics.examples
+        if not compiled:  # the first batch includes compilation, so the rate leaves it out
+            start, compiled = now, done
+        elif now - last_print > 10 and compiled < done < total:
+            rate = (done - compiled) / (now - start)
             left = duration((total - done) / rate)
             print(f"  {split}: {done:,} of {total:,}, {rate:,.0f} images/s, {left} left", flush=True)
-            said = now
-    found.finish()
-    return found
+            last_print = now
+    statistics.finish()
+    return statistics

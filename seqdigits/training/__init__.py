@@ -1,1 +1,1 @@
-"""Trains: the loop, the train step, the workdir, the writers."""
+"""Trains a model: the loop, the train step, the initial state, the workdir and the log writers."""

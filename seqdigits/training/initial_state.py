@@ -1,4 +1,4 @@
-"""What a run starts from: its newest checkpoint, or a state that is initialized, at random or from another run."""
+"""The state that a run starts from: its newest checkpoint, random values, or another run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from seqdigits.training.train_step import TrainState
 
 @dataclass
 class Progress:
-    """What is saved beside the state.
+    """The progress of a run, saved with its state in the `meta` of a checkpoint.
 
     Attributes:
-      best: step, metric and value of the best checkpoint; None before the first evaluation.
+      best: step, metric and value of the best checkpoint, which is never deleted; None before the first evaluation.
       evaluation_due: whether the evaluation at the saved step was stopped before its end.
-      seconds: of training up to the saved step.
-      initialized_from: path, step and config of the run that parameters were initialized from; None where there is none.
+      seconds: the seconds of training up to the saved step.
+      initialized_from: path, step and config of the run that parameters were initialized from; None if randomly
+        initialized.
     """
 
     best: dict[str, Any] | None = None
@@ -41,7 +42,7 @@ class Progress:
     initialized_from: dict[str, Any] | None = None
 
     def meta(self, config: ConfigDict, step: int, seconds: float) -> dict[str, Any]:
-        """What is saved at a step, as JSON."""
+        """Returns the `meta` of the checkpoint of a step, as JSON."""
         return {
             "step": step,
             "best": self.best,
@@ -53,15 +54,20 @@ class Progress:
 
 
 def initial_variables(config: ConfigDict, workdir: Path) -> tuple[Variables | None, dict[str, Any] | None]:
-    """Loads what a new run is initialized from, with what is known of it; None, None for nothing, or a run that resumes."""
+    """Loads the variables that a new run is initialized from (`init.path`), with their origin.
+
+    Returns:
+      The variables, and the entries of Progress.initialized_from; None, None if `init.path` is empty or the run
+      resumes.
+    """
     if not config.init.path or all_steps(checkpoints_folder(workdir)):
         return None, None
-    found, meta = load_variables(Path(config.init.path))
-    return found, {"path": config.init.path, **origin(meta)}
+    variables, meta = load_variables(Path(config.init.path))
+    return variables, {"path": config.init.path, **origin(meta)}
 
 
 def restore(checkpoints: Checkpoints, shapes: TrainState, devices: Devices) -> tuple[TrainState, Progress] | None:
-    """Restores the newest checkpoint; None where there is none."""
+    """Restores the newest checkpoint onto the devices; None if there is none."""
     template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=devices.replicated), shapes)
     restored = checkpoints.restore(template)
     if restored is None:
@@ -78,18 +84,28 @@ def initialize(
     arrays: dict[str, jax.Array],
     devices: Devices,
 ) -> TrainState:
-    """Returns the state before step 0 with what another run learned, and with the statistics of the images."""
+    """Returns the state before step 0, with the variables of another run and the image statistics.
+
+    Args:
+      state: the randomly initialized state.
+      initial: the variables of another run; None = keep the random ones.
+      config: the complete config.
+      source: the training split.
+      arrays: the arrays of the source, on the devices.
+      devices: the devices of the run.
+    """
     known: Variables = {}
     if initial is not None:
-        mine = {name: getattr(state, name) for name in ("params", "batch_stats", "input_stats")}
-        begun = warm_start.initialize_from(mine, initial, config.init)
-        known = devices.replicate(begun.pop("input_stats"))
-        average = devices.replicate(begun) if state.average else {}
-        state = state.replace(**devices.replicate(begun), average=average)
+        own = {name: getattr(state, name) for name in ("params", "batch_stats", "input_stats")}
+        merged = warm_start.initialize_from(own, initial, config.init)
+        known = devices.replicate(merged.pop("input_stats"))
+        average = devices.replicate(merged) if state.average else {}
+        state = state.replace(**devices.replicate(merged), average=average)
     missing = {name: part for name, part in state.input_stats.items() if name not in known}
     if missing:
-        like = trains_as_evaluated(config.data)
-        read = source if like else create_source(as_evaluated(config), "train")
-        read_arrays = arrays if like else devices.replicate(read.arrays)
-        known |= input_stats.measure(config, read, read_arrays, devices, missing)
+        # The statistics describe images of the size that the model is evaluated on.
+        same_size = trains_as_evaluated(config.data)
+        measured = source if same_size else create_source(as_evaluated(config), "train")
+        measured_arrays = arrays if same_size else devices.replicate(measured.arrays)
+        known |= input_stats.measure(config, measured, measured_arrays, devices, missing)
     return state.replace(input_stats=known)

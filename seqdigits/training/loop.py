@@ -1,4 +1,13 @@
-"""The training loop: batches, logs, evaluations, checkpoints, and resuming where a run was stopped."""
+"""The training loop: batches, logs, evaluations, checkpoints, and resuming a stopped run.
+
+Which checkpoints exist is decided in two places.
+
+- Saving: this loop. It saves every `train.checkpoint_every` steps, at the last step, when the run is stopped, and
+  whenever an evaluation finds a new best value of `train.best_metric`.
+- Retention: checkpoint.manager.Checkpoints. It keeps the newest `train.keep_checkpoints` and the best one, which it
+  finds in the `best` that this loop saves with each state (see Progress). It deletes others only after the new one is
+  sealed.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +48,17 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | Non
     """Trains, or resumes training, to `train.steps`; then evaluates `evaluate.splits`.
 
     Args:
-      config: whole, as from a file in configs/.
-      workdir: where everything about the run is kept; the same config and workdir resume where they stopped.
-      stop: when it is set, the run saves and raises Stopped.
+      config: a complete config, as from a file in configs/.
+      workdir: the folder that keeps everything about the run; the same config and workdir resume from the newest
+        checkpoint.
+      stop: when it is set, the run saves a checkpoint and raises Stopped.
 
     Returns:
       The last state.
 
     Raises:
-      UserError: the config, the workdir, damaged files, a loss that is not finite.
-      Stopped: see `stop`.
+      UserError: the config is invalid, the workdir is not usable, files are damaged, or the loss is not finite.
+      Stopped: `stop` was set before the end.
     """
     validate(config)
     workdir = Path(workdir)
@@ -57,8 +67,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | Non
 
 
 def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainState:
-    """As train_and_evaluate, in a workdir that is this run's. Long, so that it reads from top to bottom."""
-    # Data and model. What cannot work is refused here, before data is read.
+    """Runs train_and_evaluate in a locked workdir; one long function, so that it reads from top to bottom."""
+    # Data and model. Invalid combinations raise here, before data is read.
     devices = Devices(config.parallel)
     for split in ("validation", *config.evaluate.splits):
         create_source(config, split)
@@ -69,9 +79,9 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
     initial, initialized_from = initial_variables(config, workdir)
     arrays = devices.replicate(source.arrays)
 
-    # Compiled functions. A call of several steps is a program of its own for each number of steps.
-    one = devices.compile_step(partial(train_step.train, source=source), donate=0)
-    several = devices.compile_step(partial(train_step.train, source=source), donate=0, stacked=True)
+    # Compiled functions. A call of several steps is compiled once per number of steps.
+    single_step = devices.compile_step(partial(train_step.train, source=source), donate=0)
+    multi_step = devices.compile_step(partial(train_step.train, source=source), donate=0, stacked=True)
     predict_step = PredictStep(config, model, devices.axis)
 
     def evaluator(split: str) -> Evaluator:
@@ -81,7 +91,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
 
     validation = evaluator("validation")
 
-    # State: restored from the newest checkpoint, or initialized.
+    # State: restored from the newest checkpoint, or initialized. `Checkpoints` decides which checkpoints are kept.
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
     restored = restore(checkpoints, shapes, devices)
     if restored is None:
@@ -91,7 +101,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
     else:
         state, progress = restored
     step, steps = int(state.step), config.train.steps
-    writers = Writers(workdir, step, again="validation" if progress.evaluation_due else None)
+    writers = Writers(workdir, step, rewritten_split="validation" if progress.evaluation_due else None)
     clock = Clock(progress.seconds, steps, config.train.batch_size)
     if step < steps:
         provenance.record(workdir, step, config.train.steps_per_call)
@@ -108,10 +118,10 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
         host_batch = next_call(batches, length, devices)
         while step < steps:
             # Train
-            state = (one if length == 1 else several)(state, arrays, host_batch)
+            state = (single_step if length == 1 else multi_step)(state, arrays, host_batch)
             step += length
             length = call_length(step, config)
-            host_batch = next_call(batches, length, devices)  # made while the devices work
+            host_batch = next_call(batches, length, devices)  # prepared on the host while the devices train
             jax.block_until_ready(state.step)
             if clock.first is None:
                 clock.start(step)
@@ -130,19 +140,19 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
                 state = state.replace(sums=devices.replicate(jax.tree.map(np.zeros_like, jax.device_get(state.sums))))
 
             # Evaluate
-            best = progress.best
+            previous_best = progress.best
             if step % config.evaluate.every == 0 or step == steps:
                 _evaluate(validation, state, step, config, progress, writers, workdir, stop)
                 clock.restart(step)
 
-            # Save
+            # Save. A new best is saved at once; the progress records it as the one to keep.
             stopping = stop.is_set()
-            if step % config.train.checkpoint_every == 0 or step == steps or stopping or progress.best != best:
+            if step % config.train.checkpoint_every == 0 or step == steps or stopping or progress.best != previous_best:
                 _refuse_nonfinite(int(state.first_nonfinite), workdir)
                 checkpoints.save(step, state, progress.meta(config, step, clock.seconds()))
             if stopping:
                 checkpoints.wait()
-                print(f"saved step {step:,} of {steps:,}; the same command goes on from here.", flush=True)
+                print(f"saved step {step:,} of {steps:,}; rerun the same command to resume.", flush=True)
                 raise Stopped
     finally:
         checkpoints.close()
@@ -152,18 +162,19 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
     reports = {}
     for split in config.evaluate.splits:
         evaluated = validation if split == "validation" else evaluator(split)
-        about = {"step": int(state.step), "checkpoint": "latest"}
-        reports[split] = evaluated.report(workdir, split, state.variables(), about, stop)
+        metadata = {"step": int(state.step), "checkpoint": "latest"}
+        reports[split] = evaluated.report(workdir, split, state.variables(), metadata, stop)
     if reports:
         print(f"\nstep {int(state.step):,}\n{report_table(reports)}", flush=True)
     return state
 
 
 def call_length(step: int, config: ConfigDict) -> int:
-    """Returns how many steps the next call takes: at most train.steps_per_call, none beyond the next boundary.
+    """Returns the number of steps of the next call, at most train.steps_per_call.
 
-    Boundaries are the steps to log, save, evaluate, and end at. What is left before one is taken in powers of two, so that
-    however the intervals lie, no more than 2 + log2(steps_per_call) programs are compiled.
+    A call ends at the next boundary. Boundaries are the steps at which the run logs, saves, evaluates, or ends. The
+    remainder before a boundary is split into powers of two. So at most 2 + log2(steps_per_call) programs are compiled,
+    whatever the intervals are.
 
     >>> from seqdigits.config import base_config
     >>> config = base_config()
@@ -183,7 +194,7 @@ def call_length(step: int, config: ConfigDict) -> int:
 
 
 def next_call(batches: Iterator[HostBatch], length: int, devices: Devices) -> dict[str, jax.Array]:
-    """Places the batches of one call: [B, ...] of one step, else [S, B, ...]; nothing after the last."""
+    """Returns the batches of a call on the devices: {} for 0 steps, [B, ...] for 1, else [S, B, ...]."""
     if length == 0:
         return {}
     if length == 1:
@@ -195,7 +206,11 @@ def next_call(batches: Iterator[HostBatch], length: int, devices: Devices) -> di
 
 
 def _averages(state: TrainState, workdir: Path) -> dict[str, float]:
-    """Returns the averages since the last log."""
+    """Returns the averages since the last log line.
+
+    Raises:
+      UserError: the loss or a gradient was not finite at some step.
+    """
     sums, first = jax.device_get((state.sums, state.first_nonfinite))
     _refuse_nonfinite(int(first), workdir)
     return averages.compute(sums)
@@ -211,7 +226,10 @@ def _evaluate(
     workdir: Path,
     stop: Stop,
 ) -> None:
-    """Evaluates on validation, and keeps in `progress` what is best; where it is stopped, it stays due for the next start."""
+    """Evaluates on validation and updates `progress.best`, which retention keeps.
+
+    If `stop` ends the evaluation early, `progress.evaluation_due` stays True and the resumed run evaluates first.
+    """
     _refuse_nonfinite(int(state.first_nonfinite), workdir)
     progress.evaluation_due = True
     try:
@@ -220,42 +238,45 @@ def _evaluate(
         return
     progress.evaluation_due = False
     writers.write(step, "validation", metrics)
-    writers.picture(step, "validation/pictures", validation.example_grid(state.variables()))
+    writers.write_image(step, "validation/pictures", validation.example_grid(state.variables()))
     writers.flush()
     name = config.train.best_metric
     sign = -1 if name in LOWER_IS_BETTER else 1
     best = progress.best
-    is_best = best is None or sign * metrics[name] >= sign * best["value"]  # of two equal ones the later
+    is_best = best is None or sign * metrics[name] >= sign * best["value"]  # of two equal values the later step
     if is_best:
         progress.best = {"step": step, "metric": name, "value": metrics[name]}
     error = metrics["localization_error"]
-    place = "" if error is None else f"  localization error {error:.2f} px²"
+    localization = "" if error is None else f"  localization error {error:.2f} px²"
     print(
-        f"  validation  sequence accuracy {metrics['sequence_accuracy']:.4f}{place}{'  best' if is_best else ''}",
+        f"  validation  sequence accuracy {metrics['sequence_accuracy']:.4f}{localization}{'  best' if is_best else ''}",
         flush=True,
     )
 
 
 def _refuse_nonfinite(first: int, workdir: Path) -> None:
+    """Raises a UserError if `first`, the first step that was not finite, is not -1."""
     if first >= 0:
         raise UserError(
-            f"the loss or its gradient is not finite at step {first}. The checkpoints before it are in "
+            f"the loss or its gradient is not finite at step {first}. Earlier checkpoints are in "
             f"{checkpoints_folder(workdir)}. Try a smaller optim.learning_rate, or optim.clip_norm=1, in a new --workdir."
         )
 
 
 def _headline(config: ConfigDict, source: DataSource, state: TrainState, devices: Devices) -> str:
+    """Returns the first lines of the console: the model, the data, and the steps to do."""
     spec, steps, size, step = source.spec, config.train.steps, config.train.batch_size, int(state.step)
     examples = "endless" if spec.num_examples is None else f"{spec.num_examples:,}"
     lengths = f"{spec.min_length} to {spec.max_length}" if spec.min_length < spec.max_length else f"{spec.max_length}"
     data = config.data
     photographs = data.folder if data.photographs == "folder" else data.photographs
-    what = f"digit(s) of {photographs}" if data.composition in PHOTO_COMPOSITIONS else f"{data.digits} digit(s)"
-    todo = f"{steps:,} steps of {size} on {devices.count} {jax.default_backend()} device(s)"
-    start = f"going on from step {step:,}" if step else "starting"
-    plan = f"all {step:,} steps are done" if step >= steps else f"{start}, {todo}; compiling the first step"
+    contents = f"digit(s) of {photographs}" if data.composition in PHOTO_COMPOSITIONS else f"{data.digits} digit(s)"
+    start = f"resumed from step {step:,}" if step else "starting"
+    hardware = f"{devices.count} {jax.default_backend()} device(s)"
+    todo = f"{start}: training to step {steps:,} with batches of {size} on {hardware}; compiling the first step"
+    plan = f"all {step:,} steps are done" if step >= steps else todo
     return (
         f"{config.model.name}, {params.count(state.params):,} parameters; {examples} images of "
-        f"{spec.image[0]}x{spec.image[1]} with {lengths} {what}\n"
+        f"{spec.image[0]}x{spec.image[1]} with {lengths} {contents}\n"
         f"{plan}"
     )

@@ -1,4 +1,4 @@
-"""The train step: a pure function of the state, the arrays of the source, and which examples."""
+"""The train step: a pure function of the state, the arrays of the source, and the indices of the examples."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from seqdigits.models.build import init_variables
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything that a run is made of; what is saved and restored.
+    """The state of a run; all of it is saved and restored.
 
     Attributes:
-      step: i32 [], updates done.
-      params, batch_stats, input_stats: the model's collections.
-      opt_state: the optimizer's.
-      average: moving average of params and batch_stats, or {} when it is off.
-      sums: metrics since the last log line, as totals and counts.
+      step: i32 [], the number of updates done.
+      params, batch_stats, input_stats: the collections of the model.
+      opt_state: the state of the optimizer.
+      average: the exponential moving average of params and batch_stats, or {} if optim.moving_average is 0.
+      sums: the metrics since the last log line, as totals and counts.
       first_nonfinite: i32 [], the first step whose loss or gradient is not finite, or -1.
     """
 
@@ -49,20 +49,20 @@ class TrainState(struct.PyTreeNode):
     first_nonfinite: Array
 
     def variables(self) -> Variables:
-        """The collections to evaluate with: the moving average where there is one."""
+        """Returns the collections to evaluate with: the moving average if there is one, else the current ones."""
         raw = {"params": self.params, "batch_stats": self.batch_stats}
         return {**(self.average or raw), "input_stats": self.input_stats}
 
 
 @dataclass(frozen=True)
 class TrainStep:
-    """The train step of one run: a model and a config.
+    """The train step of one run, for a config and a model.
 
     Attributes:
-      config: the whole config.
+      config: the complete config.
       model: from models.build, with the same axis.
-      axis: name of the axis that the batch is split over where each device runs these steps on its own part of it (pmap);
-        None where they see the whole batch.
+      axis: the name of the axis over which the batch is split if each device runs the step on its own shard (pmap);
+        None if the step sees the complete batch.
     """
 
     config: ConfigDict
@@ -70,17 +70,19 @@ class TrainStep:
     axis: str | None = None
 
     def init(self, source: DataSource) -> TrainState:
-        """The state before step 0; input_stats still to be filled. Traceable.
+        """Returns the randomly initialized state before step 0; input_stats are filled in later. Traceable.
 
         Raises:
-          UserError: a pattern of the config fits no parameter.
+          UserError: a pattern of loss.l2_params or optim.freeze matches no parameter, or optim.freeze matches every
+            one.
         """
         variables = init_variables(self.model, source.spec, self.config.seed)
         params.check(variables["params"], self.config.loss.l2_params, "loss.l2_params")
         params.check(variables["params"], self.config.optim.freeze, "optim.freeze")
         if all(jax.tree.leaves(params.matching(variables["params"], self.config.optim.freeze))):
             raise UserError(
-                f"optim.freeze = {self.config.optim.freeze!r} fits every parameter: nothing would be trained."
+                f"optim.freeze = {self.config.optim.freeze!r} matches every parameter, so nothing would be trained. "
+                "Use a narrower pattern."
             )
         trained = {name: variables[name] for name in ("params", "batch_stats")}
         state = TrainState(
@@ -92,14 +94,23 @@ class TrainStep:
             first_nonfinite=jnp.full((), -1, jnp.int32),
         )
         batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, source.spec.host_batch(1))
-        alone = TrainStep(self.config, self.model.clone(axis=None))  # no devices to add up over
-        after = jax.eval_shape(lambda s, b: alone._update(s, b)[1], state, batch)
-        return state.replace(sums=averages.zeros_like(after))
+        without_axis = TrainStep(
+            self.config, self.model.clone(axis=None)
+        )  # psum needs an axis, which is not bound here
+        metrics = jax.eval_shape(lambda s, b: without_axis._update(s, b)[1], state, batch)
+        return state.replace(sums=averages.zeros_like(metrics))
 
     def train(
         self, state: TrainState, arrays: dict[str, Array], host_batches: dict[str, Array], source: DataSource
     ) -> TrainState:
-        """One update with hosts i32 [B], or S updates with hosts i32 [S, B], scanned over."""
+        """Returns the state after one update, or after S updates in a scan.
+
+        Args:
+          state: the state before.
+          arrays: the arrays of the source, on the devices.
+          host_batches: index and position, i32 [B] for one update or i32 [S, B] for S; see DataSource.
+          source: the training split.
+        """
         if host_batches["index"].ndim == 1:
             return self.train_on(state, self._make(arrays, host_batches, source))
 
@@ -109,15 +120,15 @@ class TrainStep:
         return jax.lax.scan(body, state, host_batches)[0]
 
     def train_on(self, state: TrainState, batch: Batch) -> TrainState:
-        """One update on a batch that is already made."""
+        """Returns the state after one update on a given batch."""
         state, values = self._update(state, batch)
         return state.replace(sums=averages.merge(state.sums, values))
 
     def _make(self, arrays: dict[str, Array], host_batch: dict[str, Array], source: DataSource) -> Batch:
         return source.make(arrays, host_batch, stream_key(self.config.seed, RngStream.AUGMENT), train=True)
 
-    def _over_devices(self, tree: Any) -> Any:
-        """The sum over all parts of the batch."""
+    def _sum_over_devices(self, tree: Any) -> Any:
+        """Returns the sum over the shards of the batch; the tree itself without an axis."""
         return jax.lax.psum(tree, self.axis) if self.axis else tree
 
     def _update(self, state: TrainState, batch: Batch) -> tuple[TrainState, averages.Averages]:
@@ -130,29 +141,33 @@ class TrainStep:
         if self.config.optim.moving_average:
             current = {"params": new_params, "batch_stats": batch_stats}
             average = optim.update_ema(average, current, self.config.optim.moving_average, state.step)
-        bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & (state.first_nonfinite < 0)
+        is_first_nonfinite = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & (state.first_nonfinite < 0)
         state = state.replace(
             step=state.step + 1,
             params=new_params,
             batch_stats=batch_stats,
             opt_state=opt_state,
             average=average,
-            first_nonfinite=jnp.where(bad, state.step, state.first_nonfinite),
+            first_nonfinite=jnp.where(is_first_nonfinite, state.step, state.first_nonfinite),
         )
-        each = {f"loss/{name}": term for name, term in terms.items() if term.ndim}
-        whole = {f"loss/{name}": term for name, term in terms.items() if not term.ndim}
-        values = self._over_devices(averages.averages(each, batch.mask))
-        return state, values | averages.averages({"loss": loss, **whole, "gradient_norm": norm}, batch.mask)
+        per_example = {f"loss/{name}": term for name, term in terms.items() if term.ndim}
+        per_batch = {f"loss/{name}": term for name, term in terms.items() if not term.ndim}
+        values = self._sum_over_devices(averages.averages(per_example, batch.mask))
+        return state, values | averages.averages({"loss": loss, **per_batch, "gradient_norm": norm}, batch.mask)
 
     def _gradient(self, state: TrainState, batch: Batch) -> tuple[Array, dict[str, Array], Variables, Variables]:
-        """Loss f32 [], its terms unweighted (f32 [B], of the parameters themselves f32 []), the new batch_stats, and the
-        gradient, over all devices."""
+        """Computes the gradient over all devices.
+
+        Returns:
+          The loss, f32 []; its unweighted terms, f32 [B], or f32 [] for terms of the parameters (l2); the new
+          batch_stats; and the gradient.
+        """
         config = self.config.loss
         dropout = jax.random.fold_in(stream_key(self.config.seed, RngStream.DROPOUT), state.step)
         if self.axis:
             dropout = jax.random.fold_in(dropout, jax.lax.axis_index(self.axis))
         box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
-        count = jnp.maximum(self._over_devices(jnp.sum(batch.mask)), 1)
+        count = jnp.maximum(self._sum_over_devices(jnp.sum(batch.mask)), 1)
 
         def loss_fn(trained: Variables) -> tuple[Array, Any]:
             outputs, updated = self.model.apply(
@@ -170,12 +185,13 @@ class TrainStep:
             terms = losses.per_example(outputs, batch, box, config)
             return losses.total(terms, batch.mask, count, config), (terms, updated.get("batch_stats", {}))
 
-        # Each device differentiates its own part of the sum; a sum over devices within would count it D times.
+        # Each device differentiates its own shard of the sum. A psum inside loss_fn would count the gradient once per
+        # device.
         (loss, (terms, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        loss, grads = self._over_devices((loss, grads))
+        loss, grads = self._sum_over_devices((loss, grads))
         if config.l2:
             trained = partial(optim.freeze, frozen=self.config.optim.freeze)
             l2, l2_grads = jax.value_and_grad(lambda p: losses.l2(trained(p), config.l2_params))(state.params)
             loss, terms = loss + config.l2 * l2, terms | {"l2": l2}
-            grads = jax.tree.map(lambda g, of_l2: g + config.l2 * of_l2, grads, l2_grads)
+            grads = jax.tree.map(lambda g, l2_grad: g + config.l2 * l2_grad, grads, l2_grads)
         return loss, terms, batch_stats, grads

@@ -1,4 +1,4 @@
-"""The folder of a run: claimed by one process, and continued only with the config that it began with."""
+"""The folder of a run: locked by one process, and resumed only with the config that it was started with."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ from seqdigits.core.files import make_folder, write_atomically
 
 @contextlib.contextmanager
 def claim(config: ConfigDict, workdir: Path) -> Iterator[None]:
-    """Makes the workdir this run's, and nobody else's meanwhile; checks that what lies there may go on.
+    """Locks the workdir for this process and checks that the run in it may be resumed with this config.
+
+    A config may differ from that of the saved run only in RESUMABLE_KEYS. The config is written to `W/config.json`.
 
     Raises:
-      UserError: it cannot be written, is in use, or belongs to a run with another identity.
+      UserError: the workdir is not writable, is in use by another run, or holds a run whose config differs.
     """
     make_folder(workdir)
     with (workdir / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"--workdir {workdir} is in use by another run. Wait for it, or name another.") from None
+            raise UserError(
+                f"--workdir {workdir} is in use by another run. Wait until it ends, or name another workdir."
+            ) from None
         path = workdir / "config.json"
         steps = all_steps(checkpoints_folder(workdir))
         if steps:
@@ -43,19 +47,24 @@ def claim(config: ConfigDict, workdir: Path) -> Iterator[None]:
                 )
                 different = diff_configs(config, saved)
             except (ValueError, AttributeError) as e:
-                raise UserError(f"{path} is damaged ({e}). Delete it to go on from the checkpoints beside it.") from e
+                raise UserError(
+                    f"{path} is damaged ({e}). Delete it to resume from the checkpoints in the same workdir."
+                ) from e
             if different:
                 raise UserError(
-                    f"{workdir} holds a run that differs in what may not change when it goes on:\n  "
+                    f"{workdir} holds a run with another config. These keys may not change when a run is resumed:\n  "
                     + "\n  ".join(different)
-                    + "\nTake those back, or start a new run with another --workdir."
+                    + "\nSet them back to the old values, or start a new run with another --workdir."
                 )
         write_atomically(path, to_json(config))
         yield
 
 
 def _saved_config(checkpoint: Path) -> dict[str, Any]:
-    """The config that a checkpoint was saved with; of one without its manifest nothing is known, and it is not gone on from."""
+    """Returns the config that a checkpoint was saved with; {} if its manifest is missing or damaged.
+
+    A checkpoint without a valid manifest is not restored from either, so its config does not matter.
+    """
     try:
         return read_meta(checkpoint)["config"]
     except (OSError, ValueError, KeyError):

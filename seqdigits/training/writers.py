@@ -1,4 +1,4 @@
-"""What a run writes down: `W/metrics.jsonl`, TensorBoard events, lines on the console."""
+"""Writes the logs of a run: `W/metrics.jsonl` and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -20,29 +20,38 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from seqdigits.core.files import write_atomically
 from seqdigits.visualization.predictions import png
 
-# TensorBoard would load TensorFlow where there is one, 5 seconds for nothing: a module of this name says that it shall not.
+# TensorBoard would import TensorFlow if it is installed, which takes 5 seconds. A module of this name prevents that.
 sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
 
 
 class Writers:
-    """The logs of one run, opened at a step: everything behind it is cut off, so that a run that was stopped and goes on
-    leaves no curl in its curves.
+    """The log files of one run.
 
-    `again`: a split whose lines of that very step are cut too, for they will be written again.
+    Opening them removes the entries after the restored step, so that a resumed run leaves no duplicate points in its
+    curves.
     """
 
-    def __init__(self, workdir: Path, step: int, again: str | None = None):
-        def stays(of_step: int, split: str) -> bool:
-            return of_step < step or (of_step == step and split != again)
+    def __init__(self, workdir: Path, step: int, rewritten_split: str | None = None):
+        """Opens the logs at a step.
+
+        Args:
+          workdir: the folder of the run.
+          step: the restored step; entries of later steps are removed.
+          rewritten_split: a split whose entries of exactly this step are removed too, because they will be written
+            again.
+        """
+
+        def is_kept(entry_step: int, split: str) -> bool:
+            return entry_step < step or (entry_step == step and split != rewritten_split)
 
         self._lines = workdir / "metrics.jsonl"
-        _cut_lines(self._lines, stays)
+        _truncate_lines(self._lines, is_kept)
         events = workdir / "tensorboard"
-        _cut_events(events, stays)
+        _truncate_events(events, is_kept)
         self._events = EventFileWriter(str(events))
 
     def write(self, step: int, split: str, values: dict[str, Any]) -> None:
-        """One line of JSON with all values, and one TensorBoard scalar `split/name` for each that is a number."""
+        """Writes a line of JSON with all values, and each number as a TensorBoard scalar `split/name`."""
         line = json.dumps({"step": step, "split": split, **values})
         with self._lines.open("a") as file:
             file.write(line + "\n")
@@ -53,18 +62,19 @@ class Writers:
         ]
         self._add(step, scalars)
 
-    def picture(self, step: int, tag: str, image: Image.Image) -> None:
-        """One TensorBoard picture."""
+    def write_image(self, step: int, tag: str, image: Image.Image) -> None:
+        """Writes an image to TensorBoard."""
         encoded = summary_pb2.Summary.Image(
             height=image.height, width=image.width, colorspace=3, encoded_image_string=png(image)
         )
         self._add(step, [summary_pb2.Summary.Value(tag=tag, image=encoded)])
 
     def flush(self) -> None:
-        """Everything written so far is on disk."""
+        """Writes all buffered TensorBoard events to disk."""
         self._events.flush()
 
     def close(self) -> None:
+        """Writes all buffered events and closes the event file."""
         self._events.close()
 
     def _add(self, step: int, values: list[summary_pb2.Summary.Value]) -> None:
@@ -72,23 +82,23 @@ class Writers:
         self._events.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
 
 
-def _cut_lines(path: Path, stays: Callable[[int, str], bool]) -> None:
-    """Keeps the lines that stay, by step and split. A last line that a crash cut short goes too."""
+def _truncate_lines(path: Path, is_kept: Callable[[int, str], bool]) -> None:
+    """Keeps only lines whose step and split satisfy `is_kept`; drops a last line that a crash cut short."""
     if not path.exists():
         return
     kept = []
     for line in path.read_text().splitlines():
         try:
             values = json.loads(line)
-            if stays(values["step"], values["split"]):
+            if is_kept(values["step"], values["split"]):
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
     write_atomically(path, "".join(kept))
 
 
-def _cut_events(folder: Path, stays: Callable[[int, str], bool]) -> None:
-    """Keeps the events that stay, by step and split, in each event file."""
+def _truncate_events(folder: Path, is_kept: Callable[[int, str], bool]) -> None:
+    """Keeps only events whose step and split satisfy `is_kept`, in each event file."""
     for path in sorted(folder.glob("events.out.tfevents.*")):
         partial = path.with_name(path.name.replace("events.out", "partial"))  # a name that TensorBoard does not read
         with partial.open("wb") as out:
@@ -96,6 +106,6 @@ def _cut_events(folder: Path, stays: Callable[[int, str], bool]) -> None:
             for record in RawEventFileLoader(str(path)).Load():
                 event = event_pb2.Event.FromString(record)
                 split = event.summary.value[0].tag.split("/")[0] if event.summary.value else ""
-                if stays(event.step, split):
+                if is_kept(event.step, split):
                     writer.write(record)
         os.replace(partial, path)

@@ -1,1 +1,1 @@
-"""Pictures and charts."""
+"""Draws predictions, charts and reliability diagrams."""

@@ -1,4 +1,4 @@
-"""Pictures of what was read: sheets of examples with boxes and strings."""
+"""Images of predictions: grids of examples with boxes and strings."""
 
 from __future__ import annotations
 
@@ -14,48 +14,51 @@ from seqdigits.core.types import Batch, Prediction, digits_to_text
 from seqdigits.metrics import matching
 
 TRUE, PREDICTED = (0, 200, 70), (235, 50, 40)
-"""True boxes are green, predicted ones red."""
+"""The colors of true boxes (green) and of predicted ones (red)."""
 
-_GROUND, _TEXT = (24, 24, 28), (230, 230, 230)
-_CAPTION = 18  # pixels below each picture
+_BACKGROUND, _TEXT = (24, 24, 28), (230, 230, 230)
+_CAPTION = 18  # pixels below each image
 
 
 def make_example_grid(batch: Batch, prediction: Prediction, count: int = 12, columns: int = 3) -> Image.Image:
-    """Up to `count` examples, wrong ones first (at most half, if there are enough right ones): each picture with the true
-    boxes in green and the predicted ones in red, below it the reading with its certainty, and the truth where it differs.
+    """Draws a grid of examples with their true boxes in green and predicted boxes in red.
+
+    Below each image are the prediction with its confidence, and the ground truth if it differs. Wrong predictions come
+    first; they fill at most half of the grid if there are enough correct ones.
 
     Args:
-      batch, reading: of the same rows, as numpy.
-      count: pictures at most.
-      columns: pictures in a row.
+      batch: the examples, as numpy arrays or on a device; padding is left out.
+      prediction: the predictions for the same rows.
+      count: the maximum number of examples.
+      columns: the number of examples in a row.
     """
     batch, prediction = jax.tree.map(np.asarray, (batch, prediction))
     rows = np.flatnonzero(batch.index >= 0)
-    truths, read = {r: _true(batch, r) for r in rows}, {r: _read(prediction, r) for r in rows}
-    correct = np.asarray(jax.jit(matching.match_predictions)(batch, prediction).exact_match)
-    wrong, right = [r for r in rows if not correct[r]], [r for r in rows if correct[r]]
-    chosen = wrong[: max(count // 2, count - len(right))] + right
+    truths, predicted = {r: _true_text(batch, r) for r in rows}, {r: _predicted_text(prediction, r) for r in rows}
+    is_exact_match = np.asarray(jax.jit(matching.match_predictions)(batch, prediction).exact_match)
+    wrong, correct = [r for r in rows if not is_exact_match[r]], [r for r in rows if is_exact_match[r]]
+    chosen = wrong[: max(count // 2, count - len(correct))] + correct
     chosen = chosen[:count]
     height, width = batch.image.shape[1:3]
     zoom = max(1, 256 // width)
     cell = (width * zoom + 8, height * zoom + _CAPTION + 8)
     columns = min(columns, max(len(chosen), 1))
-    page = Image.new("RGB", (cell[0] * columns, cell[1] * max(-(-len(chosen) // columns), 1)), _GROUND)
+    page = Image.new("RGB", (cell[0] * columns, cell[1] * max(-(-len(chosen) // columns), 1)), _BACKGROUND)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
     for i, row in enumerate(chosen):
         x, y = i % columns * cell[0] + 4, i // columns * cell[1] + 4
-        page.paste(_picture(batch, prediction, row, zoom), (x, y))
-        text = f"{read[row]}  {prediction.confidence[row, 0]:.0%}"
-        color = TRUE if row in right else PREDICTED
+        page.paste(_draw_example(batch, prediction, row, zoom), (x, y))
+        text = f"{predicted[row]}  {prediction.confidence[row, 0]:.0%}"
+        color = TRUE if row in correct else PREDICTED
         draw.text((x, y + height * zoom + 2), text, color, font)
-        if row not in right:
-            beside = x + max(120, round(draw.textlength(text, font)) + 12)
-            draw.text((beside, y + height * zoom + 2), f"is {truths[row]}", _TEXT, font)
+        if row not in correct:
+            truth_x = x + max(120, round(draw.textlength(text, font)) + 12)
+            draw.text((truth_x, y + height * zoom + 2), f"is {truths[row]}", _TEXT, font)
     return page
 
 
-def _true(batch: Batch, row: np.integer) -> str:
-    """The numbers of an image, a space between two."""
+def _true_text(batch: Batch, row: np.integer) -> str:
+    """Returns the true numbers of an image, separated by spaces."""
     digits = batch.digits[row]
     number = np.zeros_like(digits) if batch.number is None else batch.number[row]
     return " ".join(
@@ -63,18 +66,19 @@ def _true(batch: Batch, row: np.integer) -> str:
     )
 
 
-def _read(prediction: Prediction, row: np.integer) -> str:
-    """The numbers that were read, best first; behind one of more than L digits a plus."""
-    most, lengths = prediction.digits.shape[-1], prediction.length[row]
+def _predicted_text(prediction: Prediction, row: np.integer) -> str:
+    """Returns the predicted numbers, best first, separated by spaces; "+" marks a number cut to L digits."""
+    max_digits, lengths = prediction.digits.shape[-1], prediction.length[row]
     numbers = zip(prediction.digits[row], lengths, strict=True)
-    return " ".join(digits_to_text(digits) + ("+" if n > most else "") for digits, n in numbers if n) or "nothing"
+    return " ".join(digits_to_text(digits) + ("+" if n > max_digits else "") for digits, n in numbers if n) or "nothing"
 
 
-def _picture(batch: Batch, prediction: Prediction, row: np.integer, zoom: int) -> Image.Image:
+def _draw_example(batch: Batch, prediction: Prediction, row: np.integer, zoom: int) -> Image.Image:
+    """Returns the image of one row, enlarged by an integer factor, with its boxes."""
     pixels = np.broadcast_to(batch.image[row], (*batch.image.shape[1:3], 3))
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
-    draw = ImageDraw.Draw(picture)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(image)
     for box in batch.boxes[row][batch.digits[row] != NO_DIGIT]:
         _rectangle(draw, box, TRUE, zoom, inset=0)
     if prediction.digit_boxes is not None:
@@ -82,13 +86,13 @@ def _picture(batch: Batch, prediction: Prediction, row: np.integer, zoom: int) -
             _rectangle(draw, box, PREDICTED, zoom, inset=2)
     elif prediction.box is not None:
         _rectangle(draw, prediction.box[row, 0], PREDICTED, zoom, inset=2)
-    return picture
+    return image
 
 
 def _rectangle(
     draw: ImageDraw.ImageDraw, box: np.ndarray | Array, color: tuple[int, int, int], zoom: int, inset: int
 ) -> None:
-    """`inset`: pixels by which the box is drawn smaller, so that one does not hide the other."""
+    """Draws a box, f32 [4] cxcywh, `inset` pixels smaller on each side so that it does not hide another box."""
     x, y, w, h = (float(v) * zoom for v in box)
     left, top, right, bottom = x - w / 2 + inset, y - h / 2 + inset, x + w / 2 - 1 - inset, y + h / 2 - 1 - inset
     if right > left and bottom > top:
@@ -96,7 +100,7 @@ def _rectangle(
 
 
 def png(image: Image.Image) -> bytes:
-    """The picture as a PNG file."""
+    """Returns the bytes of a PNG file of the image."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Calibration: the temperature of synthetic logits is found; the command, on a small run."""
+"""Calibration: fits to synthetic logits, and the command on a small run."""
 
 import json
 import math
@@ -21,11 +21,11 @@ from seqdigits.metrics.confidence import confidence_histogram
 from seqdigits.training.loop import train_and_evaluate
 from seqdigits.visualization import reliability as visualization_reliability
 
-LIMITS = DecodeOptions(max_length=1, min_score=0.4, max_overlap=0.4)
+OPTIONS = DecodeOptions(max_length=1, min_score=0.4, max_overlap=0.4)
 
 
-def over_confident(factor, count=4_000):
-    """Single digits drawn from the probabilities of logits, and outputs whose logits are `factor` times those."""
+def make_overconfident(factor, count=4_000):
+    """Returns single digits drawn from the probabilities of logits, and outputs whose logits are `factor` times those."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(count, 1, 10)) * 2
     truth = np.argmax(logits + rng.gumbel(size=logits.shape), axis=-1)
@@ -38,58 +38,58 @@ def over_confident(factor, count=4_000):
     return batch, Outputs(digit_logits=jnp.array(logits * factor, jnp.float32))
 
 
-def test_the_temperature_of_over_confident_logits_is_found():
-    batch, outputs = over_confident(2.5)
-    objective_sums = jax.jit(lambda t: calibration_objective.objective_sums(LIMITS, batch, outputs, Settings(t, 0.4)))
-    found = calibration.best_temperature(lambda t: float(objective_sums(t).digit_loss))
-    assert found == pytest.approx(2.5, rel=0.1)
-    before, after = jax.device_get((objective_sums(1.0), objective_sums(found)))
+def test_fit_temperature_of_overconfident_logits():
+    batch, outputs = make_overconfident(2.5)
+    objective_sums = jax.jit(lambda t: calibration_objective.objective_sums(OPTIONS, batch, outputs, Settings(t, 0.4)))
+    result = calibration.fit_temperature(lambda t: float(objective_sums(t).digit_loss))
+    assert result == pytest.approx(2.5, rel=0.1)
+    before, after = jax.device_get((objective_sums(1.0), objective_sums(result)))
     assert before.digits.calibration_error() > 0.1
     assert after.digits.calibration_error() < 0.02
     assert after.numbers.calibration_error() == before.numbers.calibration_error()
     assert before.exact_match == after.exact_match
 
 
-def test_the_line_of_confidences_that_are_too_low_is_found():
+def test_fit_platt_scaling_of_underconfident_scores():
     rng = np.random.default_rng(1)
     logits = rng.normal(size=4_000)
-    right = jnp.array(rng.uniform(size=4_000) < 1 / (1 + np.exp(-(2 * logits + 1))))
+    correct = jnp.array(rng.uniform(size=4_000) < 1 / (1 + np.exp(-(2 * logits + 1))))
 
     def loss(platt_scale, platt_bias):
-        said = _calibrated(
-            jax.nn.sigmoid(jnp.array(logits)), LIMITS._replace(platt_scale=platt_scale, platt_bias=platt_bias)
+        confidence = _calibrated(
+            jax.nn.sigmoid(jnp.array(logits)), OPTIONS._replace(platt_scale=platt_scale, platt_bias=platt_bias)
         )
-        return float(jnp.mean(calibration_objective.negative_log_likelihood(said, right)))
+        return float(jnp.mean(calibration_objective.negative_log_likelihood(confidence, correct)))
 
-    platt_scale, platt_bias = calibration.best_line(loss)
+    platt_scale, platt_bias = calibration.fit_platt_scaling(loss)
     assert platt_scale == pytest.approx(2, rel=0.1)
     assert platt_bias == pytest.approx(1, abs=0.15)
     assert loss(platt_scale, platt_bias) < loss(1.0, 0.0)
 
 
 @pytest.mark.parametrize("best", [0.0625, 0.07, 0.3, 1.0, 7.5, 8.0])
-def test_the_best_temperature_is_found_up_to_the_ends(best):
+def test_fit_temperature_up_to_the_ends_of_the_range(best):
     calls = []
 
     def loss(t):
         calls.append(t)
         return abs(math.log(t / best))
 
-    assert calibration.best_temperature(loss) == pytest.approx(best, rel=0.01)
+    assert calibration.fit_temperature(loss) == pytest.approx(best, rel=0.01)
     assert len(calls) < 45
     assert min(calls) > 0.0624
     assert max(calls) < 8.01
 
 
-def test_padding_is_not_judged():
-    batch, outputs = over_confident(1.0, 20)
-    half = calibration_objective.objective_sums(
-        LIMITS, batch.replace(index=jnp.where(jnp.arange(20) < 12, batch.index, -1)), outputs, Settings(1.0, 0.4)
+def test_objective_sums_ignore_padding():
+    batch, outputs = make_overconfident(1.0, 20)
+    padded = calibration_objective.objective_sums(
+        OPTIONS, batch.replace(index=jnp.where(jnp.arange(20) < 12, batch.index, -1)), outputs, Settings(1.0, 0.4)
     )
     first = calibration_objective.objective_sums(
-        LIMITS, *jax.tree.map(lambda x: x[:12], (batch, outputs)), Settings(1.0, 0.4)
+        OPTIONS, *jax.tree.map(lambda x: x[:12], (batch, outputs)), Settings(1.0, 0.4)
     )
-    assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-5), half, first))
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-5), padded, first))
 
 
 @pytest.fixture(scope="module")
@@ -99,33 +99,33 @@ def trained(tmp_path_factory, small_config):
     return config, workdir
 
 
-def test_a_run_is_calibrated(trained, monkeypatch):
+def test_calibrate_a_run(trained, monkeypatch):
     config, workdir = trained
-    found = calibration.calibrate(config, workdir, which="best", examples=30)
-    assert found == json.loads((workdir / "evaluation" / "calibration.json").read_text())
-    assert found["before"]["examples"] == 30
-    assert found["after"]["negative_log_likelihood"] <= found["before"]["negative_log_likelihood"] + 1e-6
-    assert found["after"]["sequence_accuracy"] >= found["before"]["sequence_accuracy"]
-    said = cli_calibrate.text(found)
+    result = calibration.calibrate(config, workdir, which="best", examples=30)
+    assert result == json.loads((workdir / "evaluation" / "calibration.json").read_text())
+    assert result["before"]["examples"] == 30
+    assert result["after"]["negative_log_likelihood"] <= result["before"]["negative_log_likelihood"] + 1e-6
+    assert result["after"]["sequence_accuracy"] >= result["before"]["sequence_accuracy"]
+    text = cli_calibrate.text(result)
     for key in ("temperature", "platt_scale", "platt_bias", "min_score"):
-        assert f"--config.decode.{key}={found['after'][key]:g}" in said
+        assert f"--config.decode.{key}={result['after'][key]:g}" in text
     assert Image.open(workdir / "evaluation" / "reliability.png").size == (752, 420)
-    monkeypatch.setattr(calibration_objective, "_KEPT_BYTES", 0)  # computed anew each time: the same
+    monkeypatch.setattr(calibration_objective, "_MAX_CACHED_BYTES", 0)  # recomputed each time, with the same result
     again = calibration.calibrate(config, workdir, which="best", examples=30)
-    assert again == found
+    assert again == result
 
 
-def test_before_is_what_an_evaluation_says(trained):
+def test_calibrate_before_equals_evaluation(trained):
     config, workdir = trained
     report = json.loads((workdir / "evaluation" / "validation.json").read_text())
-    found = calibration.calibrate(config, workdir, which="latest", examples=4_000)["before"]
+    result = calibration.calibrate(config, workdir, which="latest", examples=4_000)["before"]
     for name in ("examples", "sequence_accuracy", "calibration_error", "digit_calibration_error", "coverage_at_98"):
-        assert found[name] == pytest.approx(report[name], abs=1e-6), name
+        assert result[name] == pytest.approx(report[name], abs=1e-6), name
 
 
-def test_errors_and_stopping(trained, small_config, tmp_path):
+def test_calibrate_errors_and_stop(trained, small_config, tmp_path):
     config, workdir = trained
-    with pytest.raises(UserError, match="of another model"):
+    with pytest.raises(UserError, match="belongs to another model"):
         calibration.calibrate(small_config({"model.pixels": "raw"}), workdir, which="best", examples=9)
     stop = Stop()
     stop.set()
@@ -133,7 +133,7 @@ def test_errors_and_stopping(trained, small_config, tmp_path):
         calibration.calibrate(config, workdir, which="best", examples=9, stop=stop)
 
 
-def test_the_diagram_of_nothing_can_be_drawn():
+def test_reliability_diagram_of_no_examples():
     none = confidence_histogram(jnp.zeros(0), jnp.zeros(0, bool), jnp.zeros(0, bool))
     reliability = {"numbers": none.reliability(), "digits": none.reliability()}
     metrics = {"reliability": reliability, "calibration_error": None, "digit_calibration_error": None}

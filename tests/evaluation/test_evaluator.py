@@ -1,4 +1,4 @@
-"""Evaluation of a saved run: every example once, and a table, a report, a sheet."""
+"""Evaluation of a saved run: every example counted once, the table, the report, the example grid."""
 
 import json
 
@@ -25,7 +25,7 @@ def report(workdir, split):
     return json.loads((workdir / "evaluation" / f"{split}.json").read_text())
 
 
-def test_a_training_run_ends_with_the_same_figures_as_evaluation_alone(trained):
+def test_evaluate_equals_final_evaluation_of_training(trained):
     config, workdir = trained
     after_training = {split: report(workdir, split) for split in ("train", "validation", "test")}
     evaluate_checkpoint(config, workdir, which="latest", splits=())
@@ -34,7 +34,7 @@ def test_a_training_run_ends_with_the_same_figures_as_evaluation_alone(trained):
     assert [after_training[s]["examples"] for s in after_training] == [200, 40, 40]
 
 
-def test_the_report_has_every_figure(trained):
+def test_report_has_every_metric(trained):
     _, workdir = trained
     metrics = report(workdir, "test")
     for name in ("sequence_accuracy", "character_accuracy", "digit_accuracy", "length_accuracy", "iou"):
@@ -50,7 +50,7 @@ def test_the_report_has_every_figure(trained):
     assert (metrics["step"], metrics["checkpoint"]) == (4, "latest")
 
 
-def test_a_step_a_path_and_other_data_can_be_evaluated(trained, tmp_path):
+def test_evaluate_step_path_and_other_data(trained, tmp_path):
     config, workdir = trained
     evaluate_checkpoint(config, workdir, which="2", splits=("test",))
     assert report(workdir, "test")["step"] == 2
@@ -62,20 +62,20 @@ def test_a_step_a_path_and_other_data_can_be_evaluated(trained, tmp_path):
     assert report(tmp_path, "test")["differs_from_training"] == ["data.test_examples: 40 -> 17"]
 
 
-def test_a_checkpoint_of_another_model_is_refused(trained, small_config):
+def test_restore_rejects_another_model(trained, small_config):
     _, workdir = trained
     other = small_config({"model.pixels": "raw"})  # of the same shapes
-    with pytest.raises(UserError, match=r"(?s)of another model:.*model.pixels: 'unit' -> 'raw'"):
+    with pytest.raises(UserError, match=r"(?s)belongs to another model:.*model.pixels: 'unit' -> 'raw'"):
         evaluate_checkpoint(other, workdir, which="latest", splits=("test",))
 
 
-def test_an_unknown_split_is_refused(trained):
+def test_evaluate_rejects_unknown_split(trained):
     config, workdir = trained
     with pytest.raises(UserError, match="--split dev: allowed are train, validation, test"):
         evaluate_checkpoint(config, workdir, which="latest", splits=("dev",))
 
 
-def test_a_workdir_that_cannot_be_written_is_refused_before_the_work(trained, tmp_path):
+def test_evaluate_rejects_unwritable_workdir(trained, tmp_path):
     config, workdir = trained
     (tmp_path / "file").write_text("")
     path = str(find_checkpoint(workdir, "latest"))
@@ -83,7 +83,7 @@ def test_a_workdir_that_cannot_be_written_is_refused_before_the_work(trained, tm
         evaluate_checkpoint(config, tmp_path / "file" / "w", which=path, splits=("test",))
 
 
-def test_evaluation_can_be_stopped(trained):
+def test_evaluate_stops(trained):
     config, workdir = trained
     stop = Stop()
     stop.set()
@@ -91,7 +91,7 @@ def test_evaluation_can_be_stopped(trained):
         evaluate_checkpoint(config, workdir, which="latest", splits=("test",), stop=stop)
 
 
-def test_the_table_shows_splits_side_by_side(trained):
+def test_report_table_has_a_column_per_split(trained):
     _, workdir = trained
     text = report_table({split: report(workdir, split) for split in ("validation", "test")})
     assert "validation" in text.splitlines()[0]

@@ -1,4 +1,4 @@
-"""What a grid can say, by hand."""
+"""Upper bounds, against counts by hand."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +9,17 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.types import Batch
-from seqdigits.evaluation.upper_bound import UpperBound, counts, measure_upper_bound
+from seqdigits.evaluation.upper_bound import UpperBound, count_representable, measure_upper_bound
 
 N = NO_DIGIT
 
 
 def batch():
-    """Four images of 16x32: far apart; two centers 4 pixels apart, in one cell of 8 and overlapping by 1/3; the same
-    distance across a border of cells; one digit beside a place without one. And a padded row."""
+    """Returns four images of 16x32 and a padded row.
+
+    Their digits are far apart; have centers 4 pixels apart, in one cell of 8 and overlapping by 1/3; have the same distance
+    across a border of cells; and the last image has only one digit.
+    """
     x = np.array([[4, 20], [9, 13], [14, 18], [4, 0], [4, 4]], float)
     boxes = np.stack([x, x * 0 + 4, x * 0 + 8, x * 0 + 8], -1)
     digits = np.array([[1, 2], [3, 4], [5, 6], [7, N], [8, 8]])
@@ -39,27 +42,27 @@ def batch():
         (12, 0.3, [4, 3, 2, 2]),  # cells that do not fill the image: 12..24 has both of the third
     ],
 )
-def test_counts_by_hand(stride, max_overlap, expected):
-    assert counts(batch(), stride, max_overlap).tolist() == expected
+def test_count_representable_matches_counts_by_hand(stride, max_overlap, expected):
+    assert count_representable(batch(), stride, max_overlap).tolist() == expected
 
 
-def test_the_ceiling_of_a_config(small_config):
+def test_measure_upper_bound_of_three_strides(small_config):
     config = small_config({"data.min_length": 2})
-    found = measure_upper_bound(config, "validation", limit=30)
-    assert [(c.stride, c.grid, c.images) for c in found] == [(4, (8, 24), 30), (8, (4, 12), 30), (16, (2, 6), 30)]
-    assert all(c.both <= min(c.apart, c.separate) <= c.images for c in found)
-    assert found[0].apart == 30  # digits of 28 pixels side by side
-    assert found[0].separate == found[2].separate
+    bounds = measure_upper_bound(config, "validation", limit=30)
+    assert [(c.stride, c.grid, c.images) for c in bounds] == [(4, (8, 24), 30), (8, (4, 12), 30), (16, (2, 6), 30)]
+    assert all(c.both <= min(c.apart, c.separate) <= c.images for c in bounds)
+    assert bounds[0].apart == 30  # digits of 28 pixels side by side
+    assert bounds[0].separate == bounds[2].separate
     assert measure_upper_bound(config, "validation")[0].images == 40
 
 
-def test_the_table(small_config):
+def test_upper_bound_table(small_config):
     text = table([UpperBound(4, (8, 24), 40, 40, 30, 30), UpperBound(8, (4, 12), 40, 20, 30, 10)], small_config())
     assert "40 images" in text
     assert text.splitlines()[-1].split() == ["8", "4x12", "0.5000", "0.7500", "0.2500", "the", "model's"]
 
 
-def test_what_has_no_grid_is_refused_and_it_can_be_stopped(experiment, small_config):
+def test_measure_upper_bound_errors_and_stop(experiment, small_config):
     with pytest.raises(UserError, match="model.name = gru has no grid"):
         measure_upper_bound(experiment("strip5_batchnorm"), "validation")
     stop = Stop()

@@ -1,4 +1,4 @@
-"""Know your data: every kind of fault is found, what is fine passes, and the page is whole."""
+"""Inspection: every kind of fault is statistics, valid data pass, and the page is complete."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ HEIGHT, WIDTH, LENGTH = 10, 30, 3
 N = 40
 
 
-def clean(seed: int = 0) -> dict[str, np.ndarray]:
-    """N images of noise with 1 to 3 digits in boxes of 6x8."""
+def make_arrays(seed: int = 0) -> dict[str, np.ndarray]:
+    """Returns N images of noise with 1 to 3 digits in boxes of 6x8."""
     random = np.random.default_rng(seed)
-    there = np.arange(LENGTH) < (1 + np.arange(N) % LENGTH)[:, None]
+    is_digit = np.arange(LENGTH) < (1 + np.arange(N) % LENGTH)[:, None]
     box = np.stack([np.arange(LENGTH) * 10.0 + 4, np.full(LENGTH, 5.0), np.full(LENGTH, 6.0), np.full(LENGTH, 8.0)], 1)
     return {
         "images": random.integers(0, 256, (N, HEIGHT, WIDTH, 1), np.uint8),
-        "digits": np.where(there, random.integers(0, 10, (N, LENGTH)), NO_DIGIT).astype(np.int32),
-        "boxes": np.where(there[..., None], box, 0).astype(np.float32),
+        "digits": np.where(is_digit, random.integers(0, 10, (N, LENGTH)), NO_DIGIT).astype(np.int32),
+        "boxes": np.where(is_digit[..., None], box, 0).astype(np.float32),
     }
 
 
-class Given(ResidentSource):
-    """Just these examples, in batches of just these indices, if they are given."""
+class ArraySource(ResidentSource):
+    """A source of given examples, in their order or in one batch of given indices."""
 
     def __init__(self, arrays: dict[str, np.ndarray], indices: list[int] | None = None, min_length: int = 1) -> None:
         size, lengths = (HEIGHT, WIDTH, 1), (min_length, LENGTH)
-        as_it_is = {"cutout": 0, "augmentation": augment.Augmentation(), "order_seed": 0}
-        super().__init__(load=lambda: arrays, num_examples=N, image=size, lengths=lengths, **as_it_is)
+        unchanged = {"cutout": 0, "augmentation": augment.Augmentation(), "order_seed": 0}
+        super().__init__(load=lambda: arrays, num_examples=N, image=size, lengths=lengths, **unchanged)
         self._indices = indices
 
     def all(self, batch_size: int, limit: int | None = None) -> Iterator[HostBatch]:
@@ -59,7 +59,7 @@ class Given(ResidentSource):
             yield {"index": index, "position": np.maximum(index, 0)}
 
 
-def look_at(source: DataSource, split: str = "train", **changes) -> SplitStatistics:
+def collect(source: DataSource, split: str = "train", **changes) -> SplitStatistics:
     options = {
         "batch_size": 16,
         "limit": None,
@@ -73,129 +73,131 @@ def look_at(source: DataSource, split: str = "train", **changes) -> SplitStatist
     return collect_statistics(source, split, **options | changes)
 
 
-def test_figures_of_what_is_fine():
-    arrays = clean()
-    found = look_at(Given(arrays))
-    assert not found.faults.total()
-    assert not found.notes.total()
-    assert found.examples == N
-    assert found.whole
-    assert found.lengths.tolist() == [0, 14, 13, 13]
+def test_statistics_of_valid_data():
+    arrays = make_arrays()
+    statistics = collect(ArraySource(arrays))
+    assert not statistics.faults.total()
+    assert not statistics.notes.total()
+    assert statistics.examples == N
+    assert statistics.whole
+    assert statistics.lengths.tolist() == [0, 14, 13, 13]
     for place in range(LENGTH):
         expected = np.bincount(arrays["digits"][:, place], minlength=11)[:10]
-        np.testing.assert_array_equal(found.digits[place], expected)
+        np.testing.assert_array_equal(statistics.digits[place], expected)
     images = arrays["images"].astype(np.float64)
-    np.testing.assert_allclose(found.mean, images.mean(0))
-    np.testing.assert_allclose(found.deviation, images.std(0))
-    np.testing.assert_allclose(found.pixels, (images.mean(), images.std()))
-    assert (found.low, found.high) == (0, 255)
-    np.testing.assert_array_equal(found.brightness, np.bincount(images.mean((1, 2, 3)).astype(int), minlength=256))
-    assert found.boxes == found.digits.sum() == found.centers.sum()
-    assert (found.size_low.tolist(), found.size_high.tolist()) == ([6, 8], [6, 8])
-    assert (found.quantile(0, 0.5), found.quantile(1, 0.5)) == (6, 8)
-    assert [example.index for example in found.samples] == sorted({(2 * i + 1) * N // 72 for i in range(36)})
-    for example in found.samples:
+    np.testing.assert_allclose(statistics.mean, images.mean(0))
+    np.testing.assert_allclose(statistics.deviation, images.std(0))
+    np.testing.assert_allclose(statistics.pixels, (images.mean(), images.std()))
+    assert (statistics.low, statistics.high) == (0, 255)
+    np.testing.assert_array_equal(statistics.brightness, np.bincount(images.mean((1, 2, 3)).astype(int), minlength=256))
+    assert statistics.boxes == statistics.digits.sum() == statistics.centers.sum()
+    assert (statistics.size_low.tolist(), statistics.size_high.tolist()) == ([6, 8], [6, 8])
+    assert (statistics.quantile(0, 0.5), statistics.quantile(1, 0.5)) == (6, 8)
+    assert [example.index for example in statistics.samples] == sorted({(2 * i + 1) * N // 72 for i in range(36)})
+    for example in statistics.samples:
         np.testing.assert_array_equal(example.image, arrays["images"][example.index])
-    assert len(set(found.prints.image.tolist())) == N
+    assert len(set(statistics.prints.image.tolist())) == N
 
 
-def broken(name: str, where: tuple, value: float) -> dict[str, np.ndarray]:
-    arrays = clean()
+def with_value(name: str, where: tuple, value: float) -> dict[str, np.ndarray]:
+    arrays = make_arrays()
     arrays[name][where] = value
     return arrays
 
 
-# Example 7 has two digits, example 8 three.
+# Example 7 has two digits, example 8 has three.
 FAULTS = {
-    "label": broken("digits", (7, 1), 12),
-    "gap": broken("digits", (8, 1), NO_DIGIT) | {"boxes": broken("boxes", (8, 1), 0)["boxes"]},
-    "not_finite": broken("boxes", (7, 0, 2), np.inf),
-    "no_size": broken("boxes", (7, 0, 3), -2),
-    "no_digit_weight": broken("boxes", (7, 2, 0), 3),
-    "outside": broken("boxes", (7, 0, 0), 40),
+    "label": with_value("digits", (7, 1), 12),
+    "gap": with_value("digits", (8, 1), NO_DIGIT) | {"boxes": with_value("boxes", (8, 1), 0)["boxes"]},
+    "not_finite": with_value("boxes", (7, 0, 2), np.inf),
+    "no_size": with_value("boxes", (7, 0, 3), -2),
+    "no_digit": with_value("boxes", (7, 2, 0), 3),
+    "outside": with_value("boxes", (7, 0, 0), 40),
 }
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_is_found_and_named(kind):
-    found = look_at(Given(FAULTS[kind]))
-    assert dict(+found.faults) == {kind: 1}
-    (fault,) = found.listed[kind]
+def test_checks_find_each_kind_of_fault(kind):
+    statistics = collect(ArraySource(FAULTS[kind]))
+    assert dict(+statistics.faults) == {kind: 1}
+    (fault,) = statistics.listed[kind]
     assert (fault.kind, fault.split, fault.index) == (kind, "train", 8 if kind == "gap" else 7)
     assert "reads" in fault.detail
-    assert [example.index for example in found.faulty] == [fault.index]
+    assert [example.index for example in statistics.faulty] == [fault.index]
 
 
-def test_a_number_too_short_is_found():
-    found = look_at(Given(clean(), min_length=2))
-    assert dict(+found.faults) == {"length": 14}
-    assert found.listed["length"][0].index == 0
-    assert found.listed["length"][0].detail.endswith("1 digit")
-    assert len(look_at(Given(clean(), min_length=3)).listed["length"]) == LISTED
+def test_checks_find_short_numbers():
+    statistics = collect(ArraySource(make_arrays(), min_length=2))
+    assert dict(+statistics.faults) == {"length": 14}
+    assert statistics.listed["length"][0].index == 0
+    assert statistics.listed["length"][0].detail.endswith("1 digit")
+    assert len(collect(ArraySource(make_arrays(), min_length=3)).listed["length"]) == LISTED
 
 
-def test_every_index_comes_once():
-    found = look_at(Given(clean(), [*range(N - 2), 5, 5, N + 3, -1, -1]))
-    assert dict(+found.faults) == {"twice": 2, "no_index": 1, "missing": 2}
-    assert [fault.index for fault in found.listed["missing"]] == [N - 2, N - 1]
-    assert [fault.index for fault in found.listed["twice"]] == [5, 5]
-    assert [fault.index for fault in found.listed["no_index"]] == [N + 3]
+def test_checks_find_repeated_and_missing_indices():
+    statistics = collect(ArraySource(make_arrays(), [*range(N - 2), 5, 5, N + 3, -1, -1]))
+    assert dict(+statistics.faults) == {"twice": 2, "no_index": 1, "missing": 2}
+    assert [fault.index for fault in statistics.listed["missing"]] == [N - 2, N - 1]
+    assert [fault.index for fault in statistics.listed["twice"]] == [5, 5]
+    assert [fault.index for fault in statistics.listed["no_index"]] == [N + 3]
 
 
-def test_what_is_no_fault_is_counted_and_shown():
-    arrays = clean()
-    arrays["boxes"][7, 0] = 0  # not known
-    arrays["boxes"][8, 0] = [1, 5, 6, 8]  # over the edge by a third
-    arrays["boxes"][11, 1, 0] = 2  # before the first
+def test_statistics_count_and_keep_notes():
+    arrays = make_arrays()
+    arrays["boxes"][7, 0] = 0  # no known box
+    arrays["boxes"][8, 0] = [1, 5, 6, 8]  # a third is beyond the edge
+    arrays["boxes"][11, 1, 0] = 2  # left of the first digit
     arrays["images"][3] = 9
-    found = look_at(Given(arrays), photographs=True)
-    assert not found.faults.total()
-    assert dict(found.notes) == {"over": 2, "unknown": 1, "disorder": 1, "plain": 1}
-    assert [example.index for example in found.over.examples] == [8, 11]
-    assert [example.index for example in found.disorder.examples] == [11]
+    statistics = collect(ArraySource(arrays), photographs=True)
+    assert not statistics.faults.total()
+    assert dict(statistics.notes) == {"over": 2, "unknown": 1, "disorder": 1, "plain": 1}
+    assert [example.index for example in statistics.over.examples] == [8, 11]
+    assert [example.index for example in statistics.disorder.examples] == [11]
 
 
-def test_photographs_may_reach_over_the_edge_but_not_lie_beside_the_image():
-    wholly, middle = broken("boxes", (7, 0, 0), -3), broken("boxes", (7, 0, 0), -1)
-    assert look_at(Given(wholly), photographs=True).faults["outside"] == 1
-    assert look_at(Given(middle), photographs=True).faults["outside"] == 0
-    assert look_at(Given(middle), photographs=False).faults["outside"] == 1
+def test_photograph_boxes_may_cross_the_edge():
+    entirely, partly = with_value("boxes", (7, 0, 0), -3), with_value("boxes", (7, 0, 0), -1)
+    assert collect(ArraySource(entirely), photographs=True).faults["outside"] == 1
+    assert collect(ArraySource(partly), photographs=True).faults["outside"] == 0
+    assert collect(ArraySource(partly), photographs=False).faults["outside"] == 1
 
 
-def test_stacked_digits_follow_each_other_downward():
+def test_out_of_order_of_stacked_digits():
     boxes = np.array([[[5, 9, 2, 2], [4, 12, 2, 2]]], np.float32)
-    digits, untold = np.array([[1, 2]], np.int32), np.array([[-1, -1]], np.int32)
-    assert checks.disorder(digits, boxes, untold, stacked=False).tolist() == [True]
-    assert checks.disorder(digits, boxes, untold, stacked=True).tolist() == [False]
+    digits, unknown = np.array([[1, 2]], np.int32), np.array([[-1, -1]], np.int32)
+    assert checks.is_out_of_order(digits, boxes, unknown, stacked=False).tolist() == [True]
+    assert checks.is_out_of_order(digits, boxes, unknown, stacked=True).tolist() == [False]
 
 
-def test_numbers_of_a_scene_are_each_in_order_in_rows_that_run_either_way():
+def test_out_of_order_is_checked_per_number_of_a_scene():
     digits = np.array([[1, 2]], np.int32)
-    for second, one, two in (([4, 12], False, False), ([4, 8], True, False), ([6, 8], False, False)):
+    for second, same_number, two_numbers in (([4, 12], False, False), ([4, 8], True, False), ([6, 8], False, False)):
         boxes = np.array([[[5, 9, 2, 2], [*second, 2, 2]]], np.float32)
-        for number, wrong in (([0, 0], one), ([0, 1], two)):
-            assert checks.disorder(digits, boxes, np.array([number], np.int32), stacked=False).tolist() == [wrong]
+        for number, wrong in (([0, 0], same_number), ([0, 1], two_numbers)):
+            assert checks.is_out_of_order(digits, boxes, np.array([number], np.int32), stacked=False).tolist() == [
+                wrong
+            ]
 
 
-def test_extremes_are_those_of_all():
-    arrays = clean()
+def test_smallest_and_largest_boxes_are_kept():
+    arrays = make_arrays()
     area = np.random.default_rng(1).permutation(N) + 1.0
     arrays["boxes"][:, 0, 2], arrays["boxes"][:, 0, 3] = area, 1
     arrays["boxes"][:, 1:] = 0
-    found = look_at(Given(arrays))
-    assert [example.index for example in found.smallest.examples] == np.argsort(area)[:4].tolist()
-    assert [example.index for example in found.largest.examples] == np.argsort(-area)[:4].tolist()
+    statistics = collect(ArraySource(arrays))
+    assert [example.index for example in statistics.smallest.examples] == np.argsort(area)[:4].tolist()
+    assert [example.index for example in statistics.largest.examples] == np.argsort(-area)[:4].tolist()
 
 
-def test_the_same_image_is_found_within_a_split_and_across_splits():
-    train, test, seen = clean(0), clean(1), {}
+def test_copies_within_and_across_splits():
+    train, test, seen = make_arrays(0), make_arrays(1), {}
     train["images"][30] = train["images"][2]
     test["images"][11] = train["images"][2]
     test["digits"][11] = train["digits"][2]
     test["images"][12] = train["images"][4]
     train["digits"][4, 0], test["digits"][12, 0] = 5, 6
     train["digits"][30] = train["digits"][2]
-    statistics = [look_at(Given(train), "train", seen=seen), look_at(Given(test), "test", seen=seen)]
+    statistics = [collect(ArraySource(train), "train", seen=seen), collect(ArraySource(test), "test", seen=seen)]
     prints = {s.split: s.prints for s in statistics}
     assert checks.copies(prints) == {
         ("train", "train"): 2,
@@ -206,23 +208,20 @@ def test_the_same_image_is_found_within_a_split_and_across_splits():
     assert checks.contradictions(prints) == 2
     assert [example.index for example in statistics[0].again.examples] == [30]
     assert [example.index for example in statistics[1].again.examples] == [11, 12]
-    same = statistics[1].again.examples[0].image_print
-    assert checks.places(prints, same) == [("train", 2), ("train", 30), ("test", 11)]
+    copied = statistics[1].again.examples[0].image_print
+    assert checks.places(prints, copied) == [("train", 2), ("train", 30), ("test", 11)]
 
 
-def test_one_byte_makes_another_image():
-    arrays = clean()
+def test_fingerprint_differs_by_one_byte():
+    arrays = make_arrays()
     arrays["images"][:] = 0
     arrays["images"].reshape(N, -1)[np.arange(N), np.arange(N)] = 1
     arrays["images"].reshape(N, -1)[0, 0] = 0
-    assert len(set(look_at(Given(arrays)).prints.image.tolist())) == N
-
-
-# The page
+    assert len(set(collect(ArraySource(arrays)).prints.image.tolist())) == N
 
 
 class Page(HTMLParser):
-    """Whether each tag is closed in its turn; what there is."""
+    """Parses a page, checks that tags are nested, and counts them."""
 
     VOID = ("meta", "img", "br")
 
@@ -254,7 +253,7 @@ class Page(HTMLParser):
 PARTS = ["remarks", "samples", "labels", "boxes", "pixels", "copies", "checks", "origin"]
 
 
-def test_a_page_is_whole(small_config):
+def test_page_is_complete_and_self_contained(small_config):
     config = small_config({"data.train_examples": 0})
     statistics = inspect.inspect(config, ("train", "validation", "test"), 30, Stop())
     assert [s.examples for s in statistics] == [30, 30, 30]
@@ -275,10 +274,10 @@ def test_a_page_is_whole(small_config):
     assert "non-commercial" not in text
 
 
-def test_a_page_of_faults_and_of_photographs(small_config):
+def test_page_of_faults_and_photographs(small_config):
     config = small_config({"data.digits": "mnist"})
     config.data.composition, config.data.photographs = "photograph", "svhn_2000"
-    found = [look_at(Given(FAULTS["label"])), look_at(Given(clean(1), min_length=2), "test")]
+    found = [collect(ArraySource(FAULTS["label"])), collect(ArraySource(make_arrays(1), min_length=2), "test")]
     text = page.html("faulty", config, found, "command")
     parts = Page(text)
     assert parts.open == []
@@ -291,20 +290,17 @@ def test_a_page_of_faults_and_of_photographs(small_config):
     assert re.search(r"^faults +1 +14$", cli_inspect.table(found), re.MULTILINE)
 
 
-def test_no_box_known_and_nothing_there(small_config):
-    arrays = clean()
+def test_page_without_digits_and_boxes(small_config):
+    arrays = make_arrays()
     arrays["boxes"][:] = 0
     arrays["digits"][:] = NO_DIGIT
-    text = page.html("empty", small_config({}), [look_at(Given(arrays))], "command")
+    text = page.html("empty", small_config({}), [collect(ArraySource(arrays))], "command")
     assert "No box is known." in text
     assert Page(text).open == []
 
 
-# The command
-
-
-def test_a_fault_is_an_error_and_the_page_is_there(small_config, monkeypatch, tmp_path):
-    monkeypatch.setattr(inspect, "create_source", lambda config, split: Given(FAULTS["no_size"]))
+def test_inspect_fault_is_an_error_but_writes_the_page(small_config, monkeypatch, tmp_path):
+    monkeypatch.setattr(inspect, "create_source", lambda config, split: ArraySource(FAULTS["no_size"]))
     monkeypatch.setattr(sys, "argv", ["inspect", "configs/quickstart.py", "--split=test", f"--out={tmp_path}"])
     monkeypatch.chdir(ROOT)
     with pytest.raises(UserError, match="without width or height: 1 of test\n  test 7: .*\nThe page .*quickstart.html"):
@@ -312,7 +308,7 @@ def test_a_fault_is_an_error_and_the_page_is_there(small_config, monkeypatch, tm
     assert [path.name for path in tmp_path.iterdir()] == ["quickstart.html"]
 
 
-def test_stopped_it_leaves_nothing(monkeypatch, tmp_path):
+def test_inspect_stopped_writes_nothing(monkeypatch, tmp_path):
     stop = Stop()
     stop.set()
     monkeypatch.setattr(sys, "argv", ["inspect", "configs/quickstart.py", f"--out={tmp_path / 'page.html'}"])
@@ -326,7 +322,7 @@ def run(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *args], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_exit_statuses(tmp_path):
+def test_inspect_exit_status(tmp_path):
     command = ("-m", "seqdigits", "inspect", "configs/quickstart.py", "--limit=20", "--split=test")
     done = run(*command, f"--out={tmp_path}")
     assert done.returncode == 0, done.stderr
@@ -336,6 +332,6 @@ def test_exit_statuses(tmp_path):
     assert (wrong.returncode, wrong.stderr) == (2, "error: --split dev: allowed are train, validation, test.\n")
 
 
-def test_it_is_not_taken_for_pythons_own_inspect():
+def test_inspect_module_does_not_shadow_stdlib():
     code = "import seqdigits.inspection.inspect, inspect; print(inspect.getmodulename('x.py'))"
     assert run("-c", code).stdout == "x\n"

@@ -1,4 +1,4 @@
-"""The loop: a run that is stopped, even by kill -9, and goes on is the same run, bit for bit."""
+"""The training loop: a run that is stopped, even by kill -9, and resumed equals an uninterrupted run bit for bit."""
 
 import fcntl
 import json
@@ -29,15 +29,15 @@ from seqdigits.training.loop import train_and_evaluate
 
 
 class StopAfter(Stop):
-    """Says that the run should stop when it was looked at so many times."""
+    """A stop that is set once it has been checked a given number of times."""
 
-    def __init__(self, scales):
+    def __init__(self, checks):
         super().__init__()
-        self.scales = scales
+        self.checks = checks
 
     def is_set(self):
-        self.scales -= 1
-        return self.scales < 0
+        self.checks -= 1
+        return self.checks < 0
 
 
 def saved(workdir):
@@ -47,8 +47,8 @@ def saved(workdir):
 
 
 def lines(workdir):
-    found = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("images_per_second", "seconds")} for line in found]
+    entries = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("images_per_second", "seconds")} for line in entries]
 
 
 def assert_same_run(a, b):
@@ -81,50 +81,52 @@ def run_config(small_config):
 
 
 @pytest.mark.parametrize("train_examples", [20, pytest.param(0, marks=pytest.mark.slow)], ids=["finite", "endless"])
-def test_a_run_stopped_at_any_step_goes_on_as_the_same_run(tmp_path, run_config, train_examples):
+def test_resume_after_any_stop_equals_uninterrupted_run(tmp_path, run_config, train_examples):
     config = run_config({"data.train_examples": train_examples, "data.rotation": 10})
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train_and_evaluate(config, whole)
+    full, parts = tmp_path / "full", tmp_path / "parts"
+    train_and_evaluate(config, full)
     # Stopped in the middle of the first evaluation (3 batches), at its end, between log lines, and in the last evaluation.
-    for scales in (7, 1, 4, 2, 6):
+    for checks in (7, 1, 4, 2, 6):
         with pytest.raises(Stopped):
-            train_and_evaluate(config, parts, StopAfter(scales))
+            train_and_evaluate(config, parts, StopAfter(checks))
     assert 12 in all_steps(parts / "checkpoints")
     train_and_evaluate(config, parts)
-    assert_same_run(whole, parts)
+    assert_same_run(full, parts)
 
 
 @pytest.mark.slow
 def test_calls_of_several_steps_end_at_every_boundary(tmp_path, run_config):
-    """Logs, evaluations and checkpoints lie where they lie with single steps, though 5 divides none of the intervals."""
+    """Logs, evaluations and checkpoints are at the same steps as with single steps, though 5 divides no interval."""
     single, several = run_config({"data.train_examples": 20}), run_config({"data.train_examples": 20})
     several.train.steps_per_call = 5
     train_and_evaluate(single, tmp_path / "single")
     with pytest.raises(Stopped):
-        train_and_evaluate(several, tmp_path / "center_sampling", StopAfter(4))
-    several.train.steps_per_call = 3  # a run resumes with another number of steps per call
-    train_and_evaluate(several, tmp_path / "center_sampling")
-    (leaves_a, meta_a), (leaves_b, meta_b) = (saved(tmp_path / name) for name in ("single", "center_sampling"))
+        train_and_evaluate(several, tmp_path / "several", StopAfter(4))
+    several.train.steps_per_call = 3  # a run may be resumed with another number of steps per call
+    train_and_evaluate(several, tmp_path / "several")
+    (leaves_a, meta_a), (leaves_b, meta_b) = (saved(tmp_path / name) for name in ("single", "several"))
     for name, leaf in leaves_a.items():
         np.testing.assert_allclose(leaf, leaves_b[name], atol=1e-3, err_msg=name)
     assert meta_a["step"] == meta_b["step"] == 12
-    for a, b in zip(*(lines(tmp_path / name) for name in ("single", "center_sampling")), strict=True):
+    for a, b in zip(*(lines(tmp_path / name) for name in ("single", "several")), strict=True):
         assert (a["step"], a["split"]) == (b["step"], b["split"])
-    several.train.steps_per_call = 5  # and with the same number it has the bits of a run that was not stopped
-    train_and_evaluate(several, tmp_path / "whole")
+    several.train.steps_per_call = 5  # with the same number, a resumed run equals an uninterrupted one
+    train_and_evaluate(several, tmp_path / "full")
     with pytest.raises(Stopped):
         train_and_evaluate(several, tmp_path / "parts", StopAfter(4))
     train_and_evaluate(several, tmp_path / "parts")
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    trained = json.loads((tmp_path / "center_sampling" / "provenance.json").read_text())
+    assert_same_run(tmp_path / "full", tmp_path / "parts")
+    trained = json.loads((tmp_path / "several" / "provenance.json").read_text())
     assert [part["steps_per_call"] for part in trained] == [5, 3]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("source", "train_examples"), [("plain", 100), ("plain", 0), ("stream", 100)], ids=["finite", "endless", "streamed"]
+    ("source", "train_examples"),
+    [("device", 100), ("device", 0), ("tfrecord", 100)],
+    ids=["finite", "endless", "tfrecord"],
 )
-def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, source, train_examples):
+def test_resume_after_kill_9_equals_uninterrupted_run(tmp_path, source, train_examples):
     def command(workdir):
         changes = {
             "train.steps": 40,
@@ -137,7 +139,7 @@ def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, source, 
             "data.train_examples": train_examples,
             "optim.moving_average": 0.99,
         }
-        if source == "stream":
+        if source == "tfrecord":
             pytest.importorskip("tensorflow")
             changes |= {"data.source": "tfrecord", "data.records": tmp_path / "records", "data.test_examples": 100}
             changes |= {f"data.{name}": 0 for name in ("rotation", "zoom", "shear", "shift")}
@@ -147,10 +149,10 @@ def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, source, 
             return [sys.executable, "-m", "seqdigits", "prepare", *config, *flags]
         return [sys.executable, "-m", "seqdigits.main", *config, "--workdir", str(workdir), *flags]
 
-    if source == "stream":
+    if source == "tfrecord":
         subprocess.run(command(None), check=True, cwd=ROOT, capture_output=True)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(whole), check=True, cwd=ROOT, capture_output=True)
+    full, killed = tmp_path / "full", tmp_path / "killed"
+    subprocess.run(command(full), check=True, cwd=ROOT, capture_output=True)
     process = subprocess.Popen(command(killed), cwd=ROOT, stdout=subprocess.DEVNULL)
     while not (killed / "checkpoints" / "20" / "manifest.json").exists():
         assert process.poll() is None
@@ -158,12 +160,12 @@ def test_kill_9_at_step_20_of_40_and_going_on_is_the_same_run(tmp_path, source, 
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 40 not in all_steps(killed / "checkpoints")
-    again = subprocess.run(command(killed), check=True, cwd=ROOT, capture_output=True, text=True)
-    assert "going on from step" in again.stdout
-    assert_same_run(whole, killed)
+    resumed = subprocess.run(command(killed), check=True, cwd=ROOT, capture_output=True, text=True)
+    assert "resumed from step" in resumed.stdout
+    assert_same_run(full, killed)
 
 
-def test_a_finished_run_is_not_trained_again_but_can_be_made_longer(tmp_path, run_config, capsys):
+def test_finished_run_is_not_retrained_but_can_be_extended(tmp_path, run_config, capsys):
     config = run_config({"train.steps": 6})
     train_and_evaluate(config, tmp_path)
     before = lines(tmp_path)
@@ -172,10 +174,10 @@ def test_a_finished_run_is_not_trained_again_but_can_be_made_longer(tmp_path, ru
     config.train.steps = 8
     state = train_and_evaluate(config, tmp_path)
     assert int(state.step) == 8
-    assert "going on from step 6" in capsys.readouterr().out
+    assert "resumed from step 6" in capsys.readouterr().out
 
 
-def test_identity_may_not_change(tmp_path, run_config):
+def test_resume_rejects_other_learning_rate(tmp_path, run_config):
     config = run_config({"train.steps": 5})
     train_and_evaluate(config, tmp_path)
     config.optim.learning_rate = 0.5
@@ -183,7 +185,7 @@ def test_identity_may_not_change(tmp_path, run_config):
         train_and_evaluate(config, tmp_path)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_good_checkpoint(tmp_path, run_config):
+def test_nonfinite_loss_ends_run_and_keeps_good_checkpoint(tmp_path, run_config):
     config = run_config(
         {"train.steps": 8, "train.checkpoint_every": 1, "optim.name": "sgd", "optim.learning_rate": 1e30}
     )
@@ -194,16 +196,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_good_checkp
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state["params"]))
 
 
-def test_the_best_checkpoint_is_kept_and_found(tmp_path, run_config):
+def test_best_checkpoint_is_kept_and_found(tmp_path, run_config):
     config = run_config({"train.keep_checkpoints": 1, "evaluate.every": 4})
     train_and_evaluate(config, tmp_path)
     metrics = {line["step"]: line["sequence_accuracy"] for line in lines(tmp_path) if line["split"] == "validation"}
-    best = max(metrics, key=lambda step: (metrics[step], step))  # of two alike the later one
+    best = max(metrics, key=lambda step: (metrics[step], step))  # of two equal values the later step
     assert find_checkpoint(tmp_path, "best").name == str(best)
     assert set(all_steps(tmp_path / "checkpoints")) == {best, 12}
 
 
-def test_the_best_in_an_error_has_the_least(tmp_path, run_config):
+def test_best_by_localization_error_is_the_minimum(tmp_path, run_config):
     metric = {"train.best_metric": "localization_error", "evaluate.every": 4}
     train_and_evaluate(run_config(metric), tmp_path)
     metrics = {line["step"]: line["localization_error"] for line in lines(tmp_path) if line["split"] == "validation"}
@@ -211,7 +213,7 @@ def test_the_best_in_an_error_has_the_least(tmp_path, run_config):
 
 
 @pytest.mark.slow
-def test_the_workdir_says_where_its_figures_come_from(tmp_path, run_config):
+def test_provenance_lists_every_training_part(tmp_path, run_config):
     config = run_config({"train.steps": 5})
     train_and_evaluate(config, tmp_path)
     train_and_evaluate(config, tmp_path)  # finished: nothing is trained, so nothing is added
@@ -225,23 +227,23 @@ def test_the_workdir_says_where_its_figures_come_from(tmp_path, run_config):
     assert (tmp_path / "evaluation" / "validation.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_run_that_never_began_does_not_block_another(tmp_path, run_config):
-    nowhere = run_config(
+def test_failed_start_does_not_block_workdir(tmp_path, run_config):
+    unreachable = run_config(
         {"data.digits": "mnist", "data.folder": str(tmp_path / "none"), "data.url": "http://127.0.0.1:9"}
     )
     with pytest.raises(UserError, match="could not be downloaded"):
-        train_and_evaluate(nowhere, tmp_path / "run")
+        train_and_evaluate(unreachable, tmp_path / "run")
     train_and_evaluate(run_config({"train.steps": 1}), tmp_path / "run")
 
 
-def test_two_runs_cannot_share_a_workdir(tmp_path, run_config):
+def test_workdir_rejects_second_run(tmp_path, run_config):
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="is in use by another run"):
             train_and_evaluate(run_config({}), tmp_path)
 
 
-def test_a_workdir_that_cannot_be_written_is_refused(tmp_path, run_config):
+def test_unwritable_workdir_is_rejected(tmp_path, run_config):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be used.*Name a folder that can be written"):
         train_and_evaluate(run_config({}), tmp_path / "file" / "workdir")
@@ -251,17 +253,17 @@ def test_a_workdir_that_cannot_be_written_is_refused(tmp_path, run_config):
             train_and_evaluate(run_config({}), tmp_path / "closed" / "workdir")
 
 
-def test_input_statistics_are_measured_once_and_kept(tmp_path, run_config):
+def test_input_stats_are_measured_once_and_kept(tmp_path, run_config):
     config = run_config({"train.steps": 2, "model.pixels": "per_pixel", "evaluate.splits": ()})
     first = train_and_evaluate(config, tmp_path).input_stats
     assert 0 < float(first["pixels"]["mean"].mean()) < 255
     config.train.steps = 3
-    again = train_and_evaluate(config, tmp_path).input_stats
-    assert jax.tree.all(jax.tree.map(np.array_equal, first, again))
+    resumed = train_and_evaluate(config, tmp_path).input_stats
+    assert jax.tree.all(jax.tree.map(np.array_equal, first, resumed))
 
 
 @pytest.mark.slow
-def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_config, tmp_path):
+def test_training_on_small_canvases_evaluates_full_size(small_config, tmp_path):
     config = small_config(
         {
             "data.train_height": 32,
@@ -272,16 +274,16 @@ def test_a_reader_trains_on_small_canvases_and_is_judged_on_whole_ones(small_con
         }
     )
     state = train_and_evaluate(config, tmp_path)
-    whole = create_source(as_evaluated(config), "train")
+    full = create_source(as_evaluated(config), "train")
     trained_on = create_source(config, "train").spec
     assert (trained_on.image, trained_on.min_length, trained_on.max_length) == ((32, 88, 1), 2, 3)
-    assert (whole.spec.min_length, create_source(config, "validation").spec.min_length) == (1, 1)
-    assert whole.spec.image == create_source(config, "test").spec.image == (48, 96, 1)
+    assert (full.spec.min_length, create_source(config, "validation").spec.min_length) == (1, 1)
+    assert full.spec.image == create_source(config, "test").spec.image == (48, 96, 1)
     report = json.loads((tmp_path / "evaluation" / "train.json").read_text())
-    step = PredictStep(config, build(config, whole.spec))
-    metrics = Evaluator(step, whole, Devices()).metrics(state.variables(), None, "train")
+    step = PredictStep(config, build(config, full.spec))
+    metrics = Evaluator(step, full, Devices()).evaluate(state.variables(), None, "train")
     assert metrics["localization_error"] == pytest.approx(report["localization_error"])
-    make = jax.jit(partial(whole.make, key=jax.random.key(0), train=False))
-    batch = make(whole.arrays, next(whole.all(200)))
+    make = jax.jit(partial(full.make, key=jax.random.key(0), train=False))
+    batch = make(full.arrays, next(full.all(200)))
     box = np.asarray(bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT))[np.asarray(batch.mask)]
     np.testing.assert_allclose(state.input_stats["mean_box"], box.mean(0), rtol=1e-4)

@@ -1,4 +1,4 @@
-"""What happens to one batch: updates, padding, several steps a call, several devices, and what evaluation counts."""
+"""The train step: updates, padding, several steps per call; and the metrics that evaluation counts."""
 
 from functools import partial
 
@@ -15,8 +15,8 @@ from seqdigits.models.build import build
 from seqdigits.training.train_step import TrainStep
 
 
-def tiny(**changes):
-    """A reader with a norm, on one or two digits of 32x64, augmented."""
+def tiny_config(**changes):
+    """Returns the config of a detector with batch normalization, on one or two digits in augmented images of 32x64."""
     config = base_config()
     config.data.digits, config.data.height, config.data.width = "uci", 32, 64
     config.data.min_length, config.data.max_length, config.data.rotation = 1, 2, 15
@@ -32,7 +32,7 @@ class Run:
     """A tiny run on one device, compiled once."""
 
     def __init__(self, **changes):
-        self.config = tiny(**changes)
+        self.config = tiny_config(**changes)
         self.source = create_source(self.config, "train")
         self.steps = TrainStep(self.config, build(self.config, self.source.spec))
         self.arrays = jax.device_put(self.source.arrays)
@@ -41,7 +41,7 @@ class Run:
         self.train = jax.jit(partial(self.steps.train, source=self.source))
 
     def after(self, batches, state=None):
-        """The state after training on these batches, one call each."""
+        """Returns the state after training on these batches, one call each."""
         state = self.begin() if state is None else state
         for host_batch in batches:
             state = self.train(state, self.arrays, host_batch)
@@ -75,11 +75,11 @@ def batches(run):
 
 @pytest.fixture(scope="module")
 def last(run, batches):
-    """The state after those three batches."""
+    """Returns the state after those three batches."""
     return run.after(batches)
 
 
-def test_a_step_changes_every_parameter_and_statistic_and_counts_itself(run, last):
+def test_train_changes_every_parameter_and_counts_steps(run, last):
     before = run.begin()
     assert (int(before.step), int(last.step)) == (0, 3)
     assert int(last.first_nonfinite) == -1
@@ -90,11 +90,11 @@ def test_a_step_changes_every_parameter_and_statistic_and_counts_itself(run, las
     np.testing.assert_array_equal(last.input_stats["mean_box"], before.input_stats["mean_box"])  # never trained
 
 
-def test_a_run_is_the_same_twice(run, batches, last):
+def test_train_is_deterministic(run, batches, last):
     assert_close(run.after(batches), last, 0)
 
 
-def test_the_sums_are_those_of_the_steps_since_they_were_emptied(run, batches, last):
+def test_sums_average_over_steps_since_last_reset(run, batches, last):
     losses, state = [], run.begin()
     for host_batch in batches:
         state = run.after([host_batch], state.replace(sums=averages.zeros_like(state.sums)))
@@ -106,10 +106,10 @@ def test_the_sums_are_those_of_the_steps_since_they_were_emptied(run, batches, l
         assert value == pytest.approx(np.mean([values[name] for values in losses]), rel=1e-5)
 
 
-@pytest.mark.parametrize("behind", [True, False])
-def test_padding_changes_nothing_that_is_learned_or_logged(run, batches, last, behind):
-    """Wherever it stands: what an example is hangs on its position in the order, not on its row."""
-    at = 6 if behind else 0
+@pytest.mark.parametrize("padded_at_end", [True, False])
+def test_padding_changes_no_parameter_or_metric(run, batches, last, padded_at_end):
+    """Augmentation depends on the position of an example in the order, not on its row in the batch."""
+    at = 6 if padded_at_end else 0
     padded = [
         {
             "index": np.insert(host_batch["index"], at, [-1, -1]),
@@ -117,18 +117,18 @@ def test_padding_changes_nothing_that_is_learned_or_logged(run, batches, last, b
         }
         for host_batch in batches
     ]
-    found = run.after(padded)
-    assert_close(learned(found), learned(last), 1e-6)
-    assert averages.compute(found.sums) == pytest.approx(averages.compute(last.sums), rel=1e-5)
+    state = run.after(padded)
+    assert_close(learned(state), learned(last), 1e-6)
+    assert averages.compute(state.sums) == pytest.approx(averages.compute(last.sums), rel=1e-5)
 
 
-def test_augmentation_is_by_position(run, batches, last):
-    moved = run.after([{**host_batch, "position": host_batch["position"] + 1000} for host_batch in batches])
-    kernels = [state.params["encoder"]["Conv_0"]["kernel"] for state in (moved, last)]
+def test_augmentation_depends_on_position(run, batches, last):
+    shifted = run.after([{**host_batch, "position": host_batch["position"] + 1000} for host_batch in batches])
+    kernels = [state.params["encoder"]["Conv_0"]["kernel"] for state in (shifted, last)]
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-5
 
 
-def test_two_steps_in_one_call_are_two_calls(run, batches):
+def test_train_two_steps_in_one_call_equals_two_calls(run, batches):
     two = {name: np.stack([batches[0][name], batches[1][name]]) for name in batches[0]}
     state = jax.jit(partial(run.steps.train, source=run.source))(run.begin(), run.arrays, two)
     one_by_one = run.after(batches[:2])
@@ -138,7 +138,7 @@ def test_two_steps_in_one_call_are_two_calls(run, batches):
     assert averages.compute(state.sums) == pytest.approx(averages.compute(one_by_one.sums), rel=1e-4)
 
 
-def test_dropout_is_drawn_anew_at_every_step_and_again_the_same():
+def test_dropout_differs_per_step_and_is_reproducible():
     run = Run(**{"model.encoder": "conv 8x8x8 /8, relu, dropout 0.5", "optim.learning_rate": 0.0})
     (host_batch,) = host_batches(run.source, 1)
     state, losses = run.begin(), []
@@ -150,28 +150,28 @@ def test_dropout_is_drawn_anew_at_every_step_and_again_the_same():
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
-def test_the_first_step_that_is_not_finite_is_kept(run, batches, last, poison):
+def test_first_nonfinite_is_kept(run, batches, last, poison):
     kernel = last.params["place"]["kernel"]
     poisoned = {**last.params, "place": {**last.params["place"], "kernel": kernel.at[0, 0].set(poison)}}
     state = run.after(batches[:1], last.replace(params=poisoned))
     assert (int(state.step), int(state.first_nonfinite)) == (4, 3)  # step 3 is the fourth
     assert int(run.after(batches[:2], state).first_nonfinite) == 3
-    cured = state.replace(params=last.params, opt_state=last.opt_state, batch_stats=last.batch_stats)
-    assert int(run.after(batches[:1], cured).first_nonfinite) == 3
+    repaired = state.replace(params=last.params, opt_state=last.opt_state, batch_stats=last.batch_stats)
+    assert int(run.after(batches[:1], repaired).first_nonfinite) == 3
 
 
-def test_a_learning_rate_that_is_far_too_large_is_seen_at_the_step_where_the_loss_breaks(batches):
+def test_first_nonfinite_with_too_large_learning_rate(batches):
     run = Run(**{"optim.name": "sgd", "optim.learning_rate": 1e30})
     first = run.after(batches[:1])
-    assert int(first.first_nonfinite) == -1  # the loss of step 0 is that of the first weights
+    assert int(first.first_nonfinite) == -1  # the loss of step 0 is that of the initial weights
     assert int(run.after(batches[1:], first).first_nonfinite) == 1
 
 
-def test_the_moving_average_is_what_is_evaluated_and_does_not_change_training(batches, last):
+def test_moving_average_is_evaluated_but_not_trained_with(batches, last):
     run = Run(**{"optim.moving_average": 0.15})
     state = run.begin()
     by_hand = learned(state)
-    for host_batch, decay in zip(batches, (1 / 10, 0.15, 0.15), strict=True):  # (1 + 1) / (10 + 1) is beyond 0.15
+    for host_batch, decay in zip(batches, (1 / 10, 0.15, 0.15), strict=True):  # (1 + 1) / (10 + 1) exceeds 0.15
         state = run.after([host_batch], state)
         by_hand = jax.tree.map(lambda a, c, d=decay: d * a + (1 - d) * c, by_hand, learned(state))
     variables = state.variables()
@@ -181,7 +181,7 @@ def test_the_moving_average_is_what_is_evaluated_and_does_not_change_training(ba
     assert_close(learned(state), learned(last), 1e-6)
 
 
-def test_without_a_moving_average_the_weights_themselves_are_evaluated(last):
+def test_variables_without_moving_average(last):
     assert last.average == {}
     variables = last.variables()
     assert variables["params"] is last.params
@@ -196,29 +196,29 @@ def test_evaluation_counts_every_example_once(run, last):
 
     def count(size):
         parts = [evaluate(last.variables(), arrays, host_batch) for host_batch in source.all(size)]
-        whole = parts[0]
+        total = parts[0]
         for part in parts[1:]:
-            whole = whole.merge(part)
-        return len(parts), eval_metrics.summarize(jax.device_get(whole), localizes=True, has_logits=False)
+            total = total.merge(part)
+        return len(parts), eval_metrics.summarize(jax.device_get(total), localizes=True, has_logits=False)
 
-    (calls, odd), (_, whole) = count(4), count(11)
+    (calls, padded), (_, full) = count(4), count(11)
     assert calls == 3  # 4, 4, and 3 with a padded row
-    assert odd["examples"] == 11
-    assert np.sum(odd["confusion"]) == 22
+    assert padded["examples"] == 11
+    assert np.sum(padded["confusion"]) == 22
     for name in ("localization_error", "center_error", "iou"):
-        assert odd.pop(name) == pytest.approx(whole.pop(name), rel=1e-5)
-    assert odd == whole
+        assert padded.pop(name) == pytest.approx(full.pop(name), rel=1e-5)
+    assert padded == full
 
 
 def test_evaluation_does_not_augment(run, last):
-    read = jax.jit(
+    predict = jax.jit(
         lambda host_batch: run.predict_step.make_and_predict(last.variables(), run.arrays, host_batch, run.source)
     )
     host_batch = next(run.source.all(6))
-    batch, _, prediction = read(host_batch)
-    elsewhere, _, reading_there = read({**host_batch, "position": host_batch["position"] + 99})
-    np.testing.assert_array_equal(batch.image, elsewhere.image)
-    assert_close(prediction, reading_there, 0)
-    plain = create_source(tiny(**{"data.rotation": 0}), "train")
-    unbent = jax.jit(partial(plain.make, key=jax.random.key(0), train=True))(run.arrays, host_batch)
-    np.testing.assert_array_equal(batch.image, unbent.image)
+    batch, _, prediction = predict(host_batch)
+    shifted, _, shifted_prediction = predict({**host_batch, "position": host_batch["position"] + 99})
+    np.testing.assert_array_equal(batch.image, shifted.image)
+    assert_close(prediction, shifted_prediction, 0)
+    unaugmented_source = create_source(tiny_config(**{"data.rotation": 0}), "train")
+    unaugmented = jax.jit(partial(unaugmented_source.make, key=jax.random.key(0), train=True))(run.arrays, host_batch)
+    np.testing.assert_array_equal(batch.image, unaugmented.image)

@@ -1,4 +1,4 @@
-"""Logs are whole, and a run that goes on leaves no curl in its curves."""
+"""Logs are complete, and a resumed run leaves no duplicate points in its curves."""
 
 import json
 
@@ -23,7 +23,7 @@ def run(workdir, start, steps, slope):
     writers.close()
 
 
-def test_events_and_lines_behind_the_restored_step_are_cut(tmp_path):
+def test_writers_remove_entries_after_restored_step(tmp_path):
     run(tmp_path, 0, (10, 20, 30), 1.0)
     run(tmp_path, 20, (30, 40), 2.0)
     assert scalars(tmp_path) == {"train/loss": [(10, 10), (20, 20), (30, 60), (40, 80)]}
@@ -32,7 +32,7 @@ def test_events_and_lines_behind_the_restored_step_are_cut(tmp_path):
     assert lines[0] == {"step": 10, "split": "train", "loss": 10.0, "confusion": [[1]]}
 
 
-def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path):
+def test_writers_drop_truncated_line(tmp_path):
     run(tmp_path, 0, (10,), 1.0)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 20, "spl')
@@ -41,7 +41,7 @@ def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path):
     assert [json.loads(line)["step"] for line in lines] == [10, 20]
 
 
-def test_an_event_file_that_a_crash_cut_short_keeps_its_whole_records(tmp_path):
+def test_writers_keep_complete_records_of_truncated_file(tmp_path):
     run(tmp_path, 0, (10, 20), 1.0)
     (file,) = (tmp_path / "tensorboard").iterdir()
     file.write_bytes(file.read_bytes()[:-5])
@@ -49,17 +49,17 @@ def test_an_event_file_that_a_crash_cut_short_keeps_its_whole_records(tmp_path):
     assert scalars(tmp_path) == {"train/loss": [(10, 10), (20, 60)]}
 
 
-def test_pictures_reach_tensorboard(tmp_path):
+def test_write_image_reaches_tensorboard(tmp_path):
     writers = Writers(tmp_path, 0)
-    writers.picture(5, "validation/examples", Image.new("RGB", (30, 20), "red"))
+    writers.write_image(5, "validation/examples", Image.new("RGB", (30, 20), "red"))
     writers.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    (picture,) = events.Images("validation/examples")
-    assert (picture.step, picture.width, picture.height) == (5, 30, 20)
+    (image,) = events.Images("validation/examples")
+    assert (image.step, image.width, image.height) == (5, 30, 20)
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_write_atomically_keeps_old_file_on_failure(tmp_path, monkeypatch):
     path = tmp_path / "report.json"
     write_atomically(path, "old")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
