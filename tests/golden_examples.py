@@ -1,4 +1,4 @@
-"""The golden SHA-256 of the examples of synthetic data sets, and how they are made."""
+"""Golden SHA-256 hashes of the examples of synthetic data sets, and the functions that compute them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def split_arrays(name: str, split: str, folder: str) -> dict[str, np.ndarray]:
 
 
 def make(source: DataSource, arrays: dict, index, position=None, train: bool = False, key=KEY) -> Batch:
-    """A batch as numpy arrays, compiled."""
+    """Returns a batch as numpy arrays, made by the compiled function."""
     host_batch = {"index": np.asarray(index, np.int32)}
     host_batch["position"] = np.asarray(index if position is None else position, np.int32)
     return jax.device_get(compiled(source)(arrays, host_batch, key, train))
@@ -35,7 +35,7 @@ def compiled(source: DataSource) -> Callable[..., Batch]:
 
 
 def digest(batch: Batch) -> str:
-    """SHA-256 of each example's image u8, digits i32 and boxes f32 (little-endian), one example after the other."""
+    """Returns the SHA-256 over the image u8, digits i32 and boxes f32 (little-endian) of each example in turn."""
     sha = hashlib.sha256()
     for image, digits_, boxes in zip(batch.image, batch.digits, batch.boxes, strict=True):
         assert (image.dtype, digits_.dtype, boxes.dtype) == (np.uint8, np.int32, np.float32)
