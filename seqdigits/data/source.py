@@ -54,28 +54,28 @@ class DataSource(abc.ABC):
         straddle two epochs.
         """
         order: dict[int, np.ndarray] = {}
-        mine = process_slice(batch_size)
+        local = process_slice(batch_size)
         for step in range(start, np.iinfo(np.int32).max):
-            position = np.arange(step * batch_size + mine.low, step * batch_size + mine.high, dtype=np.int64)
+            position = np.arange(step * batch_size + local.low, step * batch_size + local.high, dtype=np.int64)
             if self.spec.num_examples is None:
                 index = position
             else:
-                epochs, places = np.divmod(position, self.spec.num_examples)
+                epochs, offsets = np.divmod(position, self.spec.num_examples)
                 order = {
                     e: order[e] if e in order else self._permutation(e) for e in np.unique(epochs).tolist()
                 }  # sorted
-                index = np.concatenate([order[e][places[epochs == e]] for e in order])
-            yield mine.host_batch(index, position)
+                index = np.concatenate([order[e][offsets[epochs == e]] for e in order])
+            yield local.host_batch(index, position)
 
     def all(self, batch_size: int, limit: int | None = None) -> Iterator[HostBatch]:
         """Yields examples 0..N-1 once each, or the first `limit` of them.
 
         The last batch is padded with index -1. Every process yields the same number of batches.
         """
-        mine, count = process_slice(batch_size), self.count(limit)
+        local, count = process_slice(batch_size), self.count(limit)
         for start in range(0, count, batch_size):
-            rows = np.arange(min(start + mine.low, count), min(start + mine.high, count))
-            yield mine.host_batch(rows, rows)
+            rows = np.arange(min(start + local.low, count), min(start + local.high, count))
+            yield local.host_batch(rows, rows)
 
     def count(self, limit: int | None = None) -> int:
         """Returns the number of examples that `all(limit=limit)` yields.

@@ -140,14 +140,14 @@ def features(image: tfds.features.FeatureConnector, length: int) -> tfds.feature
       length: L, number of digit positions.
     """
     digit = f"0..9, and {NO_DIGIT} after the last one"
-    box = "of each digit: x center, y center, width, height, in pixels; zeros where there is none"
+    box = "of each digit: x center, y center, width, height, in pixels; zeros after the last digit"
     return tfds.features.FeaturesDict(
         {
             "image": image,
             "digits": tfds.features.Tensor(shape=(length,), dtype=np.int32, doc=digit),
             "boxes": tfds.features.Tensor(shape=(length, 4), dtype=np.float32, doc=box),
-            "length": tfds.features.Scalar(dtype=np.int32, doc="how many digits there are"),
-            "index": tfds.features.Scalar(dtype=np.int64, doc="which example of the split it is"),
+            "length": tfds.features.Scalar(dtype=np.int32, doc="number of digits"),
+            "index": tfds.features.Scalar(dtype=np.int64, doc="index of the example in its split"),
         }
     )
 

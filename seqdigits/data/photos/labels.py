@@ -195,7 +195,9 @@ def _row(folder: Path, line: int, columns: list[str], cells: list[str], seen: di
     if image and seen.setdefault(image, line) != line:
         problems.append(f"the image is also in line {seen[image]}; allowed is one line per image")
     if digits is not None and boxes is not None and len(boxes) != len(digits):
-        problems.append(f"{len(boxes)} boxes for {len(digits)} digits; allowed is one box per digit, or an empty cell")
+        problems.append(
+            f"{len(boxes)} box(es) for {len(digits)} digit(s); allowed is one box per digit, or an empty cell"
+        )
     if problems:
         raise ValueError("; ".join(problems))
     return Row(line, image, digits, boxes, values["split"])

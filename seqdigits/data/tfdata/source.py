@@ -106,39 +106,39 @@ class StreamedSource(DataSource):
 
     def batches(self, start: int, batch_size: int) -> Iterator[HostBatch]:
         """See DataSource.batches; the order is described with the class."""
-        mine = process_slice(batch_size)
-        rows = mine.high - mine.low
+        local = process_slice(batch_size)
+        rows = local.high - local.low
         count = self.count()
-        low, high = count * mine.low // batch_size, count * mine.high // batch_size
+        low, high = count * local.low // batch_size, count * local.high // batch_size
         if low == high:
             raise UserError(f"{count:,} examples are too few for {jax.process_count()} processes. Use fewer processes.")
         epoch, skip = divmod(start * rows, high - low)
         stream = self._decoded(self._endless(low, high, epoch, skip)).batch(rows).prefetch(_PREFETCHED_BATCHES)
         for step, values in enumerate(self._iterate(stream), start):
-            position = np.arange(step * batch_size + mine.low, step * batch_size + mine.high)
-            yield self._host_batch(mine, values, position)
+            position = np.arange(step * batch_size + local.low, step * batch_size + local.high)
+            yield self._host_batch(local, values, position)
 
     def all(self, batch_size: int, limit: int | None = None) -> Iterator[HostBatch]:
         """See DataSource.all; the order is that of the records."""
-        mine, count = process_slice(batch_size), self.count(limit)
+        local, count = process_slice(batch_size), self.count(limit)
         processes, process = jax.process_count(), jax.process_index()
         low, high = count * process // processes, count * (process + 1) // processes
         files, open_file = self._files(low, high)
         in_order = tf.data.Dataset.from_tensor_slices(files).flat_map(open_file)
-        stream, yielded = self._iterate(self._decoded(in_order).batch(mine.size).prefetch(_PREFETCHED_BATCHES)), 0
+        stream, yielded = self._iterate(self._decoded(in_order).batch(local.size).prefetch(_PREFETCHED_BATCHES)), 0
         max_count = -(-count // processes)  # examples of the process that has most
-        for _ in range(0, max_count, mine.size):
+        for _ in range(0, max_count, local.size):
             values = next(stream, None)
             if values is None:
-                yield self._empty(mine.size)
+                yield self._empty(local.size)
             else:
                 yielded += len(values["index"])
-                yield self._host_batch(mine, values, values["index"])
+                yield self._host_batch(local, values, values["index"])
         if yielded != high - low:
             raise self._damage_error(f"{yielded:,} of {high - low:,} examples were read")
 
     def _endless(self, low: int, high: int, epoch: int, skip: int) -> tf.data.Dataset:
-        """Returns examples low..high-1 of the split, shuffled anew in every epoch.
+        """Returns examples low..high-1 of the split, reshuffled in every epoch.
 
         The stream starts in `epoch`, after `skip` of its examples.
         """
@@ -203,10 +203,10 @@ class StreamedSource(DataSource):
         except read_error as e:
             raise self._damage_error(e.message) from e
 
-    def _host_batch(self, mine: ProcessSlice, values: dict[str, np.ndarray], position: np.ndarray) -> HostBatch:
+    def _host_batch(self, local: ProcessSlice, values: dict[str, np.ndarray], position: np.ndarray) -> HostBatch:
         """Returns a batch padded with copies of its first row, with index -1."""
-        missing = mine.size - len(values["index"])
-        host_batch = mine.host_batch(values["index"], position)
+        missing = local.size - len(values["index"])
+        host_batch = local.host_batch(values["index"], position)
         for name in self.spec.payload:
             value = values[name]
             host_batch[name] = np.concatenate([value, np.repeat(value[:1], missing, 0)]) if missing else value
