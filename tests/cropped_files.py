@@ -1,4 +1,4 @@
-"""Makes files of single digits in the published layout."""
+"""Writes SVHN files of single digits (format 2) for tests."""
 
 import hashlib
 
@@ -9,16 +9,17 @@ from seqdigits.data.photos import svhn_cropped
 from seqdigits.data.photos.svhn_cropped import Part
 
 SIZES = {"train": (30, 6), "test": (12, 0), "extra": (20, 4)}
+"""Number of digits of each part, and number of them held out."""
 
 
 def noise(seed, n):
-    """Images u8 [n, 32, 32, 3] and labels i32 [n], every digit among them."""
+    """Returns random images u8 [n, 32, 32, 3] and labels i32 [n]; from n = 10 on, all digits occur."""
     images = np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), np.uint8)
     return images, (np.arange(n, dtype=np.int32) * 7 + seed) % 10
 
 
 def write(folder, part, images, labels):
-    """PART_32x32.mat in the published layout; returns its path."""
+    """Writes PART_32x32.mat in the published layout; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / svhn_cropped.file_name(part)
     content = {"X": images.transpose(1, 2, 3, 0), "y": np.where(labels == 0, 10, labels)[:, None].astype(np.uint8)}
@@ -27,7 +28,7 @@ def write(folder, part, images, labels):
 
 
 def publish(monkeypatch, folder, parts):
-    """Writes {part: (images, labels, held out)} to the data folder `folder`, and has them be what is published."""
+    """Writes {part: (images, labels, held out)} to a data folder, and registers the files as the published ones."""
     for part, (images, labels, held) in parts.items():
         content = write(folder / "svhn_cropped", part, images, labels).read_bytes()
         known = Part(len(images), held, len(content), hashlib.sha256(content).hexdigest())

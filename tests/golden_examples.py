@@ -1,4 +1,4 @@
-"""The golden SHA-256 of the examples of synthetic data sets, and how they are made."""
+"""Golden SHA-256 hashes of the examples of synthetic data sets, and the functions that compute them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def split_arrays(name: str, split: str, folder: str) -> dict[str, np.ndarray]:
 
 
 def make(source: DataSource, arrays: dict, index, position=None, train: bool = False, key=KEY) -> Batch:
-    """A batch as numpy arrays, compiled."""
+    """Returns a batch as numpy arrays, made by the compiled function."""
     host_batch = {"index": np.asarray(index, np.int32)}
     host_batch["position"] = np.asarray(index if position is None else position, np.int32)
     return jax.device_get(compiled(source)(arrays, host_batch, key, train))
@@ -35,7 +35,7 @@ def compiled(source: DataSource) -> Callable[..., Batch]:
 
 
 def digest(batch: Batch) -> str:
-    """SHA-256 of each example's image u8, digits i32 and boxes f32 (little-endian), one example after the other."""
+    """Returns the SHA-256 over the image u8, digits i32 and boxes f32 (little-endian) of each example in turn."""
     sha = hashlib.sha256()
     for image, digits_, boxes in zip(batch.image, batch.digits, batch.boxes, strict=True):
         assert (image.dtype, digits_.dtype, boxes.dtype) == (np.uint8, np.int32, np.float32)
@@ -64,8 +64,8 @@ GOLDEN_CONFIGS = {
     "canvas of 1 to 5": ("test", layout(128, 256, 1, 5)),
     "small canvas of 1 to 3": ("test", layout(64, 128, 1, 3)),
     "endless canvas of 5": ("train", layout(128, 256, 5, 5) | {"data.train_examples": 0}),
-    "turned 4": ("test", layout(64, 208, 4, 4) | {"data.composition": "rotated", "data.jitter": 4}),
-    "turned 1 to 4, stacked": (
+    "rotated 4": ("test", layout(64, 208, 4, 4) | {"data.composition": "rotated", "data.jitter": 4}),
+    "rotated 1 to 4, stacked": (
         "train",
         layout(208, 64, 1, 4) | {"data.composition": "rotated", "data.jitter": 99, "data.stacked": True},
     ),
@@ -90,10 +90,10 @@ GOLDEN = {
     ("mnist", "canvas of 1 to 5"): "0f6ccc593a8475dfdb6697b8f97248898bc461b48f398a85e366597e87f4f1b8",
     ("mnist", "small canvas of 1 to 3"): "8894414d9a38c7b6f53b93a37a35ba063905b1962c6e6d535d84c80a7b800624",
     ("mnist", "endless canvas of 5"): "488f395c919051525504d827c1248bb0bd33c84ac42c099e47f37292d8b96ed5",
-    ("uci", "turned 4"): "0e2e685022e76a62d648fb58a2e9ed37be437f56a2e7b5de0a5c2d221c5e15c7",
-    ("uci", "turned 1 to 4, stacked"): "d545fbf959b301690f375f8077ea637ee3778a512905191065fc8d9cc907332c",
+    ("uci", "rotated 4"): "0e2e685022e76a62d648fb58a2e9ed37be437f56a2e7b5de0a5c2d221c5e15c7",
+    ("uci", "rotated 1 to 4, stacked"): "d545fbf959b301690f375f8077ea637ee3778a512905191065fc8d9cc907332c",
     ("uci", "centered 1 to 5"): "bfba68e9c7de1d1915dd2e3ef38e8283e90d9d6a2bac07347333c5cfc3a39fa4",
-    ("mnist", "turned 4"): "381ca3fc6fc6d6366033a71f3a4d37c252e31b7c2036d40ca058d3d761290145",
-    ("mnist", "turned 1 to 4, stacked"): "57343a12b915fadd97ac584c4718d66ec62b8c53fa112ead1c6a5cf133493e55",
+    ("mnist", "rotated 4"): "381ca3fc6fc6d6366033a71f3a4d37c252e31b7c2036d40ca058d3d761290145",
+    ("mnist", "rotated 1 to 4, stacked"): "57343a12b915fadd97ac584c4718d66ec62b8c53fa112ead1c6a5cf133493e55",
     ("mnist", "centered 1 to 5"): "6866f5bb5637e058c55001abb5d52009511df58ca660455934d4038f0f86376a",
 }

@@ -1,4 +1,4 @@
-"""Makes folders of photographs with a labels.csv."""
+"""Creates folders of custom photos with a labels.csv for tests."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def handwriting() -> tuple[np.ndarray, np.ndarray]:
 
 
 def drawn(number: str, seed: int) -> tuple[Image.Image, str]:
-    """A number of handwritten digits on a colored ground, and its boxes as they stand in labels.csv."""
+    """Returns an image of a handwritten number on a colored background, and its boxes in the format of labels.csv."""
     draw = np.random.default_rng(seed)
     images, values = handwriting()
     height, width = SIZE + int(draw.integers(4, 30)), SIZE * len(number) + int(draw.integers(8, 40))
-    ground, ink = draw.integers(0, 256, (2, 3))
+    background, text = draw.integers(0, 256, (2, 3))
     strength = np.zeros((height, width, 1))
     left, top = int(draw.integers(0, width - SIZE * len(number))), int(draw.integers(0, height - SIZE))
     boxes = []
@@ -32,7 +32,7 @@ def drawn(number: str, seed: int) -> tuple[Image.Image, str]:
         strength[top : top + SIZE, left : left + SIZE, 0] = image / 255
         boxes.append(f"{left} {top} {SIZE} {SIZE}")
         left += SIZE
-    picture = Image.fromarray((ground * (1 - strength) + ink * strength).astype(np.uint8))
+    picture = Image.fromarray((background * (1 - strength) + text * strength).astype(np.uint8))
     return picture, ";".join(boxes)
 
 
@@ -42,7 +42,7 @@ def write(folder: Path, lines: list[str]) -> Path:
 
 
 def make(folder: Path, count: int = 30) -> Path:
-    """A folder of pictures, every other one a JPEG; all with boxes, none with a split."""
+    """Creates a folder of images, every other one a JPEG; all rows have boxes, and there is no column split."""
     (folder / "images").mkdir()
     lines, draw = ["image,number,boxes"], np.random.default_rng(0)
     for i in range(count):

@@ -57,13 +57,13 @@ def _augmented_by(kind: str) -> tuple[str, ...]:
     """Returns the augmentation keys of a composition."""
     if kind in PHOTO_COMPOSITIONS:
         return augment.KEYS
-    return () if kind == scenes.NAME else compositions.BENT
+    return () if kind == scenes.NAME else compositions.AUGMENTATION_KEYS
 
 
 def _validate_stream(config: ConfigDict) -> None:
     """Refuses what records do not support, with data.source = tfrecord."""
     data, per_call = config.data, config.train.steps_per_call
-    bent = {f"data.{name}": True for name in (*compositions.BENT, *augment.KEYS, *_OF_TRAINING)}
+    bent = {f"data.{name}": True for name in (*compositions.AUGMENTATION_KEYS, *augment.KEYS, *_OF_TRAINING)}
     unread = {"data.records_form": data.composition in PHOTO_COMPOSITIONS, "data.rgb": True, **bent}
     refuse_unread(config, unread, "data.source = tfrecord")
     if data.composition == "cropped_digit":
@@ -238,7 +238,9 @@ def _validate_data_keys(config: ConfigDict) -> None:
         **{f"data.{name}": kind != scenes.NAME for name in ("max_numbers", "min_digit", "max_digit")},
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
-        **{f"data.{name}": name not in _augmented_by(kind) for name in (*compositions.BENT, *augment.KEYS)},
+        **{
+            f"data.{name}": name not in _augmented_by(kind) for name in (*compositions.AUGMENTATION_KEYS, *augment.KEYS)
+        },
         "data.train_height": kind == "digit" or single,
         "data.train_width": kind == "digit" or single,
         "data.train_min_length": kind == "digit" or photographic or kind == scenes.NAME,

@@ -1,1 +1,1 @@
-"""Data sets: each a pure function of the index of an example."""
+"""Data sets, each a pure function of the index of an example."""

@@ -1,6 +1,7 @@
-"""Where batches come from: `create_source(config, split)` gives a source. A data set is a pure function of the index.
+"""The entry point of all data sets: `create_source(config, split)`.
 
-A source has `spec`, `arrays`, `batches(start)`, `all(batch_size)` and `make(arrays, host, key, train)`; see Source.
+A source has `spec`, `arrays`, `batches(start, batch_size)`, `all(batch_size)` and `make(arrays, host_batch, key, train)`;
+see `source.DataSource`.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from seqdigits.data.source import DataSource
 from seqdigits.data.synthetic.source import create_synthetic
 
 SOURCES = ("device", "tfds", "tfrecord")
-"""See config.data.source."""
+"""The values of config.data.source."""
 
 
 def create_source(config: ConfigDict, split: str) -> DataSource:
-    """The source of one split ("train", "validation", "test") as a whole config describes it."""
+    """Creates the source of one split ("train", "validation" or "test") from a complete config."""
     if config.data.source == "tfrecord":
         from seqdigits.data.tfdata import source as tfdata_source  # needs TensorFlow
 
@@ -43,7 +44,7 @@ def _resident_or_virtual(config: ConfigDict, split: str) -> DataSource:
     return create_synthetic(config, split, read_mnist)
 
 
-@functools.cache  # all splits are cut out of it
+@functools.cache  # all splits are slices of it
 def _tfds_mnist(folder: Path, url: str, root: str) -> tuple[np.ndarray, np.ndarray]:
     from seqdigits.data.tfdata import tfds_sets  # needs TensorFlow
 

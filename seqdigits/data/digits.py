@@ -1,7 +1,7 @@
-"""Single digits of 28x28 pixels: where they come from, and which split each belongs to.
+"""Single digits of 28x28 pixels and their splits.
 
-No digit is in two splits, and whatever is made of digits is made of those of one split: so no example shares a digit
-with another split's.
+No digit is in two splits, and every example is composed of digits of one split only. Examples of different splits
+therefore never share a digit.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SIZE = 28
 
 @dataclass(frozen=True)
 class DigitSet:
-    """How many digits a set has, and how they are split; known without opening a file.
+    """The sizes and the splits of a set of digits, known without opening a file.
 
     Attributes:
-      pool: digits to train and validate on, in file order.
-      test: test digits.
-      validation: how many of the pool are held out for validation when the config says nothing else.
-      validation_first: whether those are the first of the pool, or the last.
+      pool: number of digits for training and validation.
+      test: number of test digits. They follow the pool in file order.
+      validation: number of pool digits held out for validation by default.
+      validation_first: whether the held out digits are the first of the pool, or the last.
     """
 
     pool: int
@@ -38,7 +38,7 @@ class DigitSet:
     validation_first: bool
 
     def slices(self, validation: int) -> dict[str, slice]:
-        """Where each split lies in pool + test; `validation` = 0 is the set's own number."""
+        """Returns the slice of pool + test of each split; `validation` = 0 selects the default number."""
         held = validation or self.validation
         everything = self.pool + self.test
         if self.validation_first:
@@ -55,8 +55,8 @@ class DigitSet:
 
 
 DIGITS = {
-    # 1,797 digits of 43 people (Alpaydin and Kaynak 1998), bundled with scikit-learn. Neighbors in the file are by one
-    # writer, so 70 / 15 / 15% in file order are mostly other writers.
+    # 1,797 digits of 43 people (Alpaydin and Kaynak 1998), bundled with scikit-learn. Consecutive digits are by one
+    # writer, so that splits of 70 / 15 / 15% in file order have mostly different writers.
     "uci": DigitSet(pool=1527, test=270, validation=270, validation_first=False),
     # LeCun, Cortes, Burges 1998. The first 5,000 of the training file are validation.
     "mnist": DigitSet(pool=60_000, test=10_000, validation=5_000, validation_first=True),
@@ -71,7 +71,7 @@ MNIST_FILES = {
 
 
 def num_digits(name: str, split: str, validation: int) -> int:
-    """Digits in a split, without opening a file.
+    """Returns the number of digits in a split, without opening a file.
 
     >>> [num_digits("mnist", s, 0) for s in ("train", "test")], num_digits("uci", "train", 0)
     ([55000, 10000], 1257)
@@ -89,22 +89,22 @@ def load(
     url: str,
     read_mnist: Callable[[Path, str], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the digits of one split.
+    """Loads the digits of one split.
 
     Args:
       name: a key of DIGITS.
       split: one of SPLITS.
-      validation: digits held out for validation, 0 = the set's own number.
-      folder: where data files lie, MNIST's in its subfolder `mnist`; "" = see `data_folder`.
-      url: address of the folder that MNIST's files are downloaded from when they are missing.
-      read_mnist: reads all of MNIST from a folder and url in place of `mnist_files`, training file first; for example
-        TFDS's own set.
+      validation: number of digits held out for validation; 0 = the default of the set.
+      folder: folder of data files, with MNIST's files in its subfolder `mnist`; "" = see `data_folder`.
+      url: URL of the folder that missing MNIST files are downloaded from.
+      read_mnist: reads all of MNIST from a folder and url, training file first, in place of `mnist_files`; for example
+        from TFDS.
 
     Returns:
       images u8 [N, 28, 28], 0 = background, and labels i32 [N], 0..9.
 
     Raises:
-      UserError: a file is damaged, or missing and not to be downloaded.
+      UserError: a file is damaged, or missing and cannot be downloaded.
     """
     images, labels = _uci() if name == "uci" else (read_mnist or mnist_files)(data_folder(folder) / "mnist", url)
     part = DIGITS[name].slices(validation)[split]
@@ -112,36 +112,44 @@ def load(
 
 
 def _uci() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_digits  # takes a second, and MNIST does not need it
+    from sklearn.datasets import load_digits  # takes a second; not needed for MNIST
 
     digits = load_digits()
     return enlarge(digits.images.astype(np.int64)), digits.target.astype(np.int32)
 
 
 def enlarge(small: np.ndarray) -> np.ndarray:
-    """Brings i64 [N, 8, 8] with values 0..16 to u8 [N, 28, 28]: bilinear to 20x20, as large as MNIST's, in the middle.
+    """Enlarges digits i64 [N, 8, 8] with values 0..16 to u8 [N, 28, 28].
 
-    Integer arithmetic only, so that the pixels are the same on every machine.
+    The digit is resized bilinearly to 20x20, the size of MNIST's digits, and centered. Integer arithmetic makes the
+    pixels bit-exact on every machine.
     """
-    # The center of pixel i of 20 lies at (i + 0.5) * 8/20 - 0.5 = (4i - 3) / 10 of the 8: weights in tenths.
+    # The center of output pixel i is at (i + 0.5) * 8/20 - 0.5 = (4i - 3) / 10 source pixels: weights in tenths.
     at = 4 * np.arange(20) - 3
     low, tenths = at // 10, at % 10
     first, second = np.clip(low, 0, 7), np.clip(low + 1, 0, 7)
     rows = small[:, first, :] * (10 - tenths)[:, None] + small[:, second, :] * tenths[:, None]
     both = rows[:, :, first] * (10 - tenths) + rows[:, :, second] * tenths
-    pixels = (both * 255 + 800) // 1600  # 16 * 10 * 10 is full ink; + half, to round
+    pixels = (both * 255 + 800) // 1600  # the maximum is 16 * 10 * 10; + half, to round
     return np.pad(pixels, ((0, 0), (4, 4), (4, 4))).astype(np.uint8)
 
 
 @functools.cache
 def mnist_files(folder: Path, url: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reads all of MNIST from its four files: images u8 [70000, 28, 28] and labels i32 [70000], training file first."""
+    """Reads all of MNIST from its four files.
+
+    Returns:
+      images u8 [70000, 28, 28] and labels i32 [70000], training file first.
+
+    Raises:
+      UserError: a file is damaged, or missing and cannot be downloaded.
+    """
     parts = []
     for kind, magic, header in (("images-idx3", 2051, 16), ("labels-idx1", 2049, 8)):
         for part in ("train", "t10k"):
             name = f"{part}-{kind}-ubyte.gz"
             data = gzip.decompress(_fetch(folder, name, url))
-            if int.from_bytes(data[:4], "big") != magic:  # cannot happen while the SHA-256 above is right
+            if int.from_bytes(data[:4], "big") != magic:  # cannot happen with the SHA-256 that _fetch checks
                 raise UserError(f"{folder / name} is not an IDX file of MNIST")
             parts.append(np.frombuffer(data, np.uint8, offset=header))
     images = np.concatenate(parts[:2]).reshape(-1, SIZE, SIZE)
@@ -149,29 +157,29 @@ def mnist_files(folder: Path, url: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fetch(folder: Path, url: str) -> None:
-    """Downloads what is missing of MNIST's files to `folder`, and checks all four.
+    """Downloads the missing files of MNIST to `folder`, and checks all four.
 
     Raises:
-      UserError: one is damaged, or missing and not to be downloaded from `url`.
+      UserError: a file is damaged, or missing and cannot be downloaded from `url`.
     """
     for name in MNIST_FILES:
         _fetch(folder, name, url)
 
 
 def _fetch(folder: Path, name: str, url: str) -> bytes:
-    """The bytes of one MNIST file, downloaded to `folder` if it is not there, SHA-256 checked always."""
+    """Returns the bytes of one MNIST file, downloaded if missing; its SHA-256 is checked in either case."""
     path = folder / name
     if not path.exists():
         _download(path, f"{url.rstrip('/')}/{name}", MNIST_FILES[name])
     try:
         data = path.read_bytes()
     except OSError as e:
-        raise UserError(f"{path} cannot be read: {e.strerror}. Make it readable, or name another data.folder.") from e
-    found = hashlib.sha256(data).hexdigest()
-    if found != MNIST_FILES[name]:
+        raise UserError(f"{path} cannot be read: {e.strerror}. Make it readable, or set another data.folder.") from e
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != MNIST_FILES[name]:
         raise UserError(
-            f"{path} is damaged or not MNIST's: {len(data):,} bytes with SHA-256 {found[:12]}..., expected "
-            f"{MNIST_FILES[name][:12]}.... Delete it and run again to download it, or put the right file there."
+            f"{path} is damaged or not MNIST's: {len(data):,} bytes with SHA-256 {digest[:12]}..., expected "
+            f"{MNIST_FILES[name][:12]}.... Delete it and run again to download it, or replace it with the original file."
         )
     return data
 
@@ -186,7 +194,7 @@ def _download(path: Path, url: str, sha256: str) -> None:
     except (OSError, ValueError) as e:
         raise UserError(
             f"{path} is missing and could not be downloaded from {url}: {str(e)[:300]}\n"
-            f"Put MNIST's four files ({', '.join(MNIST_FILES)}) into {path.parent}, or name another place: the "
-            "environment variable SEQDIGITS_DATA or --config.data.folder=DIR (files in DIR/mnist), or a mirror: "
-            "--config.data.url=URL. Without MNIST: --config.data.digits=uci."
+            f"Put MNIST's four files ({', '.join(MNIST_FILES)}) into {path.parent}. To use another folder DIR, with the "
+            "files in DIR/mnist, set the environment variable SEQDIGITS_DATA=DIR or --config.data.folder=DIR. To "
+            "download from a mirror, set --config.data.url=URL. To do without MNIST, set --config.data.digits=uci."
         ) from e

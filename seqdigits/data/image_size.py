@@ -1,4 +1,4 @@
-"""Sizes of images in each split, from the section `data` of a config."""
+"""Image sizes of each split, from the section `data` of a config."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 
 
 def size_of(data: ConfigDict, split: str) -> tuple[int, int]:
-    """Height and width of what digits are put on, or photographs squeezed to, in one split."""
+    """Returns height and width, in pixels, of the canvas, or of the resized photograph, in one split."""
     if split == "train" and data.train_height:
         return data.train_height, data.train_width
     return data.height, data.width
 
 
 def image_size(data: ConfigDict) -> tuple[int, int]:
-    """Height and width of the images, in pixels, from the config's section `data`."""
+    """Returns height and width of the model's input images, in pixels, from the config's section `data`."""
     if data.composition == "digit":
         return digits.SIZE, digits.SIZE
     if data.composition in PHOTO_COMPOSITIONS and data.cutout:
@@ -25,16 +25,19 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
 
 
 TRAIN_ONLY_KEYS = ("train_height", "train_width", "train_min_length")
-"""Keys with which a reader trains on other images than it reads."""
+"""Keys that make training images differ from evaluated images in size or in number of digits."""
 
 
 def as_evaluated(config: ConfigDict) -> ConfigDict:
-    """The config whose training split is made like what is read, to be looked at and not to be trained on."""
-    same = config.copy_and_resolve_references()
-    same.data.update(dict.fromkeys(TRAIN_ONLY_KEYS, 0))
-    return same
+    """Returns a copy of the config whose training images have the size and lengths of the evaluated ones.
+
+    For evaluating on the training split, not for training.
+    """
+    result = config.copy_and_resolve_references()
+    result.data.update(dict.fromkeys(TRAIN_ONLY_KEYS, 0))
+    return result
 
 
 def trains_as_evaluated(data: ConfigDict) -> bool:
-    """Whether what is trained on has the size and the lengths of what is read."""
+    """Returns whether training images have the size and the lengths of the evaluated images."""
     return not any(data[key] for key in TRAIN_ONLY_KEYS)

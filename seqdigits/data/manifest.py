@@ -1,7 +1,8 @@
-"""Records on disk: where a data set's records lie, what belongs to them, and whether they are as they were written. No TensorFlow.
+"""The manifest of a data set on disk: the list of its shards, and the check that they are intact. No TensorFlow.
 
-A set lies where TFDS keeps it, RECORDS/NAME/CONFIG/VERSION, in shards NAME-SPLIT.tfrecord-00000-of-00066. Beside TFDS's own
-files stands `manifest.json`: of each shard its bytes, SHA-256, and number of examples.
+As in TFDS, a set is the folder RECORDS/NAME/CONFIG/VERSION with shards NAME-SPLIT.tfrecord-00000-of-00066. In addition to
+the files of TFDS, the folder has a `manifest.json` with the size in bytes, the SHA-256 and the number of examples of each
+shard.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from seqdigits.core.files import sha256, write_atomically
 from seqdigits.core.progress import progress
 
 MANIFEST = "manifest.json"
-WRITE = "python -m seqdigits prepare configs/X.py, with the same --config flags"
+PREPARE_COMMAND = "python -m seqdigits prepare configs/X.py, with the same --config flags"
 """The command that writes records."""
 _VERIFIED = "verified.json"
 
@@ -29,10 +30,11 @@ class Shard:
     """One file of records.
 
     Attributes:
-      name: of the file.
-      split: which it is part of.
-      examples: how many records it has.
-      bytes, sha256: of the file.
+      name: name of the file.
+      split: split that the records belong to.
+      examples: number of records.
+      bytes: size of the file.
+      sha256: SHA-256 of the file, in hexadecimal.
     """
 
     name: str
@@ -42,85 +44,85 @@ class Shard:
     sha256: str
 
 
-def write_manifest(folder: Path, shards: list[Shard], about: dict[str, Any]) -> None:
-    """Writes what `open_records` reads. `about`: what else to say of the set."""
-    content = {**about, "shards": [asdict(shard) for shard in shards]}
+def write_manifest(folder: Path, shards: list[Shard], metadata: dict[str, Any]) -> None:
+    """Writes the manifest of a set: its shards, and `metadata` as JSON."""
+    content = {**metadata, "shards": [asdict(shard) for shard in shards]}
     write_atomically(folder / MANIFEST, json.dumps({**content, "sha256": _digest(content)}, indent=1))
 
 
 def open_records(folder: Path) -> list[Shard]:
-    """The shards of a set, every file of which is there and as it was written.
+    """Returns the shards of a set after verifying that all files exist and are unchanged.
 
-    Sizes are compared each time; SHA-256 for a file that was not verified before as it lies there (size, times, inode). What
-    was verified is noted in the folder, if it can be written.
+    Sizes are compared every time. The SHA-256 is computed only for files that have changed (in size, times or inode)
+    since they were last verified. `verified.json` in the folder records this, if the folder is writable.
 
     Raises:
-      UserError: no such set, or a file is missing, empty, cut short, altered, foreign, or not of the set.
+      UserError: there is no such set, or a file is missing, truncated, altered, or does not belong to the set.
     """
-    shards = [Shard(**shard) for shard in read_about(folder)["shards"]]
+    shards = [Shard(**shard) for shard in read_manifest(folder)["shards"]]
     known = {shard.name for shard in shards}
     for file in shard_files(folder):
         if file.name not in known:
-            raise UserError(f"{file} does not belong to these records. Take it away.")
-    noted = _noted(folder)
-    seen: dict[str, list[int]] = {}
+            raise UserError(f"{file} does not belong to these records. Remove it.")
+    verified = _read_verified(folder)
+    current: dict[str, list[int]] = {}
     unverified = []
     for shard in shards:
         try:
             stat = (folder / shard.name).stat()
         except OSError as e:
-            raise UserError(f"{folder / shard.name} is missing ({e.strerror}). {how_to_write_again(folder)}") from e
+            raise UserError(f"{folder / shard.name} is missing ({e.strerror}). {rewrite_hint(folder)}") from e
         if stat.st_size != shard.bytes:
             raise UserError(
-                f"{folder / shard.name} has {stat.st_size:,} bytes, written were {shard.bytes:,}. {how_to_write_again(folder)}"
+                f"{folder / shard.name} has {stat.st_size:,} bytes, expected {shard.bytes:,}. {rewrite_hint(folder)}"
             )
-        seen[shard.name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-        if noted.get(shard.name) != seen[shard.name]:
+        current[shard.name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        if verified.get(shard.name) != current[shard.name]:
             unverified.append(shard)
     for shard in progress(iter(unverified), len(unverified), "files verified", folder):
         if sha256(folder / shard.name) != shard.sha256:
             raise UserError(
-                f"{folder / shard.name} is not as it was written: its SHA-256 differs. {how_to_write_again(folder)}"
+                f"{folder / shard.name} is damaged: its SHA-256 differs from the manifest. {rewrite_hint(folder)}"
             )
     if unverified:
-        _note(folder, seen)
+        _write_verified(folder, current)
     return shards
 
 
-def how_to_write_again(folder: Path) -> str:
-    """What to do about damaged records."""
-    return f"Delete {folder} and write it anew: {WRITE}."
+def rewrite_hint(folder: Path) -> str:
+    """Returns the sentence that tells how to replace damaged records."""
+    return f"Delete {folder} and write the records again: {PREPARE_COMMAND}."
 
 
-def read_about(folder: Path) -> dict[str, Any]:
-    """What the manifest says of a set; see `write_manifest`.
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the content of a set's manifest; see `write_manifest`.
 
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: the manifest is missing or damaged.
     """
     try:
         content = json.loads((folder / MANIFEST).read_text())
         if content.pop("sha256") != _digest(content):
-            raise ValueError("it is not as it was written")
+            raise ValueError("its checksum differs")
     except FileNotFoundError:
-        raise UserError(f"there are no records in {folder}. Write them: {WRITE}.") from None
+        raise UserError(f"{folder} has no records. Write them: {PREPARE_COMMAND}.") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
-        raise UserError(f"{folder / MANIFEST} cannot be read: {e}. {how_to_write_again(folder)}") from e
+        raise UserError(f"{folder / MANIFEST} cannot be read: {e}. {rewrite_hint(folder)}") from e
     return content
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """Files of records, by their names."""
+    """Returns the record files of a folder, sorted by name."""
     return sorted(path for path in folder.iterdir() if re.search(r"\.tfrecord-\d{5}-of-\d{5}$", path.name))
 
 
 def shards_of_split(shards: list[Shard], split: str) -> list[Shard]:
-    """Those of one split, in order."""
+    """Returns the shards of one split, in order."""
     return [shard for shard in shards if shard.split == split]
 
 
 def shard_ranges(shards: list[Shard], start: int, stop: int) -> Iterator[tuple[Shard, int, int]]:
-    """Which records of which files are examples start..stop-1: file, how many to skip, how many to take.
+    """Yields the shards that hold examples start..stop-1, each with the number of records to skip and to take.
 
     >>> a, b = Shard("a", "train", 5, 0, ""), Shard("b", "train", 5, 0, "")
     >>> [(shard.name, skip, take) for shard, skip, take in shard_ranges([a, b], 3, 7)]
@@ -138,16 +140,16 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _noted(folder: Path) -> dict[str, list[int]]:
+def _read_verified(folder: Path) -> dict[str, list[int]]:
     try:
-        noted = json.loads((folder / _VERIFIED).read_text())
+        verified = json.loads((folder / _VERIFIED).read_text())
     except (OSError, ValueError):
         return {}
-    return noted if isinstance(noted, dict) else {}
+    return verified if isinstance(verified, dict) else {}
 
 
-def _note(folder: Path, seen: dict[str, list[int]]) -> None:
+def _write_verified(folder: Path, current: dict[str, list[int]]) -> None:
     try:
-        write_atomically(folder / _VERIFIED, json.dumps(seen))
+        write_atomically(folder / _VERIFIED, json.dumps(current))
     except OSError:
-        return  # a folder that cannot be written is verified each time
+        return  # files in a read-only folder are verified every time

@@ -1,4 +1,4 @@
-"""Where the records of a config lie, and their names."""
+"""Names and folders of the records of a config."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ from seqdigits.data.photos import labels
 from seqdigits.data.synthetic import compositions
 
 FORMS = ("png", "raw", "float64")
-"""How a record holds the pixels: compressed without loss, as bytes, or as 64-bit floats of 0..1."""
+"""The encodings of a record's pixels: lossless PNG, raw bytes, or 64-bit floats in 0..1."""
 
 VERSION = "1.0.0"
-"""Of what is written. Another pixel in any example, or another feature, is another version."""
+"""The version of the records. It changes when a pixel of any example or a feature changes."""
 
 
 _NAMES_ON_DISK = {"rotated": "turned", "centered": "centred"}
-"""What records call a composition: as when the first of them were written, so that these are still found."""
+"""Older names of compositions, kept in names of records so that existing records are still found."""
 
 
 def root(folder: str) -> Path:
-    """`folder`, or where it is empty $TFDS_DATA_DIR, or ~/tensorflow_datasets: TFDS's own default."""
+    """Returns the folder of TFDS data sets.
+
+    This is `folder`, or if empty $TFDS_DATA_DIR, or if unset ~/tensorflow_datasets, the default of TFDS.
+    """
     return Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def sequences_name(data: ConfigDict) -> str:
-    """The name of a set that is made of digits: everything that its examples depend on, and the form.
+    """Returns the name of a set of composed digits: everything that its examples depend on, and the form.
 
-    `data`: the section of a config. What is at its default, or means nothing for the composition, is left out.
+    Args:
+      data: the section `data` of a config. Values that are at their default, or that the composition does not use, are
+        left out of the name.
     """
     parts = [data.digits, _NAMES_ON_DISK.get(data.composition, data.composition)]
     if data.composition != "digit":
@@ -48,7 +53,7 @@ def sequences_name(data: ConfigDict) -> str:
 
 
 def photographs_name(kind: str, photographs: str, with_extra: bool) -> str:
-    """The name of a set of house numbers.
+    """Returns the name of a set of house numbers.
 
     >>> photographs_name("whole", "svhn", True), photographs_name("cropped", "svhn_2000", False)
     ('whole', 'cropped-2000')
@@ -56,10 +61,15 @@ def photographs_name(kind: str, photographs: str, with_extra: bool) -> str:
     return kind + ("-2000" if photographs == "svhn_2000" else "" if with_extra else "-without_extra")
 
 
-def _own_name(folder: Path) -> str:
-    """The folder's name, and a hash of its labels and of the names, sizes and times of change of its pictures: others are
-    another set."""
-    rows = labels.rows(folder)  # first of all, for it says what is wrong with the folder
+def _custom_photos_name(folder: Path) -> str:
+    """Returns the name of a set of custom photos: the folder's name and a hash of its contents.
+
+    The hash covers the labels and the names, sizes and modification times of the image files.
+
+    Raises:
+      UserError: the labels or an image file cannot be read.
+    """
+    rows = labels.rows(folder)  # first, because its messages explain what is wrong with the folder
     digest = hashlib.sha256((folder / labels.NAME).read_bytes())
     for row in rows:
         try:
@@ -73,7 +83,7 @@ def _own_name(folder: Path) -> str:
 
 
 def form_suffix(form: str) -> str:
-    """What the name of a set says of its form.
+    """Returns the suffix of a set's name for a form.
 
     >>> form_suffix("png"), form_suffix("raw")
     ('', '-raw')
@@ -82,16 +92,16 @@ def form_suffix(form: str) -> str:
 
 
 def location(config: ConfigDict) -> tuple[str, str]:
-    """Name of the TFDS data set that holds the examples of a config, and name of its configuration."""
+    """Returns the names of the TFDS data set and of its configuration that hold the examples of a config."""
     data = config.data
     if data.composition in compositions.COMPOSITIONS:
         return "digit_sequences", sequences_name(data)
     if data.photographs == "folder":
-        return "own_numbers", _own_name(Path(data.folder).expanduser())
+        return "own_numbers", _custom_photos_name(Path(data.folder).expanduser())
     with_extra = "extra" in data.parts and data.photographs == "svhn"
     return "svhn_numbers", photographs_name("whole", data.photographs, with_extra)
 
 
 def path(config: ConfigDict) -> Path:
-    """The folder with the records of a config."""
+    """Returns the folder of the records of a config."""
     return root(config.data.records).joinpath(*location(config), VERSION)

@@ -1,4 +1,4 @@
-"""Sources: what a config says comes, in which order, and what each seed decides."""
+"""Sources: the examples that a config describes, their order, and the effect of each seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def compiled(source: DataSource) -> Callable[..., Batch]:
 
 
 def make(source: DataSource, index, split: str = "train") -> Batch:
-    """The examples `index`, not augmented, as numpy arrays."""
+    """Returns the examples `index`, not augmented, as numpy arrays."""
     index = np.asarray(index, np.int32)
     host_batch = {"index": index, "position": np.maximum(index, 0)}
     return jax.device_get(compiled(source)(uci(split), host_batch, jax.random.key(0), False))
@@ -46,15 +46,12 @@ def assert_same(one: Batch, other: Batch) -> None:
 
 
 def different(one: Batch, other: Batch) -> bool:
-    """Whether no image of one batch is that of the other in the same row."""
+    """Returns whether the images of two batches differ in every row."""
     return bool((one.image != other.image).any((1, 2, 3)).all())
 
 
 def indices(source: DataSource, batch_size: int, steps: int, start: int = 0) -> np.ndarray:
     return np.concatenate([host_batch["index"] for host_batch in islice(source.batches(start, batch_size), steps)])
-
-
-# Spec
 
 
 @pytest.mark.parametrize(
@@ -70,7 +67,9 @@ def indices(source: DataSource, batch_size: int, steps: int, start: int = 0) -> 
         (ENDLESS, "validation", (32, 96, 1), (1, 3), 11, 40, 270),
     ],
 )
-def test_spec_equals_what_comes(small_config, overrides, split, image, lengths, num_classes, num_examples, num_digits):
+def test_spec_describes_the_batches(
+    small_config, overrides, split, image, lengths, num_classes, num_examples, num_digits
+):
     source = create_source(small_config(overrides), split)
     spec = source.spec
     assert spec.image == image
@@ -92,14 +91,14 @@ def test_spec_equals_what_comes(small_config, overrides, split, image, lengths, 
         assert (getattr(batch, part).shape, getattr(batch, part).dtype) == (shape, dtypes[part])
 
 
-def test_classes_that_come_are_below_num_classes(small_config):
+def test_digits_are_below_num_classes(small_config):
     assert make(create_source(small_config(), "train"), np.arange(40)).digits.max() == 10
     fixed = create_source(small_config({"data.min_length": 3}), "train")
     assert make(fixed, np.arange(40)).digits.max() == 9
 
 
 @pytest.mark.parametrize("overrides", [DIGIT, {}, ENDLESS], ids=["digit", "canvas", "endless"])
-def test_a_step_can_be_traced_without_opening_a_file(small_config, monkeypatch, overrides):
+def test_make_can_be_traced_without_opening_a_file(small_config, monkeypatch, overrides):
     def refuse(*args, **kwargs):
         raise AssertionError("a file was opened")
 
@@ -116,18 +115,15 @@ def test_a_step_can_be_traced_without_opening_a_file(small_config, monkeypatch, 
         source.arrays  # noqa: B018
 
 
-# Order
-
-
-def test_every_epoch_has_each_index_once_in_a_fresh_order(small_config):
+def test_batches_reshuffle_every_epoch(small_config):
     source = create_source(small_config({"data.train_examples": 10}), "train")
     epochs = indices(source, batch_size=4, steps=15).reshape(6, 10)
     assert np.sort(epochs).tolist() == [list(range(10))] * 6
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 6
-    assert (epochs != np.arange(10)).any(1).all(), "none is in order"
+    assert (epochs != np.arange(10)).any(1).all(), "every epoch is shuffled"
 
 
-def test_positions_count_on_and_a_batch_straddles_two_epochs(small_config):
+def test_batches_count_positions_across_epochs(small_config):
     source = create_source(small_config({"data.train_examples": 10}), "train")
     host_batches = list(islice(source.batches(0, 4), 5))
     for step, host_batch in enumerate(host_batches):
@@ -139,7 +135,7 @@ def test_positions_count_on_and_a_batch_straddles_two_epochs(small_config):
     assert sorted(first) == sorted(second) == list(range(10))
 
 
-def test_a_batch_larger_than_the_set(small_config):
+def test_batches_may_be_larger_than_the_set(small_config):
     source = create_source(small_config({"data.train_examples": 3}), "train")
     epochs = indices(source, batch_size=8, steps=3).reshape(8, 3)
     assert np.sort(epochs).tolist() == [[0, 1, 2]] * 8
@@ -147,15 +143,15 @@ def test_a_batch_larger_than_the_set(small_config):
 
 @pytest.mark.parametrize("overrides", [{"data.train_examples": 10}, ENDLESS, DIGIT], ids=["10", "endless", "digit"])
 @pytest.mark.parametrize("start", [1, 2, 5, 13])
-def test_batches_from_a_step_on_are_those_of_the_whole_run(small_config, overrides, start):
+def test_batches_can_start_at_any_step(small_config, overrides, start):
     source = create_source(small_config(overrides), "train")
-    whole = islice(source.batches(0, 4), start, start + 6)
-    for ours, theirs in zip(islice(source.batches(start, 4), 6), whole, strict=True):
+    expected = islice(source.batches(0, 4), start, start + 6)
+    for ours, theirs in zip(islice(source.batches(start, 4), 6), expected, strict=True):
         assert ours["index"].tolist() == theirs["index"].tolist()
         assert ours["position"].tolist() == theirs["position"].tolist()
 
 
-def test_endless_index_is_the_position(small_config):
+def test_endless_index_equals_the_position(small_config):
     source = create_source(small_config(ENDLESS), "train")
     host_batches = list(islice(source.batches(0, 4), 3)) + list(islice(source.batches(1_000_000, 4), 1))
     assert [host_batch["index"].tolist() for host_batch in host_batches] == [
@@ -178,13 +174,10 @@ def test_endless_index_is_the_position(small_config):
         (2**32 - 1, 0, [171, 74, 77, 150, 81, 153, 64, 98, 46, 22]),
     ],
 )
-def test_golden_order(small_config, seed, start, expected):
-    """A run that goes on after an upgrade sees the examples it would have seen."""
+def test_batches_golden_order(small_config, seed, start, expected):
+    """A run that is resumed after an upgrade must see the same examples."""
     source = create_source(small_config({"seed": seed}), "train")
     assert next(source.batches(start, 10))["index"].tolist() == expected
-
-
-# What each seed decides
 
 
 def test_seed_decides_the_order(small_config):
@@ -219,18 +212,18 @@ def test_data_seed_does_not_decide_endless_examples(small_config):
 
 
 def test_endless_examples_are_not_those_of_a_finite_set(small_config):
-    """Though seed and data.seed are the same number."""
+    """Even if seed and data.seed are equal."""
     finite, endless = (create_source(small_config(overrides), "train") for overrides in ({}, ENDLESS))
     assert different(make(finite, np.arange(20)), make(endless, np.arange(20)))
 
 
-def test_an_example_does_not_depend_on_how_many_there_are(small_config):
+def test_example_does_not_depend_on_the_size_of_the_set(small_config):
     few, many = (create_source(small_config({"data.train_examples": n}), "train") for n in (20, 150_000))
     assert_same(make(few, np.arange(20)), make(many, np.arange(20)))
 
 
 def test_splits_give_different_examples(small_config):
-    """Even of the same digits: each split draws from a stream of its own."""
+    """Even of the same digits, because each split has its own random stream."""
     batches = [make(create_source(small_config(), split), np.arange(20), "train") for split in SPLITS]
     assert different(batches[0], batches[1])
     assert different(batches[0], batches[2])
@@ -240,9 +233,6 @@ def test_splits_give_different_examples(small_config):
 def test_examples_of_different_indices_differ(small_config):
     batch = make(create_source(small_config(), "train"), np.arange(40))
     assert len({image.tobytes() for image in batch.image}) == 40
-
-
-# All, counting and padding
 
 
 @pytest.mark.parametrize(
@@ -256,7 +246,7 @@ def test_examples_of_different_indices_differ(small_config):
         (99, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, -1, -1]]),
     ],
 )
-def test_all_gives_each_example_once_and_pads_the_last_batch(small_config, limit, expected):
+def test_all_yields_each_example_once_and_pads(small_config, limit, expected):
     source = create_source(small_config({"data.test_examples": 10}), "test")
     host_batches = list(source.all(4, limit))
     assert [host_batch["index"].tolist() for host_batch in host_batches] == expected
@@ -267,14 +257,14 @@ def test_all_gives_each_example_once_and_pads_the_last_batch(small_config, limit
     assert source.count(limit) == sum(i >= 0 for row in expected for i in row)
 
 
-def test_all_of_single_digits_is_the_split(small_config):
+def test_all_of_single_digits_covers_the_split(small_config):
     source = create_source(small_config(DIGIT), "test")
     rows = np.concatenate([host_batch["index"] for host_batch in source.all(64)])
     assert rows.tolist() == [*range(270), *[-1] * 50]  # 5 batches of 64 are 320
     assert source.count() == 270
 
 
-def test_endless_set_has_no_end_to_count_to(small_config):
+def test_endless_set_needs_a_limit_to_count(small_config):
     source = create_source(small_config(ENDLESS), "train")
     with pytest.raises(ValueError, match="limit"):
         source.count()
@@ -285,7 +275,7 @@ def test_endless_set_has_no_end_to_count_to(small_config):
 
 
 @pytest.mark.parametrize("overrides", [DIGIT, {}, ENDLESS], ids=["digit", "canvas", "endless"])
-def test_a_padded_row_is_example_0_and_masked(small_config, overrides):
+def test_padded_rows_are_example_0_and_masked(small_config, overrides):
     source = create_source(small_config(overrides), "train")
     batch = make(source, [3, -1, 0, -1])
     assert batch.index.tolist() == [3, -1, 0, -1]
@@ -294,18 +284,15 @@ def test_a_padded_row_is_example_0_and_masked(small_config, overrides):
         np.testing.assert_array_equal(part[1], part[2])
         np.testing.assert_array_equal(part[3], part[2])
     assert (batch.image[0] != batch.image[2]).any()
-    assert batch.digits[1, 0] < 10, "valid digits and all"
-
-
-# Photographs
+    assert batch.digits[1, 0] < 10, "padded rows have valid digits"
 
 
 def resident(cutout: int, order_seed: int = 0) -> ResidentSource:
-    """Four pictures of 8x10 whose pixels say where they are: channel 0 the row, 1 the column, 2 the picture."""
+    """A source of four images of 8x10 with row, column and index of the image in the three channels."""
     rows, columns = np.meshgrid(np.arange(8), np.arange(10), indexing="ij")
-    pictures = [np.stack([rows, columns, np.full((8, 10), i)], -1) for i in range(4)]
+    images = [np.stack([rows, columns, np.full((8, 10), i)], -1) for i in range(4)]
     loaded = {
-        "images": np.stack(pictures).astype(np.uint8),
+        "images": np.stack(images).astype(np.uint8),
         "digits": np.array([[i, 10] for i in range(4)], np.int32),
         "boxes": np.array([[[5, 4, 2, 3], [0, 0, 0, 0]]] * 4, np.float32),
     }
@@ -325,7 +312,7 @@ def make_resident(source: ResidentSource, index, position, train: bool) -> Batch
     return jax.device_get(compiled(source)(source.arrays, host_batch, jax.random.key(5), train))
 
 
-def test_a_resident_source_gives_what_was_loaded():
+def test_resident_source_returns_loaded_arrays():
     source = resident(0)
     assert (source.spec.image, source.spec.num_classes, source.spec.num_examples) == ((8, 10, 3), 11, 4)
     assert {k: (v.shape, v.dtype) for k, v in source.spec.arrays.items()} == {
@@ -339,7 +326,7 @@ def test_a_resident_source_gives_what_was_loaded():
     assert sorted(indices(source, 2, 2).tolist()) == [0, 1, 2, 3]
 
 
-def test_cut_outs_are_from_the_middle_and_in_training_anywhere():
+def test_cut_out_is_central_or_random_in_training():
     source = resident(6)
     assert source.spec.image == (6, 6, 3)
     middle = make_resident(source, [1, 3], [0, 1], train=False)
@@ -355,7 +342,7 @@ def test_cut_outs_are_from_the_middle_and_in_training_anywhere():
     assert not batch.boxes[:, 1].any()
 
 
-def test_a_cut_out_hangs_on_the_position_alone():
+def test_cut_out_depends_on_the_position_only():
     source = resident(6)
     first = make_resident(source, [1] * 50, np.arange(50), train=True)
     again = make_resident(source, [1] * 50, np.arange(49, -1, -1), train=True)
@@ -363,7 +350,7 @@ def test_a_cut_out_hangs_on_the_position_alone():
 
 
 @pytest.mark.parametrize("name", ["svhn_paper_heads", "svhn_crop32", "svhn_cropped_norm"])
-def test_photographs_are_described_without_opening_a_file(experiment, name):
+def test_photograph_spec_needs_no_file(experiment, name):
     config = experiment(name)
     config.data.folder = "/nowhere"
     spec = create_source(config, "train").spec

@@ -1,4 +1,4 @@
-"""Single digits: their numbers, their splits, and what happens when a file is damaged or missing."""
+"""Single digits: sizes, splits, and errors for damaged and missing files."""
 
 from __future__ import annotations
 
@@ -34,11 +34,8 @@ def load_mnist(folder: Path | str, url: str = "", split: str = "validation") -> 
     return digits.load("mnist", split, validation=0, folder=str(folder), url=url)
 
 
-# UCI, bundled with scikit-learn
-
-
 @pytest.mark.parametrize(("split", "count"), [("train", 1257), ("validation", 270), ("test", 270)])
-def test_uci_counts_types_and_frame(split, count):
+def test_uci_counts_types_and_margin(split, count):
     images, labels = load_uci(split)
     assert (images.shape, images.dtype) == ((count, 28, 28), np.uint8)
     assert (labels.shape, labels.dtype) == ((count,), np.int32)
@@ -47,17 +44,17 @@ def test_uci_counts_types_and_frame(split, count):
     frame = np.ones((28, 28), bool)
     frame[4:24, 4:24] = False
     assert not images[:, frame].any()
-    assert (images.max((1, 2)) > 200).all(), "every digit has ink"
+    assert (images.max((1, 2)) > 200).all(), "no digit is empty"
 
 
 def test_uci_is_split_in_file_order():
     from sklearn.datasets import load_digits
 
-    whole = load_digits()
+    expected = load_digits()
     splits = [load_uci(split) for split in SPLITS]
-    np.testing.assert_array_equal(np.concatenate([labels for _, labels in splits]), whole.target)
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in splits]), expected.target)
     np.testing.assert_array_equal(
-        np.concatenate([images for images, _ in splits]), digits.enlarge(whole.images.astype(np.int64))
+        np.concatenate([images for images, _ in splits]), digits.enlarge(expected.images.astype(np.int64))
     )
 
 
@@ -79,16 +76,13 @@ def test_splits_are_disjoint_and_cover_everything(name, validation, expected):
         assert digits.num_digits(name, split, validation) == stop - start
 
 
-def test_validation_argument_moves_digits_between_training_and_validation_only():
+def test_validation_argument_does_not_change_test():
     labels = np.concatenate([load_uci(split)[1] for split in SPLITS])
     for split, start, stop in (("train", 0, 1500), ("validation", 1500, 1527), ("test", 1527, 1797)):
         np.testing.assert_array_equal(load_uci(split, validation=27)[1], labels[start:stop])
 
 
-# enlarge
-
-
-def test_enlarge_full_ink_is_255_in_the_middle_20x20():
+def test_enlarge_maps_maximum_to_255_in_central_20x20():
     expected = np.zeros((1, 28, 28), np.uint8)
     expected[:, 4:24, 4:24] = 255
     enlarged = digits.enlarge(np.full((1, 8, 8), 16))
@@ -96,9 +90,12 @@ def test_enlarge_full_ink_is_255_in_the_middle_20x20():
     np.testing.assert_array_equal(enlarged, expected)
 
 
-def test_enlarge_interpolates_as_by_hand():
-    """Pixel i of the 20 lies at (4i - 3) / 10 of the 8: at -0.3, 0.1, 0.5, 0.9, 1.3 ... A corner of full ink therefore
-    fades as 1, 0.9, 0.5, 0.1, 0 along each axis, and 255 times the products is rounded, halves up."""
+def test_enlarge_interpolates_bilinearly():
+    """Output pixel i is at (4i - 3) / 10 source pixels: at -0.3, 0.1, 0.5, 0.9, 1.3, ..
+
+    The weights of a corner pixel are therefore 1, 0.9, 0.5, 0.1, 0 along each axis. 255 times their products is rounded,
+    halves up.
+    """
     small = np.zeros((1, 8, 8), np.int64)
     small[0, 0, 0] = 16
     assert digits.enlarge(small)[0, 4:9, 4:9].tolist() == [
@@ -111,7 +108,7 @@ def test_enlarge_interpolates_as_by_hand():
 
 
 def test_enlarge_keeps_rows_and_columns_apart():
-    """Ink 10 in row 2, 0 elsewhere: pixel 6 lies at 2.1, so it has 0.9 of 10/16 of 255 = 143.4; pixel 4 (at 1.3) 0.3."""
+    """Row 2 has value 10. Pixel 6 is at 2.1 and has 0.9 of 10/16 of 255 = 143.4; pixel 4 is at 1.3 and has 0.3."""
     small = np.zeros((1, 8, 8), np.int64)
     small[0, 2, :] = 10
     enlarged = digits.enlarge(small)[0]
@@ -122,14 +119,11 @@ def test_enlarge_keeps_rows_and_columns_apart():
     np.testing.assert_array_equal(digits.enlarge(small.transpose(0, 2, 1))[0], enlarged.T)
 
 
-# MNIST
-
-
 @pytest.mark.parametrize(
     ("split", "count", "first"),
     [
         ("train", 55_000, [7, 3, 4, 6, 1]),
-        ("validation", 5_000, [5, 0, 4, 1, 9]),  # the published training file begins so
+        ("validation", 5_000, [5, 0, 4, 1, 9]),  # the first labels of the published training file
         ("test", 10_000, [7, 2, 1, 0, 4]),
     ],
 )
@@ -141,15 +135,12 @@ def test_mnist_sizes_and_first_labels(mnist_folder, split, count, first):
     assert set(labels.tolist()) == set(range(10))
 
 
-def test_mnist_validation_is_the_first_5000_of_the_training_file(mnist_folder):
+def test_mnist_validation_is_first_5000_of_the_training_file(mnist_folder):
     images = gzip.decompress((mnist_folder / "mnist" / TRAIN_IMAGES).read_bytes())[16:]
     labels = gzip.decompress((mnist_folder / "mnist" / TRAIN_LABELS).read_bytes())[8:]
     ours = [load_mnist(mnist_folder, split=split) for split in ("validation", "train")]
     assert b"".join(part.tobytes() for part, _ in ours) == images
     assert bytes(np.concatenate([part for _, part in ours]).astype(np.uint8)) == labels
-
-
-# Damaged files
 
 
 def flip(data: bytes) -> bytes:
@@ -163,7 +154,7 @@ def cut(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", digits.MNIST_FILES)
 @pytest.mark.parametrize("damage", [flip, cut])
-def test_damaged_mnist_file_is_refused_and_left_alone(mnist_folder, tmp_path, name, damage):
+def test_damaged_mnist_file_is_refused_and_kept(mnist_folder, tmp_path, name, damage):
     folder = tmp_path / "mnist"
     folder.mkdir()
     for each in digits.MNIST_FILES:
@@ -179,7 +170,7 @@ def test_damaged_mnist_file_is_refused_and_left_alone(mnist_folder, tmp_path, na
 
 
 @pytest.mark.parametrize("content", [b"", b"not MNIST"])
-def test_another_file_of_the_same_name_is_refused_and_left_alone(tmp_path, content):
+def test_other_file_of_the_same_name_is_refused_and_kept(tmp_path, content):
     path = tmp_path / "mnist" / TRAIN_IMAGES
     path.parent.mkdir()
     path.write_bytes(content)
@@ -189,21 +180,18 @@ def test_another_file_of_the_same_name_is_refused_and_left_alone(tmp_path, conte
     assert str(path) in message
     assert f"{len(content)} bytes" in message
     assert hashlib.sha256(content).hexdigest()[:12] in message
-    assert "440fcabf73cc" in message, "what it should be"
+    assert "440fcabf73cc" in message, "the expected SHA-256"
     assert "Delete it" in message
     assert path.read_bytes() == content
 
 
-def test_a_folder_in_the_place_of_a_file_is_the_users_error(tmp_path):
+def test_folder_in_place_of_a_file_is_refused(tmp_path):
     path = tmp_path / "mnist" / TRAIN_IMAGES
     path.mkdir(parents=True)
     with pytest.raises(UserError) as error:
         load_mnist(tmp_path)
     assert str(path) in str(error.value)
     assert "data.folder" in str(error.value)
-
-
-# Missing files
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -216,7 +204,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """A server of the files of `folder` on this machine: its address, and the paths that were asked for."""
+    """Serves a folder over HTTP on this machine; yields the URL and the list of requested paths."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     server.requested = []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -231,13 +219,13 @@ def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
-    """The server on this machine is asked directly, whatever the environment says."""
+    """Requests to the local server bypass any proxy of the environment."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
 
 
-def nobody_there() -> str:
-    """An address on which nothing listens."""
+def unused_url() -> str:
+    """Returns a URL without a server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -247,18 +235,18 @@ def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
-def assert_says_what_to_do(message: str, path: Path, url: str) -> None:
+def assert_names_the_fix(message: str, path: Path, url: str) -> None:
     assert str(path) in message
     assert f"{url}/{path.name}" in message
-    for cure in ("SEQDIGITS_DATA", "data.folder", "data.url", "data.digits=uci", *digits.MNIST_FILES):
-        assert cure in message
+    for fix in ("SEQDIGITS_DATA", "data.folder", "data.url", "data.digits=uci", *digits.MNIST_FILES):
+        assert fix in message
 
 
 def test_missing_file_and_unreachable_server(tmp_path):
-    url = nobody_there()
+    url = unused_url()
     with pytest.raises(UserError) as error:
         load_mnist(tmp_path, url)
-    assert_says_what_to_do(str(error.value), tmp_path / "mnist" / TRAIN_IMAGES, url)
+    assert_names_the_fix(str(error.value), tmp_path / "mnist" / TRAIN_IMAGES, url)
     assert not files_below(tmp_path)
 
 
@@ -269,39 +257,39 @@ def test_missing_file_and_server_without_it(tmp_path, monkeypatch):
         with pytest.raises(UserError) as error:
             load_mnist("", url)
         assert requested == [f"/{TRAIN_IMAGES}"]
-    assert_says_what_to_do(str(error.value), tmp_path / "data" / "mnist" / TRAIN_IMAGES, url)
+    assert_names_the_fix(str(error.value), tmp_path / "data" / "mnist" / TRAIN_IMAGES, url)
     assert "404" in str(error.value)
     assert not files_below(tmp_path)
 
 
-def test_missing_file_and_a_folder_that_cannot_be_made(tmp_path):
+def test_missing_file_and_unwritable_folder(tmp_path):
     (tmp_path / "file").write_bytes(b"in the way")
-    url = nobody_there()
+    url = unused_url()
     with pytest.raises(UserError) as error:
         load_mnist(tmp_path / "file", url)
-    assert_says_what_to_do(str(error.value), tmp_path / "file" / "mnist" / TRAIN_IMAGES, url)
+    assert_names_the_fix(str(error.value), tmp_path / "file" / "mnist" / TRAIN_IMAGES, url)
 
 
-def test_server_with_wrong_bytes_leaves_no_file(tmp_path):
+def test_download_of_wrong_bytes_leaves_no_file(tmp_path):
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / TRAIN_IMAGES).write_bytes(b"<html>log in first</html>")
     with serving(tmp_path / "served") as (url, requested):
         with pytest.raises(UserError) as error:
             load_mnist(tmp_path / "data", url)
         assert requested == [f"/{TRAIN_IMAGES}"], "the bytes were fetched, and then refused"
-    assert_says_what_to_do(str(error.value), tmp_path / "data" / "mnist" / TRAIN_IMAGES, url)
+    assert_names_the_fix(str(error.value), tmp_path / "data" / "mnist" / TRAIN_IMAGES, url)
     assert not files_below(tmp_path / "data")
 
 
 def test_missing_files_are_downloaded_once_and_used(mnist_folder, tmp_path):
     with serving(mnist_folder / "mnist") as (url, requested):
-        _, labels = load_mnist(tmp_path, url + "/")  # a slash at the end is no matter
+        _, labels = load_mnist(tmp_path, url + "/")  # a trailing slash is allowed
         assert sorted(requested) == sorted(f"/{name}" for name in digits.MNIST_FILES)
         assert labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert sorted(path.name for path in files_below(tmp_path)) == sorted(digits.MNIST_FILES)
     for name, sha256 in digits.MNIST_FILES.items():
         assert hashlib.sha256((tmp_path / "mnist" / name).read_bytes()).hexdigest() == sha256
-    _, again = load_mnist(tmp_path, nobody_there())
+    _, again = load_mnist(tmp_path, unused_url())
     np.testing.assert_array_equal(again, labels)
 
 
@@ -310,9 +298,6 @@ def test_only_the_missing_file_is_downloaded(mnist_folder, tmp_path):
     with serving(mnist_folder / "mnist") as (url, requested):
         load_mnist(tmp_path, url)
         assert requested == [f"/{TRAIN_LABELS}"]
-
-
-# Which folder
 
 
 def test_data_folder_order_of_precedence(monkeypatch):
@@ -326,7 +311,7 @@ def test_data_folder_order_of_precedence(monkeypatch):
     assert data_folder("") == Path("/home/reader/.cache/seqdigits")
 
 
-def test_data_folder_of_a_home(monkeypatch):
+def test_data_folder_expands_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/reader")
     monkeypatch.setenv("SEQDIGITS_DATA", "~/digits")
     assert data_folder("~/mine") == Path("/home/reader/mine")
@@ -335,4 +320,4 @@ def test_data_folder_of_a_home(monkeypatch):
 
 def test_mnist_is_found_through_the_environment(mnist_folder, monkeypatch):
     monkeypatch.setenv("SEQDIGITS_DATA", os.fspath(mnist_folder))
-    assert load_mnist("", nobody_there())[1][:5].tolist() == [5, 0, 4, 1, 9]
+    assert load_mnist("", unused_url())[1][:5].tolist() == [5, 0, 4, 1, 9]

@@ -1,4 +1,4 @@
-"""What records on disk are checked for, without TensorFlow."""
+"""The verification of records on disk, without TensorFlow."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from seqdigits.data.manifest import Shard
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two files that were written, and verified once."""
+    """A folder of two shards that were verified once."""
     shards = []
     for i, split in enumerate(("train", "test")):
         path = tmp_path / f"d-{split}.tfrecord-00000-of-00001"
@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 
 def flip(path, at=50, time_of_change=None):
-    """One bit."""
+    """Flips one bit of a file."""
     data = bytearray(path.read_bytes())
     data[at] ^= 1
     path.write_bytes(data)
@@ -39,31 +39,31 @@ def flip(path, at=50, time_of_change=None):
 
 FILE = "d-train.tfrecord-00000-of-00001"
 DAMAGES = {
-    "a flipped bit": (flip, "is not as it was written"),
-    "cut short": (lambda p: p.write_bytes(p.read_bytes()[:60]), "has 60 bytes, written were 100"),
-    "empty": (lambda p: p.write_bytes(b""), "has 0 bytes, written were 100"),
+    "flipped bit": (flip, "is damaged: its SHA-256 differs"),
+    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:60]), "has 60 bytes, expected 100"),
+    "empty": (lambda p: p.write_bytes(b""), "has 0 bytes, expected 100"),
     "missing": (lambda p: p.unlink(), "is missing"),
-    "foreign": (lambda p: p.write_bytes(bytes(100)), "is not as it was written"),
-    "another split's": (lambda p: shutil.copy(p.with_name(FILE.replace("train", "test")), p), "has 101 bytes"),
+    "foreign": (lambda p: p.write_bytes(bytes(100)), "is damaged: its SHA-256 differs"),
+    "other split": (lambda p: shutil.copy(p.with_name(FILE.replace("train", "test")), p), "has 101 bytes"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_found_before_anything_is_read_and_the_file_named(folder, damage):
+def test_open_records_names_the_damaged_file(folder, damage):
     break_, message = DAMAGES[damage]
     break_(folder / FILE)
-    with pytest.raises(UserError, match=rf"{FILE} {message}.*write it anew: python -m seqdigits prepare"):
+    with pytest.raises(UserError, match=rf"{FILE} {message}.*write the records again: python -m seqdigits prepare"):
         data_manifest.open_records(folder)
 
 
-def test_a_file_that_does_not_belong_there_is_refused(folder):
+def test_open_records_refuses_foreign_files(folder):
     stranger = folder / "d-train.tfrecord-00001-of-00002"
     stranger.write_bytes(b"x")
     with pytest.raises(UserError, match=f"{stranger.name} does not belong to these records"):
         data_manifest.open_records(folder)
 
 
-def test_what_was_verified_is_not_read_again_until_it_changes(folder, monkeypatch):
+def test_verified_files_are_not_read_again_until_changed(folder, monkeypatch):
     monkeypatch.setattr(data_manifest, "sha256", lambda path: pytest.fail(f"{path} was read"))
     data_manifest.open_records(folder)
     flip(folder / FILE)
@@ -71,18 +71,18 @@ def test_what_was_verified_is_not_read_again_until_it_changes(folder, monkeypatc
         data_manifest.open_records(folder)
 
 
-def test_a_file_put_in_the_place_of_another_is_read_again_though_size_and_time_are_the_same(folder):
+def test_replaced_file_of_equal_size_and_time_is_read_again(folder):
     path = folder / FILE
     time_of_change = path.stat().st_mtime_ns
     other = folder / "other"
     other.write_bytes(bytes(100))
     os.replace(other, path)
     os.utime(path, ns=(time_of_change, time_of_change))
-    with pytest.raises(UserError, match=f"{FILE} is not as it was written"):
+    with pytest.raises(UserError, match=f"{FILE} is damaged: its SHA-256 differs"):
         data_manifest.open_records(folder)
 
 
-def test_a_folder_that_cannot_be_written_is_verified_each_time(folder, monkeypatch):
+def test_read_only_folder_is_verified_each_time(folder, monkeypatch):
     (folder / "verified.json").unlink()
 
     def refuse(*_):
@@ -91,22 +91,22 @@ def test_a_folder_that_cannot_be_written_is_verified_each_time(folder, monkeypat
     monkeypatch.setattr(data_manifest, "write_atomically", refuse)
     assert len(data_manifest.open_records(folder)) == 2
     flip(folder / FILE, time_of_change=(folder / FILE).stat().st_mtime_ns)
-    with pytest.raises(UserError, match="is not as it was written"):
+    with pytest.raises(UserError, match="is damaged: its SHA-256 differs"):
         data_manifest.open_records(folder)
 
 
-def test_no_records_and_a_damaged_manifest(folder, tmp_path):
-    with pytest.raises(UserError, match=r"there are no records in .*nowhere. Write them: python -m seqdigits prepare"):
+def test_missing_records_and_damaged_manifest_are_refused(folder, tmp_path):
+    with pytest.raises(UserError, match=r"nowhere has no records\. Write them: python -m seqdigits prepare"):
         data_manifest.open_records(tmp_path / "nowhere")
     text = (folder / "manifest.json").read_text()
     for damaged in ("{", "[]", text.replace('"examples": 5', '"examples": 4', 1)):
         (folder / "manifest.json").write_text(damaged)
-        with pytest.raises(UserError, match=r"manifest.json cannot be read.*write it anew"):
+        with pytest.raises(UserError, match=r"manifest.json cannot be read.*write the records again"):
             data_manifest.open_records(folder)
 
 
-def test_every_set_has_a_name_of_its_own(experiment):
-    """What changes an example changes the name; what does not, does not."""
+def test_location_is_unique_for_each_set(experiment):
+    """Keys that change an example change the name; other keys do not."""
     base = experiment("strip4_multi_head")
     same = experiment("strip4_multi_head")
     same.data.folder, same.seed, same.data.url = "/somewhere", 7, "http://mirror"
@@ -130,7 +130,7 @@ def test_every_set_has_a_name_of_its_own(experiment):
     assert len(names) == 1 + len(changes)
 
 
-def test_the_package_does_not_load_tensorflow_by_itself():
+def test_package_does_not_import_tensorflow():
     code = (
         "import sys, tempfile, pathlib; import seqdigits.training.loop, seqdigits.experiments.reproduce, seqdigits.experiments.report; "
         "from seqdigits.training.writers import Writers; w = Writers(pathlib.Path(tempfile.mkdtemp()), 0); "
@@ -140,7 +140,7 @@ def test_the_package_does_not_load_tensorflow_by_itself():
     assert done.stdout.strip() == "False"
 
 
-def test_where_tensorflow_is_missing_the_cure_is_said(tmp_path):
+def test_missing_tensorflow_is_refused_with_the_fix(tmp_path):
     code = (
         "import sys; sys.modules['tensorflow'] = None; sys.argv = ['main', '--config', 'configs/mnist_linear.py', "
         f"'--config.data.source=tfrecord', '--workdir', {str(tmp_path)!r}]; "

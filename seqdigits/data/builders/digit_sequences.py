@@ -1,5 +1,7 @@
-"""The TFDS data set `digit_sequences`: what is composed of digits, written to records. Same index, same pixels, byte for byte, as
-the virtual source computes them."""
+"""The TFDS data set `digit_sequences`: composed digits, written to records.
+
+The example of an index is byte for byte the one that VirtualSource computes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from seqdigits.data.synthetic import compositions
 from seqdigits.data.synthetic.source import create_synthetic
 
 _CHUNK = 250
-"""Examples that are computed at a time."""
+"""Number of examples in a batch of the computation."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -35,7 +37,7 @@ class SequencesConfig(tfds.core.BuilderConfig):
     """One set.
 
     Attributes:
-      data: the section `data` of a config, whole.
+      data: the complete section `data` of a config.
     """
 
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -44,42 +46,42 @@ class SequencesConfig(tfds.core.BuilderConfig):
 def _config(data: ConfigDict) -> SequencesConfig:
     text = f"{data.composition} of {data.digits} digits, pixels as {data.records_form}"
     plain = {**data.to_dict(), "source": "device", "folder": "", "records": ""}
-    del plain["url"]  # no part of what the set is
+    del plain["url"]  # the set does not depend on it
     return SequencesConfig(name=record_location.sequences_name(data), description=text, data=plain)
 
 
 def _published() -> list[SequencesConfig]:
-    """A set for each one that a file in configs/ has, of all digits, in each form."""
-    found = {}
+    """Returns the sets of all experiments in configs/, with each set of digits and in each form."""
+    configs = {}
     for name in config_names():
         data = load_config(name).data
         if data.composition in compositions.COMPOSITIONS and (data.train_examples or data.composition == "digit"):
             for data.digits, data.records_form in itertools.product(DIGITS, record_location.FORMS):
                 config = _config(data)
-                found[config.name] = config
-    return [found[name] for name in sorted(found)]
+                configs[config.name] = config
+    return [configs[name] for name in sorted(configs)]
 
 
 class DigitSequences(RecordsBuilder):
-    """Sequences of digits, each made of digits of its own split alone. `builder(config)` gives one of any seed and size."""
+    """Sequences of digits, each composed from digits of its own split. `builder(config)` supports any seed and size."""
 
     BUILDER_CONFIGS: ClassVar = _published()
     url = base_config().data.url
-    """Where MNIST's files come from, where they are missing."""
+    """URL that missing MNIST files are downloaded from."""
 
     def _info(self) -> tfds.core.DatasetInfo:
-        source = create_synthetic(_whole(self.builder_config.data), "train")
+        source = create_synthetic(_complete_config(self.builder_config.data), "train")
         image = pixels(self.builder_config.data["records_form"], source.spec.image)
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"Sequences of digits and where they stand: {self.builder_config.description}.",
+            description=f"Sequences of digits and their boxes: {self.builder_config.description}.",
             features=features(image, source.spec.max_length),
             disable_shuffling=True,
             license="MNIST: CC BY-SA 3.0; UCI digits: CC BY 4.0",
         )
 
     def _sizes(self) -> dict[str, int]:
-        config = _whole(self.builder_config.data)
+        config = _complete_config(self.builder_config.data)
         return {split: create_synthetic(config, split).count() for split in SPLITS}
 
     def _records(self, folder: str) -> writer.Records:
@@ -87,38 +89,38 @@ class DigitSequences(RecordsBuilder):
 
 
 def builder(config: ConfigDict) -> DigitSequences:
-    """The set that a whole config reads, of any seed and size."""
-    made = _config(config.data)
-    known = DigitSequences.builder_configs.get(made.name, made)
-    result = DigitSequences(data_dir=record_location.root(config.data.records), config=known)
+    """Returns the builder of the set of a complete config, of any seed and size."""
+    own = _config(config.data)
+    registered = DigitSequences.builder_configs.get(own.name, own)
+    result = DigitSequences(data_dir=record_location.root(config.data.records), config=registered)
     result.url = config.data.url
     return result
 
 
-def _whole(data: dict[str, Any]) -> ConfigDict:
+def _complete_config(data: dict[str, Any]) -> ConfigDict:
     config = base_config()
     config.data.update(data)
     return config
 
 
 def _serialized(data: str, split: str, start: int, stop: int) -> Iterator[bytes]:
-    """Records start..stop-1; `data`: the section of the config, as JSON."""
+    """Yields the records start..stop-1; `data`: the section `data` of the config, as JSON."""
     form = json.loads(data)["records_form"]
-    make = _made(data, split)
+    make = _compiled_make(data, split)
     for index in chunks(start, stop, _CHUNK):
         batch = make(pad_rows(index, _CHUNK))
-        images, labels, places = (np.asarray(part) for part in (batch.image, batch.digits, batch.boxes))
-        for image, digits, boxes, number in zip(images, labels, places, index.tolist(), strict=False):
+        rows = (np.asarray(part) for part in (batch.image, batch.digits, batch.boxes))
+        for image, digits, boxes, number in zip(*rows, index.tolist(), strict=False):
             length = int((digits != NO_DIGIT).sum())
             yield writer.serialize(writer.encode_image(image, form), digits, boxes, length, number)
 
 
 @functools.cache  # a process writes many shards
-def _made(data: str, split: str) -> Callable[[np.ndarray], Batch]:
-    """Examples by index i32 [_CHUNK], as numpy."""
-    config = _whole(json.loads(data))
+def _compiled_make(data: str, split: str) -> Callable[[np.ndarray], Batch]:
+    """Returns the function that maps indices i32 [_CHUNK] to a batch of numpy arrays."""
+    config = _complete_config(json.loads(data))
     source = create_synthetic(config, split)
     arrays = jax.device_put(source.arrays)
     make = jax.jit(partial(source.make, train=False))
-    key = jax.random.key(0)  # of augmentation, of which there is none
+    key = jax.random.key(0)  # the key of augmentation, which is not used
     return lambda index: jax.device_get(make(arrays, {"index": index, "position": np.maximum(index, 0)}, key))

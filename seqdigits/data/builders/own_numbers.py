@@ -1,4 +1,4 @@
-"""The TFDS data set `own_numbers`: photographs of one's own, a folder as data/photos/folder.py describes it, written to records."""
+"""The TFDS data set `own_numbers`: custom photos (see data/photos/folder.py), written to records."""
 
 from __future__ import annotations
 
@@ -19,29 +19,32 @@ from seqdigits.data.photos.folder import picture
 
 
 @dataclasses.dataclass(eq=False)
-class OwnConfig(tfds.core.BuilderConfig):
-    """One folder.
+class FolderConfig(tfds.core.BuilderConfig):
+    """One folder of custom photos.
 
     Attributes:
-      folder: of labels.csv and the pictures.
+      folder: folder of labels.csv and the image files.
     """
 
     folder: str = ""
 
 
 class OwnNumbers(RecordsBuilder):
-    """Pictures upright, at their own size, as PNG; in file order. Made by `builder(config)`."""
+    """Images rotated upright, in their original size, as PNG, in file order. Created by `builder(config)`.
+
+    The name of the class is the name of the TFDS data set, `own_numbers`.
+    """
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description="Photographs of numbers.",
-            features=features(pixels("png", (None, None, 3)), self._longest),
+            features=features(pixels("png", (None, None, 3)), self._max_length),
             disable_shuffling=True,
         )
 
     @property
-    def _longest(self) -> int:
+    def _max_length(self) -> int:
         return max(len(row.digits) for row in labels.rows(self.builder_config.folder))
 
     def _sizes(self) -> dict[str, int]:
@@ -51,23 +54,23 @@ class OwnNumbers(RecordsBuilder):
         return {split: number for split, number in counts.items() if number}
 
     def _records(self, folder: str) -> writer.Records:
-        del folder  # the config has it
-        return partial(_serialized, self.builder_config.folder, self._longest)
+        del folder  # it is in the config
+        return partial(_serialized, self.builder_config.folder, self._max_length)
 
-    def _about(self) -> dict[str, Any]:
-        return {"longest": self._longest}
+    def _metadata(self) -> dict[str, Any]:
+        return {"longest": self._max_length}
 
 
 def builder(config: ConfigDict) -> OwnNumbers:
-    """The set that a whole config reads."""
+    """Returns the builder of the set of a complete config."""
     _, name = record_location.location(config)
-    made = OwnConfig(name=name, folder=config.data.folder)
-    return OwnNumbers(data_dir=record_location.root(config.data.records), config=made)
+    folder_config = FolderConfig(name=name, folder=config.data.folder)
+    return OwnNumbers(data_dir=record_location.root(config.data.records), config=folder_config)
 
 
-def _serialized(folder: str, longest: int, split: str, start: int, stop: int) -> Iterator[bytes]:
-    """Records start..stop-1 of a split, one picture in memory at a time."""
-    those = [row for row in labels.rows(folder) if row.split == split][start:stop]
-    for index, row in enumerate(those, start):
+def _serialized(folder: str, max_length: int, split: str, start: int, stop: int) -> Iterator[bytes]:
+    """Yields the records start..stop-1 of a split, with one image in memory at a time."""
+    chosen = [row for row in labels.rows(folder) if row.split == split][start:stop]
+    for index, row in enumerate(chosen, start):
         png = writer.encode_image(np.asarray(picture(row)), "png")
-        yield photograph(png, row.digits, row.boxes, longest, index)
+        yield photograph(png, row.digits, row.boxes, max_length, index)

@@ -1,4 +1,4 @@
-"""The TFDS builder that belongs to a config."""
+"""Selects the TFDS builder of a config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seqdigits.data.builders.base import RecordsBuilder
 
 
 def builder(config: ConfigDict) -> RecordsBuilder:
-    """The TFDS builder of the records that a config streams."""
+    """Returns the TFDS builder of the records that a config streams."""
     name, _ = record_location.location(config)
     return {"digit_sequences": digit_sequences, "svhn_numbers": svhn_numbers, "own_numbers": own_numbers}[name].builder(
         config

@@ -1,5 +1,7 @@
-"""The TFDS data set `svhn_numbers`: the photographs of Street View House Numbers (Netzer et al. 2011) with a box around each digit.
-For non-commercial use only."""
+"""The TFDS data set `svhn_numbers`: Street View House Numbers (Netzer et al. 2011) with a box around each digit.
+
+For non-commercial use only.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,10 @@ from seqdigits.data.photos import svhn, svhn_archive
 from seqdigits.data.photos.crop import view_photo
 from seqdigits.data.photos.svhn_annotations import Annotation
 
-LONGEST = 6
-"""Positions for digits."""
+MAX_DIGITS = 6
+"""Number of digit positions."""
 _CROP, _CROP_BYTES = 64, 8_000
-"""Pixels of a side, and bytes of a PNG of these, about."""
+"""Side of a cropped photograph in pixels, and approximate size of its PNG in bytes."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -35,8 +37,9 @@ class PhotographsConfig(tfds.core.BuilderConfig):
 
     Attributes:
       photographs: a key of svhn.PHOTOGRAPHS.
-      parts: of it; each is a split.
-      kind: "whole": photographs as they are. "cropped": cut out by the true box, 15% larger on each side, squeezed to 64x64.
+      parts: parts of the set; each is a split.
+      kind: "whole": original photographs. "cropped": crops of the box that encloses the true boxes, extended by 15% on
+        each side, resized to 64x64.
     """
 
     photographs: str = "svhn"
@@ -58,7 +61,7 @@ def _configs() -> list[PhotographsConfig]:
 
 
 class SvhnNumbers(RecordsBuilder):
-    """Photographs in the order in which their archive has them; `index` is the number of the file, from 0."""
+    """Photographs N.png in the order of N; `index` is N - 1."""
 
     BUILDER_CONFIGS: ClassVar = _configs()
 
@@ -67,7 +70,7 @@ class SvhnNumbers(RecordsBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"Photographs of house numbers: {self.builder_config.description}.",
-            features=features(pixels("png", (side, side, 3)), LONGEST),
+            features=features(pixels("png", (side, side, 3)), MAX_DIGITS),
             disable_shuffling=True,
             homepage=svhn_archive.URL,
             license="for non-commercial use only",
@@ -77,10 +80,10 @@ class SvhnNumbers(RecordsBuilder):
         lengths = svhn.PHOTOGRAPHS[self.builder_config.photographs].lengths
         return {part: sum(lengths[part]) for part in self.builder_config.parts}
 
-    def _jobs(self, shards: int) -> list[list[writer.Piece]]:
-        """A part is one job: an archive can only be read from its beginning on."""
-        cut = writer.pieces(self.name, self._sizes(), shards)
-        return [[piece for piece in cut if piece.split == part] for part in self.builder_config.parts]
+    def _jobs(self, shards: int) -> list[list[writer.ShardPlan]]:
+        """Returns one job per part, because an archive can only be read sequentially."""
+        plans = writer.plan_shards(self.name, self._sizes(), shards)
+        return [[plan for plan in plans if plan.split == part] for part in self.builder_config.parts]
 
     def _records(self, folder: str) -> writer.Records:
         config = self.builder_config
@@ -105,21 +108,29 @@ class SvhnNumbers(RecordsBuilder):
             "boxes": digest.hexdigest(),
         }
 
-    def _about(self) -> dict[str, Any]:
-        """How many digits each photograph has: a character each."""
+    def _metadata(self) -> dict[str, Any]:
+        """Returns the number of digits of each photograph, as one character each."""
         return {
-            "lengths": {part: "".join(str(len(a.digits)) for a in those) for part, those in self._annotations.items()}
+            "lengths": {
+                part: "".join(str(len(a.digits)) for a in annotations)
+                for part, annotations in self._annotations.items()
+            }
         }
 
     def _bytes(self, make: writer.Records, sizes: dict[str, int]) -> int:
-        del make  # an archive can only be read from its beginning on; it has the photographs as they are, too
-        whole, cropped = svhn.PHOTOGRAPHS["svhn"].lengths, self.builder_config.kind == "cropped"
-        each = {part: (_CROP_BYTES if cropped else svhn_archive.BYTES[part] / sum(whole[part])) + 300 for part in sizes}
+        del make  # sampling would need random access; the size of the archive gives the size of the photographs
+        lengths, cropped = svhn.PHOTOGRAPHS["svhn"].lengths, self.builder_config.kind == "cropped"
+        each = {
+            part: (_CROP_BYTES if cropped else svhn_archive.BYTES[part] / sum(lengths[part])) + 300 for part in sizes
+        }
         return int(sum(each[part] * size for part, size in sizes.items()))
 
     def _fetch(self, download_dir: Any, config: tfds.download.DownloadConfig) -> str:
-        """`manual_dir`, with the archives in it or in its subfolder `svhn_numbers`; else where data files lie anyway; else they
-        are downloaded, 2.6 GB, and checked by SHA-256."""
+        """Returns the folder of data files, after downloading the archives if necessary.
+
+        The archives are searched in `manual_dir` (by default the data folder) and in its subfolder `svhn_numbers`. If
+        they are missing and `manual_dir` is not set, they are downloaded (2.6 GB) and their SHA-256 is checked.
+        """
         parts = self.builder_config.parts
         given = Path(config.manual_dir or data_folder(""))
         for folder in (given / svhn_archive.SUBFOLDER, given):
@@ -129,21 +140,23 @@ class SvhnNumbers(RecordsBuilder):
                 )
         if config.manual_dir or self.builder_config.photographs != "svhn":
             raise UserError(
-                f"{given} has not all of {', '.join(f'{part}.tar.gz' for part in parts)}. Put them there, or leave out "
-                "manual_dir to have them downloaded (svhn alone)."
+                f"{given} does not have all of {', '.join(f'{part}.tar.gz' for part in parts)}. Put them there, or, for "
+                "svhn, omit manual_dir to download them."
             )
         print(f"{svhn_archive.URL}: for non-commercial use only", flush=True)
         manager = self._make_download_manager(download_dir=download_dir, download_config=config)
-        found = manager.download({part: f"{svhn_archive.URL}/{part}.tar.gz" for part in parts})
-        return self._linked(Path(self.data_dir_root) / "downloads", parts, found)
+        downloaded = manager.download({part: f"{svhn_archive.URL}/{part}.tar.gz" for part in parts})
+        return self._linked(Path(self.data_dir_root) / "downloads", parts, downloaded)
 
-    def _linked(self, folder: Path, parts: tuple[str, ...], found: dict[str, Any] | None = None) -> str:
-        """A folder in which the archives have the names and places that they have where data files lie."""
-        source = hashlib.sha256(str(sorted(found.items()) if found else folder.resolve()).encode()).hexdigest()
+    def _linked(self, folder: Path, parts: tuple[str, ...], downloaded: dict[str, Any] | None = None) -> str:
+        """Returns a folder with links to the archives that has the layout of a data folder."""
+        source = hashlib.sha256(
+            str(sorted(downloaded.items()) if downloaded else folder.resolve()).encode()
+        ).hexdigest()
         links = Path(self.data_dir_root) / "downloads" / f"links-{source[:12]}"
         (links / svhn_archive.SUBFOLDER).mkdir(parents=True, exist_ok=True)
         for part in parts:
-            file = Path(found[part]) if found else svhn_archive.place(folder, part)
+            file = Path(downloaded[part]) if downloaded else svhn_archive.place(folder, part)
             link = links / svhn_archive.SUBFOLDER / (part if file.is_dir() else f"{part}.tar.gz")
             link.unlink(missing_ok=True)
             link.symlink_to(file.resolve())
@@ -151,38 +164,38 @@ class SvhnNumbers(RecordsBuilder):
 
 
 def builder(config: ConfigDict) -> SvhnNumbers:
-    """The set that a whole config reads."""
+    """Returns the builder of the set of a complete config."""
     _, name = record_location.location(config)
     return SvhnNumbers(data_dir=record_location.root(config.data.records), config=name)
 
 
 def _check(part: str, place: Path) -> None:
-    """Refuses an archive that is not the published one. (A folder that was unpacked has no known hash.)"""
+    """Raises UserError if an archive is not the published one; an unpacked folder has no known hash."""
     known = SvhnNumbers.url_infos[f"{svhn_archive.URL}/{part}.tar.gz"]
     if place.is_file() and sha256(place) != known.checksum:
         raise UserError(
-            f"{place} is damaged or not the published one: it has {place.stat().st_size:,} bytes, expected {known.size:,}, and "
-            f"another SHA-256. {svhn_archive.again(place, part)} With the first 2,000 of train and the first 500 of test alone, "
-            "--config.data.photographs=svhn_2000 is the set."
+            f"{place} is damaged or not the published archive: its SHA-256 differs, and it has {place.stat().st_size:,} "
+            f"bytes, expected {known.size:,}. {svhn_archive.download_hint(part)} For the first 2,000 of train and the first "
+            "500 of test only, set --config.data.photographs=svhn_2000."
         )
 
 
 def _serialized(
     places: dict[str, Path], annotations: dict[str, tuple[Annotation, ...]], kind: str, part: str, start: int, stop: int
 ) -> Iterator[bytes]:
-    """Records start..stop-1 of a part, one photograph in memory at a time."""
-    place, those = places[part], annotations[part]
-    found = svhn_archive.photographs(place, part, range(1, len(those) + 1))
-    for at, (number, data) in enumerate(found):
+    """Yields the records start..stop-1 of a part, with one photograph in memory at a time."""
+    place, of_part = places[part], annotations[part]
+    photographs = svhn_archive.photographs(place, part, range(1, len(of_part) + 1))
+    for at, (number, data) in enumerate(photographs):
         if at >= stop:
             return
         if at < start:
             continue
         where = f"{part}/{number}.png in {place}"
-        # What is not taken apart here is at least seen to be whole.
-        photo, annotation = svhn_archive.decode_image(data, gray=False, described=where), those[number - 1]
+        # Decoded even if the PNG is stored unchanged, to detect damage.
+        photo, annotation = svhn_archive.decode_image(data, gray=False, described=where), of_part[number - 1]
         boxes = annotation.boxes
         if kind == "cropped":
-            cut, moved = view_photo(photo, boxes, "crop", _CROP, _CROP, where)
-            data, boxes = writer.encode_image(cut, "png"), moved.astype(np.float32)
-        yield photograph(data, annotation.digits, boxes, LONGEST, number - 1)
+            crop, moved = view_photo(photo, boxes, "crop", _CROP, _CROP, where)
+            data, boxes = writer.encode_image(crop, "png"), moved.astype(np.float32)
+        yield photograph(data, annotation.digits, boxes, MAX_DIGITS, number - 1)

@@ -1,5 +1,4 @@
-"""A process that writes shards: started by writer.py, told on its standard input what
-to write."""
+"""The process that writes shards. It is started by writer.py, and reads its task from standard input."""
 
 from __future__ import annotations
 
@@ -14,13 +13,13 @@ from seqdigits.data.builders.writer import write_job
 
 
 def main(stop: interrupt.Stop) -> None:
-
+    """Writes the shards of all jobs; exits early when `stop` is set or the parent process ends."""
     parent, folder, jobs, records = pickle.load(sys.stdin.buffer)
 
     def watch() -> None:
         while os.getppid() == parent and not stop.is_set():
             time.sleep(0.5)
-        os._exit(1)  # nobody waits for this any more
+        os._exit(1)  # the result is no longer needed
 
     threading.Thread(target=watch, daemon=True).start()
     for job in jobs:

@@ -1,6 +1,7 @@
-"""Photographs bent and colored anew each time they are trained on: image and boxes together, inside the step.
+"""Augmentation of photographs in training: a random affine warp of image and boxes, and color jitter, inside the step.
 
-Integer arithmetic for the pixels, as in data/synthetic/compositions.py, so that they are the same on every device.
+It is resampled at every visit. Pixels are computed in integer arithmetic, as in data/synthetic/compositions.py, so that
+they are bit-exact across devices.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from seqdigits.data.synthetic.deterministic_ops import COS, ONE, SIN, bilinear
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a photograph is changed in training; all zero = not at all.
+    """The ranges of augmentation; all zero = no augmentation.
 
     Attributes:
-      rotation: degrees, at most 45, either way.
-      zoom: percent; the number is from 1 + this times smaller to as many times larger, and besides each axis on its own by up
-        to a third of it.
-      shear: percent, either way.
-      shift: pixels, either way, each axis.
-      color: percent, at most 60, of contrast, brightness (of half the range) and each channel; and then one of four is turned into its
-        negative, and noise is added.
+      rotation: degrees in either direction, at most 45.
+      zoom: percent. The scale factor is between 1 / (1 + zoom) and 1 + zoom. Each axis is also scaled independently, by
+        up to a third of this value.
+      shear: percent in either direction.
+      shift: pixels in either direction along each axis.
+      color: percent, at most 60, of contrast, of brightness (as a share of half the range) and of the gain of each
+        channel. If nonzero, one of four photographs is also inverted, and noise is added.
     """
 
     rotation: int = 0
@@ -40,56 +41,66 @@ class Augmentation:
 
     @property
     def on(self) -> bool:
+        """Whether any range is nonzero."""
         return any(dataclasses.astuple(self))
 
 
 KEYS = tuple(field.name for field in dataclasses.fields(Augmentation))
-"""Keys of the config's section `data` that it is made of."""
+"""Keys of the config's section `data` that set the augmentation of photographs."""
 
 
 def augment(image: Array, digits: Array, boxes: Array, key: Array, augmentation: Augmentation) -> tuple[Array, Array]:
-    """One photograph: image u8 [H, W, C], boxes f32 [L, 4] -> the same, changed.
+    """Augments one photograph and its boxes.
 
-    The number stays in the picture as a whole where it can: it is moved back, and what would make it too large is taken
-    back. What lies beyond the photograph's edge repeats the edge.
+    Where possible, the number stays completely inside the image: the shift is clipped, and the scale is limited. Pixels
+    beyond the edge of the photograph repeat the edge.
 
     Args:
-      image, digits i32 [L], boxes: as in Batch, of one row.
-      key: of what is drawn.
-      augmentation: how far.
+      image: u8 [H, W, C].
+      digits: i32 [L].
+      boxes: f32 [L, 4] cxcywh, in pixels.
+      key: random key.
+      augmentation: the ranges of augmentation.
+
+    Returns:
+      The augmented image u8 [H, W, C] and boxes f32 [L, 4].
     """
     draws = Draws(key)
     height, width = image.shape[:2]
-    there = digits != NO_DIGIT
-    enclosing_box = bx.enclosing_box(boxes, there)
+    valid = digits != NO_DIGIT
+    enclosing_box = bx.enclosing_box(boxes, valid)
     matrix, size = _matrix(draws, augmentation, enclosing_box, (height, width))
-    room = jnp.maximum(jnp.array([width, height]) - size, 0.0) / 2
+    slack = jnp.maximum(jnp.array([width, height]) - size, 0.0) / 2
     middle = jnp.array([width, height]) / 2
-    drawn = draws.between(-augmentation.shift * ONE, augmentation.shift * ONE, 2).astype(jnp.float32)
-    place = jnp.clip(enclosing_box[:2] + drawn / ONE, middle - room, middle + room)
+    shift = draws.between(-augmentation.shift * ONE, augmentation.shift * ONE, 2).astype(jnp.float32)
+    place = jnp.clip(enclosing_box[:2] + shift / ONE, middle - slack, middle + slack)
     fixed = jnp.round(jnp.stack([enclosing_box[:2], place]) * ONE).astype(jnp.int32)
     image = _sample(image, matrix, fixed[0], fixed[1])
     if augmentation.color:
         image = _color(draws, image, augmentation.color)
     inverse = _inverse(matrix)
     center = _exact(boxes[:, :2] - fixed[0] / ONE, inverse.T) + fixed[1] / ONE
-    sides = _exact(boxes[:, 2:], jnp.abs(inverse).T)  # of the hull of the turned corners
-    return image, jnp.where(there[:, None], jnp.concatenate([center, sides], axis=-1), 0.0)
+    sides = _exact(boxes[:, 2:], jnp.abs(inverse).T)  # of the box that encloses the warped corners
+    return image, jnp.where(valid[:, None], jnp.concatenate([center, sides], axis=-1), 0.0)
 
 
 def _matrix(
     draws: Draws, augmentation: Augmentation, enclosing_box: Array, size: tuple[int, int]
 ) -> tuple[Array, Array]:
-    """From a place in the result to a place in the photograph, i32 [2, 2] fixed point, rows x and y; and how large the number
-    becomes, f32 [2] width and height in pixels."""
+    """Samples the affine map from output to source coordinates.
+
+    Returns:
+      The matrix i32 [2, 2], fixed point, rows x and y; and the size of the warped number, f32 [2], width and height in
+      pixels.
+    """
     degrees = draws.between(-augmentation.rotation, augmentation.rotation)
     cos, sin = jnp.asarray(COS)[degrees + 45], jnp.asarray(SIN)[degrees + 45]
     low, high = ONE * 100 // (100 + augmentation.zoom), ONE * (100 + augmentation.zoom) // 100
-    own = augmentation.zoom * ONE // 300
-    scale = (draws.between(low, high) * (ONE + draws.between(-own, own, 2))) >> 12  # [2]
+    per_axis = augmentation.zoom * ONE // 300
+    scale = (draws.between(low, high) * (ONE + draws.between(-per_axis, per_axis, 2))) >> 12  # [2]
     sides = jnp.ceil(enclosing_box[2:]).astype(jnp.int32)
-    least = sides * ONE // jnp.array([size[1], size[0]])
-    scale = jnp.maximum(scale, jnp.minimum(least, ONE))  # what is as large as the picture is not made larger
+    minimum = sides * ONE // jnp.array([size[1], size[0]])
+    scale = jnp.maximum(scale, jnp.minimum(minimum, ONE))  # a number as large as the image is not enlarged
     shear = draws.between(-augmentation.shear, augmentation.shear) * ONE // 100
     x, y = scale[0], scale[1]
     matrix = jnp.stack(
@@ -102,20 +113,24 @@ def _matrix(
 
 
 def _inverse(matrix: Array) -> Array:
-    """i32 [2, 2] fixed point -> f32 [2, 2]."""
+    """Inverts a matrix i32 [2, 2] in fixed point into f32 [2, 2]."""
     (a, b), (c, d) = matrix.astype(jnp.float32) / ONE
     return jnp.array([[d, -b], [-c, a]]) / (a * d - b * c)
 
 
 def _exact(a: Array, b: Array) -> Array:
-    """The product in f32: accelerators round what they multiply, by default, and places of up to 8192 pixels with it."""
+    """Returns the matrix product in full float32.
+
+    By default, accelerators round the factors, which is too coarse for coordinates of up to 8192 pixels.
+    """
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _sample(image: Array, matrix: Array, source: Array, target: Array) -> Array:
-    """Reads u8 [H, W, C] at `matrix` times the distance from `target`, plus `source`; bilinear, the edge repeated.
+    """Warps an image u8 [H, W, C] with bilinear sampling, repeating the edge.
 
-    `source`, `target`: i32 [2], x and y, fixed point, pixels.
+    An output pixel at `target` + p has the value of the image at `source` + matrix p. Both points are i32 [2], x and y,
+    in pixels, fixed point.
     """
     height, width, channels = image.shape
     # Distances in 1/16 pixels, so that products stay below 2^31 on images of up to 8192.
@@ -132,23 +147,26 @@ def _sample(image: Array, matrix: Array, source: Array, target: Array) -> Array:
 
 
 def _color(draws: Draws, image: Array, percent: int) -> Array:
-    """Contrast, brightness, channels, the negative, noise: u8 [H, W, C] -> u8 [H, W, C]."""
+    """Changes contrast, brightness and channel gains, inverts at random, and adds noise: u8 [H, W, C]."""
     height, width, channels = image.shape
     contrast = 256 + draws.between(-percent, percent) * 256 // 100
-    own = draws.between(-percent // 2, percent // 2, channels) * 256 // 100
+    channel_contrast = draws.between(-percent // 2, percent // 2, channels) * 256 // 100
     brightness = draws.between(-percent, percent) * 128 // 100
     x = image.astype(jnp.int32)
     x = jnp.where(draws.chance(25), 255 - x, x)
-    x = (((x - 128) * (contrast + own)) >> 8) + 128 + brightness
+    x = (((x - 128) * (contrast + channel_contrast)) >> 8) + 128 + brightness
     amplitude = draws.between(0, percent) * 32 // 100
-    grain = (scatter(draws.bits(), height, width) & 255).astype(jnp.int32) - 128
-    return jnp.clip(x + ((grain[..., None] * amplitude) >> 7), 0, 255).astype(jnp.uint8)
+    noise = (scatter(draws.bits(), height, width) & 255).astype(jnp.int32) - 128
+    return jnp.clip(x + ((noise[..., None] * amplitude) >> 7), 0, 255).astype(jnp.uint8)
 
 
 def augment_all(
     image: Array, digits: Array, boxes: Array, position: Array, key: Array, augmentation: Augmentation
 ) -> tuple[Array, Array]:
-    """A batch: image u8 [B, H, W, C], boxes f32 [B, L, 4], each with a key of its own, `key` folded with position i32 [B]."""
+    """Augments a batch: image u8 [B, H, W, C], digits i32 [B, L] and boxes f32 [B, L, 4].
+
+    The key of each example is `key` folded with its position i32 [B]. Returns the augmented images and boxes.
+    """
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, position)
 
     def one(image: Array, digits: Array, boxes: Array, key: Array) -> tuple[Array, Array]:

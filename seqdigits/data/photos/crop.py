@@ -1,4 +1,4 @@
-"""What part of a photograph becomes an image, and where the digits' boxes lie in it."""
+"""Crops photographs, resizes the crop to an image, and maps the digits' boxes into it."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from PIL import Image
 from seqdigits.core.errors import UserError
 
 PHOTO_COMPOSITIONS = ("photograph", "crop", "cropped_digit")
-"""Compositions that are photographs of numbers: whole, cropped by the true box, or single digits cut out."""
+"""Compositions of photographs: the complete photograph, a crop around the true boxes, or crops of single digits."""
 MARGIN = 0.15
-"""A crop is the hull of the digits' boxes made wider and higher by this share of it on each side."""
+"""Margin of a crop on each side, as a share of the width or height of the box that encloses all digits."""
 DAMAGED = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
-"""What Pillow raises for a photograph that cannot be read."""
+"""The exceptions that Pillow raises for an unreadable image file."""
 
 Window = tuple[float, float, float, float]
-"""left, top, right, bottom in pixels of a photograph."""
+"""Left, top, right and bottom edge, in pixels of a photograph."""
 
 
 def view_photo(
     photo: Image.Image, boxes: np.ndarray, kind: str, height: int, width: int, described: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A window of a photograph as an image, squeezed to height x width.
+    """Crops a photograph and resizes the crop to height x width; the aspect ratio is not preserved.
 
     Args:
-      photo: "L" or "RGB".
+      photo: the photograph, of mode "L" or "RGB".
       boxes: f32 [n, 4], of its digits, cxcywh in pixels of the photograph.
-      kind: "photograph": the whole photograph. "crop": the hull of the boxes made 30% wider and higher, 15% a side,
-        clipped at the photograph's edge. "cropped_digit": a square around the middle of the first box, as large as the
-        box's longer side, the photograph's edge pixels repeated where it reaches beyond.
-      height, width: of the image, in pixels.
-      described: what messages call the photograph.
+      kind: "photograph": the complete photograph. "crop": the box that encloses all boxes, extended by 15% of its size on
+        each side and clipped at the edge of the photograph. "cropped_digit": a square around the center of the first
+        box, as large as the longer side of the box; beyond the photograph, its edge pixels are repeated.
+      height: height of the image, in pixels.
+      width: width of the image, in pixels.
+      described: name of the photograph in messages.
 
     Returns:
       The image, u8 [height, width] or [height, width, 3], and the boxes in its pixels, f64 [n, 4].
@@ -61,7 +62,7 @@ def view_photo(
 
 
 def _enclosing_box(boxes: np.ndarray, size: tuple[int, int]) -> Window:
-    """Around all boxes, larger by MARGIN on each side, clipped to a photograph of `size` (width, height)."""
+    """Returns the box around all boxes, extended by MARGIN and clipped to a photograph of `size` (width, height)."""
     low = (boxes[:, :2] - boxes[:, 2:] / 2).min(0)
     high = (boxes[:, :2] + boxes[:, 2:] / 2).max(0)
     margin = MARGIN * (high - low)
@@ -71,14 +72,14 @@ def _enclosing_box(boxes: np.ndarray, size: tuple[int, int]) -> Window:
 
 
 def _square(box: list[float]) -> Window:
-    """Around the middle of a box, its side the longer of the box's. It may reach beyond the photograph."""
+    """Returns the square around the center of a box, with its longer side; it may extend beyond the photograph."""
     x, y, width, height = box
     half = max(width, height) / 2
     return x - half, y - half, x + half, y + half
 
 
 def _with_edges(photo: Image.Image, window: Window) -> tuple[Image.Image, Window]:
-    """The photograph made larger by repeating its edge pixels where the window reaches beyond; the window in it."""
+    """Pads a photograph with its edge pixels to contain the window; returns it and the window in its pixels."""
     left, top, right, bottom = window
     x, y = min(math.floor(left), 0), min(math.floor(top), 0)
     columns = np.arange(x, max(math.ceil(right), photo.width))

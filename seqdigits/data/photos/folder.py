@@ -1,5 +1,8 @@
-"""Photographs of your own, a folder of pictures with a `labels.csv` (see data/photos/labels.py): `python -m seqdigits check-photos FOLDER`
-checks it, data.photographs = folder and data.folder = FOLDER train on it."""
+"""Custom photos: a folder of image files with a `labels.csv`, whose format is described in data/photos/labels.py.
+
+`python -m seqdigits check-photos FOLDER` checks a folder. To train on it, set data.photographs = folder and
+data.folder = FOLDER.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from seqdigits.core.errors import UserError, short
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import labels
 from seqdigits.data.photos.crop import DAMAGED, view_photo
-from seqdigits.data.photos.labels import LONGEST, Row, rows
+from seqdigits.data.photos.labels import MAX_DIGITS, Row, rows
 
 
 def chosen_rows(
@@ -23,64 +26,68 @@ def chosen_rows(
     split: str,
     *,
     kind: str = "photograph",
-    lengths: tuple[int, int] = (1, LONGEST),
+    lengths: tuple[int, int] = (1, MAX_DIGITS),
     boxes: bool = False,
 ) -> tuple[Row, ...]:
-    """The rows of a split in file order, if an experiment can use all of them. No picture is opened.
+    """Returns the rows of a split in file order, after checking that the experiment can use all of them.
+
+    No image file is opened.
 
     Args:
-      folder: with the pictures and `labels.csv`.
+      folder: folder of the image files and `labels.csv`.
       split: train, validation or test.
-      kind: one of crop.PHOTO_COMPOSITIONS; all but "photograph" need boxes.
-      lengths: the fewest and the most digits; where each digit stands alone ("cropped_digit") any number will do.
-      boxes: whether each row needs boxes anyway.
+      kind: one of crop.PHOTO_COMPOSITIONS; all except "photograph" need boxes.
+      lengths: minimum and maximum number of digits; not checked for "cropped_digit", where each digit is an example.
+      boxes: whether boxes are needed in every row regardless of `kind`.
 
     Raises:
-      UserError: there is none; a number is too short or too long, or has no boxes; see `labels.rows`.
+      UserError: the split has no rows; a number is too short or too long, or has no boxes; see `labels.rows`.
     """
-    everything = rows(folder)
+    all_rows = rows(folder)
     path = Path(folder) / labels.NAME
-    those = tuple(row for row in everything if row.split == split)
-    if not those:
-        number = Counter(row.split for row in everything)
+    chosen = tuple(row for row in all_rows if row.split == split)
+    if not chosen:
+        number = Counter(row.split for row in all_rows)
         raise UserError(
-            f"{path} has no row for the split {split} ({', '.join(f'{number[s]} for {s}' for s in SPLITS)}). Write {split} "
-            "into the column split of some rows; or leave that column out and have 10 rows at least. What a run is "
-            "evaluated on at its end stands in evaluate.splits."
+            f"{path} has no row for the split {split} ({', '.join(f'{number[s]} for {s}' for s in SPLITS)}). Set the "
+            f"column split of some rows to {split}, or remove the column and provide at least 10 rows. evaluate.splits "
+            "names the splits that are evaluated at the end of a run."
         )
-    least, most = (1, LONGEST) if kind == "cropped_digit" else lengths
-    there = {len(row.digits) for row in everything}  # of all splits, so that the cure cures them all
-    if long := [row for row in those if len(row.digits) > most]:
+    min_length, max_length = (1, MAX_DIGITS) if kind == "cropped_digit" else lengths
+    present = {len(row.digits) for row in all_rows}  # of all splits, so that one change fixes them all
+    if too_long := [row for row in chosen if len(row.digits) > max_length]:
         raise UserError(
-            f"{path} has numbers of more than data.max_length = {most} digits in {labels.named(long)}. Set "
-            f"data.max_length to {max(there)}, or take them out."
+            f"{path} has numbers of more than data.max_length = {max_length} digits in {labels.line_list(too_long)}. Set "
+            f"data.max_length to {max(present)}, or remove these rows."
         )
-    if small := [row for row in those if len(row.digits) < least]:
+    if too_short := [row for row in chosen if len(row.digits) < min_length]:
         raise UserError(
-            f"{path} has numbers of fewer than data.min_length = {least} digits in {labels.named(small)}. Set "
-            f"data.min_length to {min(there)}, or take them out."
+            f"{path} has numbers of fewer than data.min_length = {min_length} digits in {labels.line_list(too_short)}. Set "
+            f"data.min_length to {min(present)}, or remove these rows."
         )
-    if (boxes or kind != "photograph") and (bare := [row for row in those if row.boxes is None]):
+    if (boxes or kind != "photograph") and (without_boxes := [row for row in chosen if row.boxes is None]):
         raise UserError(
-            f"{path} has no boxes in {labels.named(bare)}. model.name = dense_detector, model.localize = True and "
-            "data.composition = crop or cropped_digit need them in every row. Write them, or read whole photographs "
+            f"{path} has no boxes in {labels.line_list(without_boxes)}. model.name = dense_detector, model.localize = True "
+            "and data.composition = crop or cropped_digit need boxes in every row. Add them, or use complete photographs "
             "(data.composition = photograph) with another model.name and model.localize = False."
         )
-    return those
+    return chosen
 
 
 def count(folder: str | Path, split: str, max_length: int, kind: str = "photograph") -> int:
-    """Examples in a split: rows, or where each digit stands alone ("cropped_digit") digits. No picture is opened.
+    """Returns the number of examples in a split: its rows, or its digits if `kind` is "cropped_digit".
+
+    No image file is opened.
 
     Raises:
-      UserError: see `chosen`.
+      UserError: see `chosen_rows`.
     """
-    those = chosen_rows(folder, split, kind=kind, lengths=(1, max_length))
-    return sum(len(row.digits) for row in those) if kind == "cropped_digit" else len(those)
+    chosen = chosen_rows(folder, split, kind=kind, lengths=(1, max_length))
+    return sum(len(row.digits) for row in chosen) if kind == "cropped_digit" else len(chosen)
 
 
 def photographs(folder: str | Path, split: str) -> Iterator[tuple[Row, Image.Image]]:
-    """The rows of a split in file order, each with its `picture`; one is open at a time.
+    """Returns an iterator over the rows of a split in file order, each with its `picture`; one is open at a time.
 
     Raises:
       UserError: see `labels.rows` and `picture`.
@@ -89,25 +96,28 @@ def photographs(folder: str | Path, split: str) -> Iterator[tuple[Row, Image.Ima
 
 
 def picture(row: Row) -> Image.Image:
-    """The picture of a row, "RGB", upright: boxes are in its pixels.
+    """Opens the image file of a row.
+
+    Returns:
+      The image in mode "RGB", rotated upright as its EXIF orientation demands. Boxes are in its pixels.
 
     Raises:
-      UserError: it cannot be read, or a box is not in it.
+      UserError: the file cannot be read, or a box is outside of the image.
     """
     try:
         with Image.open(row.image, formats=["PNG", "JPEG"]) as file:
             photo = ImageOps.exif_transpose(file)
-            if photo.mode.startswith("I;16"):  # Pillow would make white of all but the darkest 256 of 65,536 grays
+            if photo.mode.startswith("I;16"):  # Pillow would clip all but the 256 darkest of 65,536 levels
                 photo = Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8))
             photo = photo.convert("RGB")
     except DAMAGED as e:
         raise UserError(f"{_where(row)} cannot be read as PNG or JPEG: {short(e)}") from e
-    upright = f"the picture, which is {photo.width} pixels wide and {photo.height} high"
+    upright = f"the upright image, which is {photo.width} pixels wide and {photo.height} high"
     for x, y, width, height in [] if row.boxes is None else row.boxes.tolist():
         left, top = x - width / 2, y - height / 2
         box = f"{_where(row)}: the box {left:g} {top:g} {width:g} {height:g}"
         if left >= photo.width or top >= photo.height or left + width <= 0 or top + height <= 0:
-            raise UserError(f"{box} lies outside of {upright}")
+            raise UserError(f"{box} is outside of {upright}")
         if width > 2 * photo.width or height > 2 * photo.height:
             raise UserError(f"{box} is more than twice as large as {upright}")
     return photo
@@ -120,14 +130,16 @@ def _where(row: Row) -> str:
 def load(
     folder: str | Path, split: str, *, kind: str, height: int, width: int, gray: bool, max_length: int
 ) -> dict[str, np.ndarray]:
-    """Reads one split, in order of row, and where each digit stands alone, digit.
+    """Loads one split, in order of rows (and of digits within a row, for "cropped_digit").
 
     Args:
-      folder, split: see `chosen`.
-      kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; "cropped_digit": each digit alone.
-      height, width: of the images, in pixels.
-      gray: one channel instead of three.
-      max_length: no number has more digits; 1 where each digit stands alone.
+      folder: see `chosen_rows`.
+      split: see `chosen_rows`.
+      kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; with "cropped_digit", each digit is an example.
+      height: height of the images, in pixels.
+      width: width of the images, in pixels.
+      gray: whether to return one channel instead of three.
+      max_length: maximum number of digits; 1 for "cropped_digit".
 
     Returns:
       images: u8 [N, height, width, 1 or 3], 0..255.
@@ -136,11 +148,10 @@ def load(
         without boxes.
 
     Raises:
-      UserError: see `chosen` and `picture`.
+      UserError: see `chosen_rows` and `picture`.
     """
-
     total, pictures = count(folder, split, max_length, kind), len(chosen_rows(folder, split))
-    images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # may be gigabytes: filled in place
+    images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # may be gigabytes, so filled in place
     digits = np.full((total, max_length), NO_DIGIT, np.int32)
     boxes = np.zeros((total, max_length, 4), np.float32)
     at = 0

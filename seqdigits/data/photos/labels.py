@@ -1,14 +1,14 @@
-"""`labels.csv` of a folder of your own photographs: what stands in each line, and what is wrong with it.
+"""The format of `labels.csv`, the labels of a folder of custom photos.
 
-It is UTF-8 text, its cells separated by commas; its first line names the columns, in any order:
+The file is comma-separated UTF-8 text. The first line names the columns, in any order:
 
-  image   a PNG or JPEG file, its path within the folder; each file once.
-  number  its digits, such as 407; zeros in front count.
-  boxes   (if wanted) of each digit, in the order of the number, "left top width height" in pixels, joined by ";"; an
-          empty cell where they are not known. Pixels are those of the upright picture, as viewers show it: where a file
-          says (EXIF) how the camera was held, the picture is turned first. A box may reach over the picture's edge.
-  split   (if wanted) train, validation or test. Without the column one of each 10 rows is for validation, one for test
-          and 8 for train, by a fixed lot: rows added at the end leave those before where they are.
+  image   path of a PNG or JPEG file within the folder; each file once.
+  number  the digits in the image, such as 407; leading zeros count.
+  boxes   (optional) the box of each digit, in the order of the number: "left top width height" in pixels, joined by ";".
+          The cell is empty if the boxes are unknown. Pixels are those of the upright image, as viewers show it: an image
+          with an EXIF orientation is rotated first. A box may extend beyond the edge of the image.
+  split   (optional) train, validation or test. Without this column, of every 10 rows 8 are for train, 1 for validation
+          and 1 for test, at random but always the same. Adding rows at the end does not change the split of the others.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 
 NAME = "labels.csv"
-LONGEST = 100
-"""No number has more digits."""
-FARTHEST = 100_000.0
-"""No box begins farther off, or is larger, than so many pixels."""
-_SHOWN = 20  # lines that a message names
+MAX_DIGITS = 100
+"""Maximum number of digits in a number."""
+MAX_COORDINATE = 100_000.0
+"""Upper bound, in pixels, of the coordinates and sizes of boxes."""
+_MAX_LISTED = 20
+"""Maximum number of lines listed in a message."""
 
 
 class Row(NamedTuple):
-    """One line.
+    """One row of the file.
 
     Attributes:
-      line: its number in the file, from 1.
-      image: the picture's file.
+      line: line number in the file, from 1.
+      image: path of the image file.
       digits: i32 [n], 0..9.
-      boxes: f32 [n, 4], of each digit, cxcywh in pixels of the upright picture; None where they are not known.
+      boxes: f32 [n, 4], of each digit, cxcywh in pixels of the upright image; None if unknown.
       split: train, validation or test.
     """
 
@@ -56,180 +57,191 @@ class Row(NamedTuple):
 
 
 Problem = tuple[int, str]
-"""The number of a line, and what is wrong with it."""
+"""A line number, and the error in that line."""
 
 
 def rows(folder: str | Path) -> tuple[Row, ...]:
-    """All rows in file order. The file is read once, and again when it has changed; pictures are not opened.
+    """Returns all rows in file order. The file is parsed again only if it has changed; images are not opened.
 
     Raises:
-      UserError: names every bad line (20 at most, then how many more), with what is wrong and what is allowed.
+      UserError: lists the invalid lines (at most 20, then the number of others), with what is wrong and what is allowed.
     """
-    found, problems = read(folder)
+    valid, problems = read(folder)
     if problems:
-        raise refusal(folder, problems, _SHOWN)
-    return found
+        raise refusal(folder, problems, _MAX_LISTED)
+    return valid
 
 
 def read(folder: str | Path) -> tuple[tuple[Row, ...], tuple[Problem, ...]]:
-    """The good rows and the bad lines, both in file order.
+    """Returns the valid rows and the invalid lines, both in file order.
 
     Raises:
-      UserError: the file cannot be read at all.
+      UserError: the file cannot be read.
     """
     path = Path(folder).expanduser() / NAME
     try:
-        about = path.stat()
-        return _parse(path, about.st_mtime_ns, about.st_size)
+        stat = path.stat()
+        return _parse(path, stat.st_mtime_ns, stat.st_size)
     except OSError as e:
         raise UserError(
-            f"{path} cannot be read: {e.strerror}. A folder of your own photographs has a file {NAME} with the columns "
-            "image and number, and if wanted boxes and split; README.md shows one."
+            f"{path} cannot be read: {e.strerror}. A folder of custom photos needs a file {NAME} with the columns image "
+            "and number, and optionally boxes and split; README.md shows an example."
         ) from e
 
 
-def refusal(folder: str | Path, problems: Sequence[Problem], most: int) -> UserError:
-    """The error that names the first `most` problems."""
-    shown = [f"\n  {NAME} line {line}: {wrong}" for line, wrong in problems[:most]]
-    more = f"\n  and {len(problems) - most} more" if len(problems) > most else ""
-    return UserError(f"{Path(folder) / NAME}: {len(problems)} to mend{''.join(shown)}{more}")
+def refusal(folder: str | Path, problems: Sequence[Problem], max_count: int) -> UserError:
+    """Returns the error that lists the first `max_count` problems."""
+    listed = [f"\n  {NAME} line {line}: {problem}" for line, problem in problems[:max_count]]
+    more = f"\n  and {len(problems) - max_count} more" if len(problems) > max_count else ""
+    return UserError(f"{Path(folder) / NAME}: {len(problems)} to fix{''.join(listed)}{more}")
 
 
-def named(those: Sequence[Row]) -> str:
-    """The lines of some rows, for a message: the first 20, then how many more."""
-    more = f" and {len(those) - _SHOWN} more" if len(those) > _SHOWN else ""
-    return f"{NAME} {'line' if len(those) == 1 else 'lines'} {', '.join(str(row.line) for row in those[:_SHOWN])}{more}"
+def line_list(rows: Sequence[Row]) -> str:
+    """Returns the line numbers of rows for a message: the first 20, then the number of others."""
+    more = f" and {len(rows) - _MAX_LISTED} more" if len(rows) > _MAX_LISTED else ""
+    return (
+        f"{NAME} {'line' if len(rows) == 1 else 'lines'} {', '.join(str(row.line) for row in rows[:_MAX_LISTED])}{more}"
+    )
 
 
 @functools.lru_cache(maxsize=4)
 def _parse(path: Path, mtime: int, size: int) -> tuple[tuple[Row, ...], tuple[Problem, ...]]:
-    del mtime, size  # a file that has changed is another one to the cache
+    del mtime, size  # they are part of the cache key, so that a changed file is parsed again
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         line = content[: e.start].count(b"\n") + 1
         return (), ((line, f"{content[e.start : e.end]!r} is not UTF-8; allowed is CSV in UTF-8"),)
-    found: list[Row] = []
+    valid: list[Row] = []
     problems: list[Problem] = []
     columns: list[str] = []
     seen: dict[Path, int] = {}
     reader = csv.reader(io.StringIO(text, newline=None), strict=True, skipinitialspace=True)
-    line = 1  # where the next row begins; one with a line break in quotation marks has several
+    line = 1  # first line of the next row; a quoted line break makes a row span several lines
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
             if not columns and cells:
-                columns, wrong = stripped, _wrong_columns(stripped)
-                if wrong:
-                    return (), ((line, wrong),)
+                columns, problem = stripped, _header_problem(stripped)
+                if problem:
+                    return (), ((line, problem),)
             elif cells:
                 try:
-                    found.append(_row(path.parent, line, columns, stripped, seen))
+                    valid.append(_row(path.parent, line, columns, stripped, seen))
                 except ValueError as e:
                     problems.append((line, str(e)))
             line = reader.line_num + 1
     except csv.Error as e:
         problems.append((line, f"{e}; is a quotation mark not closed?"))
-    if not found and not problems:
-        problems.append((line, "there is no row" if columns else _wrong_columns([])))
+    if not valid and not problems:
+        problems.append((line, "there is no row" if columns else _header_problem([])))
     if "split" not in columns:
-        found = [row._replace(split=_drawn_split(i)) for i, row in enumerate(found)]
-    return tuple(found), tuple(problems)
+        valid = [row._replace(split=_random_split(i)) for i, row in enumerate(valid)]
+    return tuple(valid), tuple(problems)
 
 
-def _drawn_split(i: int) -> str:
-    """The split of row i, counted from 0: of rows 0..9, 10..19, .. one each for validation and for test.
+def _random_split(i: int) -> str:
+    """Returns the split of row i, from 0. Of rows 0..9, 10..19, .. one each is for validation and for test.
 
-    Which one is drawn anew for each ten, for numbers may be listed in an order that repeats; from a digest, which is the
-    same everywhere.
+    It is sampled for each ten rows, because numbers may be listed in a periodic order. The source of randomness is a
+    digest, which is the same on every machine.
 
-    >>> [[i for i in range(50) if _drawn_split(i) == split] for split in ("validation", "test")]
+    >>> [[i for i in range(50) if _random_split(i) == split] for split in ("validation", "test")]
     [[5, 17, 22, 38, 45], [8, 16, 20, 36, 43]]
     """
     tens, place = divmod(i, 10)
-    lot = hashlib.sha256(str(tens).encode()).digest()
-    validation = lot[0] % 10
-    test = (validation + 1 + lot[1] % 9) % 10
+    digest = hashlib.sha256(str(tens).encode()).digest()
+    validation = digest[0] % 10
+    test = (validation + 1 + digest[1] % 9) % 10
     return "validation" if place == validation else "test" if place == test else "train"
 
 
-def _wrong_columns(columns: list[str]) -> str:
-    """What is wrong with the names of the columns; "" for nothing."""
-    wrongs = {
-        "there is no column": [name for name in ("image", "number") if name not in columns],
-        "not known is the column": [name for name in columns if name not in _CELLS],
-        "there twice is the column": [name for name, times in Counter(columns).items() if times > 1],
+def _header_problem(columns: list[str]) -> str:
+    """Returns what is wrong with the names of the columns, or ""."""
+    checks = {
+        "missing column": [name for name in ("image", "number") if name not in columns],
+        "unknown column": [name for name in columns if name not in _CELLS],
+        "duplicate column": [name for name, times in Counter(columns).items() if times > 1],
     }
-    said = [f"{what} {', '.join(map(repr, names))}" for what, names in wrongs.items() if names]
-    allowed = "allowed are image, number, and if wanted boxes and split, separated by commas"
-    return "; ".join([*said, allowed]) if said else ""
+    problems = [f"{problem} {', '.join(map(repr, names))}" for problem, names in checks.items() if names]
+    allowed = "allowed are image, number, and optionally boxes and split, separated by commas"
+    return "; ".join([*problems, allowed]) if problems else ""
 
 
 def _row(folder: Path, line: int, columns: list[str], cells: list[str], seen: dict[Path, int]) -> Row:
-    """A row; its split is "" where there is no such column.
+    """Parses a row; its split is "" if there is no such column.
 
-    `seen`: the images of the lines before, with their lines; this one is added.
+    Args:
+      folder: folder of the image files.
+      line: line number of the row.
+      columns: names of the columns.
+      cells: content of the cells.
+      seen: images of the previous rows, with their line numbers; this row's image is added.
 
     Raises:
-      ValueError: all that is wrong with it.
+      ValueError: lists everything that is wrong with the row.
     """
     if len(cells) != len(columns):
-        raise ValueError(f"it has {len(cells)} cells; allowed are {len(columns)}, {', '.join(columns)}")
+        raise ValueError(f"it has {len(cells)} cells; allowed are {len(columns)}: {', '.join(columns)}")
     values: dict[str, Any] = {"image": None, "number": None, "boxes": None, "split": ""}
-    wrongs = []
+    problems = []
     for column, cell in zip(columns, cells, strict=True):
         try:
             values[column] = _CELLS[column](folder, cell)
         except ValueError as e:
-            wrongs.append(f"{column} {cell[:60]!r}: {e}")
+            problems.append(f"{column} {cell[:60]!r}: {e}")
     image, digits, boxes = (values[column] for column in ("image", "number", "boxes"))
     if image and seen.setdefault(image, line) != line:
-        wrongs.append(f"the image stands in line {seen[image]} too; allowed is one line for each")
+        problems.append(f"the image is also in line {seen[image]}; allowed is one line per image")
     if digits is not None and boxes is not None and len(boxes) != len(digits):
-        wrongs.append(f"boxes are {len(boxes)}, digits {len(digits)}; allowed are as many boxes as digits, or none")
-    if wrongs:
-        raise ValueError("; ".join(wrongs))
+        problems.append(
+            f"{len(boxes)} box(es) for {len(digits)} digit(s); allowed is one box per digit, or an empty cell"
+        )
+    if problems:
+        raise ValueError("; ".join(problems))
     return Row(line, image, digits, boxes, values["split"])
 
 
 def _image(folder: Path, cell: str) -> Path:
     path = PurePath(cell)  # "./1.png" becomes "1.png"
     if path.is_absolute() or ".." in path.parts:
-        raise ValueError("it leads out of the folder; allowed are paths within it, such as images/1.png")
-    if not os.path.isfile(folder / path):  # false, too, for a name that no file can have
+        raise ValueError("the path leaves the folder; allowed are paths within it, such as images/1.png")
+    if not os.path.isfile(folder / path):  # also False for invalid file names
         raise ValueError(f"there is no such file in {folder}")
     return folder / path
 
 
-def _number(folder: Path, cell: str) -> np.ndarray:
-    if not re.fullmatch(f"[0-9]{{1,{LONGEST}}}", cell):
-        raise ValueError(f"allowed are 1 to {LONGEST} digits, each 0 to 9, such as 407")
+def _number(_folder: Path, cell: str) -> np.ndarray:
+    if not re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", cell):
+        raise ValueError(f"allowed are 1 to {MAX_DIGITS} digits, each 0 to 9, such as 407")
     return np.array([int(digit) for digit in cell], np.int32)
 
 
-def _boxes(folder: Path, cell: str) -> np.ndarray | None:
+def _boxes(_folder: Path, cell: str) -> np.ndarray | None:
     if not cell:
         return None
     try:
         boxes = np.array([[float(value) for value in box.split()] for box in cell.split(";")])
-    except ValueError:  # not numbers, or not as many in each
+    except ValueError:  # not numbers, or a different count in each box
         boxes = np.empty((0, 0))
-    within = (np.abs(boxes) < FARTHEST).all()  # false for NaN too
-    if boxes.shape[1:] != (4,) or not within or not (boxes[:, 2:] >= 1).all():  # less are shares of the picture
+    within = (np.abs(boxes) < MAX_COORDINATE).all()  # false for NaN too
+    if (
+        boxes.shape[1:] != (4,) or not within or not (boxes[:, 2:] >= 1).all()
+    ):  # below 1, they may be fractions of the image
         raise ValueError(
             'allowed is "left top width height" in pixels for each digit, joined by ";", such as 12 4 10 18;25 5 9 18, '
-            "width and height 1 at least"
+            "with width and height at least 1"
         )
     boxes[:, :2] += boxes[:, 2:] / 2
     return boxes.astype(np.float32)
 
 
-def _split(folder: Path, cell: str) -> str:
+def _split(_folder: Path, cell: str) -> str:
     if cell not in SPLITS:
         raise ValueError(f"allowed are {', '.join(SPLITS)}")
     return cell
 
 
 _CELLS: dict[str, Callable[[Path, str], Any]] = {"image": _image, "number": _number, "boxes": _boxes, "split": _split}
-"""What each column may hold: (folder, cell) -> its value, or a ValueError that says what is allowed."""
+"""The parsers of the columns: (folder, cell) -> value, or ValueError with what is allowed."""

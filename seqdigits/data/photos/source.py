@@ -1,4 +1,4 @@
-"""The source of photographs that lie on the device whole."""
+"""The source of photographs that are stored on the device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from seqdigits.data.source import DataSource
 
 
 class ResidentSource(DataSource):
-    """Photographs, decoded once to one array that lies on the device whole."""
+    """Photographs, decoded once into one array that is placed on the device."""
 
     statistics_limit = None
 
@@ -38,17 +38,17 @@ class ResidentSource(DataSource):
         augmentation: augment.Augmentation,
         order_seed: int,
     ):
-        """What lies on the device, and what becomes of it.
+        """Creates the source of one split.
 
         Args:
-          load: gives images u8 [N, H, W, C], digits i32 [N, L] and boxes f32 [N, L, 4], as Batch has them.
+          load: returns images u8 [N, H, W, C], digits i32 [N, L] and boxes f32 [N, L, 4], as in Batch.
           num_examples: N.
           image: H, W, C.
-          lengths: fewest digits in an image, and L.
-          cutout: side of the square that is cut out of each image, at a random place in training and from the middle
-            otherwise; 0 = the whole image.
-          augmentation: what is done to each image in training, before that.
-          order_seed: of the order of the examples in an epoch.
+          lengths: minimum number of digits in an image, and L.
+          cutout: side, in pixels, of the square crop of each image, at a random place in training and from the center in
+            evaluation; 0 = no crop.
+          augmentation: the ranges of augmentation in training, applied before the crop.
+          order_seed: seed of the order of the examples in each epoch.
         """
         self._load = load
         self._cutout = cutout
@@ -68,11 +68,11 @@ class ResidentSource(DataSource):
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """images u8 [N, H, W, C], digits i32 [N, L], boxes f32 [N, L, 4] of all photographs of the split."""
+        """The images u8 [N, H, W, C], digits i32 [N, L] and boxes f32 [N, L, 4] of the split."""
         return self._load()
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
-        """See Source.make."""
+        """See DataSource.make."""
         index = jnp.maximum(host_batch["index"], 0)
         image, digits_, boxes = (arrays[name][index] for name in ("images", "digits", "boxes"))
         if train and self._augmentation.on:
@@ -87,13 +87,18 @@ class ResidentSource(DataSource):
 def cut_out(
     image: Array, digits: Array, boxes: Array, side: int, position: Array, key: Array | None
 ) -> tuple[Array, Array]:
-    """Squares out of images u8 [B, H, W, C], and the boxes in them.
+    """Crops a square from each image.
 
     Args:
-      image, digits, boxes: as in Batch.
-      side: of the square, in pixels.
+      image: u8 [B, H, W, C].
+      digits: i32 [B, L].
+      boxes: f32 [B, L, 4], cxcywh in pixels.
+      side: side of the square, in pixels.
       position: i32 [B], folded into `key`.
-      key: of random places; None = from the middle.
+      key: key of random places; None = crop from the center.
+
+    Returns:
+      The crops u8 [B, side, side, C], and the boxes in their pixels, zeros where NO_DIGIT.
     """
     height, width = image.shape[1] - side, image.shape[2] - side
     if key is not None:
@@ -115,13 +120,13 @@ def _augmentation(data: ConfigDict) -> augment.Augmentation:
 
 
 ReadCropped = Callable[[Path, str], tuple[np.ndarray, np.ndarray]]
-"""Reads one part of SVHN's single digits from a folder, see svhn_cropped.load."""
+"""Reads one part of SVHN's single digits from a folder; see svhn_cropped.load."""
 
 
 def create_photos(config: ConfigDict, split: str, read_cropped: ReadCropped | None = None) -> ResidentSource:
-    """The source of one split of photographs; `read_cropped`: see svhn_cropped.load."""
+    """Creates the source of one split of photographs; for `read_cropped`, see svhn_cropped.load."""
     if config.data.photographs == "folder":
-        return _own(config, split)
+        return _custom_photos(config, split)
     if config.data.photographs == svhn_cropped.NAME:
         return _cropped(config, split, read_cropped)
     return _house_numbers(config, split)
@@ -136,8 +141,8 @@ def _house_numbers(config: ConfigDict, split: str) -> ResidentSource:
     count = min(data.train_photographs or available, available) if split == "train" else available
 
     def load() -> dict[str, np.ndarray]:
-        everything = svhn.load(**which, **layout, folder=data.folder)
-        return {name: array[:count] for name, array in everything.items()}
+        arrays = svhn.load(**which, **layout, folder=data.folder)
+        return {name: array[:count] for name, array in arrays.items()}
 
     return ResidentSource(
         load=load,
@@ -164,12 +169,11 @@ def _cropped(config: ConfigDict, split: str, read: ReadCropped | None) -> Reside
     )
 
 
-def _own(config: ConfigDict, split: str) -> ResidentSource:
+def _custom_photos(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
     lengths = (data.min_length, data.max_length)
-    chosen_rows(
-        data.folder, split, kind=data.composition, lengths=lengths, boxes=predicts_box(config)
-    )  # or refuses them
+    # Refuses unusable rows before anything is loaded.
+    chosen_rows(data.folder, split, kind=data.composition, lengths=lengths, boxes=predicts_box(config))
     height, width = size_of(data, split)
     layout = {"kind": data.composition, "height": height, "width": width, "gray": data.gray}
     return ResidentSource(

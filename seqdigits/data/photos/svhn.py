@@ -1,7 +1,7 @@
 """House numbers: the photographs of Street View House Numbers (Netzer et al. 2011), with a box around each digit.
 
-The published archives hold PART/1.png, PART/2.png, .. and PART/digitStruct.mat, a MATLAB 7.3 file, which is HDF5. They
-are for non-commercial use only, so nothing here downloads them; TFDS does, where the builder `svhn_numbers` is asked to.
+The published archives contain PART/1.png, PART/2.png, .. and PART/digitStruct.mat, a MATLAB 7.3 file, which is HDF5.
+They are for non-commercial use only, so this package does not download them. The TFDS builder `svhn_numbers` can.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from seqdigits.data.photos.svhn_annotations import Annotation
 
 @dataclass(frozen=True)
 class PhotographSet:
-    """How many photographs a set has, and how they are split; known without opening a file.
+    """The sizes and the splits of a set of photographs, known without opening a file.
 
     Attributes:
-      lengths: for each part of SVHN ("train", "test", "extra"), how many photographs have 1, 2, .. 6 digits. A part has
-        photographs 1.png .. N.png, N their sum; what an archive holds beyond is not used.
-      validation: how many photographs of a part are held out for validation; a part not named: none.
-      validation_digits: the same where each digit is cut out and stands alone. Neighbors in one photograph may then
-        be in different splits.
+      lengths: for each part of SVHN ("train", "test", "extra"), the number of photographs with 1, 2, .. 6 digits. A part
+        has photographs 1.png .. N.png with N their sum; further photographs in an archive are not used.
+      validation: number of photographs of each part held out for validation; parts not listed have none.
+      validation_digits: number of digits of each part held out for validation where each digit is an example. Digits of
+        one photograph may then be in different splits.
     """
 
     lengths: dict[str, tuple[int, ...]]
@@ -41,8 +41,8 @@ class PhotographSet:
 
 
 PHOTOGRAPHS = {
-    # Everything: 33,402 + 13,068 + 202,353. Counted in the annotations of train and test; extra is the published total
-    # of all three (17,005, 98,212, 117,561, 15,918, 126, 1) less those.
+    # All photographs: 33,402 + 13,068 + 202,353. Train and test are counted in the annotations; extra is the published
+    # total of all three (17,005, 98,212, 117,561, 15,918, 126, 1) minus train and test.
     "svhn": PhotographSet(
         lengths={
             "train": (5_137, 18_130, 8_691, 1_434, 9, 1),
@@ -62,7 +62,7 @@ PHOTOGRAPHS = {
 
 
 def held_out(n: int, h: int) -> np.ndarray:
-    """Which of n are the h held out for validation, evenly spread: bool [n].
+    """Returns the mask bool [n] of the h of n examples held out for validation, evenly spaced.
 
     >>> held_out(10, 3).astype(int).tolist()
     [0, 0, 0, 1, 0, 0, 1, 0, 0, 1]
@@ -74,17 +74,17 @@ def held_out(n: int, h: int) -> np.ndarray:
 
 
 def count(name: str, parts: tuple[str, ...], split: str, max_length: int, single: bool) -> int:
-    """Examples in a split, without opening a file.
+    """Returns the number of examples in a split, without opening a file.
 
     Args:
       name: a key of PHOTOGRAPHS.
-      parts: "train", "extra" or both: what to train and validate on.
-      split: "train": `parts` without what is held out, "validation": what is held out, "test": the part test.
-      max_length: photographs of more digits are left out, before any are held out.
-      single: whether each digit is cut out and an example of its own. Then `max_length` leaves nothing out.
+      parts: the parts to train and validate on: "train", "extra" or both.
+      split: "train": `parts` without the held out examples, "validation": the held out examples, "test": the part test.
+      max_length: photographs with more digits are excluded, before any are held out.
+      single: whether each digit is an example. `max_length` then excludes nothing.
 
     Raises:
-      UserError: `parts` has something else.
+      UserError: `parts` is empty or contains another part.
 
     >>> [count("svhn", ("train",), s, 6, False) for s in ("train", "validation", "test")]
     [29402, 4000, 13068]
@@ -113,28 +113,32 @@ def load(
     max_length: int,
     folder: str,
 ) -> dict[str, np.ndarray]:
-    """Reads one split: in order of part, photograph, and where each digit stands alone, digit.
+    """Loads one split, in order of part, photograph and, for "cropped_digit", digit.
 
     Args:
-      name, parts, split, max_length: see `count`.
-      kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; "cropped_digit": each digit alone.
-      height, width: of the images, in pixels.
-      gray: one channel instead of three.
-      folder: where data files lie, these in its subfolder `svhn_numbers`: for each part either PART.tar.gz or what it
-        unpacks to, the folder PART. "" = see `data_folder`.
+      name: see `count`.
+      parts: see `count`.
+      split: see `count`.
+      kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; with "cropped_digit", each digit is an example.
+      height: height of the images, in pixels.
+      width: width of the images, in pixels.
+      gray: whether to return one channel instead of three.
+      max_length: see `count`.
+      folder: folder of data files. Its subfolder `svhn_numbers` has for each part either PART.tar.gz or the folder PART
+        that it unpacks to. "" = see `data_folder`.
 
     Returns:
       images: u8 [N, height, width, 1 or 3], 0..255.
-      digits: i32 [N, max_length], 0..9, then NO_DIGIT; max_length is 1 where each digit stands alone.
+      digits: i32 [N, max_length], 0..9, then NO_DIGIT; max_length is 1 for "cropped_digit".
       boxes: f32 [N, max_length, 4], of each digit, cxcywh in pixels of its image; zeros where NO_DIGIT.
 
     Raises:
-      UserError: a file is missing or damaged, or holds fewer photographs than the set.
+      UserError: a file is missing or damaged, or has fewer photographs than the set.
     """
     single = kind == "cropped_digit"
     length = 1 if single else max_length
     total = count(name, parts, split, max_length, single)
-    images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # gigabytes: filled in place
+    images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # gigabytes, so filled in place
     digits = np.full((total, length), NO_DIGIT, np.int32)
     boxes = np.zeros((total, length, 4), np.float32)
     begin = 0
@@ -164,91 +168,94 @@ def load(
 def examples(
     name: str, parts: tuple[str, ...], split: str, max_length: int, lengths: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Which example of a split each photograph is, as `load` has them.
+    """Returns the index of each photograph in a split, as in `load`.
 
     Args:
-      name, parts, split, max_length: see `count`.
-      lengths: for each part how many digits photographs 1.png, 2.png, .. have, i32 [n].
+      name: see `count`.
+      parts: see `count`.
+      split: see `count`.
+      max_length: see `count`.
+      lengths: for each part the number of digits in photographs 1.png, 2.png, .., i32 [n].
 
     Returns:
-      For each part of the split i32 [n], -1 where a photograph is not in it.
+      For each part of the split i32 [n], -1 for photographs that are not in the split.
     """
     result, begin = {}, 0
     for part in _parts(parts, split):
         short = np.flatnonzero(lengths[part] <= max_length) if part in lengths else np.zeros(0, np.int64)
-        those = short[_chosen(name, part, split, len(short), single=False)]
+        chosen = short[_chosen(name, part, split, len(short), single=False)]
         result[part] = np.full(len(lengths.get(part, ())), -1, np.int32)
-        result[part][those] = begin + np.arange(len(those))
-        begin += len(those)
+        result[part][chosen] = begin + np.arange(len(chosen))
+        begin += len(chosen)
     return result
 
 
 def _parts(parts: tuple[str, ...], split: str) -> tuple[str, ...]:
     if not parts or set(parts) - {"train", "extra"}:
         raise UserError(
-            f"{parts} is not what house numbers can be learnt from; allowed are train, extra, or both. "
-            "The part test is for the split test alone."
+            f"data.parts = {parts} is not allowed with house numbers: allowed are train, extra, or both. "
+            "The part test is used for the split test only."
         )
     return ("test",) if split == "test" else parts
 
 
 def _available(name: str, part: str, max_length: int, single: bool) -> int:
-    """Photographs of a part that are not too long, or all its digits."""
+    """Returns the number of a part's photographs with at most `max_length` digits, or of all its digits."""
     lengths = PHOTOGRAPHS[name].lengths[part]
     return sum(n * photographs for n, photographs in enumerate(lengths, 1)) if single else sum(lengths[:max_length])
 
 
 def _chosen(name: str, part: str, split: str, n: int, single: bool) -> np.ndarray:
-    """Which of a part's n examples are in a split: bool [n]."""
+    """Returns the mask bool [n] of a part's n examples that are in a split."""
     held = PHOTOGRAPHS[name].validation_digits if single else PHOTOGRAPHS[name].validation
     mask = held_out(n, held.get(part, 0))
     return mask if split == "validation" else ~mask
 
 
 def _examples(name: str, part: str, split: str, place: Path, max_length: int, single: bool) -> list[Annotation]:
-    """What stands in each example of a split of one part. The examples of one photograph are neighbors."""
-    everything = list(read_annotations(place, part, PHOTOGRAPHS[name].lengths[part]))
+    """Returns the annotations of the examples of a split in one part. Examples of a photograph are consecutive."""
+    annotations = list(read_annotations(place, part, PHOTOGRAPHS[name].lengths[part]))
     if single:
-        everything = [
+        annotations = [
             Annotation(a.name, a.digits[i : i + 1], a.boxes[i : i + 1])
-            for a in everything
+            for a in annotations
             for i in range(len(a.digits))
         ]
     else:
-        everything = [a for a in everything if len(a.digits) <= max_length]
-    return list(itertools.compress(everything, _chosen(name, part, split, len(everything), single)))
+        annotations = [a for a in annotations if len(a.digits) <= max_length]
+    return list(itertools.compress(annotations, _chosen(name, part, split, len(annotations), single)))
 
 
-@functools.lru_cache(maxsize=4)  # train and validation need the same one
+@functools.lru_cache(maxsize=4)  # train and validation are from the same part
 def read_annotations(place: Path, part: str, lengths: tuple[int, ...]) -> tuple[Annotation, ...]:
-    """What stands in photographs 1.png, 2.png, .. of a part.
+    """Reads the annotations of photographs 1.png, 2.png, .. of a part.
 
     Args:
-      place: of its files, see svhn_archive.place.
+      place: path of the part's files; see svhn_archive.place.
       part: train, test or extra.
-      lengths: how many there are of 1, 2, .. digits.
+      lengths: the expected number of photographs with 1, 2, .. digits.
 
     Raises:
-      UserError: there are others.
+      UserError: the file is missing or damaged, or the numbers of photographs differ from `lengths`.
     """
     wanted = sum(lengths)
     if place.is_dir():
-        found = svhn_annotations.read(place / svhn_archive.MAT, wanted)
+        annotations = svhn_annotations.read(place / svhn_archive.MAT, wanted)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            mat = Path(scratch) / svhn_archive.MAT  # HDF5 is read at random, an archive cannot be
-            svhn_archive.take_out(place, f"{part}/{svhn_archive.MAT}", mat)
-            found = svhn_annotations.read(mat, wanted, described=f"{part}/{svhn_archive.MAT} in {place}")
-    found.sort(key=lambda annotation: annotation.number)
-    distinct = len({annotation.number for annotation in found})
+            mat = Path(scratch) / svhn_archive.MAT  # HDF5 needs random access
+            svhn_archive.extract_member(place, f"{part}/{svhn_archive.MAT}", mat)
+            annotations = svhn_annotations.read(mat, wanted, described=f"{part}/{svhn_archive.MAT} in {place}")
+    annotations.sort(key=lambda annotation: annotation.number)
+    distinct = len({annotation.number for annotation in annotations})
     if distinct < wanted:
-        raise svhn_archive.too_few(place, part, distinct, wanted)
-    if len(found) > wanted:
-        raise UserError(f"{svhn_archive.MAT} of {place} names a photograph twice. {svhn_archive.again(place, part)}")
-    counted = np.bincount([len(a.digits) for a in found], minlength=len(lengths) + 1)[1:].tolist()
+        raise svhn_archive.too_few_photographs(place, part, distinct, wanted)
+    if len(annotations) > wanted:
+        raise UserError(f"{svhn_archive.MAT} of {place} lists a photograph twice. {svhn_archive.download_hint(part)}")
+    counted = np.bincount([len(a.digits) for a in annotations], minlength=len(lengths) + 1)[1:].tolist()
     if counted != list(lengths):
         raise UserError(
-            f"{place} is not SVHN's: of its first {wanted:,} photographs {counted} have 1, 2, .. digits, "
-            f"expected {list(lengths)}. {svhn_archive.again(place, part)}"
+            f"{place} is not SVHN's: {counted} of its first {wanted:,} photographs have 1, 2, .. digits, "
+            f"expected {list(lengths)}. {svhn_archive.download_hint(part)}"
         )
-    return tuple(found)
+    return tuple(annotations)

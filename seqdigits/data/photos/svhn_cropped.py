@@ -1,8 +1,8 @@
-"""Single digits of house numbers, 32x32 pixels, as Street View House Numbers has them beside its photographs (Netzer et al.
-2011, "format 2: cropped digits"): around each digit a square of its photograph, squeezed to one size; neighbors may be seen
-at its sides.
+"""Single digits of house numbers, 32x32 pixels: "format 2: cropped digits" of SVHN (Netzer et al. 2011).
 
-The published files are PART_32x32.mat, MATLAB 5. They are for non-commercial use only, so nothing here downloads them.
+Each image is a square around a digit, cropped from its photograph and resized. Neighboring digits may be visible at its
+sides. The published files are PART_32x32.mat, MATLAB 5. They are for non-commercial use only, so this package does not
+download them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from seqdigits.data.photos import svhn_archive
 from seqdigits.data.photos.svhn import held_out
 
 NAME = "svhn_cropped"
-"""What data.photographs, the subfolder of the data folder, and TFDS call the set."""
+"""Name of the set in data.photographs, as a subfolder of the data folder, and in TFDS."""
 SIZE = 32
 
 
@@ -31,9 +31,10 @@ class Part:
     """One of the published files.
 
     Attributes:
-      digits: how many it holds.
-      validation: how many of them are held out for validation, evenly spread.
-      bytes, sha256: of the file.
+      digits: number of digits.
+      validation: number of digits held out for validation, evenly spaced.
+      bytes: size of the file.
+      sha256: SHA-256 of the file, in hexadecimal.
     """
 
     digits: int
@@ -50,16 +51,16 @@ PARTS = {
 
 
 def file_name(part: str) -> str:
-    """Of a published file."""
+    """Returns the name of a published file."""
     return f"{part}_32x32.mat"
 
 
 def count(parts: tuple[str, ...], split: str) -> int:
-    """Digits in a split, without opening a file.
+    """Returns the number of digits in a split, without opening a file.
 
     Args:
-      parts: "train", "extra" or both: what to train and validate on.
-      split: "train": `parts` without what is held out, "validation": what is held out, "test": the part test.
+      parts: the parts to train and validate on: "train", "extra" or both.
+      split: "train": `parts` without the held out digits, "validation": the held out digits, "test": the part test.
 
     >>> [count(("train",), s) for s in ("train", "validation", "test")]
     [69257, 4000, 26032]
@@ -79,25 +80,27 @@ def load(
     folder: str,
     read: Callable[[Path, str], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Reads one split, in order of part and place in its file.
+    """Loads one split, in order of part and place in the file.
 
     Args:
-      parts, split: see `count`.
-      height, width: of the images, in pixels; digits are squeezed to them where they are not 32x32.
-      gray: one channel instead of three.
-      folder: where data files lie, these in its subfolder `svhn_cropped`; "" = see `data_folder`.
-      read: reads a part from a folder in place of `published_files`; for example TFDS's own set.
+      parts: see `count`.
+      split: see `count`.
+      height: height of the images, in pixels. Images are resized if height x width is not 32x32.
+      width: width of the images, in pixels.
+      gray: whether to return one channel instead of three.
+      folder: folder of data files, with these files in its subfolder `svhn_cropped`; "" = see `data_folder`.
+      read: reads a part from a folder in place of `published_files`; for example from TFDS.
 
     Returns:
       images: u8 [N, height, width, 1 or 3], 0..255.
       digits: i32 [N, 1], 0..9.
-      boxes: f32 [N, 1, 4], cxcywh in pixels: the whole image, as where the digit stands in it is not published.
+      boxes: f32 [N, 1, 4], cxcywh in pixels: the complete image, because the box of the digit in it is not published.
 
     Raises:
       UserError: a file is missing or damaged.
     """
     total = count(parts, split)
-    images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # gigabytes: filled in place
+    images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # gigabytes, so filled in place
     digits = np.empty((total, 1), np.int32)
     begin = 0
     for part in _parts(parts, split):
@@ -120,31 +123,38 @@ def _parts(parts: tuple[str, ...], split: str) -> tuple[str, ...]:
 
 
 def _chosen(part: str, split: str) -> np.ndarray:
-    """Which digits of a part are in a split: bool [n]."""
+    """Returns the mask bool [n] of a part's digits that are in a split."""
     mask = held_out(PARTS[part].digits, PARTS[part].validation)
     return mask if split == "validation" else ~mask
 
 
 def published_files(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one published file, its SHA-256 checked always: images u8 [n, 32, 32, 3] and labels i32 [n], 0..9."""
+    """Reads one published file after checking its SHA-256.
+
+    Returns:
+      images u8 [n, 32, 32, 3] and labels i32 [n], 0..9.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
     from scipy.io import loadmat  # takes a second
 
     path = folder / file_name(part)
     url, size = f"{svhn_archive.URL}/{path.name}", PARTS[part].bytes
     if not path.is_file():
         raise UserError(
-            f"{path} is missing. Get {url} ({size:,} bytes, for non-commercial use only) and put it into {folder}. Another "
-            "place: the environment variable SEQDIGITS_DATA=DIR or --config.data.folder=DIR, with the file in "
-            f"DIR/{NAME}."
+            f"{path} is missing. Download {url} ({size:,} bytes, for non-commercial use only) and put it into {folder}. To "
+            f"use another folder DIR, with the file in DIR/{NAME}, set the environment variable SEQDIGITS_DATA=DIR or "
+            "--config.data.folder=DIR."
         )
     try:
-        found = core_files.sha256(path)
+        digest = core_files.sha256(path)
     except OSError as e:
-        raise UserError(f"{path} cannot be read: {e.strerror}. Make it readable, or name another data.folder.") from e
-    if found != PARTS[part].sha256:
+        raise UserError(f"{path} cannot be read: {e.strerror}. Make it readable, or set another data.folder.") from e
+    if digest != PARTS[part].sha256:
         raise UserError(
-            f"{path} is damaged or not SVHN's: {path.stat().st_size:,} bytes with SHA-256 {found[:12]}..., expected "
-            f"{size:,} bytes, {PARTS[part].sha256[:12]}.... Get it again: {url}"
+            f"{path} is damaged or not SVHN's: {path.stat().st_size:,} bytes with SHA-256 {digest[:12]}..., expected "
+            f"{size:,} bytes, {PARTS[part].sha256[:12]}.... Download it again: {url}"
         )
     content = loadmat(path, variable_names=["X", "y"])
     return content["X"].transpose(3, 0, 1, 2), content["y"].ravel().astype(np.int32) % 10  # 10 stands for the digit 0

@@ -1,1 +1,1 @@
-"""Strips, canvases, rotated and centered digits, composed inside the step."""
+"""Strips, canvases, rotated and centered digits, composed on the device inside the step."""

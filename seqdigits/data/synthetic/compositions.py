@@ -1,7 +1,8 @@
-"""Digits -> images of digit sequences, as a pure function of a key: computed on the device inside the step.
+"""Composes images of digit sequences from single digits, on the device inside the step.
 
-Everything is integer arithmetic on `jax.random.bits`: float cos and float rounding differ between devices, and an
-example must have the same pixels everywhere. Golden hashes in tests/golden_examples.py hold every composition still.
+Each composition is a pure function of a key, in integer arithmetic on `jax.random.bits`. Float cos and float rounding
+differ between devices, but an example must have the same pixels everywhere. Golden hashes in tests/golden_examples.py
+check the pixels of every composition.
 """
 
 from __future__ import annotations
@@ -20,35 +21,38 @@ from seqdigits.data.digits import SIZE
 from seqdigits.data.synthetic.deterministic_ops import COS, ONE, SIN, below, between, shrink, warp
 
 _EXTENT = SIZE * (np.abs(COS) + np.abs(SIN))
-"""Side of the square around a turned tile, fixed point, by degrees + 45."""
+"""Side of the square around a rotated tile, fixed point, indexed by degrees + 45."""
 _SIDE = 2 * -(-_EXTENT // (2 * ONE))
-"""The same in whole pixels, even, so that the middle stays where it is: 28..40."""
+"""The same, rounded up to an even number of pixels so that the center is preserved: 28..40."""
 _POINTS = 4
 
 
-def _hats(size: int, points: int) -> np.ndarray:
-    """How much of each of `points` points, evenly spread from the first pixel to the last, each pixel takes: i32
-    [size, points], sixty-fourths, linear between two of them."""
+def _hat_weights(size: int, points: int) -> np.ndarray:
+    """Returns the weights of linear interpolation from `points` control points to `size` pixels.
+
+    The points are evenly spaced from the first pixel to the last. The weights are i32 [size, points] in units of 1/64.
+    """
     at = np.arange(size) * (points - 1) / (size - 1)
     return np.round(64 * np.maximum(1 - np.abs(at[:, None] - np.arange(points)), 0)).astype(np.int32)
 
 
-_BETWEEN = _hats(SIZE, _POINTS)
+_HAT_WEIGHTS = _hat_weights(SIZE, _POINTS)
 FRAME = 40
-"""A square of pixels that holds a tile however it is turned."""
+"""Side of a square, in pixels, that contains a tile at any rotation."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far each digit is bent in training, drawn anew every time it is seen; all zero = not at all.
+    """The ranges of the random warp of each digit in training, resampled at every visit; all zero = no warp.
 
     Attributes:
-      rotation: degrees, at most 45, either way.
-      zoom: percent, larger or smaller.
-      shear: percent, either way.
-      shift: pixels, either way, each axis.
-      elastic: percent of a pixel that each of 4x4 points over the digit is moved at most, either way, each axis, and what
-        lies between them smoothly (Simard et al. 2003, "Best practices for convolutional neural networks", section 2).
+      rotation: degrees in either direction, at most 45.
+      zoom: percent larger or smaller.
+      shear: percent in either direction.
+      shift: pixels in either direction along each axis.
+      elastic: maximum displacement, in percent of a pixel in either direction along each axis, of a grid of 4x4 control
+        points over the digit, with linear interpolation between them (elastic distortion: Simard et al. 2003, "Best
+        practices for convolutional neural networks", section 2).
     """
 
     rotation: int = 0
@@ -59,25 +63,27 @@ class Augmentation:
 
     @property
     def on(self) -> bool:
+        """Whether any range is nonzero."""
         return any(dataclasses.astuple(self))
 
 
-BENT = tuple(field.name for field in dataclasses.fields(Augmentation))
-"""Keys of the config's section `data` that bend digits."""
+AUGMENTATION_KEYS = tuple(field.name for field in dataclasses.fields(Augmentation))
+"""Keys of the config's section `data` that set the augmentation of digits."""
 
 
 class Layout(NamedTuple):
-    """Which digits an example is made of and where each goes; i32 and bool [L], pixels.
+    """The digits of an example and their places in the image, i32 [L] unless stated otherwise.
 
     Attributes:
-      chosen: number of the digit in the split.
-      there: False on the positions after the last digit.
-      left, top: of the digit's square on the image.
-      degrees: how far it is turned, within -45..45.
+      chosen: index of the digit in the split.
+      valid: bool [L], False at the positions after the last digit.
+      left: left edge of the digit's square in the image, in pixels.
+      top: top edge of the digit's square in the image, in pixels.
+      degrees: rotation in degrees, -45..45.
     """
 
     chosen: Array
-    there: Array
+    valid: Array
     left: Array
     top: Array
     degrees: Array
@@ -85,7 +91,7 @@ class Layout(NamedTuple):
 
 @dataclass(frozen=True)
 class Digit:
-    """Example i is digit i of the split as it stands: 28x28, one position. Nothing is drawn.
+    """Example i is digit i of the split, unchanged: 28x28, one position. Nothing is random.
 
     Every composition has these attributes, `layout` and `render`.
     """
@@ -96,29 +102,37 @@ class Digit:
     min_length: int = 1
 
     def layout(self, available: int, index: Array, key: Array) -> Layout:
-        """Where what goes.
+        """Samples the digits of an example and their places.
 
         Args:
-          available: how many digits the split has.
-          index: i32 [], the example's number.
-          key: the example's own key.
+          available: number of digits in the split.
+          index: i32 [], index of the example.
+          key: key of the example.
         """
         del available, key
         zero = jnp.zeros(1, jnp.int32)
         return Layout(index[None], jnp.ones(1, bool), zero, zero, zero)
 
     def render(self, tiles: Array, layout: Layout) -> tuple[Array, Array]:
-        """tiles u8 [L, 28, 28] -> image u8 [H, W], and boxes f32 [L, 4] cxcywh, of any value where no digit is."""
+        """Renders the image and the boxes.
+
+        Args:
+          tiles: u8 [L, 28, 28], black at positions without a digit.
+          layout: the places of the tiles.
+
+        Returns:
+          The image u8 [H, W], and boxes f32 [L, 4] cxcywh, of any value at positions without a digit.
+        """
         return tiles[0], _squares(layout, SIZE)
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """min_length..max_length digits side by side, at a random place on a black canvas of height x width.
+    """min_length..max_length adjacent digits at a random place on a black canvas of height x width.
 
-    Each length is as frequent as the others. Top is drawn from 0..height-29, left from 0..width-28n-1, as the published
-    sets have it (the last place of each axis is never used); where there is no room to move, 0. On 28 x 28L with L
-    digits this is a strip.
+    Lengths are uniformly distributed. As in the published sets, top is sampled from 0..height-29 and left from
+    0..width-28n-1, so that the last place of each axis is never used. An axis without free space has 0. A canvas of
+    28 x 28L with L digits is a strip.
     """
 
     height: int
@@ -144,8 +158,10 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Centered:
-    """min_length..max_length digits of 12x12 pixels side by side in the middle of height x width; each length as frequent
-    as the others. The 28 pixels are averaged, area by area, to 12."""
+    """min_length..max_length adjacent digits of 12x12 pixels in the center of height x width.
+
+    Lengths are uniformly distributed. Digits are reduced from 28 to 12 pixels by area averaging.
+    """
 
     height: int
     width: int
@@ -171,15 +187,14 @@ class Centered:
 
 @dataclass(frozen=True)
 class Rotated:
-    """min_length..max_length digits in a row, each turned by -45..45 degrees and shifted on its own, never touching. Each
-    length is as frequent as the others.
+    """min_length..max_length digits in a row, each rotated by -45..45 degrees and shifted independently, never touching.
 
-    The row has max_length cells of one size. A digit stands about the middle of its cell, at most `jitter` pixels away on
-    each axis, and never so far that less than a pixel is left free behind it along the row: so the extents of two turned
-    tiles never meet, and all the less their ink. The box of a digit is that extent, a square of 28 (|cos| + |sin|) pixels.
+    Lengths are uniformly distributed. The row has max_length cells of equal size. A digit is at most `jitter` pixels per
+    axis from the center of its cell, and at least one pixel of the cell stays free behind it along the row. The extents
+    of two rotated tiles therefore never touch. The box of a digit is this extent, a square of 28 (|cos| + |sin|) pixels.
 
     Attributes:
-      jitter: pixels; as large as the image = anywhere in its cell.
+      jitter: pixels; with a value as large as the image, digits are anywhere in their cells.
       stacked: whether the row runs from top to bottom.
     """
 
@@ -198,7 +213,7 @@ class Rotated:
         place = jnp.arange(self.max_length)
         chosen, turn, along, across = bits[1:].reshape(4, self.max_length)
         degrees = between(turn, 45)
-        side = jnp.asarray(_SIDE)[degrees + 45]  # [L], whole pixels that the turned tile is within
+        side = jnp.asarray(_SIDE)[degrees + 45]  # [L], pixels
         run, rise = (self.height, self.width) if self.stacked else (self.width, self.height)
         cell = run // self.max_length
         start = cell * place + self._shifted(along, cell - 1 - side)
@@ -209,7 +224,7 @@ class Rotated:
     def render(self, tiles: Array, layout: Layout) -> tuple[Array, Array]:
         """See Digit.render."""
         side = jnp.asarray(_SIDE)[layout.degrees + 45]
-        turned = jax.vmap(self._turn)(tiles, layout.degrees, side)  # [L, 40, 40], the digit in the middle
+        rotated = jax.vmap(self._rotate)(tiles, layout.degrees, side)  # [L, 40, 40], the digit in the center
         image = jnp.zeros((self.height + 2 * FRAME, self.width + 2 * FRAME), jnp.uint8)
         for i in range(self.max_length):
             at = (
@@ -217,24 +232,24 @@ class Rotated:
                 layout.left[i] + (side[i] - FRAME) // 2 + FRAME,
             )
             below = jax.lax.dynamic_slice(image, at, (FRAME, FRAME))
-            image = jax.lax.dynamic_update_slice(image, jnp.maximum(below, turned[i]), at)
+            image = jax.lax.dynamic_update_slice(image, jnp.maximum(below, rotated[i]), at)
         extent = jnp.asarray(_EXTENT)[layout.degrees + 45].astype(jnp.float32) / ONE
         center = jnp.stack([layout.left + side // 2, layout.top + side // 2], axis=-1).astype(jnp.float32)
         boxes = jnp.concatenate([center, jnp.stack([extent, extent], axis=-1)], axis=-1)
         return image[FRAME:-FRAME, FRAME:-FRAME], boxes
 
-    def _shifted(self, bits: Array, room: Array) -> Array:
-        """From 0 to `room`, at most `jitter` from its middle."""
-        low = jnp.maximum(room // 2 - self.jitter, 0)
-        return low + below(bits, jnp.minimum(room // 2 + self.jitter, room) - low + 1)
+    def _shifted(self, bits: Array, space: Array) -> Array:
+        """Samples an offset in 0..`space`, at most `jitter` from its middle."""
+        low = jnp.maximum(space // 2 - self.jitter, 0)
+        return low + below(bits, jnp.minimum(space // 2 + self.jitter, space) - low + 1)
 
-    def _turn(self, tile: Array, degrees: Array, side: Array) -> Array:
-        """u8 [28, 28] -> u8 [40, 40], nothing outside the middle `side` pixels."""
+    def _rotate(self, tile: Array, degrees: Array, side: Array) -> Array:
+        """Rotates a tile u8 [28, 28] into u8 [40, 40], black outside the central `side` pixels."""
         cos, sin = jnp.asarray(COS)[degrees + 45], jnp.asarray(SIN)[degrees + 45]
         matrix = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
-        turned = warp(jnp.pad(tile, (FRAME - SIZE) // 2), matrix, jnp.zeros(2, jnp.int32))
+        rotated = warp(jnp.pad(tile, (FRAME - SIZE) // 2), matrix, jnp.zeros(2, jnp.int32))
         inside = jnp.abs(2 * jnp.arange(FRAME) - (FRAME - 1)) < side
-        return jnp.where(inside[:, None] & inside[None, :], turned, jnp.uint8(0))
+        return jnp.where(inside[:, None] & inside[None, :], rotated, jnp.uint8(0))
 
 
 Composition = Digit | Canvas | Centered | Rotated
@@ -249,45 +264,52 @@ def compose(
     augment_key: Array | None,
     augmentation: Augmentation,
 ) -> tuple[Array, Array, Array]:
-    """One example: image u8 [H, W, 1], digits i32 [L], boxes f32 [L, 4] cxcywh of the tiles, zeros where none.
+    """Composes one example.
 
     Args:
-      composition: how digits stand together.
+      composition: the arrangement of the digits.
       arrays: `images` u8 [N, 28, 28] and `labels` i32 [N].
-      index: i32 [], the example's number.
-      key: the example's own key.
-      augment_key: key of augmentation; None = none.
-      augmentation: how far digits are bent.
+      index: i32 [], index of the example.
+      key: key of the example.
+      augment_key: key of augmentation; None = no augmentation.
+      augmentation: the ranges of augmentation.
+
+    Returns:
+      The image u8 [H, W, 1], digits i32 [L] (NO_DIGIT after the last), and boxes f32 [L, 4] cxcywh of the tiles, zeros
+      at positions without a digit.
     """
     layout = composition.layout(arrays["labels"].shape[0], index, key)
-    tiles = jnp.where(layout.there[:, None, None], arrays["images"][layout.chosen], jnp.uint8(0))
-    digits = jnp.where(layout.there, arrays["labels"][layout.chosen], NO_DIGIT)
+    tiles = jnp.where(layout.valid[:, None, None], arrays["images"][layout.chosen], jnp.uint8(0))
+    digits = jnp.where(layout.valid, arrays["labels"][layout.chosen], NO_DIGIT)
     if augment_key is not None and augmentation.on:
-        tiles = bend(tiles, augment_key, augmentation)
+        tiles = warp_digits(tiles, augment_key, augmentation)
     image, boxes = composition.render(tiles, layout)
-    return image[..., None], digits, jnp.where(layout.there[:, None], boxes, 0.0)
+    return image[..., None], digits, jnp.where(layout.valid[:, None], boxes, 0.0)
 
 
 def _squares(layout: Layout, side: int) -> Array:
-    """Boxes f32 [L, 4] of upright digits."""
+    """Returns the boxes f32 [L, 4] cxcywh of digits without rotation."""
     size = jnp.full_like(layout.left, side)
     return jnp.stack([layout.left + side // 2, layout.top + side // 2, size, size], axis=-1).astype(jnp.float32)
 
 
 def _paste_row(tiles: Array, layout: Layout, height: int, width: int) -> Array:
-    """u8 [L, S, S] side by side, from the first one's place on: u8 [height, width]."""
-    # The strip may reach over the right edge with its empty tiles: there is room for it, cut off afterwards.
+    """Pastes tiles u8 [L, S, S] side by side, from the place of the first on: u8 [height, width]."""
+    # Empty tiles at the end of the strip may extend past the right edge; the extra width holds them.
     strip = jnp.swapaxes(tiles, 0, 1).reshape(tiles.shape[1], -1)  # [S, S*L]
-    roomy = jnp.zeros((height, width + strip.shape[1]), jnp.uint8)
-    return jax.lax.dynamic_update_slice(roomy, strip, (layout.top[0], layout.left[0]))[:, :width]
+    padded = jnp.zeros((height, width + strip.shape[1]), jnp.uint8)
+    return jax.lax.dynamic_update_slice(padded, strip, (layout.top[0], layout.left[0]))[:, :width]
 
 
-def bend(tiles: Array, key: Array, augmentation: Augmentation) -> Array:
-    """Turns, zooms, shears and shifts each of u8 [L, 28, 28] on its own, bilinear, black outside."""
+def warp_digits(tiles: Array, key: Array, augmentation: Augmentation) -> Array:
+    """Warps each tile of u8 [L, 28, 28] independently: an affine map, and an elastic distortion if enabled.
+
+    Sampling is bilinear, with black outside the tile. Returns u8 [L, 28, 28].
+    """
     bits = jax.random.bits(key, (tiles.shape[0], 5), jnp.uint32)
     degrees = between(bits[:, 0], augmentation.rotation)
     cos, sin = jnp.asarray(COS)[degrees + 45], jnp.asarray(SIN)[degrees + 45]
-    # The inverse map, from a place in the result to a place in the source: zoom and shear times rotation.
+    # The inverse map, from output to source coordinates: zoom and shear times rotation.
     zoom = ONE + between(bits[:, 1], augmentation.zoom * ONE // 100)
     shear = between(bits[:, 2], augmentation.shear * ONE // 100)
     matrix = jnp.stack(
@@ -302,5 +324,5 @@ def bend(tiles: Array, key: Array, augmentation: Augmentation) -> Array:
         return jax.vmap(warp)(tiles, matrix, shift)
     points = jax.random.bits(jax.random.fold_in(key, 1), (tiles.shape[0], 2, _POINTS, _POINTS), jnp.uint32)
     points = between(points, augmentation.elastic * ONE // 100)
-    field = jnp.einsum("iu,...uv,jv->...ij", _BETWEEN, points, _BETWEEN) >> 12  # [L, 2, 28, 28]
+    field = jnp.einsum("iu,...uv,jv->...ij", _HAT_WEIGHTS, points, _HAT_WEIGHTS) >> 12  # [L, 2, 28, 28]
     return jax.vmap(warp)(tiles, matrix, shift[:, :, None, None] + field)

@@ -1,4 +1,4 @@
-"""The source of examples that are composed of single digits."""
+"""The source of examples that are composed from single digits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from seqdigits.data.synthetic import compositions
 
 
 class VirtualSource(DataSource):
-    """Examples composed of single digits on the accelerator, inside the step. Nothing on disk."""
+    """Examples composed from single digits on the device, inside the step. Nothing is written to disk."""
 
     statistics_limit = TRAIN_LIMIT
 
@@ -40,8 +40,20 @@ class VirtualSource(DataSource):
         order_seed: int,
         channels: int = 1,
     ):
-        """`load`: gives the digits; `examples`: seed and stream of the examples themselves; `order_seed`: of their order in
-        an epoch; `channels`: 1, or 3 that are equal."""
+        """Creates the source of one split.
+
+        Args:
+          composition: the arrangement of the digits.
+          augmentation: the ranges of augmentation in training.
+          digit_set: a key of digits.DIGITS.
+          split: train, validation or test.
+          validation: number of digits held out for validation; 0 = the default of the set.
+          load: returns the images u8 [N, 28, 28] and labels i32 [N] of the digits.
+          num_examples: number of examples, None = endless. Ignored for single digits, where each digit is an example.
+          examples: seed and random stream of the examples.
+          order_seed: seed of the order of the examples in each epoch.
+          channels: 1, or 3 equal channels.
+        """
         self._composition = composition
         self._augmentation = augmentation
         self._load = load
@@ -61,12 +73,12 @@ class VirtualSource(DataSource):
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """images u8 [N, 28, 28] and labels i32 [N] of the single digits."""
+        """The images u8 [N, 28, 28] and labels i32 [N] of the single digits."""
         images, labels = self._load()
         return {"images": images, "labels": labels}
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
-        """See Source.make."""
+        """See DataSource.make."""
         index = jnp.maximum(host_batch["index"], 0)  # a padded row is example 0, computed as usual
         seed, stream = self._examples
         keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
@@ -81,22 +93,22 @@ class VirtualSource(DataSource):
 
 
 ReadMnist = Callable[[Path, str], tuple[np.ndarray, np.ndarray]]
-"""Reads all of MNIST from a folder and url, see digits.load."""
+"""Reads all of MNIST from a folder and url; see digits.load."""
 
 
 def create_synthetic(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> VirtualSource:
-    """The source of one split of strips, canvases, or single digits; `read_mnist`: see digits.load."""
+    """Creates the source of one split of composed digits; for `read_mnist`, see digits.load."""
     data = config.data
     return VirtualSource(
         composition=_composition(data, split),
-        augmentation=compositions.Augmentation(**{name: data[name] for name in compositions.BENT}),
+        augmentation=compositions.Augmentation(**{name: data[name] for name in compositions.AUGMENTATION_KEYS}),
         channels=3 if data.rgb else 1,
         **digits_of(config, split, read_mnist),
     )
 
 
 def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> dict[str, Any]:
-    """What a source composes of single digits needs to know of them and of its examples, by argument; see VirtualSource."""
+    """Returns the arguments of VirtualSource that describe the digits and the examples, by name."""
     data = config.data
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}
     endless = data.composition != "digit" and num_examples[split] == 0

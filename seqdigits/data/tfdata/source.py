@@ -1,5 +1,7 @@
-"""Examples read by tf.data from records on disk: of sets that do not fit into memory. With builders/ the only room that imports
-TensorFlow, which never touches an accelerator."""
+"""Sources that read records from disk with tf.data, for sets that do not fit into memory.
+
+TensorFlow, which never uses an accelerator here, is imported only by this package and data/builders.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from seqdigits.core.files import sha256
 from seqdigits.core.types import Batch, HostBatch
 from seqdigits.data import record_location
 from seqdigits.data.builders import svhn_numbers, tf
-from seqdigits.data.manifest import Shard, how_to_write_again, open_records, read_about, shard_ranges, shards_of_split
+from seqdigits.data.manifest import Shard, open_records, read_manifest, rewrite_hint, shard_ranges, shards_of_split
 from seqdigits.data.photos import svhn
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import cut_out
@@ -28,26 +30,35 @@ from seqdigits.data.source import DataSource
 from seqdigits.data.tfdata import resize
 from seqdigits.parallel.processes import ProcessSlice, process_slice
 
-_FILES = 16  # read in turn
-_BUFFER = 10_000  # examples that the next one is drawn from, as far as they fit into:
-_BUFFER_BYTES = 40_000_000  # more would be scattered over gigabytes by the allocator
-_DECODERS = 2  # threads: 5,000 canvases a second are more than a model takes on these
-_AHEAD = 2  # batches
+_INTERLEAVED_FILES = 16
+_SHUFFLE_BUFFER = 10_000
+"""Maximum number of examples in the shuffle buffer, subject to:"""
+_SHUFFLE_BUFFER_BYTES = 40_000_000
+"""Maximum size of the shuffle buffer. The allocator would scatter a larger one over gigabytes."""
+_DECODER_THREADS = 2
+"""They decode 5,000 canvases per second, more than a model consumes on the same cores."""
+_PREFETCHED_BATCHES = 2
 
-plainly = tf.autograph.experimental.do_not_convert
-"""Functions here are graphs as they stand; TensorFlow would write a translation of each to a file first."""
+no_autograph = tf.autograph.experimental.do_not_convert
+"""Marks functions that are graphs already. TensorFlow would otherwise write a translation of each to a file."""
 
 
 class StreamedSource(DataSource):
-    """Records of one split, in an order of its own: exact by (seed, epoch, how many are skipped).
+    """The records of one split in a shuffled order that is a function of (seed, epoch, number of skipped examples).
 
-    In each epoch the files are shuffled, 16 of them are read in turn, and the next example is drawn from the 10,000 that
-    were read last (fewer where they are large). Of several processes each reads a part of its own, so that each example is
-    seen once in an epoch; with another number of processes, files, or another form of the records the order is another.
+    In each epoch, files are shuffled, 16 of them are interleaved, and each example is sampled from a shuffle buffer of
+    10,000 examples (fewer if they are large). Each process reads its own share, so that each example occurs once per
+    epoch. The order depends on the number of processes, on the number of files, and on the form of the records.
     """
 
     def __init__(self, config: ConfigDict, split: str, same: DataSource):
-        """`config`: whole; what it streams must have been written by prepare. `same`: a source of the same examples."""
+        """Creates the source of one split.
+
+        Args:
+          config: a complete config, whose records `prepare` has written.
+          split: train, validation or test.
+          same: a source of the same examples.
+        """
         spec, data = same.spec, config.data
         stored = (data.height, data.width, spec.image[2]) if data.cutout else spec.image
         payload = {
@@ -62,30 +73,31 @@ class StreamedSource(DataSource):
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """None; but asking for them finds out whether the records are whole.
+        """No arrays; the first access verifies the records.
 
         Raises:
-          UserError: they are not; see manifest.open_records.
+          UserError: the records are incomplete or damaged; see manifest.open_records.
         """
         assert self._shards, "a split has at least one file"
         return {}
 
     @cached_property
     def _shards(self) -> list[Shard]:
-        """The files that have the split's records."""
+        """The files of the split's records."""
         shards = shards_of_split(open_records(self._folder), self._split)
-        self._refuse_count(sum(shard.examples for shard in shards))
+        self._check_count(sum(shard.examples for shard in shards))
         return shards
 
-    def _refuse_count(self, found: int) -> None:
-        if found != self.count():
+    def _check_count(self, count: int) -> None:
+        if count != self.count():
             raise UserError(
-                f"{self._folder} has {found:,} examples of {self._split}, the config says {self.count():,}. "
-                f"{how_to_write_again(self._folder)}"
+                f"{self._folder} has {count:,} examples of {self._split}, but the config has {self.count():,}. "
+                f"{rewrite_hint(self._folder)}"
             )
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
-        """See Source.make."""
+        """See DataSource.make."""
+        del arrays  # examples come with the batch
         image, digits, boxes = (host_batch[name] for name in ("image", "digits", "boxes"))
         side = self._data.cutout
         if side:
@@ -93,104 +105,108 @@ class StreamedSource(DataSource):
         return Batch(image=image, digits=digits, boxes=boxes, index=host_batch["index"])
 
     def batches(self, start: int, batch_size: int) -> Iterator[HostBatch]:
-        """See Source.batches; the order is that of the class."""
-        mine = process_slice(batch_size)
-        rows = mine.high - mine.low
+        """See DataSource.batches; the order is described with the class."""
+        local = process_slice(batch_size)
+        rows = local.high - local.low
         count = self.count()
-        low, high = count * mine.low // batch_size, count * mine.high // batch_size
+        low, high = count * local.low // batch_size, count * local.high // batch_size
         if low == high:
-            raise UserError(f"{count:,} examples are too few for {jax.process_count()} processes.")
+            raise UserError(f"{count:,} examples are too few for {jax.process_count()} processes. Use fewer processes.")
         epoch, skip = divmod(start * rows, high - low)
-        stream = self._decoded(self._endless(low, high, epoch, skip)).batch(rows).prefetch(_AHEAD)
-        for step, values in enumerate(self._read(stream), start):
-            position = np.arange(step * batch_size + mine.low, step * batch_size + mine.high)
-            yield self._host_batch(mine, values, position)
+        stream = self._decoded(self._endless(low, high, epoch, skip)).batch(rows).prefetch(_PREFETCHED_BATCHES)
+        for step, values in enumerate(self._iterate(stream), start):
+            position = np.arange(step * batch_size + local.low, step * batch_size + local.high)
+            yield self._host_batch(local, values, position)
 
     def all(self, batch_size: int, limit: int | None = None) -> Iterator[HostBatch]:
-        """See Source.all; in the order in which they lie."""
-        mine, count = process_slice(batch_size), self.count(limit)
+        """See DataSource.all; the order is that of the records."""
+        local, count = process_slice(batch_size), self.count(limit)
         processes, process = jax.process_count(), jax.process_index()
         low, high = count * process // processes, count * (process + 1) // processes
-        files, read = self._files(low, high)
-        in_order = tf.data.Dataset.from_tensor_slices(files).flat_map(read)
-        prediction, given = self._read(self._decoded(in_order).batch(mine.size).prefetch(_AHEAD)), 0
-        most = -(-count // processes)  # examples that a process has, at most
-        for _ in range(0, most, mine.size):
-            values = next(prediction, None)
+        files, open_file = self._files(low, high)
+        in_order = tf.data.Dataset.from_tensor_slices(files).flat_map(open_file)
+        stream, yielded = self._iterate(self._decoded(in_order).batch(local.size).prefetch(_PREFETCHED_BATCHES)), 0
+        max_count = -(-count // processes)  # examples of the process that has most
+        for _ in range(0, max_count, local.size):
+            values = next(stream, None)
             if values is None:
-                yield self._empty(mine.size)
+                yield self._empty(local.size)
             else:
-                given += len(values["index"])
-                yield self._host_batch(mine, values, values["index"])
-        if given != high - low:
-            raise self._explained(f"{given:,} of {high - low:,} examples were read")
-
-    # Order
+                yielded += len(values["index"])
+                yield self._host_batch(local, values, values["index"])
+        if yielded != high - low:
+            raise self._damage_error(f"{yielded:,} of {high - low:,} examples were read")
 
     def _endless(self, low: int, high: int, epoch: int, skip: int) -> tf.data.Dataset:
-        """Examples low..high-1 of the split, epoch after epoch, each in an order of its own, from a place on."""
-        files, read = self._files(low, high)
+        """Returns examples low..high-1 of the split, reshuffled in every epoch.
+
+        The stream starts in `epoch`, after `skip` of its examples.
+        """
+        files, open_file = self._files(low, high)
         per_example = sum(shard.bytes for shard in self._shards) // sum(shard.examples for shard in self._shards) + 1
-        buffer = max(1, min(_BUFFER, high - low, _BUFFER_BYTES // per_example))
+        buffer = max(1, min(_SHUFFLE_BUFFER, high - low, _SHUFFLE_BUFFER_BYTES // per_example))
         seed = self._order_seed
 
-        @plainly
-        def one(e: tf.Tensor) -> tf.data.Dataset:
+        @no_autograph
+        def one_epoch(e: tf.Tensor) -> tf.data.Dataset:
             order = tf.random.experimental.stateless_shuffle(tf.range(len(files[0])), seed=[seed, e])
             shuffled = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(x, order) for x in files))
-            found = shuffled.interleave(read, cycle_length=_FILES, num_parallel_calls=1, deterministic=True)
-            found = found.apply(tf.data.experimental.assert_cardinality(high - low))
+            examples = shuffled.interleave(
+                open_file, cycle_length=_INTERLEAVED_FILES, num_parallel_calls=1, deterministic=True
+            )
+            examples = examples.apply(tf.data.experimental.assert_cardinality(high - low))
             mixed = tf.random.stateless_uniform([], [seed, e], maxval=2**62, dtype=tf.int64)
-            found = found.shuffle(buffer, seed=mixed, reshuffle_each_iteration=False)
-            return found.skip(tf.where(e == epoch, tf.constant(skip, tf.int64), 0))
+            examples = examples.shuffle(buffer, seed=mixed, reshuffle_each_iteration=False)
+            return examples.skip(tf.where(e == epoch, tf.constant(skip, tf.int64), 0))
 
-        return tf.data.Dataset.range(epoch, np.iinfo(np.int64).max).flat_map(one)
+        return tf.data.Dataset.range(epoch, np.iinfo(np.int64).max).flat_map(one_epoch)
 
     def _files(self, low: int, high: int) -> tuple[tuple[tf.Tensor, ...], Callable[..., tf.data.Dataset]]:
-        """What to read for examples low..high-1: some values for each file, and what makes of these a data set of pairs, the
-        index and the serialized record."""
-        found = list(shard_ranges(self._shards, low, high))
-        firsts = low + np.cumsum([0, *(take for _, _, take in found)])[:-1]
-        skips, takes = [skip for _, skip, _ in found], [take for _, _, take in found]
+        """Returns the files that hold examples low..high-1, and the function that opens one.
 
-        @plainly
-        def read(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
+        The files are columns of tensors with one row per file. The function maps a row to a data set of pairs: index and
+        serialized record.
+        """
+        ranges = list(shard_ranges(self._shards, low, high))
+        firsts = low + np.cumsum([0, *(take for _, _, take in ranges)])[:-1]
+        skips, takes = [skip for _, skip, _ in ranges], [take for _, _, take in ranges]
+
+        @no_autograph
+        def open_file(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
             serialized = tf.data.TFRecordDataset(name).skip(skip).take(take)
             return tf.data.Dataset.zip((tf.data.Dataset.range(first, first + take), serialized))
 
-        return (self._names(shard for shard, _, _ in found), *_int64(skips, takes, firsts)), read
+        return (self._names(shard for shard, _, _ in ranges), *_int64(skips, takes, firsts)), open_file
 
     def _names(self, shards: Iterable[Shard]) -> tf.Tensor:
         return tf.constant([os.fspath(self._folder / shard.name) for shard in shards], tf.string)
 
-    # Content
-
     def _decoded(self, examples: tf.data.Dataset) -> tf.data.Dataset:
-        return examples.map(plainly(self._decode), num_parallel_calls=_DECODERS, deterministic=True)
+        return examples.map(no_autograph(self._decode), num_parallel_calls=_DECODER_THREADS, deterministic=True)
 
     def _decode(self, index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = _parsed(serialized, self.spec.max_length)
-        image = tf.reshape(_pixels(found["image"], self._data.records_form), self.spec.payload["image"].shape)
-        digits = tf.cast(found["digits"], tf.int32)
-        with tf.control_dependencies([tf.debugging.assert_equal(found["index"], index, "a record in another's place")]):
+        record = _parsed(serialized, self.spec.max_length)
+        image = tf.reshape(_pixels(record["image"], self._data.records_form), self.spec.payload["image"].shape)
+        digits = tf.cast(record["digits"], tf.int32)
+        with tf.control_dependencies([tf.debugging.assert_equal(record["index"], index, "records are out of order")]):
             index = tf.identity(index)
-        return {"image": image, "digits": digits, "boxes": found["boxes"], "index": tf.cast(index, tf.int32)}
+        return {"image": image, "digits": digits, "boxes": record["boxes"], "index": tf.cast(index, tf.int32)}
 
-    def _read(self, stream: tf.data.Dataset) -> Iterator[dict[str, np.ndarray]]:
+    def _iterate(self, stream: tf.data.Dataset) -> Iterator[dict[str, np.ndarray]]:
         options = tf.data.Options()
-        options.autotune.enabled = False  # it would take memory and threads as it likes
+        options.autotune.enabled = False  # it would take an unbounded share of memory and threads
         options.deterministic = True
-        options.threading.private_threadpool_size = _DECODERS
-        failed = tf.errors.OpError  # by name it could not be found any more when the interpreter ends
+        options.threading.private_threadpool_size = _DECODER_THREADS
+        read_error = tf.errors.OpError  # resolved here, because the module may be gone when the interpreter exits
         try:
             yield from stream.with_options(options).as_numpy_iterator()
-        except failed as e:
-            raise self._explained(e.message) from e
+        except read_error as e:
+            raise self._damage_error(e.message) from e
 
-    def _host_batch(self, mine: ProcessSlice, values: dict[str, np.ndarray], position: np.ndarray) -> HostBatch:
-        """A batch filled up with padding: its first row again, with index -1."""
-        missing = mine.size - len(values["index"])
-        host_batch = mine.host_batch(values["index"], position)
+    def _host_batch(self, local: ProcessSlice, values: dict[str, np.ndarray], position: np.ndarray) -> HostBatch:
+        """Returns a batch padded with copies of its first row, with index -1."""
+        missing = local.size - len(values["index"])
+        host_batch = local.host_batch(values["index"], position)
         for name in self.spec.payload:
             value = values[name]
             host_batch[name] = np.concatenate([value, np.repeat(value[:1], missing, 0)]) if missing else value
@@ -200,71 +216,71 @@ class StreamedSource(DataSource):
         host_batch = {name: np.zeros(one.shape, one.dtype) for name, one in self.spec.host_batch(rows).items()}
         return {**host_batch, "index": np.full(rows, -1, np.int32)}
 
-    # Damage
-
-    def _explained(self, reason: str) -> UserError:
-        """What is wrong with the records, with the file named."""
+    def _damage_error(self, reason: str) -> UserError:
+        """Returns the error that names the damaged file."""
         for shard in self._shards:
             path = self._folder / shard.name
             try:
                 if sha256(path) != shard.sha256:
-                    return UserError(f"{path} is damaged: its SHA-256 differs. {how_to_write_again(self._folder)}")
+                    return UserError(f"{path} is damaged: its SHA-256 differs. {rewrite_hint(self._folder)}")
             except OSError as e:
-                return UserError(f"{path} cannot be read: {e.strerror}. {how_to_write_again(self._folder)}")
-        return UserError(f"{self._folder}: reading failed, though all files are as they were written: {reason[:300]}")
+                return UserError(f"{path} cannot be read: {e.strerror}. {rewrite_hint(self._folder)}")
+        return UserError(f"{self._folder}: reading failed, although all files are intact: {reason[:300]}")
 
 
 class StreamedPhotographs(StreamedSource):
-    """Photographs at their own size on disk, squeezed as they are read: the same pixels, byte for byte, as the resident ones.
+    """Photographs stored in their original size and resized when they are read, byte for byte as ResidentSource does.
 
-    A split of house numbers is not a range of records: each process reads all records of its parts, and decodes its own.
+    A split of house numbers is not a contiguous range of records. Each process therefore reads all records of the parts,
+    but decodes only its own share.
     """
 
     @cached_property
     def _shards(self) -> list[Shard]:
-        found = [shard for name in self._which for shard in shards_of_split(self._all_shards, name)]
-        self._refuse_count(sum(int((which >= 0).sum()) for which in self._which.values()))
-        return found
+        shards = [shard for name in self._example_indices for shard in shards_of_split(self._all_shards, name)]
+        self._check_count(sum(int((indices >= 0).sum()) for indices in self._example_indices.values()))
+        return shards
 
     @cached_property
     def _all_shards(self) -> list[Shard]:
         return open_records(self._folder)
 
     @cached_property
-    def _which(self) -> dict[str, np.ndarray]:
-        """For each split of the records that this one is made of: which example each record is, by its index; -1 = none."""
+    def _example_indices(self) -> dict[str, np.ndarray]:
+        """The example index i32 [n] of each record, for each split on disk that is part of this split; -1 = not used."""
         data = self._data
         if data.photographs == "folder":
-            there = sum(shard.examples for shard in shards_of_split(self._all_shards, self._split))
-            return {self._split: np.arange(there, dtype=np.int32)}
-        digits = read_about(self._folder)["lengths"]
+            count = sum(shard.examples for shard in shards_of_split(self._all_shards, self._split))
+            return {self._split: np.arange(count, dtype=np.int32)}
+        digits = read_manifest(self._folder)["lengths"]
         lengths = {name: np.array([int(n) for n in text], np.int32) for name, text in digits.items()}
         return svhn.examples(data.photographs, tuple(data.parts), self._split, data.max_length, lengths)
 
     def _files(self, low: int, high: int) -> tuple[tuple[tf.Tensor, ...], Callable[..., tf.data.Dataset]]:
-        edges = dict(zip(self._which, np.cumsum([0, *(len(which) for which in self._which.values())]), strict=False))
-        table = tf.constant(np.concatenate(list(self._which.values())), tf.int64)
+        sizes = [len(indices) for indices in self._example_indices.values()]
+        edges = dict(zip(self._example_indices, np.cumsum([0, *sizes]), strict=False))
+        table = tf.constant(np.concatenate(list(self._example_indices.values())), tf.int64)
 
-        @plainly
-        def read(name: tf.Tensor, edge: tf.Tensor) -> tf.data.Dataset:
-            @plainly
-            def numbered(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                found = tf.io.parse_single_example(serialized, {"index": tf.io.FixedLenFeature((), tf.int64)})
-                return table[edge + found["index"]], serialized
+        @no_autograph
+        def open_file(name: tf.Tensor, edge: tf.Tensor) -> tf.data.Dataset:
+            @no_autograph
+            def with_index(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                record = tf.io.parse_single_example(serialized, {"index": tf.io.FixedLenFeature((), tf.int64)})
+                return table[edge + record["index"]], serialized
 
-            records_ = tf.data.TFRecordDataset(name).map(numbered)
-            return records_.filter(plainly(lambda index, _: (low <= index) & (index < high)))
+            records = tf.data.TFRecordDataset(name).map(with_index)
+            return records.filter(no_autograph(lambda index, _: (low <= index) & (index < high)))
 
-        return (self._names(self._shards), *_int64([edges[shard.split] for shard in self._shards])), read
+        return (self._names(self._shards), *_int64([edges[shard.split] for shard in self._shards])), open_file
 
     def _decode(self, index: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         data, length, stored = self._data, self.spec.max_length, self._stored_length
-        found = _parsed(serialized, stored)
-        more = max(length - stored, 0)
-        digits = tf.pad(tf.cast(found["digits"][:length], tf.int32), [[0, more]], constant_values=NO_DIGIT)
-        image, boxes = resize.view(
-            tf.io.decode_png(found["image"], 3),
-            tf.pad(found["boxes"][:length], [[0, more], [0, 0]]),
+        record = _parsed(serialized, stored)
+        padding = max(length - stored, 0)
+        digits = tf.pad(tf.cast(record["digits"][:length], tf.int32), [[0, padding]], constant_values=NO_DIGIT)
+        image, boxes = resize.view_photo(
+            tf.io.decode_png(record["image"], 3),
+            tf.pad(record["boxes"][:length], [[0, padding], [0, 0]]),
             digits != NO_DIGIT,
             kind=data.composition,
             height=data.height,
@@ -275,12 +291,18 @@ class StreamedPhotographs(StreamedSource):
 
     @cached_property
     def _stored_length(self) -> int:
-        """Positions for digits in a record."""
-        return read_about(self._folder).get("longest", svhn_numbers.LONGEST)
+        """Number of digit positions in a record."""
+        return read_manifest(self._folder).get("longest", svhn_numbers.MAX_DIGITS)
 
 
 def create_streamed(config: ConfigDict, split: str, same: DataSource) -> StreamedSource:
-    """The source of one split, read from records; `same`: a source of the same examples that are computed or resident."""
+    """Creates the source of one split that is read from records.
+
+    Args:
+      config: a complete config.
+      split: train, validation or test.
+      same: a source that computes the same examples, or has them in memory.
+    """
     kind = StreamedPhotographs if config.data.composition in PHOTO_COMPOSITIONS else StreamedSource
     return kind(config, split, same)
 
@@ -290,7 +312,7 @@ def _int64(*columns: list[int] | np.ndarray) -> list[tf.Tensor]:
 
 
 def _parsed(serialized: tf.Tensor, length: int) -> dict[str, tf.Tensor]:
-    """A record with positions for so many digits."""
+    """Parses a record with `length` digit positions."""
     return tf.io.parse_single_example(
         serialized,
         {
@@ -303,7 +325,7 @@ def _parsed(serialized: tf.Tensor, length: int) -> dict[str, tf.Tensor]:
 
 
 def _pixels(data: tf.Tensor, form: str) -> tf.Tensor:
-    """u8, from one of record_location.FORMS."""
+    """Decodes pixels u8 from one of record_location.FORMS."""
     if form == "png":
         return tf.io.decode_png(data)
     if form == "raw":

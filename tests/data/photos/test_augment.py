@@ -1,4 +1,4 @@
-"""Photographs bent and colored in training: the boxes go with the pixels."""
+"""Augmentation of photographs: boxes follow the pixels, and ranges are respected."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ DIGITS = np.array([4, 7, NO_DIGIT], np.int32)
 
 
 def photograph() -> np.ndarray:
-    """Gray, each digit's box filled with a shade of its own."""
+    """Returns a gray photograph with each digit's box filled with its own shade."""
     image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
     for (x, y, w, h), shade in zip(BOXES[:2], (150, 220), strict=True):
         image[int(y - h / 2) : int(y + h / 2), int(x - w / 2) : int(x + w / 2)] = shade
@@ -31,7 +31,7 @@ def many(augmentation: Augmentation, count: int = 200) -> tuple[np.ndarray, np.n
     return tuple(np.asarray(x) for x in changed)
 
 
-def test_nothing_asked_for_changes_nothing():
+def test_augment_with_zero_ranges_changes_nothing():
     image, boxes = augment(photograph(), DIGITS, BOXES, jax.random.key(0), Augmentation())
     np.testing.assert_array_equal(image, photograph())
     np.testing.assert_allclose(boxes, BOXES, atol=1e-3)
@@ -43,25 +43,24 @@ def test_nothing_asked_for_changes_nothing():
     [Augmentation(zoom=90), Augmentation(shift=20), Augmentation(shear=15), Augmentation(rotation=15)],
     ids=["zoom", "shift", "shear", "rotation"],
 )
-def test_the_boxes_go_where_the_pixels_go(augmentation):
+def test_augment_moves_boxes_with_pixels(augmentation):
     images, boxes = many(augmentation)
     assert len({image.tobytes() for image in images}) > 25, "whole degrees and percent"
-    for image, (first, second, none) in zip(images, boxes, strict=True):
-        assert not none.any()
+    for image, (first, second, no_digit) in zip(images, boxes, strict=True):
+        assert not no_digit.any()
         for (x, y, _, _), low, high in ((first, 120, 185), (second, 185, 256)):
             column, row = int(x), int(y)
             assert 0 <= column < WIDTH
             assert 0 <= row < HEIGHT
-            assert low <= image[row, column, 0] < high, "the middle of the box has the digit's shade"
+            assert low <= image[row, column, 0] < high, "the center of the box has the digit's shade"
         rows, columns = np.nonzero(image[..., 0] > 185)
-        ink = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        extent = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         box = np.concatenate([second[:2] - second[2:] / 2, second[:2] + second[2:] / 2])
-        np.testing.assert_allclose(
-            ink, np.clip(box, 0, [WIDTH, HEIGHT] * 2), atol=2.6
-        )  # what is cut by a slanted edge is fainter
+        # The tolerance is for pixels at slanted edges, which are fainter.
+        np.testing.assert_allclose(extent, np.clip(box, 0, [WIDTH, HEIGHT] * 2), atol=2.6)
 
 
-def test_zoom_makes_smaller_and_larger_but_keeps_the_number_whole():
+def test_zoom_scales_but_keeps_the_number_inside():
     _, boxes = many(Augmentation(zoom=90), 400)
     heights = boxes[:, 0, 3]
     assert heights.min() < 0.62 * 20
@@ -74,23 +73,23 @@ def test_zoom_makes_smaller_and_larger_but_keeps_the_number_whole():
     assert corners[..., 3].max() < HEIGHT + 1
 
 
-def test_shift_goes_to_its_limit_either_way():
+def test_shift_covers_its_range():
     _, boxes = many(Augmentation(shift=9), 400)
     moved = boxes[:, 0, :2] - BOXES[0, :2]
     assert -9 <= moved.min() < -8.8
     assert 8.8 < moved.max() <= 9
 
 
-def test_colour_changes_brightness_and_turns_one_of_four_into_its_negative():
+def test_color_jitters_brightness_and_inverts_one_of_four():
     images, boxes = many(Augmentation(color=30), 400)
     np.testing.assert_allclose(boxes, np.broadcast_to(BOXES, boxes.shape), atol=1e-3)
-    digit, ground = images[:, 24, 54].astype(float).mean(-1), images[:, 5, 5].astype(float).mean(-1)
-    assert 0.18 < (digit < ground).mean() < 0.33
-    assert ground.std() > 15
+    digit, background = images[:, 24, 54].astype(float).mean(-1), images[:, 5, 5].astype(float).mean(-1)
+    assert 0.18 < (digit < background).mean() < 0.33
+    assert background.std() > 15
 
 
 @pytest.mark.slow
-def test_padding_and_evaluation_are_left_alone(small_config, svhn_folder):
+def test_augmentation_is_off_in_evaluation_and_padding(small_config, svhn_folder):
     config = small_config(
         {
             "data.digits": "mnist",

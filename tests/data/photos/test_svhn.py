@@ -1,4 +1,4 @@
-"""House numbers: which photographs are in which split, what is cut out of them, what happens to damaged archives."""
+"""House numbers: splits, crops, and errors for damaged archives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from seqdigits.data.photos import svhn, svhn_annotations
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 
 Box = tuple[float, float, float, float, float]
-"""label, left, top, width, height, as in the file."""
+"""Label, left, top, width and height, as in the file."""
 
 # Six photographs of 40 x 20 (width x height), with 2, 1, 3, 6, 1 and 2 digits.
 TRAIN: dict[str, list[Box]] = {
@@ -42,7 +42,7 @@ TINY = svhn.PhotographSet(
 
 
 def write_mat(path: Path, entries: dict[str, list[Box]]) -> None:
-    """A digitStruct.mat in the published layout: MATLAB 7.3, its header of 512 bytes in front."""
+    """Writes a digitStruct.mat in the published layout: MATLAB 7.3 with a header of 512 bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w", userblock_size=512) as file:
         objects = file.create_group("#refs#")
@@ -76,7 +76,7 @@ def png(seed: int, width: int = 40, height: int = 20) -> bytes:
 def write_part(
     data: Path, part: str, entries: dict[str, list[Box]], photographs: dict[str, bytes] | None = None
 ) -> None:
-    """An unpacked part in the data folder `data`. Photographs are random unless given."""
+    """Writes an unpacked part to the data folder `data`. Photographs are random unless given."""
     folder = data / "svhn_numbers" / part
     write_mat(folder / "digitStruct.mat", entries)
     for seed, name in enumerate(entries):
@@ -84,7 +84,7 @@ def write_part(
 
 
 def pack(data: Path, part: str, first: tuple[tuple[tarfile.TarInfo, bytes], ...] = ()) -> Path:
-    """The folder of a part becomes PART.tar.gz, photographs in order of text as published; `first` stand in front."""
+    """Packs the folder of a part into PART.tar.gz, sorted by name as published, with `first` at the beginning."""
     folder = data / "svhn_numbers" / part
     archive = folder.parent / f"{part}.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
@@ -100,7 +100,7 @@ def pack(data: Path, part: str, first: tuple[tuple[tarfile.TarInfo, bytes], ...]
 
 @pytest.fixture
 def data(tmp_path, monkeypatch) -> Path:
-    """A data folder with an unpacked train and test; PHOTOGRAPHS has them as "tiny"."""
+    """A data folder with unpacked parts train and test, which are the set "tiny" of PHOTOGRAPHS."""
     monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
     write_part(tmp_path, "train", TRAIN)
     write_part(tmp_path, "test", TEST)
@@ -116,14 +116,11 @@ def names_of(split: dict[str, np.ndarray]) -> list[str]:
     return ["".join(str(d) for d in row if d != NO_DIGIT) for row in split["digits"]]
 
 
-# Numbers
-
-
 @pytest.mark.parametrize(
     ("part", "photographs", "digits"),
     [("train", 33_402, 73_257), ("test", 13_068, 26_032), ("extra", 202_353, 531_131)],
 )
-def test_published_numbers(part, photographs, digits):
+def test_lengths_equal_published_counts(part, photographs, digits):
     lengths = svhn.PHOTOGRAPHS["svhn"].lengths[part]
     assert sum(lengths) == photographs
     assert sum(n * k for n, k in enumerate(lengths, 1)) == digits
@@ -134,14 +131,14 @@ def test_lengths_of_all_parts_add_up_to_the_published_total():
     assert np.sum(list(lengths.values()), 0).tolist() == [17_005, 98_212, 117_561, 15_918, 126, 1]
 
 
-def test_subset_numbers():
+def test_svhn_2000_counts():
     counts = [svhn.count("svhn_2000", ("train",), s, 1, True) for s in ("train", "validation", "test")]
     assert counts == [4_034, 400, 971]
     assert svhn.count("svhn_2000", ("train", "extra"), "train", 3, False) == 1_912 - 200
 
 
 @pytest.mark.parametrize(("n", "h"), [(0, 0), (0, 3), (7, 0), (7, 3), (7, 7), (3, 5), (33_401, 4_000)])
-def test_held_out_are_as_many_as_asked_for_and_evenly_spread(n, h):
+def test_held_out_is_evenly_spaced(n, h):
     mask = svhn.held_out(n, h)
     assert (len(mask), mask.sum()) == (n, min(n, h))
     if mask.sum() > 1:
@@ -149,16 +146,13 @@ def test_held_out_are_as_many_as_asked_for_and_evenly_spread(n, h):
 
 
 @pytest.mark.parametrize("parts", [(), ("test",), ("train", "test"), ("all",)])
-def test_parts_to_learn_from(parts):
+def test_count_refuses_other_parts(parts):
     with pytest.raises(UserError, match="allowed are train, extra"):
         svhn.count("svhn", parts, "train", 6, False)
 
 
-# What is loaded
-
-
-def test_types_order_and_split(data):
-    # Of 6, 2 are held out: i = 2 and 5. Label 10 is 0. The listed order 2 3 4 is kept although 3 stands left of 2.
+def test_load_types_order_and_split(data):
+    # Of 6, 2 are held out: i = 2 and 5. Label 10 is digit 0. The listed order 2 3 4 is kept although 3 is left of 2.
     train, validation, test = (load(data, split) for split in ("train", "validation", "test"))
     assert names_of(train) == ["10", "7", "123456", "5"]
     assert names_of(validation) == ["234", "98"]
@@ -173,37 +167,37 @@ def test_types_order_and_split(data):
     assert train["boxes"][train["digits"] != NO_DIGIT].any(-1).all()
 
 
-def test_long_numbers_are_dropped_before_any_are_held_out(data):
+def test_long_numbers_are_excluded_before_holding_out(data):
     # 1, 2, 3, 5, 6 are left; of 5, 2 are held out: i = 2 and 4.
     assert names_of(load(data, "train", max_length=5)) == ["10", "7", "5"]
     assert names_of(load(data, "validation", max_length=5)) == ["234", "98"]
     assert load(data, "train", max_length=5)["digits"].shape == (3, 5)
 
 
-def test_photograph_is_squeezed_and_boxes_with_it(data):
+def test_load_resizes_photographs_and_boxes(data):
     train = load(data)  # 40 x 20 to 80 x 10
     expected = [[24, 4, 8, 4], [38, 4.5, 12, 5]] + [[0] * 4] * 4
     np.testing.assert_array_equal(train["boxes"][0], expected)
-    np.testing.assert_array_equal(train["boxes"][1, 0], [4, 4.5, 16, 6])  # reaches beyond the left edge, as published
+    np.testing.assert_array_equal(train["boxes"][1, 0], [4, 4.5, 16, 6])  # extends beyond the left edge, as published
     photo = Image.open(io.BytesIO(png(0)))
     np.testing.assert_array_equal(train["images"][0], np.asarray(photo.resize((80, 10), Image.Resampling.BILINEAR)))
 
 
-def test_same_size_keeps_pixels_and_boxes(data):
+def test_load_at_original_size_changes_nothing(data):
     train = load(data, height=20, width=40)
     np.testing.assert_array_equal(train["images"][3], np.asarray(Image.open(io.BytesIO(png(4)))))
     np.testing.assert_array_equal(train["boxes"][3, 0], [36, 13, 12, 10])
 
 
-def test_grey(data):
+def test_load_converts_to_gray(data):
     train = load(data, height=20, width=40, gray=True)
     assert train["images"].shape == (4, 20, 40, 1)
     photo = Image.open(io.BytesIO(png(4))).convert("L")
     np.testing.assert_array_equal(train["images"][3, :, :, 0], np.asarray(photo))
 
 
-def test_crop_is_the_hull_and_15_percent_on_each_side(data):
-    # 1.png: x 10..22, y 4..14, so 8.2..23.8 and 2.5..15.5. Cut to 156 x 130, all is 10 times as large.
+def test_crop_extends_the_enclosing_box_by_15_percent(data):
+    # 1.png: x 10..22, y 4..14, so 8.2..23.8 and 2.5..15.5. Cropped to 156 x 130, the scale is 10.
     train = load(data, kind="crop", height=130, width=156)
     np.testing.assert_allclose(train["boxes"][0, 0], [(12 - 8.2) * 10, (8 - 2.5) * 10, 40, 80], rtol=1e-6)
     np.testing.assert_allclose(train["boxes"][0, 1], [(19 - 8.2) * 10, (9 - 2.5) * 10, 60, 100], rtol=1e-6)
@@ -214,21 +208,21 @@ def test_crop_is_the_hull_and_15_percent_on_each_side(data):
 
 def test_crop_is_clipped_at_the_edges(data):
     train = load(data, kind="crop", height=156, width=72)
-    # 2.png: x -2..6, y 3..15, so -3.2 (clipped to 0)..7.2 and 1.2..16.8; 10 times as large.
+    # 2.png: x -2..6, y 3..15, so -3.2 (clipped to 0)..7.2 and 1.2..16.8; the scale is 10.
     np.testing.assert_allclose(train["boxes"][1, 0], [20, (9 - 1.2) * 10, 80, 120], rtol=1e-6)
     # 5.png: x 30..42, y 8..18, so 28.2..43.8 (clipped to 40) and 6.5..19.5.
     x, y = 72 / (40 - 28.2), 156 / (19.5 - 6.5)
     np.testing.assert_allclose(train["boxes"][3, 0], [(36 - 28.2) * x, 6.5 * y, 12 * x, 10 * y], rtol=1e-6)
 
 
-def test_boxes_beside_the_photograph_cannot_be_cropped(tmp_path, monkeypatch):
+def test_crop_refuses_boxes_outside_the_photograph(tmp_path, monkeypatch):
     monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
     write_part(tmp_path, "test", TEST | {"1.png": [(1, 60, 4, 4, 8)]})
     with pytest.raises(UserError, match=r"test/1\.png in .* have no area within the photograph"):
         load(tmp_path, "test", kind="crop")
 
 
-def test_single_digits(data):
+def test_cropped_digits_are_centered_squares(data):
     # 15 digits, 5 held out: every third.
     train, validation, test = (
         load(data, split, kind="cropped_digit", height=16, width=16) for split in ("train", "validation", "test")
@@ -238,14 +232,14 @@ def test_single_digits(data):
     assert names_of(test) == list("612")
     assert train["images"].shape == (10, 16, 16, 3)
     assert train["boxes"].shape == (10, 1, 4)
-    # The first: 4 x 8 in a square of 8, twice as large. All are in the middle.
+    # The first is 4 x 8 in a square of 8, enlarged by 2. All are centered.
     np.testing.assert_array_equal(train["boxes"][0, 0], [8, 8, 8, 16])
     np.testing.assert_array_equal(train["boxes"][:, 0, :2], np.full((10, 2), 8))
     np.testing.assert_array_equal(train["boxes"][:, 0, 2:].max(1), np.full(10, 16))
 
 
-def test_single_digit_beyond_the_edge_repeats_its_pixels(data):
-    # 2.png: x -2..6, y 3..15, so the square is -4..8 by 3..15; as large as that, pixels are as they were.
+def test_cropped_digit_repeats_edge_pixels(data):
+    # 2.png: x -2..6, y 3..15, so the square is -4..8 by 3..15. At this size, pixels are unchanged.
     digit = load(data, "validation", kind="cropped_digit", height=12, width=12)["images"][0]
     photo = np.asarray(Image.open(io.BytesIO(png(1))))
     np.testing.assert_array_equal(digit[:, 4:], photo[3:15, :8])
@@ -258,7 +252,7 @@ def test_single_digit_beyond_the_edge_repeats_its_pixels(data):
 
 
 @pytest.mark.parametrize("kind", PHOTO_COMPOSITIONS)
-def test_archive_gives_what_the_folder_gives(data, tmp_path_factory, kind):
+def test_archive_and_folder_load_equal_arrays(data, tmp_path_factory, kind):
     unpacked = load(data, kind=kind)
     other = tmp_path_factory.mktemp("packed")
     write_part(other, "train", TRAIN)
@@ -268,7 +262,7 @@ def test_archive_gives_what_the_folder_gives(data, tmp_path_factory, kind):
         np.testing.assert_array_equal(packed[name], unpacked[name])
 
 
-def test_parts_follow_each_other_in_the_order_given(tmp_path, monkeypatch):
+def test_load_concatenates_parts_in_the_given_order(tmp_path, monkeypatch):
     both = svhn.PhotographSet(TINY.lengths | {"extra": (1, 1, 0, 0, 0, 0)}, {"train": 2, "extra": 1}, {})
     monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", both)
     write_part(tmp_path, "train", TRAIN)
@@ -282,14 +276,14 @@ def test_parts_follow_each_other_in_the_order_given(tmp_path, monkeypatch):
 
 def test_photographs_beyond_the_set_are_not_used(tmp_path, monkeypatch):
     monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
-    # 10.png stands before 2.png in an archive, and 3.png has no photograph at all.
+    # 10.png is before 2.png in an archive, and 3.png has no photograph.
     write_part(tmp_path, "test", {"10.png": [(3, 1, 1, 4, 8)], "3.png": [(4, 1, 1, 4, 8)]} | TEST)
     (tmp_path / "svhn_numbers" / "test" / "3.png").unlink()
     pack(tmp_path, "test")
     assert names_of(load(tmp_path, "test")) == ["6", "12"]
 
 
-def test_progress_is_said_every_ten_seconds(capsys, monkeypatch):
+def test_progress_is_printed_every_ten_seconds(capsys, monkeypatch):
     seconds = iter(range(0, 60, 4))
     monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
     assert list(progress(iter(range(6)), 6, "photographs", "here")) == list(range(6))
@@ -299,10 +293,7 @@ def test_progress_is_said_every_ten_seconds(capsys, monkeypatch):
     ]
 
 
-# Archives that are not what they should be
-
-
-def test_only_regular_members_of_the_right_name_are_read(tmp_path, monkeypatch):
+def test_archive_ignores_links_and_other_names(tmp_path, monkeypatch):
     monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
     data = tmp_path / "inner" / "data"
     write_part(data, "test", TEST)
@@ -332,7 +323,7 @@ def test_only_regular_members_of_the_right_name_are_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["../1.png", "/1.png", "1.png\n", "1.jpg", "01.png", "x/1.png", "1.png/../../2.png", "١.png"]
 )
-def test_names_that_are_not_n_png(tmp_path, monkeypatch, name):
+def test_annotations_refuse_names_other_than_n_png(tmp_path, monkeypatch, name):
     monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", TINY)
     write_mat(tmp_path / "svhn_numbers" / "test" / "digitStruct.mat", {name: [(1, 1, 1, 4, 8)]})
     with pytest.raises(UserError, match=r"digitStruct\.mat is damaged: entry 1: its name .*expected N\.png"):
@@ -356,7 +347,7 @@ def test_missing_archive(tmp_path, monkeypatch):
 
 
 def test_too_few_photographs(data):
-    with pytest.raises(UserError, match=r"holds 6 of 33,402 photographs.*photographs=svhn_2000 is the set"):
+    with pytest.raises(UserError, match=r"has 6 of 33,402 photographs.*set --config\.data\.photographs=svhn_2000"):
         svhn.load(
             "svhn", ("train",), "train", kind="crop", height=8, width=8, gray=True, max_length=5, folder=str(data)
         )  # fmt: skip
@@ -367,7 +358,7 @@ def test_missing_photograph(data, packed):
     (data / "svhn_numbers" / "train" / "4.png").unlink()
     if packed:
         pack(data, "train")
-    with pytest.raises(UserError, match=r"holds 3 of 4 photographs; the first one missing is train/4\.png"):
+    with pytest.raises(UserError, match=r"has 3 of 4 photographs; the first missing one is train/4\.png"):
         load(data)
     assert names_of(load(data, "validation")) == ["234", "98"]
 
@@ -382,42 +373,39 @@ def test_damaged_photograph(data, content, packed):
         load(data)
 
 
-def test_archive_cut_off(data):
+def test_truncated_archive(data):
     archive = pack(data, "train")
-    whole = archive.read_bytes()
-    for size in (0, 20, len(whole) // 2, len(whole) - 100):
-        archive.write_bytes(whole[:size])
+    content = archive.read_bytes()
+    for size in (0, 20, len(content) // 2, len(content) - 100):
+        archive.write_bytes(content[:size])
         svhn.read_annotations.cache_clear()
-        with pytest.raises(UserError, match=r"train\.tar\.gz (cannot be read|holds)"):
+        with pytest.raises(UserError, match=r"train\.tar\.gz (cannot be read|has)"):
             load(data)
 
 
 def test_archive_without_annotations(data):
     (data / "svhn_numbers" / "train" / "digitStruct.mat").unlink()
     pack(data, "train")
-    with pytest.raises(UserError, match=r"train\.tar\.gz holds no train/digitStruct\.mat"):
+    with pytest.raises(UserError, match=r"train\.tar\.gz has no train/digitStruct\.mat"):
         load(data)
 
 
-def test_other_numbers_of_digits(data, monkeypatch):
+def test_other_counts_of_digits_are_refused(data, monkeypatch):
     other = svhn.PhotographSet(TINY.lengths | {"train": (3, 1, 1, 0, 0, 1)}, {}, {})
     monkeypatch.setitem(svhn.PHOTOGRAPHS, "tiny", other)
     with pytest.raises(UserError, match=r"is not SVHN's.*\[2, 2, 1, 0, 0, 1\].*expected \[3, 1, 1, 0, 0, 1\]"):
         load(data)
 
 
-# Annotations
-
-
 def test_read_annotations(tmp_path):
     write_mat(tmp_path / "digitStruct.mat", TRAIN)
     with (tmp_path / "digitStruct.mat").open("rb") as file:
-        for found in (svhn_annotations.read(tmp_path / "digitStruct.mat"), svhn_annotations.read(file)):
-            assert [a.name for a in found] == list(TRAIN)
-            assert found[0].digits.tolist() == [1, 0]
-            assert found[0].boxes.tolist() == [[12, 8, 4, 8], [19, 9, 6, 10]]
-            assert found[1].boxes.tolist() == [[2, 9, 8, 12]]
-            assert (found[0].digits.dtype, found[0].boxes.dtype) == (np.int32, np.float32)
+        for annotations in (svhn_annotations.read(tmp_path / "digitStruct.mat"), svhn_annotations.read(file)):
+            assert [a.name for a in annotations] == list(TRAIN)
+            assert annotations[0].digits.tolist() == [1, 0]
+            assert annotations[0].boxes.tolist() == [[12, 8, 4, 8], [19, 9, 6, 10]]
+            assert annotations[1].boxes.tolist() == [[2, 9, 8, 12]]
+            assert (annotations[0].digits.dtype, annotations[0].boxes.dtype) == (np.int32, np.float32)
     assert [a.number for a in svhn_annotations.read(tmp_path / "digitStruct.mat", 2)] == [1, 2]
 
 
@@ -432,7 +420,7 @@ def test_read_annotations(tmp_path):
         (1, 1, 1, 1e9, 8),
     ],
 )
-def test_impossible_values(tmp_path, box):
+def test_annotations_refuse_impossible_values(tmp_path, box):
     write_mat(tmp_path / "a.mat", {"1.png": [(1, 1, 1, 4, 8)], "7.png": [(1, 1, 1, 4, 8), box]})
     with pytest.raises(UserError, match=r"a\.mat is damaged: entry 2 \(7\.png\): (labels|boxes)"):
         svhn_annotations.read(tmp_path / "a.mat")
@@ -441,8 +429,8 @@ def test_impossible_values(tmp_path, box):
 def test_damaged_annotations(tmp_path):
     path = tmp_path / "a.mat"
     write_mat(path, TRAIN)
-    whole = path.read_bytes()
-    for content in (b"", b"x" * 3000, whole[:600], whole[: len(whole) // 2]):
+    intact = path.read_bytes()
+    for content in (b"", b"x" * 3000, intact[:600], intact[: len(intact) // 2]):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"a\.mat is damaged or not SVHN's"):
             svhn_annotations.read(path)
@@ -453,7 +441,7 @@ def test_damaged_annotations(tmp_path):
 @pytest.mark.parametrize(
     "field", ["digitStruct", "digitStruct/name", "digitStruct/bbox", "#refs#/1/top", "#refs#/1/label"]
 )
-def test_missing_field(tmp_path, field):
+def test_annotations_refuse_a_missing_field(tmp_path, field):
     write_mat(tmp_path / "a.mat", {"1.png": [(1, 1, 1, 4, 8)]})
     with h5py.File(tmp_path / "a.mat", "r+") as file:
         del file[field]
@@ -462,7 +450,7 @@ def test_missing_field(tmp_path, field):
 
 
 @pytest.mark.parametrize("value", [np.zeros((5, 1)), np.zeros((0, 1)), [[b"text"]]])
-def test_field_of_another_shape_or_type(tmp_path, value):
+def test_annotations_refuse_another_shape_or_type(tmp_path, value):
     write_mat(tmp_path / "a.mat", {"1.png": [(1, 1, 1, 4, 8)]})
     with h5py.File(tmp_path / "a.mat", "r+") as file:
         del file["#refs#/1/top"]
@@ -471,21 +459,18 @@ def test_field_of_another_shape_or_type(tmp_path, value):
         svhn_annotations.read(tmp_path / "a.mat")
 
 
-# Real photographs
-
-
 @pytest.mark.parametrize(("part", "entries"), [("train", 39), ("test", 40), ("extra", 40)])
-def test_files_written_by_matlab(svhn_folder, part, entries):
+def test_annotations_of_files_written_by_matlab(svhn_folder, part, entries):
     path = svhn_folder / "svhn_numbers" / "mat_samples" / part / "digitStruct.mat"
     if not path.exists():
         pytest.skip(f"no {path}")
-    found = svhn_annotations.read(path)
-    assert len(found) == len({a.name for a in found}) == entries
-    assert all(len(a.digits) == len(a.boxes) > 0 for a in found)
+    annotations = svhn_annotations.read(path)
+    assert len(annotations) == len({a.name for a in annotations}) == entries
+    assert all(len(a.digits) == len(a.boxes) > 0 for a in annotations)
 
 
 def published(svhn_folder: Path, part: str) -> list[dict[str, Any]]:
-    """Size and boxes of all photographs of a part, from another copy of the annotations."""
+    """Returns size and boxes of all photographs of a part, from an independent copy of the annotations."""
     path = svhn_folder / "svhn_numbers" / "annotations_full" / f"{part}_digitStruct.json.gz"
     if not path.exists():
         pytest.skip(f"no {path}")
@@ -500,12 +485,12 @@ def test_lengths_are_those_of_the_annotations(svhn_folder, part):
 
 @pytest.mark.parametrize(("split", "step"), [("test", 1), ("validation", 10)])
 def test_real_photographs_agree_with_the_annotations(svhn_folder, split, step):
-    found = svhn.load(
+    loaded = svhn.load(
         "svhn_2000", ("train",), split, kind="photograph", height=24, width=48, gray=True, max_length=6,
         folder=str(svhn_folder),
     )  # fmt: skip
     expected = published(svhn_folder, "test" if split == "test" else "train")[step - 1 :: step]
-    for digits, boxes, photo in zip(found["digits"], found["boxes"], expected, strict=False):
+    for digits, boxes, photo in zip(loaded["digits"], loaded["boxes"], expected, strict=False):
         scale = np.tile([48, 24], 2) / np.tile(photo["size"], 2)
         for i, box in enumerate(photo["boxes"]):
             assert digits[i] == box["label"] % 10
@@ -514,7 +499,7 @@ def test_real_photographs_agree_with_the_annotations(svhn_folder, split, step):
         assert (digits[len(photo["boxes"]) :] == NO_DIGIT).all()
 
 
-# SHA-256 of digits, then boxes to a tenth of a pixel, of the whole photographs squeezed to 128 x 256.
+# SHA-256 of digits, then boxes to a tenth of a pixel, of the complete photographs resized to 128 x 256.
 GOLDEN = {
     "train": "30d0408ebd6e6a399b4224ac4b8068b6adcd58cb483cb8afa1fcb5befee256ab",
     "validation": "6a25577654b585796278bb1bcd8259527121649715a8ee953f20cf88baa8b98f",
@@ -524,13 +509,13 @@ GOLDEN = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("split", GOLDEN)
-def test_subset_is_what_it_was(svhn_folder, split):
+def test_svhn_2000_golden_hash(svhn_folder, split):
     for kind, max_length in (("crop", 5), ("cropped_digit", 1), ("photograph", 6)):
-        found = svhn.load(
+        loaded = svhn.load(
             "svhn_2000", ("train",), split, kind=kind, height=128, width=256, gray=False, max_length=max_length,
             folder=str(svhn_folder),
         )  # fmt: skip
-        assert len(found["images"]) == svhn.count("svhn_2000", ("train",), split, max_length, kind == "cropped_digit")
-        assert (found["images"].std((1, 2, 3)) > 0).all(), "no image is empty"
-    tenths = np.round(found["boxes"].astype(np.float64) * 10).astype("<i4")
-    assert hashlib.sha256(found["digits"].astype("<i4").tobytes() + tenths.tobytes()).hexdigest() == GOLDEN[split]
+        assert len(loaded["images"]) == svhn.count("svhn_2000", ("train",), split, max_length, kind == "cropped_digit")
+        assert (loaded["images"].std((1, 2, 3)) > 0).all(), "no image is empty"
+    tenths = np.round(loaded["boxes"].astype(np.float64) * 10).astype("<i4")
+    assert hashlib.sha256(loaded["digits"].astype("<i4").tobytes() + tenths.tobytes()).hexdigest() == GOLDEN[split]

@@ -1,5 +1,4 @@
-"""Cropped house numbers as published, MATLAB files: which digits are in which split, how they become images, and what is said
-of a file that is missing or another."""
+"""Cropped house numbers from the published MATLAB files: splits, images, and errors for missing and other files."""
 
 import sys
 
@@ -15,8 +14,6 @@ from seqdigits.data import digits
 from seqdigits.data.create import create_source
 from seqdigits.data.photos import svhn, svhn_cropped
 from seqdigits.data.photos.svhn_cropped import count, load
-
-"""Digits of each part, and how many are held out."""
 
 
 @pytest.fixture
@@ -35,29 +32,31 @@ def loaded(data, split="train", parts=("train",), **changes):
     return load(parts, split, **settings | changes)
 
 
-def test_published_numbers():
+def test_sizes_equal_published_counts():
     assert sum(part.digits for part in svhn_cropped.PARTS.values()) == 630_420
-    for name, part in svhn_cropped.PARTS.items():  # each digit of the photographs
+    for name, part in svhn_cropped.PARTS.items():  # as many as digits in the photographs
         assert part.digits == sum(n * k for n, k in enumerate(svhn.PHOTOGRAPHS["svhn"].lengths[name], 1))
         assert part.validation == svhn.PHOTOGRAPHS["svhn"].validation_digits.get(name, 0)
 
 
-def test_splits_types_and_boxes(data):
+def test_load_splits_types_and_boxes(data):
     images, labels = noise(0, 30)
     held = svhn.held_out(30, 6)
     for split, mask in (("train", ~held), ("validation", held)):
-        found = loaded(data, split)
-        np.testing.assert_array_equal(found["images"], images[mask])
-        np.testing.assert_array_equal(found["digits"][:, 0], labels[mask])
-        assert [found[name].dtype for name in ("images", "digits", "boxes")] == [np.uint8, np.int32, np.float32]
-        assert (found["digits"] != NO_DIGIT).all()
-        np.testing.assert_array_equal(found["boxes"], np.broadcast_to(np.float32([16, 16, 32, 32]), (mask.sum(), 1, 4)))
+        arrays = loaded(data, split)
+        np.testing.assert_array_equal(arrays["images"], images[mask])
+        np.testing.assert_array_equal(arrays["digits"][:, 0], labels[mask])
+        assert [arrays[name].dtype for name in ("images", "digits", "boxes")] == [np.uint8, np.int32, np.float32]
+        assert (arrays["digits"] != NO_DIGIT).all()
+        np.testing.assert_array_equal(
+            arrays["boxes"], np.broadcast_to(np.float32([16, 16, 32, 32]), (mask.sum(), 1, 4))
+        )
     images, labels = noise(1, 12)
     np.testing.assert_array_equal(loaded(data, "test", ("train", "extra"))["images"], images)
     assert set(loaded(data, "test")["digits"].ravel().tolist()) == set(range(10))
 
 
-def test_parts_follow_each_other_in_the_order_given(data):
+def test_load_concatenates_parts_in_the_given_order(data):
     both, train, extra = (loaded(data, parts=parts)["digits"] for parts in (("extra", "train"), ("train",), ("extra",)))
     np.testing.assert_array_equal(both, np.concatenate([extra, train]))
     assert (
@@ -66,18 +65,18 @@ def test_parts_follow_each_other_in_the_order_given(data):
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (40, 28), (64, 96)])
-def test_squeezed_and_grey_as_pillow_does(data, height, width):
+def test_load_resizes_and_grays_as_pillow_does(data, height, width):
     images, _ = noise(1, 12)
     for gray, mode in ((True, "L"), (False, "RGB")):
-        found = loaded(data, "test", height=height, width=width, gray=gray)
-        assert found["images"].shape == (12, height, width, 1 if gray else 3)
-        for image, pixels in zip(images, found["images"], strict=True):
+        arrays = loaded(data, "test", height=height, width=width, gray=gray)
+        assert arrays["images"].shape == (12, height, width, 1 if gray else 3)
+        for image, pixels in zip(images, arrays["images"], strict=True):
             expected = Image.fromarray(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)
             np.testing.assert_array_equal(pixels, np.asarray(expected).reshape(pixels.shape))
-        np.testing.assert_array_equal(found["boxes"][5, 0], [width / 2, height / 2, width, height])
+        np.testing.assert_array_equal(arrays["boxes"][5, 0], [width / 2, height / 2, width, height])
 
 
-def test_source(data, small_config):
+def test_source_counts_and_spec(data, small_config):
     config = small_config({**CROPPED, "data.folder": str(data), "data.parts": ("train", "extra"), "data.gray": True})
     for split, size in (("train", 40), ("validation", 10), ("test", 12)):
         source = create_source(config, split)
@@ -87,8 +86,8 @@ def test_source(data, small_config):
         }
 
 
-@pytest.mark.parametrize("source", ["plain", "tfds"])
-def test_the_published_network_can_be_trained_on_them(experiment, source):
+@pytest.mark.parametrize("source", ["device", "tfds"])
+def test_svhn_cropped_cnn_accepts_the_set(experiment, source):
     config = experiment("svhn_cropped_cnn")
     config.data.photographs, config.data.source = "svhn_cropped", source
     validate(config)
@@ -110,16 +109,13 @@ def test_missing_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file"])
-def test_another_file_is_refused_and_left_alone(data, content):
+def test_other_file_is_refused_and_kept(data, content):
     path = data / "svhn_cropped" / "train_32x32.mat"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"train_32x32\.mat is damaged or not SVHN's: .* bytes with SHA-256"):
         loaded(data)
     assert path.read_bytes() == content
     assert len(loaded(data, "test")["images"]) == 12
-
-
-# Without TensorFlow
 
 
 @pytest.fixture
@@ -129,7 +125,7 @@ def no_tensorflow(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
 
 
-def test_tfds_needs_tensorflow_and_says_so(data, no_tensorflow, small_config):
+def test_tfds_source_without_tensorflow_is_refused(data, no_tensorflow, small_config):
     one = {"data.min_length": 1, "data.max_length": 1}
     for changes in (
         {"data.composition": "cropped_digit", "data.photographs": "svhn_cropped", **one},

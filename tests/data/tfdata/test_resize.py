@@ -1,4 +1,4 @@
-"""What TensorFlow makes of a photograph is what Pillow makes of it, byte for byte, and the boxes are the same to the last bit."""
+"""Resizing in TensorFlow equals Pillow byte for byte, and boxes are bit-exact."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ SIZES = [(128, 256, False), (64, 64, False), (32, 32, True)]
 
 
 def in_graph(photographs, kind, height, width, gray):
-    """Images and boxes of many photographs, made by tf.data."""
+    """Returns an iterator over images and boxes of photographs that are processed by tf.data."""
     signature = (
         tf.TensorSpec((None, None, 3), tf.uint8),
         tf.TensorSpec((LENGTH, 4), tf.float32),
@@ -30,7 +30,7 @@ def in_graph(photographs, kind, height, width, gray):
             yield np.asarray(photo), padded, np.arange(LENGTH) < len(boxes)
 
     stream = tf.data.Dataset.from_generator(each, output_signature=signature)
-    made = stream.map(lambda *example: resize.view(*example, kind=kind, height=height, width=width, gray=gray))
+    made = stream.map(lambda *example: resize.view_photo(*example, kind=kind, height=height, width=width, gray=gray))
     assert made.element_spec[0].shape == (height, width, 1 if gray else 3)
     return made.as_numpy_iterator()
 
@@ -46,7 +46,7 @@ def assert_same(photographs, kind, height, width, gray):
 
 
 def noise(seed, width, height):
-    """A photograph of noise, where every wrong weight shows, and boxes of which some reach beyond it."""
+    """Returns a photograph of noise, which reveals every wrong weight, and boxes, some of which extend beyond it."""
     random = np.random.default_rng(seed)
     photo = Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8))
     middles = random.uniform(0, 1, (1 + seed % LENGTH, 2)) * [width, height]
@@ -54,8 +54,8 @@ def noise(seed, width, height):
     return photo, np.concatenate([middles, sizes], 1).astype(np.float32)
 
 
-# Width and height: as large as the image, larger, smaller, and of each some that are much too high, which Pillow squeezes
-# from top to bottom first; up to 37 times as large; one pixel.
+# Width and height: equal to the image, larger and smaller, each also with great heights, where Pillow resizes the
+# vertical axis first; scales of up to 37; a single pixel.
 SHAPES = [
     *((256, 128), (64, 64), (128, 256), (57, 31), (300, 131), (97, 400), (400, 97), (40, 129), (60, 70), (300, 260)),
     *((65, 1), (1, 200), (1, 1), (1200, 40), (33, 1100), (700, 501)),
@@ -64,38 +64,35 @@ SHAPES = [
 
 @pytest.mark.parametrize(("height", "width", "gray"), SIZES)
 @pytest.mark.parametrize("kind", ["photograph", "crop"])
-def test_noise_of_many_shapes(kind, height, width, gray):
+def test_view_photo_equals_pillow_on_noise(kind, height, width, gray):
     assert_same([noise(seed, *shape) for seed, shape in enumerate(SHAPES)], kind, height, width, gray)
 
 
-def test_many_shapes_and_windows():
+def test_view_photo_equals_pillow_for_many_windows():
     random = np.random.default_rng(1)
     shapes = random.integers(20, 160, (60, 2)).tolist()
     assert_same([noise(seed, *shape) for seed, shape in enumerate(shapes)], "crop", 45, 77, False)
 
 
-def test_greys_are_those_of_pillow():
-    colours = np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)
-    colours[:6, 0] = [[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [127, 128, 129]]
-    assert_same([(Image.fromarray(colours), np.float32([[32, 32, 8, 16]]))], "photograph", 64, 64, True)
+def test_view_photo_gray_equals_pillow():
+    colors = np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)
+    colors[:6, 0] = [[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [127, 128, 129]]
+    assert_same([(Image.fromarray(colors), np.float32([[32, 32, 8, 16]]))], "photograph", 64, 64, True)
 
 
-def test_a_window_without_area_is_refused():
+def test_view_photo_refuses_a_window_without_area():
     photo, _ = noise(0, 40, 20)
     with pytest.raises(tf.errors.InvalidArgumentError, match="no area within the photograph"):
         list(in_graph([(photo, np.float32([[60, 10, 4, 8]]))], "crop", 32, 32, False))
 
 
-# Real photographs
-
-
 def photographs(svhn_folder, part, numbers):
-    """Those of a part, each with the boxes of its digits."""
+    """Returns photographs of a part, each with the boxes of its digits."""
     place = svhn_archive.place(svhn_folder / svhn_archive.SUBFOLDER, part)
     annotations = svhn.read_annotations(place, part, svhn.PHOTOGRAPHS["svhn_2000"].lengths[part])
     boxes = {annotation.number: annotation.boxes for annotation in annotations}
-    found = dict(svhn_archive.photographs(place, part, numbers))
-    return [(svhn_archive.decode_image(found[number], False, ""), boxes[number]) for number in numbers]
+    files = dict(svhn_archive.photographs(place, part, numbers))
+    return [(svhn_archive.decode_image(files[number], False, ""), boxes[number]) for number in numbers]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +102,7 @@ def hundred(svhn_folder):
 
 @pytest.mark.parametrize(("height", "width", "gray"), SIZES)
 @pytest.mark.parametrize("kind", ["photograph", "crop"])
-def test_real_photographs(hundred, kind, height, width, gray):
+def test_view_photo_equals_pillow_on_photographs(hundred, kind, height, width, gray):
     assert_same(hundred, kind, height, width, gray)
 
 
@@ -114,16 +111,16 @@ def test_real_photographs(hundred, kind, height, width, gray):
     ("kind", "height", "width", "gray"),
     [("photograph", 128, 256, False), ("crop", 64, 64, False), ("crop", 32, 32, True)],
 )
-def test_all_real_photographs_as_loaded(svhn_folder, kind, height, width, gray):
+def test_view_photo_equals_svhn_load(svhn_folder, kind, height, width, gray):
     held = svhn.held_out(2000, 200)
     numbers = {"train": np.flatnonzero(~held) + 1, "validation": np.flatnonzero(held) + 1, "test": np.arange(500) + 1}
-    for split, those in numbers.items():
+    for split, chosen in numbers.items():
         loaded = svhn.load(
             "svhn_2000", ("train",), split, kind=kind, height=height, width=width, gray=gray, max_length=LENGTH,
             folder=str(svhn_folder),
         )  # fmt: skip
-        part = photographs(svhn_folder, "test" if split == "test" else "train", those.tolist())
+        part = photographs(svhn_folder, "test" if split == "test" else "train", chosen.tolist())
         for row, (image, boxes) in enumerate(in_graph(part, kind, height, width, gray)):
-            assert (image == loaded["images"][row]).all(), (split, those[row])
-            assert (boxes == loaded["boxes"][row]).all(), (split, those[row])
-        assert row + 1 == len(loaded["images"]) == len(those)
+            assert (image == loaded["images"][row]).all(), (split, chosen[row])
+            assert (boxes == loaded["boxes"][row]).all(), (split, chosen[row])
+        assert row + 1 == len(loaded["images"]) == len(chosen)

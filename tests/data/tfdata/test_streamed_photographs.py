@@ -1,4 +1,4 @@
-"""Photographs in records, at their own size, come out of tf.data as the resident ones, byte for byte."""
+"""Photographs that are streamed from records equal those of the resident source byte for byte."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ from seqdigits.data.builders import svhn_numbers, tfds
 from seqdigits.data.create import create_source
 from seqdigits.data.photos import svhn, svhn_archive
 
-OWN = {
+CUSTOM = {
     "data.composition": "photograph",
     "data.photographs": "folder",
     "data.digits": "mnist",
@@ -29,34 +29,34 @@ OWN = {
     "data.validation_examples": 15_000,
     "data.test_examples": 30_000,
 }
-HOUSE = {**OWN, "data.photographs": "svhn_2000", "data.max_length": 6}
+HOUSE = {**CUSTOM, "data.photographs": "svhn_2000", "data.max_length": 6}
 
 
 def both(small_config, changes, root, split):
-    """The resident source of a split, and the streamed one."""
+    """Returns the resident and the streamed source of a split."""
     stream = {"data.source": "tfrecord", "data.records": str(root)}
     return create_source(small_config(changes), split), create_source(small_config(changes | stream), split)
 
 
 def assert_same(resident, streamed, batch_size=50):
-    streamed.arrays  # noqa: B018  # finds out whether the records are whole
+    streamed.arrays  # noqa: B018  # verifies the records
     seen = []
     for host_batch in streamed.all(batch_size):
-        there = host_batch["index"] >= 0
-        index = host_batch["index"][there]
+        valid = host_batch["index"] >= 0
+        index = host_batch["index"][valid]
         seen += index.tolist()
         for name, array in (("image", "images"), ("digits", "digits"), ("boxes", "boxes")):
             expected = resident.arrays[array][index]
             assert host_batch[name].dtype == expected.dtype
-            assert (host_batch[name][there] == expected).all(), name
+            assert (host_batch[name][valid] == expected).all(), name
     assert sorted(seen) == list(range(resident.count()))
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory, small_config):
-    """A folder of photographs, and their records."""
+def custom(tmp_path_factory, small_config):
+    """A folder of custom photos, and a folder of their records."""
     folder, root = make(tmp_path_factory.mktemp("folder")), tmp_path_factory.mktemp("records")
-    config = small_config(OWN | {"data.folder": str(folder), "data.source": "tfrecord", "data.records": str(root)})
+    config = small_config(CUSTOM | {"data.folder": str(folder), "data.source": "tfrecord", "data.records": str(root)})
     assert builders_registry.builder(config).prepare("", shards=3, workers=1, stop=Stop())
     return folder, root
 
@@ -64,17 +64,17 @@ def own(tmp_path_factory, small_config):
 @pytest.mark.parametrize(
     "changes",
     [{}, {"data.composition": "crop", "data.gray": True}, {"data.height": 200, "data.width": 40}],
-    ids=["whole", "crop", "high"],
+    ids=["photograph", "crop", "high"],
 )
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_own_photographs(own, small_config, split, changes):
-    folder, root = own
-    assert_same(*both(small_config, OWN | {"data.folder": str(folder)} | changes, root, split))
+def test_custom_photos_equal_the_resident_source(custom, small_config, split, changes):
+    folder, root = custom
+    assert_same(*both(small_config, CUSTOM | {"data.folder": str(folder)} | changes, root, split))
 
 
-def test_cut_outs_are_those_of_the_resident_source(own, small_config):
-    folder, root = own
-    changes = OWN | {"data.folder": str(folder), "data.cutout": 40}
+def test_cut_outs_equal_the_resident_source(custom, small_config):
+    folder, root = custom
+    changes = CUSTOM | {"data.folder": str(folder), "data.cutout": 40}
     resident, streamed = both(small_config, changes, root, "train")
     host_batch, key = next(streamed.batches(3, 8)), jax.random.key(5)
     for train in (True, False):
@@ -86,41 +86,40 @@ def test_cut_outs_are_those_of_the_resident_source(own, small_config):
     assert a.image.shape[1:3] == (40, 40)
 
 
-def test_other_labels_are_another_set(own, small_config, tmp_path):
-    folder, root = own
+def test_changed_labels_are_another_set(custom, small_config, tmp_path):
+    folder, root = custom
     changes = {"data.folder": str(folder), "data.records": str(root)}
-    before = record_location.location(small_config(OWN | changes))
+    before = record_location.location(small_config(CUSTOM | changes))
     text = (folder / "labels.csv").read_text()
     try:
         (folder / "labels.csv").write_text(text.rstrip().rsplit("\n", 1)[0] + "\n")
-        assert record_location.location(small_config(OWN | changes)) != before
-        with pytest.raises(UserError, match="there are no records in .*Write them"):
-            _ = both(small_config, OWN | {"data.folder": str(folder)}, root, "train")[1].arrays
+        assert record_location.location(small_config(CUSTOM | changes)) != before
+        with pytest.raises(UserError, match="has no records. Write them"):
+            _ = both(small_config, CUSTOM | {"data.folder": str(folder)}, root, "train")[1].arrays
     finally:
         (folder / "labels.csv").write_text(text)
 
 
-def test_which_example_each_house_number_is():
-    """As the resident source has them: held out, too long, in two parts."""
+def test_svhn_examples_covers_each_split_once():
+    """With held out photographs, too long numbers, and two parts, as in the resident source."""
     known = svhn.PHOTOGRAPHS["svhn"].lengths
     shuffled = np.random.default_rng(0).permutation
     lengths = {part: shuffled(np.repeat(np.arange(1, 7), known[part])).astype(np.int32) for part in known}
-    for longest in (5, 6):
+    for max_length in (5, 6):
         splits = {
-            split: svhn.examples("svhn", ("train", "extra"), split, longest, lengths)
+            split: svhn.examples("svhn", ("train", "extra"), split, max_length, lengths)
             for split in ("train", "validation", "test")
         }
-        for split, which in splits.items():
-            found = np.concatenate(list(which.values()))
-            assert found[found >= 0].tolist() == list(
-                range(svhn.count("svhn", ("train", "extra"), split, longest, False))
-            )
+        for split, indices in splits.items():
+            index = np.concatenate(list(indices.values()))
+            count = svhn.count("svhn", ("train", "extra"), split, max_length, False)
+            assert index[index >= 0].tolist() == list(range(count))
         in_train, held = (splits[split]["extra"] >= 0 for split in ("train", "validation"))
         assert not (in_train & held).any()
-        assert ((in_train | held) == (lengths["extra"] <= longest)).all()
+        assert ((in_train | held) == (lengths["extra"] <= max_length)).all()
 
 
-def test_one_photograph_is_in_memory_at_a_time(svhn_folder, monkeypatch):
+def test_records_are_made_one_photograph_at_a_time(svhn_folder, monkeypatch):
     opened = []
     decode_image = svhn_archive.decode_image
     monkeypatch.setattr(
@@ -129,22 +128,22 @@ def test_one_photograph_is_in_memory_at_a_time(svhn_folder, monkeypatch):
         lambda data, gray, described: opened.append(described) or decode_image(data, gray, described),
     )
     place = svhn_archive.place(svhn_folder / svhn_archive.SUBFOLDER, "test")
-    those = svhn.read_annotations(place, "test", svhn.PHOTOGRAPHS["svhn_2000"].lengths["test"])
-    made = svhn_numbers._serialized({"test": place}, {"test": those}, "whole", "test", 0, 500)
+    annotations = svhn.read_annotations(place, "test", svhn.PHOTOGRAPHS["svhn_2000"].lengths["test"])
+    records = svhn_numbers._serialized({"test": place}, {"test": annotations}, "whole", "test", 0, 500)
     for n in (1, 2, 3):
-        next(made)
+        next(records)
         assert len(opened) == n
 
 
-def test_an_archive_that_is_not_the_published_one_is_refused(svhn_folder, tmp_path):
+def test_other_archive_is_refused(svhn_folder, tmp_path):
     builder = svhn_numbers.SvhnNumbers(data_dir=tmp_path, config="whole-without_extra")
     with pytest.raises(
-        UserError, match=r"train.tar.gz is damaged or not the published one.*expected 404,141,560.*svhn_2000"
+        UserError, match=r"train.tar.gz is damaged or not the published archive.*expected 404,141,560.*svhn_2000"
     ):
         builder.prepare(str(svhn_folder), shards=0, workers=1, stop=Stop())
 
 
-def test_the_checksums_of_the_published_archives_are_registered():
+def test_checksums_of_published_archives_are_registered():
     known = svhn_numbers.SvhnNumbers.url_infos
     assert {url.removeprefix(f"{svhn_archive.URL}/"): info.size for url, info in known.items()} == {
         f"{part}.tar.gz": size for part, size in svhn_archive.BYTES.items()
@@ -161,7 +160,7 @@ def test_the_checksums_of_the_published_archives_are_registered():
     ],
     ids=["whole", "crop"],
 )
-def test_house_numbers(svhn_folder, small_config, tmp_path, layout):
+def test_house_numbers_equal_the_resident_source(svhn_folder, small_config, tmp_path, layout):
     changes = HOUSE | layout | {"data.folder": str(svhn_folder)}
     config = small_config(changes | {"data.source": "tfrecord", "data.records": str(tmp_path)})
     builders_registry.builder(config).prepare(str(svhn_folder), shards=0, workers=2, stop=Stop())
@@ -170,8 +169,8 @@ def test_house_numbers(svhn_folder, small_config, tmp_path, layout):
 
 
 @pytest.mark.slow
-def test_tfds_load_of_cropped_house_numbers_from_a_manual_dir(svhn_folder, small_config, tmp_path):
-    """Archives in the folder itself, as TFDS has it."""
+def test_tfds_load_reads_archives_from_manual_dir(svhn_folder, small_config, tmp_path):
+    """The archives are in the folder itself, not in a subfolder."""
     manual = svhn_folder / svhn_archive.SUBFOLDER
     config = tfds.download.DownloadConfig(manual_dir=manual)
     loaded, info = tfds.load(

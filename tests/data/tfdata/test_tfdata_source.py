@@ -1,5 +1,4 @@
-"""Records on disk hold what the virtual source computes, and tf.data gives each example once, in an order that can be gone on
-with anywhere."""
+"""Records equal the virtual source; tf.data yields each example once per epoch, in an order that can be resumed."""
 
 import json
 import os
@@ -39,7 +38,7 @@ SET = {"data.train_examples": 500, "data.validation_examples": 60, "data.test_ex
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, small_config):
-    """A folder with a small set, in 4 + 1 + 1 files, written by two processes."""
+    """A folder with a small set in 4 + 1 + 1 files that two processes wrote."""
     folder = tmp_path_factory.mktemp("records")
     config = small_config({**SET, "data.source": "tfrecord", "data.records": str(folder)})
     assert builders_registry.builder(config).prepare("", shards=4, workers=2, stop=Stop())
@@ -48,7 +47,7 @@ def root(tmp_path_factory, small_config):
 
 @pytest.fixture
 def streamed(root, small_config):
-    """`streamed("train")`: the source of a split of that set; `streamed("train", {...})`: with other keys."""
+    """A function of a split, and of changes of the config, that returns the source of that set."""
 
     def make(split, changes=None):
         return create_source(
@@ -60,7 +59,7 @@ def streamed(root, small_config):
 
 @pytest.fixture
 def damaged(root, tmp_path, small_config):
-    """A copy of that set, verified, and its training source."""
+    """A verified copy of that set, to be damaged: its folder, and a function that creates its source."""
     copy = tmp_path / "copy"
     shutil.copytree(root, copy)
     config = small_config({**SET, "data.source": "tfrecord", "data.records": str(copy)})
@@ -77,28 +76,25 @@ _compiled = {}
 
 
 def computed(source, index):
-    """Examples of a virtual source, as numpy; a source is compiled once."""
+    """Returns examples of a virtual source as numpy arrays; each source is compiled once."""
     _, make = _compiled.setdefault(id(source), (source, jax.jit(partial(source.make, train=False))))
     return jax.device_get(make(source.arrays, {"index": index, "position": np.maximum(index, 0)}, jax.random.key(0)))
 
 
 def assert_same_examples(host_batch, batch):
-    there = host_batch["index"] >= 0
+    valid = host_batch["index"] >= 0
     for name in ("image", "digits", "boxes"):
         value = getattr(batch, name)
         assert host_batch[name].dtype == value.dtype
-        assert (host_batch[name][there] == value[there]).all(), name
+        assert (host_batch[name][valid] == value[valid]).all(), name
 
 
 def taken(batches, count):
     return np.concatenate([next(batches)["index"] for _ in range(count)])
 
 
-# Content
-
-
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_same_index_same_example_and_each_once(streamed, small_config, split):
+def test_all_equals_the_virtual_source(streamed, small_config, split):
     source, virtual = streamed(split), create_source(small_config(SET), split)
     seen = []
     for host_batch in source.all(40):
@@ -138,35 +134,35 @@ COMPOSITIONS = {
 
 @pytest.fixture(scope="module", params=COMPOSITIONS)
 def composed(request, small_config):
-    """Of each composition: the keys that make it, and its first 200 examples, computed."""
+    """The config changes of each composition, and its first 200 examples from the virtual source."""
     changes = {"data.train_examples": 200, **COMPOSITIONS[request.param]}
     return changes, computed(create_source(small_config(changes), "train"), np.arange(200, dtype=np.int32))
 
 
 @pytest.mark.parametrize("form", record_location.FORMS)
-def test_records_of_each_composition_in_each_form_are_the_virtual_examples(small_config, tmp_path, composed, form):
+def test_records_equal_virtual_examples_in_each_form(small_config, tmp_path, composed, form):
     changes, expected = composed
     config = small_config(
         {**changes, "data.records_form": form, "data.source": "tfrecord", "data.records": str(tmp_path)}
     )
-    made = builders_registry.builder(config)._records("")("train", 0, 200)
+    records = builders_registry.builder(config)._records("")("train", 0, 200)
     source = create_source(config, "train")
-    decoded = tf.data.Dataset.from_generator(lambda: made, output_signature=tf.TensorSpec((), tf.string))
+    decoded = tf.data.Dataset.from_generator(lambda: records, output_signature=tf.TensorSpec((), tf.string))
     (host_batch,) = decoded.enumerate().map(source._decode).batch(250).as_numpy_iterator()
     assert_same_examples(host_batch, expected)
     assert host_batch["index"].tolist() == list(range(200))
 
 
 def assert_tfds_reads(config, virtual):
-    """Metadata and all, without our code: what tfds.load and its sub-splits give."""
+    """Checks metadata, examples and sub-splits as read by TFDS without this package."""
     builder = tfds.builder_from_directory(record_location.path(config))
     sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
     assert sizes == {"train": 500, "validation": 60, "test": 85}
     assert builder.info.splits["train"].shard_lengths == [125] * 4
-    found = list(tfds.as_numpy(builder.as_dataset(split="train[20%:40%]")))
-    assert [example["index"] for example in found] == list(range(100, 200))
+    examples = list(tfds.as_numpy(builder.as_dataset(split="train[20%:40%]")))
+    assert [example["index"] for example in examples] == list(range(100, 200))
     batch = computed(virtual, np.arange(100, 200, dtype=np.int32))
-    for row, example in enumerate(found):
+    for row, example in enumerate(examples):
         image = np.round(example["image"] * 255) if config.data.records_form == "float64" else example["image"]
         assert (image == batch.image[row]).all()
         assert (example["digits"] == batch.digits[row]).all()
@@ -174,14 +170,14 @@ def assert_tfds_reads(config, virtual):
         assert example["length"] == (batch.digits[row] != NO_DIGIT).sum()
 
 
-def test_tfds_reads_what_was_written_and_splits_it(root, small_config):
+def test_tfds_reads_the_records_and_sub_splits(root, small_config):
     config = small_config({**SET, "data.records": str(root)})
     assert_tfds_reads(config, create_source(small_config(SET), "train"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["raw", "float64"])
-def test_tfds_reads_the_other_forms(small_config, tmp_path, form):
+def test_tfds_reads_raw_and_float64_records(small_config, tmp_path, form):
     changes = {**SET, "data.source": "tfrecord", "data.records": str(tmp_path), "data.records_form": form}
     config = small_config(changes)
     assert builders_registry.builder(config).prepare("", shards=4, workers=2, stop=Stop())
@@ -189,7 +185,7 @@ def test_tfds_reads_the_other_forms(small_config, tmp_path, form):
 
 
 @pytest.mark.slow
-def test_tfds_load_writes_a_set_by_name_and_finds_it_again(tmp_path):
+def test_tfds_load_writes_a_set_once(tmp_path):
     for _ in range(2):
         loaded, info = tfds.load("digit_sequences/uci-digit", data_dir=tmp_path, split="test", with_info=True)
         assert len(list(loaded)) == info.splits["test"].num_examples == 270
@@ -200,7 +196,7 @@ def test_tfds_load_writes_a_set_by_name_and_finds_it_again(tmp_path):
 
 @pytest.mark.slow
 def test_tfds_build_writes_a_set(tmp_path):
-    """The command of TFDS. It imports apache-beam and mlcroissant for other subcommands, which are stood in for here."""
+    """The command of TFDS. It imports apache-beam and mlcroissant for other subcommands; they are mocked here."""
     code = (
         "import sys; from unittest.mock import MagicMock; sys.modules |= {'apache_beam': MagicMock(), 'mlcroissant': MagicMock()}\n"
         "from tensorflow_datasets.scripts.cli import main\n"
@@ -217,32 +213,29 @@ def test_tfds_build_writes_a_set(tmp_path):
     assert [shard.examples for shard in shards_of_split(shards, "train")] == [628, 629]
 
 
-# Order
-
-
-def test_every_epoch_has_each_example_once_in_a_fresh_order(streamed):
+def test_batches_reshuffle_every_epoch(streamed):
     order = taken(streamed("train").batches(0, 50), 30)
     epochs = order.reshape(3, 500)
     for epoch in epochs:
         assert sorted(epoch) == list(range(500))
-        assert abs(np.corrcoef(epoch, np.arange(500))[0, 1]) < 0.2  # over all files, not one after another
+        assert abs(np.corrcoef(epoch, np.arange(500))[0, 1]) < 0.2  # shuffled across files
     assert (epochs[0] != epochs[1]).mean() > 0.9
     assert (taken(streamed("train").batches(0, 50), 30) == order).all()
     assert (taken(streamed("train", {"seed": 1}).batches(0, 50), 10) != epochs[0]).mean() > 0.9
 
 
 @pytest.mark.parametrize("start", [0, 1, 9, 12, 13, 40])
-def test_from_any_step_on_the_order_is_that_of_the_whole(streamed, start):
-    """500 examples in batches of 40: the 13th straddles two epochs."""
-    whole = taken(streamed("train").batches(0, 40), 45)
+def test_batches_can_start_at_any_step(streamed, start):
+    """500 examples in batches of 40: the 13th batch straddles two epochs."""
+    expected = taken(streamed("train").batches(0, 40), 45)
     batches = streamed("train").batches(start, 40)
     host_batch = next(batches)
     assert host_batch["position"].tolist() == list(range(start * 40, (start + 1) * 40))
-    assert (np.concatenate([host_batch["index"], taken(batches, 4)]) == whole[start * 40 : (start + 5) * 40]).all()
+    assert (np.concatenate([host_batch["index"], taken(batches, 4)]) == expected[start * 40 : (start + 5) * 40]).all()
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(2, 50), (3, 50), (4, 20)])
-def test_several_processes_see_each_example_once_an_epoch(streamed, monkeypatch, count, batch_size):
+def test_batches_of_processes_cover_each_epoch_once(streamed, monkeypatch, count, batch_size):
     steps = 500 // batch_size
     seen, positions, sizes = [], [], set()
     for process in range(count):
@@ -262,9 +255,7 @@ def test_several_processes_see_each_example_once_an_epoch(streamed, monkeypatch,
 @pytest.mark.parametrize("limit", [None, 7, 1])
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "virtual"])
-def test_an_evaluation_counts_each_example_once_over_all_processes(
-    streamed, small_config, monkeypatch, count, limit, stream
-):
+def test_all_of_processes_covers_each_example_once(streamed, small_config, monkeypatch, count, limit, stream):
     seen, batches = [], set()
     for process in range(count):
         as_processes(monkeypatch, process, count)
@@ -273,10 +264,10 @@ def test_an_evaluation_counts_each_example_once_over_all_processes(
         seen += [index for host_batch in host_batches for index in host_batch["index"] if index >= 0]
         batches.add((len(host_batches), *{len(value) for host_batch in host_batches for value in host_batch.values()}))
     assert sorted(seen) == list(range(limit or 85))
-    assert len(batches) == 1, "as many batches, all of one size, in every process"
+    assert len(batches) == 1, "every process has the same number and size of batches"
 
 
-def test_more_processes_than_rows_are_refused(streamed, monkeypatch):
+def test_batches_refuse_more_processes_than_rows(streamed, monkeypatch):
     as_processes(monkeypatch, 0, 8)
     with pytest.raises(UserError, match=r"batch of 4 cannot be shared out among 8 processes.*train.batch_size"):
         next(streamed("train").batches(0, 4))
@@ -304,7 +295,7 @@ devices, source = Devices(), create_source(config, "train")
 steps = TrainStep(config, build(config, source.spec))
 state = devices.jit(partial(steps.init, source))()
 arrays = devices.replicate(source.arrays)
-figures = Evaluator(PredictStep(config, steps.model), create_source(config, "test"), devices).evaluate(state.variables(), None, "test")
+metrics = Evaluator(PredictStep(config, steps.model), create_source(config, "test"), devices).evaluate(state.variables(), None, "test")
 train, seen = devices.compile_step(partial(steps.train, source=source)), []
 batches = source.batches(0, config.train.batch_size)
 for _ in range(62):
@@ -312,13 +303,13 @@ for _ in range(62):
     seen += host["index"][host["index"] >= 0].tolist()
     state = train(state, arrays, devices.shard_batch(host))
 params = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(state.params))
-print(json.dumps({"metrics": figures, "seen": seen, "count": jax.process_count(), "params": hashlib.sha256(params).hexdigest()}))
+print(json.dumps({"metrics": metrics, "seen": seen, "count": jax.process_count(), "params": hashlib.sha256(params).hexdigest()}))
 """
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_evaluate_on_a_stream(root):
-    """Really two, joined over loopback: each reads half, both have the same parameters, and the test split is counted once."""
+def test_two_processes_train_and_evaluate_on_records(root):
+    """Two processes connected over loopback read half each, have equal parameters, and count test examples once."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -328,27 +319,24 @@ def test_two_processes_train_and_evaluate_on_a_stream(root):
         command = [sys.executable, "-c", PROCESS, str(rank), str(root), settings, address]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    found = []
+    results = []
     for ranks in ((0, 1), (-1,)):
         for process in [start(rank) for rank in ranks]:
             out, error = process.communicate(timeout=300)
             assert process.returncode == 0, error
-            found.append(json.loads(out.splitlines()[-1]))
-    first, second, alone = found
-    assert (first["count"], second["count"], alone["count"]) == (2, 2, 1)
+            results.append(json.loads(out.splitlines()[-1]))
+    first, second, single = results
+    assert (first["count"], second["count"], single["count"]) == (2, 2, 1)
     assert first["params"] == second["params"]
     assert len(first["seen"]) == len(second["seen"]) == 62 * 4
-    assert not set(first["seen"]) & set(second["seen"]), "250 examples of each, 248 of them so far"
+    assert not set(first["seen"]) & set(second["seen"]), "each process has 250 examples and has read 248"
     assert first["metrics"]["examples"] == 85
     for name in ("character_accuracy", "localization_error", "sequence_accuracy", "length_accuracy"):
-        assert first["metrics"][name] == pytest.approx(alone["metrics"][name], rel=1e-5)
+        assert first["metrics"][name] == pytest.approx(single["metrics"][name], rel=1e-5)
 
 
-# Training
-
-
-def test_losses_are_bit_for_bit_those_of_the_virtual_source_in_the_same_order(root, small_config):
-    """200 steps, fed the stream, and fed the index sequence that was read from it."""
+def test_losses_equal_those_of_the_virtual_source(root, small_config):
+    """200 steps on the stream, and on the virtual source with the indices of the stream."""
     config = small_config({**SET, "data.source": "tfrecord", "data.records": str(root)})
     plain = small_config(SET)
     devices, streams, computes = Devices(), create_source(config, "train"), create_source(plain, "train")
@@ -372,7 +360,7 @@ def test_losses_are_bit_for_bit_those_of_the_virtual_source_in_the_same_order(ro
 
 
 @pytest.mark.parametrize("parallel", ["jit", "pmap"])
-def test_a_payload_is_split_over_the_devices_with_its_batch(streamed, parallel):
+def test_payload_is_sharded_with_its_batch(streamed, parallel):
     host_batch = next(streamed("train").batches(0, 7))
     placed = Devices("parallel").shard_batch(host_batch)
     missing = -7 % jax.device_count()
@@ -382,10 +370,8 @@ def test_a_payload_is_split_over_the_devices_with_its_batch(streamed, parallel):
         assert (np.asarray(placed[name])[7:] == host_batch[name][0]).all()
 
 
-# Damage while reading: what the check before could not see, for size and time of change are as they were
-
-
 def spoil(path: Path, content: bytes) -> None:
+    """Replaces the content but not the size and the modification time, so that open_records does not notice."""
     stat = path.stat()
     path.write_bytes(content[: stat.st_size].ljust(stat.st_size, b"\0"))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -398,53 +384,54 @@ def flipped(data: bytes, at: int) -> bytes:
 @pytest.mark.parametrize(
     "content",
     [lambda d: flipped(d, len(d) // 2), lambda d: flipped(d, 3), lambda d: d[: len(d) // 2], lambda d: b""],
-    ids=["a flipped bit", "a flipped bit in a length", "half of it zeros", "all zeros"],
+    ids=["flipped bit", "flipped bit in a length", "half zeros", "all zeros"],
 )
-@pytest.mark.parametrize("whole", [True, False], ids=["all", "batches"])
-def test_damage_stops_the_reading_and_the_file_is_named(damaged, content, whole):
+@pytest.mark.parametrize("evaluate", [True, False], ids=["all", "batches"])
+def test_damage_while_reading_names_the_file(damaged, content, evaluate):
     folder, source = damaged
     path = folder / "digit_sequences-train.tfrecord-00002-of-00004"
-    prediction = source()
-    assert prediction.arrays == {}
+    train = source()
+    assert train.arrays == {}
     spoil(path, content(path.read_bytes()))
-    host_batches = prediction.all(50) if whole else prediction.batches(0, 50)
-    with pytest.raises(UserError, match=rf"{path.name} is damaged: its SHA-256 differs. Delete .* write it anew"):
+    host_batches = train.all(50) if evaluate else train.batches(0, 50)
+    with pytest.raises(
+        UserError, match=rf"{path.name} is damaged: its SHA-256 differs. Delete .* write the records again"
+    ):
         for _ in zip(range(11), host_batches, strict=False):
             pass
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["all", "batches"])
-def test_a_file_that_ends_early_never_makes_an_epoch_shorter(damaged, whole):
-    """Cut at the end of a record, where a file of records may end."""
+@pytest.mark.parametrize("evaluate", [True, False], ids=["all", "batches"])
+def test_truncated_file_does_not_shorten_an_epoch(damaged, evaluate):
+    """The file is truncated at the end of a record, where it is valid."""
     folder, source = damaged
     path = folder / "digit_sequences-train.tfrecord-00003-of-00004"
-    prediction = source()
-    assert prediction.arrays == {}
+    train = source()
+    assert train.arrays == {}
     last = len(list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())[-1])
     path.write_bytes(path.read_bytes()[: -last - 16])
-    host_batches = prediction.all(50) if whole else prediction.batches(0, 50)
+    host_batches = train.all(50) if evaluate else train.batches(0, 50)
     with pytest.raises(UserError, match=rf"{path.name} is damaged"):
         for _ in zip(range(11), host_batches, strict=False):
             pass
 
 
-def test_a_file_taken_away_while_it_is_read(damaged):
+def test_file_removed_while_reading_is_named(damaged):
     folder, source = damaged
-    prediction = source()
-    assert prediction.arrays == {}
+    train = source()
+    assert train.arrays == {}
     (folder / "digit_sequences-train.tfrecord-00001-of-00004").unlink()
     with pytest.raises(UserError, match="00001-of-00004 cannot be read: No such file"):
-        list(prediction.all(50))
+        list(train.all(50))
 
 
-def test_records_of_another_size_than_the_config_says(root, streamed, small_config):
-    asked = small_config({**SET, "data.test_examples": 84, "data.source": "tfrecord", "data.records": str(root)})
-    shutil.copytree(record_location.path(small_config({**SET, "data.records": str(root)})), record_location.path(asked))
-    with pytest.raises(UserError, match="has 85 examples of test, the config says 84"):
-        _ = create_source(asked, "test").arrays
-
-
-# Writing
+def test_records_of_another_count_are_refused(root, streamed, small_config):
+    requested = small_config({**SET, "data.test_examples": 84, "data.source": "tfrecord", "data.records": str(root)})
+    shutil.copytree(
+        record_location.path(small_config({**SET, "data.records": str(root)})), record_location.path(requested)
+    )
+    with pytest.raises(UserError, match="has 85 examples of test, but the config has 84"):
+        _ = create_source(requested, "test").arrays
 
 
 def manifest(folder):
@@ -453,7 +440,7 @@ def manifest(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_files_are_the_same_each_time_and_for_any_number_of_processes(root, small_config, tmp_path, workers):
+def test_prepare_is_deterministic_for_any_worker_count(root, small_config, tmp_path, workers):
     config = small_config({**SET, "data.source": "tfrecord", "data.records": str(tmp_path)})
     builders_registry.builder(config).prepare("", shards=4, workers=workers, stop=Stop())
     first = record_location.path(small_config({**SET, "data.records": str(root)}))
@@ -461,7 +448,7 @@ def test_the_files_are_the_same_each_time_and_for_any_number_of_processes(root, 
 
 
 @pytest.mark.slow
-def test_writing_goes_on_after_kill_9_and_takes_nothing_half_built_for_whole(tmp_path):
+def test_prepare_resumes_after_kill_9(tmp_path):
     def command(folder):
         changes = {
             "digits": "uci",
@@ -482,11 +469,11 @@ def test_writing_goes_on_after_kill_9_and_takes_nothing_half_built_for_whole(tmp
         ]
 
     name = "digit_sequences/uci-canvas-128x256-1to5-12000_50_50"
-    whole, killed = (
-        tmp_path / "whole" / name / record_location.VERSION,
+    complete, killed = (
+        tmp_path / "complete" / name / record_location.VERSION,
         tmp_path / "killed" / name / record_location.VERSION,
     )
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    subprocess.run(command(tmp_path / "complete"), check=True, capture_output=True)
     partial_ = killed.with_name(f"incomplete-{record_location.VERSION}")
     process = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL)
     while len(done := list(partial_.glob("*.done"))) < 3:
@@ -494,90 +481,89 @@ def test_writing_goes_on_after_kill_9_and_takes_nothing_half_built_for_whole(tmp
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not killed.exists(), "nothing stands under the name of the whole set"
-    time.sleep(2)  # its processes end with it
+    assert not killed.exists(), "an unfinished set does not have the final name"
+    time.sleep(2)  # until its workers have exited
     assert len(list(partial_.glob("*.done"))) < 24
     kept, spoiled = (partial_ / path.stem for path in sorted(done)[:2])
     written = kept.stat().st_mtime_ns
     spoil(spoiled, flipped(spoiled.read_bytes(), 1000))
     again = subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True, text=True)
-    assert "going on" in again.stdout
-    assert manifest(killed) == manifest(whole)
-    assert (killed / kept.name).stat().st_mtime_ns == written, "what was whole was not written again"
-    assert {path.name for path in killed.iterdir()} == {path.name for path in whole.iterdir()}
-    assert (
-        "were there" in subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True, text=True).stdout
-    )
+    assert "resumed" in again.stdout
+    assert manifest(killed) == manifest(complete)
+    assert (killed / kept.name).stat().st_mtime_ns == written, "finished shards are not written again"
+    assert {path.name for path in killed.iterdir()} == {path.name for path in complete.iterdir()}
+    rerun = subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True, text=True)
+    assert "written in" not in rerun.stdout
 
 
-def test_too_little_disk_is_said_beforehand(small_config, tmp_path, monkeypatch, capsys):
+def test_prepare_refuses_a_full_disk(small_config, tmp_path, monkeypatch, capsys):
     config = small_config({"data.train_examples": 1_000_000, "data.source": "tfrecord", "data.records": str(tmp_path)})
     monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**8))
-    with pytest.raises(UserError, match=r"needs \d+ MB more, and 100 MB are free.*--config\.data\.records=DIR"):
+    with pytest.raises(UserError, match=r"needs another \d+ MB, but only 100 MB are free.*--config\.data\.records=DIR"):
         builders_registry.builder(config).prepare("", shards=0, workers=1, stop=Stop())
-    assert " MB in all, 100 MB are free" in capsys.readouterr().out
+    assert " MB in total, 100 MB free" in capsys.readouterr().out
     assert list(tmp_path.rglob("*.tfrecord*")) == []
 
 
-def test_a_folder_that_was_begun_otherwise_is_refused(small_config, tmp_path):
+def test_prepare_refuses_another_identity(small_config, tmp_path):
     config = small_config({**SET, "data.source": "tfrecord", "data.records": str(tmp_path)})
     begun = record_location.path(config).with_name(f"incomplete-{record_location.VERSION}")
     begun.mkdir(parents=True)
     (begun / "begun.json").write_text('{"version": "0.9.0"}')
-    with pytest.raises(UserError, match="was begun otherwise .* Delete it to begin anew"):
+    with pytest.raises(UserError, match="is an unfinished set with other shards.* Delete it to start over"):
         builders_registry.builder(config).prepare("", shards=0, workers=1, stop=Stop())
 
 
 @pytest.mark.slow
-def test_what_goes_wrong_in_a_process_that_writes_is_said_once(small_config, tmp_path):
-    """A data file that is missing: the error of the one that needs it, without its traceback."""
+def test_write_reports_the_error_of_a_worker_once(small_config, tmp_path):
+    """A missing data file is reported by the worker's own message, without its traceback."""
     data = {**small_config().data.to_dict(), "digits": "mnist", "url": "http://127.0.0.1:9"}
-    made = partial(_serialized, json.dumps(data | {"folder": str(tmp_path / "nowhere")}))
+    records = partial(_serialized, json.dumps(data | {"folder": str(tmp_path / "nowhere")}))
     with pytest.raises(UserError, match=r"(?s)^\S*train-images-idx3-ubyte.gz is missing and could not be downloaded"):
-        writer.write(tmp_path / "set", [writer.pieces("d", {"train": 10}, 1)], made, {}, 1, Stop())
+        writer.write(tmp_path / "set", [writer.plan_shards("d", {"train": 10}, 1)], records, {}, 1, Stop())
 
 
 def numbered(split, start, stop):
-    """Records that say which they are."""
+    """Yields records that contain their index."""
     return (b"%03d" % number for number in range(start, stop))
 
 
 @pytest.mark.parametrize("missing", [(0,), (1, 3), (0, 1, 2, 3), (2, 3)])
-def test_whatever_is_missing_of_a_job_is_written_as_it_was(tmp_path, missing):
-    """One after another in one process, with what is there already in between."""
-    job = writer.pieces("d", {"train": 20}, 4)
+def test_write_job_restores_missing_shards(tmp_path, missing):
+    """Missing shards may be interleaved with finished ones."""
+    job = writer.plan_shards("d", {"train": 20}, 4)
     writer.write_job(tmp_path, job, numbered)
-    before = {piece.name: (tmp_path / piece.name).read_bytes() for piece in job}
+    before = {plan.name: (tmp_path / plan.name).read_bytes() for plan in job}
     for i in missing:
         (tmp_path / f"{job[i].name}.done").unlink()
         (tmp_path / job[i].name).write_bytes(b"half")
     writer.write_job(tmp_path, job, numbered)
-    assert {piece.name: (tmp_path / piece.name).read_bytes() for piece in job} == before
+    assert {plan.name: (tmp_path / plan.name).read_bytes() for plan in job} == before
     last = tf.data.TFRecordDataset(str(tmp_path / job[3].name))
     assert list(last.as_numpy_iterator()) == [b"015", b"016", b"017", b"018", b"019"]
 
 
-def test_too_few_records_are_refused_when_they_are_written(tmp_path):
-    job = writer.pieces("d", {"train": 20}, 4)
-    with pytest.raises(UserError, match=r"00003-of-00004: 2 of 5 examples were there"):
+def test_write_job_refuses_too_few_records(tmp_path):
+    job = writer.plan_shards("d", {"train": 20}, 4)
+    with pytest.raises(UserError, match=r"00003-of-00004: only 2 of 5 examples exist"):
         writer.write_job(tmp_path, job, lambda split, start, stop: numbered(split, start, stop - 3))
     assert not (tmp_path / job[3].name).exists()
 
 
-def test_a_mirror_is_heeded_for_a_set_that_has_a_name(experiment):
+def test_builder_uses_the_mirror_of_the_config(experiment):
     config = experiment("canvas_variable")
-    config.data.source, config.data.url = "stream", "http://127.0.0.1:9"
+    config.data.source, config.data.url = "tfrecord", "http://127.0.0.1:9"
     assert '"url": "http://127.0.0.1:9"' in builders_registry.builder(config)._records("").args[0]
 
 
-def test_nobody_else_writes_a_set_meanwhile(tmp_path):
+def test_exclusive_access_refuses_a_second_process(tmp_path):
     refused = pytest.raises(UserError, match="is being written by another process")
-    with writer.alone(tmp_path), refused, writer.alone(tmp_path):
+    with writer.exclusive_access(tmp_path), refused, writer.exclusive_access(tmp_path):
         pass
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_records_are_written_is_no_failure(tmp_path):
+def test_prepare_stops_cleanly_on_ctrl_c(tmp_path):
     changes = {"digits": "uci", "train_examples": 100_000, "records": tmp_path}
     flags = [f"--config.data.{key}={value}" for key, value in changes.items()]
     command = [sys.executable, "-m", "seqdigits", "prepare", str(ROOT / "configs" / "canvas_variable.py"), *flags]
@@ -590,12 +576,12 @@ def test_ctrl_c_while_records_are_written_is_no_failure(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
-    assert "the same command goes on" in out
+    assert "rerun the same command to resume" in out
     assert "Traceback" not in error
 
 
-def test_shards_share_out_all_examples():
-    cut = writer.pieces("d", {"train": 10_001, "test": 3}, 0)
+def test_plan_shards_covers_all_examples():
+    cut = writer.plan_shards("d", {"train": 10_001, "test": 3}, 0)
     assert [(p.start, p.stop) for p in cut if p.split == "train"] == [
         (0, 2000),
         (2000, 4000),

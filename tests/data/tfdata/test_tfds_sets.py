@@ -1,4 +1,4 @@
-"""What is read by the builders that TFDS has itself is what is read from the published files, in the same order."""
+"""Sets read with TFDS's own builders equal those read from the published files, in the same order."""
 
 import functools
 import gzip
@@ -25,20 +25,17 @@ from seqdigits.data.tfdata import tfds_sets
 URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 
 
-def known(builder, url, content, monkeypatch):
-    """Has a builder expect these bytes of an address."""
+def register_checksum(builder, url, content, monkeypatch):
+    """Makes a builder expect `content` at a URL."""
     info = tfds.download.checksums.UrlInfo(
         size=len(content), checksum=hashlib.sha256(content).hexdigest(), filename=url.rsplit("/", 1)[1]
     )
     monkeypatch.setitem(builder.url_infos, url, info)
 
 
-# MNIST
-
-
 @pytest.fixture
 def tiny_mnist(tmp_path, monkeypatch):
-    """A data folder with an MNIST of 300 + 40 digits of noise, and a folder for TFDS's."""
+    """A data folder with an MNIST of 300 + 40 digits of noise, and a folder for the records of TFDS."""
     images = np.random.default_rng(0).integers(0, 256, (340, 28, 28), np.uint8)
     labels = (np.arange(340) * 3 % 10).astype(np.uint8)
     (tmp_path / "mnist").mkdir()
@@ -49,7 +46,7 @@ def tiny_mnist(tmp_path, monkeypatch):
         content = gzip.compress(np.array(header, ">i4").tobytes() + values[part].tobytes(), mtime=0)
         (tmp_path / "mnist" / name).write_bytes(content)
         checksums[name] = hashlib.sha256(content).hexdigest()
-        known(tfds_mnist.MNIST, URL + name, content, monkeypatch)
+        register_checksum(tfds_mnist.MNIST, URL + name, content, monkeypatch)
     monkeypatch.setattr(digits, "MNIST_FILES", checksums)
     monkeypatch.setitem(digits.DIGITS, "mnist", DigitSet(300, 40, 50, True))
     monkeypatch.setattr(tfds_mnist, "_TRAIN_EXAMPLES", 300)
@@ -63,27 +60,27 @@ def mnist(folder, split="train", tfds=None):
     return digits.load("mnist", split, validation=0, folder=str(folder), url="nowhere", read_mnist=read)
 
 
-def assert_same(found, expected):
-    for a, b in zip(found, expected, strict=True):
+def assert_same(actual, expected):
+    for a, b in zip(actual, expected, strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
 
 
-def test_mnist_is_made_once_and_in_the_order_of_its_files(tiny_mnist, capsys):
+def test_mnist_is_prepared_once_in_file_order(tiny_mnist, capsys):
     folder, root = tiny_mnist
     for split in SPLITS:
         assert_same(mnist(folder, split, tfds=str(root)), mnist(folder, split))
-    assert capsys.readouterr().out.count("is missing; TFDS makes it of the files in") == 1
+    assert capsys.readouterr().out.count("is missing; TFDS prepares it from the files in") == 1
     first, *_ = next(
         tfds.builder("mnist", data_dir=root).as_dataset(split="train", as_supervised=True).as_numpy_iterator()
     )
     assert (first[..., 0] != digits.load("mnist", "validation", validation=0, folder=str(folder), url="")[0][0]).any()
-    shutil.rmtree(folder / "mnist")  # not needed any more
+    shutil.rmtree(folder / "mnist")  # no longer needed
     assert len(mnist(folder, tfds=str(root))[0]) == 250
     assert not capsys.readouterr().out
 
 
-def test_mnist_by_config(tiny_mnist, small_config):
+def test_mnist_equals_the_published_files(tiny_mnist, small_config):
     folder, root = tiny_mnist
     changes = {"data.digits": "mnist", "data.folder": str(folder)}
     for split in SPLITS:
@@ -93,7 +90,7 @@ def test_mnist_by_config(tiny_mnist, small_config):
         assert_same(other.arrays.values(), plain.arrays.values())
 
 
-def test_files_of_mnist_that_are_missing_are_downloaded_as_without_tfds(tiny_mnist):
+def test_mnist_downloads_missing_files(tiny_mnist):
     folder, root = tiny_mnist
     (folder / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(
@@ -103,7 +100,7 @@ def test_files_of_mnist_that_are_missing_are_downloaded_as_without_tfds(tiny_mni
 
 
 def damage(root, how):
-    """Does `how` to the file of test digits, and has nobody remember what was read."""
+    """Applies `how` to the file of test digits."""
     path = root / "mnist" / "3.0.1" / "mnist-test.tfrecord-00000-of-00001"
     how(path)
 
@@ -119,9 +116,9 @@ def damage(root, how):
         lambda path: (path.parent / "dataset_info.json").unlink(),
         lambda path: (path.parent / "dataset_info.json").write_text("{"),
     ],
-    ids=["gone", "cut", "flipped", "empty", "other", "no info", "wrong info"],
+    ids=["missing", "truncated", "flipped", "empty", "other", "no info", "wrong info"],
 )
-def test_damaged_records_of_tfds(tiny_mnist, how):
+def test_damaged_records_are_refused(tiny_mnist, how):
     folder, root = tiny_mnist
     mnist(folder, tfds=str(root))
     damage(root, how)
@@ -129,46 +126,44 @@ def test_damaged_records_of_tfds(tiny_mnist, how):
         mnist(folder, tfds=str(root))
 
 
-def test_records_of_another_set(tiny_mnist, monkeypatch):
+def test_records_of_another_set_are_refused(tiny_mnist, monkeypatch):
     folder, root = tiny_mnist
     monkeypatch.setattr(tfds_sets, "MNIST_SHA256", "0" * 64)
     with pytest.raises(UserError, match=r"mnist/3\.0\.1 is not MNIST"):
         mnist(folder, tfds=str(root))
 
 
-def test_a_folder_that_cannot_be_made(tiny_mnist):
+def test_unwritable_folder_is_refused(tiny_mnist):
     folder, root = tiny_mnist
     root.write_bytes(b"in the way")
-    with pytest.raises(UserError, match=r"TFDS cannot make .*NotADirectoryError.*\s.*data\.records=DIR"):
+    with pytest.raises(UserError, match=r"TFDS cannot prepare .*NotADirectoryError.*\s.*data\.records=DIR"):
         mnist(folder, tfds=str(root))
 
 
 @pytest.mark.slow
-def test_all_of_mnist(mnist_folder, tmp_path):
+def test_mnist_real_files(mnist_folder, tmp_path):
     for split in SPLITS:
         assert_same(mnist(mnist_folder, split, tfds=str(tmp_path)), mnist(mnist_folder, split))
 
 
-# Cropped house numbers
-
-
 @pytest.fixture
 def cropped(tmp_path, monkeypatch):
-    """`cropped({part: (images, labels, held out)})`: a data folder with them, and a folder for TFDS's."""
+    """A function of {part: (images, labels, held out)} that returns their data folder and a folder for TFDS."""
 
     def make(parts):
         publish(monkeypatch, tmp_path, parts)
         for part in parts:
             name = svhn_cropped.file_name(part)
             content = (tmp_path / "svhn_cropped" / name).read_bytes()
-            known(tfds.builder_cls("svhn_cropped"), f"{svhn_archive.URL}/{name}", content, monkeypatch)
+            url = f"{svhn_archive.URL}/{name}"
+            register_checksum(tfds.builder_cls("svhn_cropped"), url, content, monkeypatch)
         return tmp_path, tmp_path / "tfds"
 
     return make
 
 
 def of_both(small_config, folder, root, split, changes=None):
-    """The arrays from the published files, and from TFDS."""
+    """Returns the arrays from the published files, and from TFDS."""
     config = {**CROPPED, "data.folder": str(folder), "data.parts": ("extra", "train")} | (changes or {})
     plain = create_source(small_config(config), split)
     other = create_source(small_config({**config, "data.source": "tfds", "data.records": str(root)}), split)
@@ -177,7 +172,7 @@ def of_both(small_config, folder, root, split, changes=None):
 
 
 @pytest.mark.parametrize("changes", [{}, {"data.gray": True, "data.height": 40, "data.width": 28}])
-def test_cropped_digits_by_config(cropped, small_config, changes):
+def test_svhn_cropped_equals_the_published_files(cropped, small_config, changes):
     folder, root = cropped({part: (*noise(seed, n), held) for seed, (part, (n, held)) in enumerate(SIZES.items())})
     for split in SPLITS:
         plain, other = of_both(small_config, folder, root, split, changes)
@@ -185,14 +180,14 @@ def test_cropped_digits_by_config(cropped, small_config, changes):
         assert_same(other.values(), plain.values())
 
 
-def test_real_cropped_digits(cropped, small_config, svhn_folder):
+def test_svhn_cropped_real_digits(cropped, small_config, svhn_folder):
     real = svhn.load(
         "svhn_2000", ("train",), "test", kind="cropped_digit", height=32, width=32, gray=False, max_length=1,
         folder=str(svhn_folder),
     )  # fmt: skip
     images, labels = real["images"], real["digits"][:, 0]
     rows = {"train": slice(0, 500), "test": slice(500, 700), "extra": slice(700, 971)}
-    folder, root = cropped({part: (images[those], labels[those], 20) for part, those in rows.items()})
+    folder, root = cropped({part: (images[chosen], labels[chosen], 20) for part, chosen in rows.items()})
     for split in ("validation", "train"):
         plain, other = of_both(small_config, folder, root, split)
         assert_same(other.values(), plain.values())
@@ -201,7 +196,7 @@ def test_real_cropped_digits(cropped, small_config, svhn_folder):
     np.testing.assert_array_equal(other["images"], both[~mask])
 
 
-def test_a_damaged_published_file(cropped, small_config):
+def test_damaged_published_file_is_refused(cropped, small_config):
     folder, root = cropped({part: (*noise(0, 8), 2) for part in SIZES})
     path = folder / "svhn_cropped" / "extra_32x32.mat"
     path.write_bytes(path.read_bytes()[:-1])
@@ -209,7 +204,7 @@ def test_a_damaged_published_file(cropped, small_config):
         of_both(small_config, folder, root, "test")
 
 
-def test_many_files_are_read_in_their_order(cropped, small_config):
+def test_svhn_cropped_reads_many_shards_in_order(cropped, small_config):
     folder, root = cropped({part: (*noise(0, 40), 2) for part in SIZES})
     config = tfds.download.DownloadConfig(manual_dir=folder / "svhn_cropped", num_shards=4, try_download_gcs=False)
     tfds.builder("svhn_cropped", data_dir=root).download_and_prepare(download_config=config)
@@ -218,7 +213,7 @@ def test_many_files_are_read_in_their_order(cropped, small_config):
     assert_same(other.values(), plain.values())
 
 
-def test_another_order_is_refused(cropped, small_config):
+def test_svhn_cropped_in_another_order_is_refused(cropped, small_config):
     folder, root = cropped({part: (*noise(0, 8), 2) for part in SIZES})
     of_both(small_config, folder, root, "test")
     test, train = (next(root.rglob(f"*-{part}.tfrecord-*")) for part in ("test", "train"))
