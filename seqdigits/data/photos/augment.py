@@ -14,7 +14,7 @@ from jax import Array
 
 from seqdigits.core import boxes as bx
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.data.scenes.draws import Draws, scatter
+from seqdigits.data.scenes.draws import Draws, hash_noise
 from seqdigits.data.synthetic.deterministic_ops import COS, ONE, SIN, bilinear
 
 
@@ -141,7 +141,7 @@ def _color(draws: Draws, image: Array, percent: int) -> Array:
     x = jnp.where(draws.chance(25), 255 - x, x)
     x = (((x - 128) * (contrast + own)) >> 8) + 128 + brightness
     amplitude = draws.between(0, percent) * 32 // 100
-    grain = (scatter(draws.bits(), height, width) & 255).astype(jnp.int32) - 128
+    grain = (hash_noise(draws.bits(), height, width) & 255).astype(jnp.int32) - 128
     return jnp.clip(x + ((grain[..., None] * amplitude) >> 7), 0, 255).astype(jnp.uint8)
 
 

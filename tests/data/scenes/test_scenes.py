@@ -21,8 +21,8 @@ from seqdigits.data import digits
 from seqdigits.data.create import create_source
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.glyphs import load
-from seqdigits.data.scenes.layout import ONE, TALL, WORDS, Scene, boxes, lay_out
-from seqdigits.data.scenes.text import read_ink
+from seqdigits.data.scenes.layout import DIGIT_HEIGHT, MAX_WORDS, ONE, Scene, boxes, lay_out
+from seqdigits.data.scenes.text import render_text
 from seqdigits.data.source import DataSource
 
 SCENE = {
@@ -175,7 +175,7 @@ def test_boxes_fit_the_ink(source):
         glyphs, lines = lay_out(scene, draws, arrays)
         mine = glyphs.line == 0
         only_digit = glyphs._replace(line=jnp.where(mine & (jnp.arange(len(mine)) == 0), 0, scene.lines))
-        return read_ink(scene, draws, only_digit, lines).cover, boxes(glyphs, lines)[0]
+        return render_text(scene, draws, only_digit, lines).cover, boxes(glyphs, lines)[0]
 
     covers, found = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 60)))
     off = []
@@ -202,7 +202,7 @@ def drawn(source: DataSource) -> tuple:
 
 def test_heights_span_all_that_was_asked_for(drawn):
     _, lines = drawn
-    tall = (lines.scale * TALL / ONE)[:, :-WORDS][lines.there[:, :-WORDS]]
+    tall = (lines.scale * DIGIT_HEIGHT / ONE)[:, :-MAX_WORDS][lines.present[:, :-MAX_WORDS]]
     assert tall.min() >= 8
     assert tall.max() <= 120
     counts = np.histogram(tall, [8, 14, 20, 28, 40, 56, 80, 121])[0]
@@ -211,13 +211,13 @@ def test_heights_span_all_that_was_asked_for(drawn):
 
 def test_scenes_have_one_number_most_often_and_some_are_stacked(drawn):
     glyphs, lines = drawn
-    there = lines.there[:, :-WORDS]
+    there = lines.present[:, :-MAX_WORDS]
     assert there[:, 0].all(), "the first number always finds room"
     share = np.bincount(there.sum(1), minlength=4) / len(there)
     assert 0.6 < share[1] < 0.85
     assert share[2] > share[3] > 0.01
-    assert 0.03 < (lines.stacked[:, :-WORDS] & there).sum() / there.sum() < 0.1
-    assert 0.3 < lines.hand[:, 0].mean() < 0.55
+    assert 0.03 < (lines.stacked[:, :-MAX_WORDS] & there).sum() / there.sum() < 0.1
+    assert 0.3 < lines.handwritten[:, 0].mean() < 0.55
     mine = glyphs.line[:, :8, None] == np.arange(3)
     lengths = mine.sum(1)
     assert set(lengths[there].tolist()) == {1, 2, 3, 4, 5, 6}
