@@ -1,4 +1,4 @@
-"""Background of a scene: colors, gradients, noise of several sizes, stripes, bricks, and shapes that are not text."""
+"""Background of a scene: colors, gradients, noise of several sizes, stripes, bricks, and shapes."""
 
 from __future__ import annotations
 

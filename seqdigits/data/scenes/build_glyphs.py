@@ -76,10 +76,10 @@ def assign_splits(families: Sequence[FontFamily]) -> list[str]:
 def draw_face(font: bytes, axes: dict[str, float], others: bool) -> list[Glyph]:
     """Draws the digits of a face, 0 first, then on request the letters and signs that the font has.
 
-    All glyphs have one scale, at which the tallest digit is 32 pixels high. The covered pixels are centered horizontally
-    at column 24, and the vertical center of the digits is at row 24. A letter that would extend beyond the image is
-    moved vertically as far as necessary. Letters and signs are left out if they are larger than the image, resemble a
-    digit, or have the same image as another one.
+    All glyphs have one scale, at which the tallest digit is 32 pixels high. The covered pixels are centered
+    horizontally at column 24, and the vertical center of the digits is at row 24. A letter that would extend beyond the
+    image is moved vertically as far as necessary. Letters and signs are left out if they are larger than the image,
+    resemble a digit, or have the same image as another one.
 
     Args:
       font: the bytes of the font file.
@@ -126,9 +126,9 @@ def draw_face(font: bytes, axes: dict[str, float], others: bool) -> list[Glyph]:
 
 
 def _rasterize(face: ImageFont.FreeTypeFont, character: str) -> tuple[Image.Image, int, int]:
-    """Returns a character cropped to its covered pixels, and its left and top relative to the origin of the baseline.
+    """Returns a character cropped to its covered pixels, and its left and top.
 
-    The image of a character without covered pixels is one pixel.
+    These are relative to the origin on the baseline. The image of a character without covered pixels is one pixel.
     """
     size = 3 * SIZE * SUPERSAMPLING  # a larger glyph is cropped, and is still too large
     page = Image.new("L", (size, size))
@@ -203,8 +203,8 @@ def _package(name: str) -> importlib.metadata.Distribution:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
-            f"the package {name}, which contains fonts, is not installed. Install all font packages with `make glyphs` or "
-            "python -m pip install -e '.[fonts]'"
+            f"the package {name}, which contains fonts, is not installed. Install all font packages with `make glyphs` "
+            "or python -m pip install -e '.[fonts]'"
         ) from None
 
 
@@ -215,7 +215,8 @@ def _read_package_file(package: str, name: str) -> bytes:
         if path.name == name:
             return Path(str(path.locate())).read_bytes()
     raise UserError(
-        f"the package {package} {distribution.version} has no file {name}. Reinstall the font packages with: make glyphs"
+        f"the package {package} {distribution.version} has no file {name}. Reinstall the font packages with `make "
+        "glyphs`."
     )
 
 

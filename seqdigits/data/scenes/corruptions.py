@@ -1,4 +1,4 @@
-"""Corruptions of a scene by the camera and the file format: light, blur, low resolution, noise, block artifacts.
+"""Corruptions of a scene by camera and file format: light, blur, low resolution, noise, block artifacts.
 
 All images here are i32 [3, H, W], 0..255.
 """
@@ -17,7 +17,17 @@ BLOCK = 8
 
 
 def add_shadow(scene: Scene, draws: Draws, image: Array, contrast: Array) -> Array:
-    """Darkens one side of a soft straight edge on some scenes; the shadow is at most as deep as `contrast`, 0..255."""
+    """Adds a shadow with a soft straight edge to some scenes, the lighter the lower the contrast.
+
+    Args:
+      scene: its size.
+      draws: the random numbers of the scene.
+      image: i32 [3, H, W], 0..255.
+      contrast: the maximum depth of the shadow, 0..255, i32 [].
+
+    Returns:
+      i32 [3, H, W], 0..255.
+    """
     y, x = jnp.arange(scene.height)[:, None], jnp.arange(scene.width)[None, :]
     a, b = draws.triangular(256), draws.triangular(256)
     offset = a * draws.below(scene.width) + b * draws.below(scene.height)
@@ -106,7 +116,7 @@ def _upsample(image: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _change_light(draws: Draws, image: Array, contrast: Array) -> Array:
-    """Applies haze or darkness, a contrast, a gamma-like curve and a color cast, which all preserve some contrast."""
+    """Applies haze or darkness, contrast, a gamma-like curve and a color cast, all within the contrast."""
     headroom = jnp.clip(contrast, 0, 100)  # percent
     haze = draws.below(80) * headroom // 100
     image = image + (((draws.below(2) * 255 - image) * haze) >> 8)
@@ -131,7 +141,10 @@ def _add_noise(scene: Scene, draws: Draws, image: Array, contrast: Array) -> Arr
 
 
 def _compress(draws: Draws, image: Array, contrast: Array) -> Array:
-    """Simulates JPEG artifacts: quantizes the Walsh-Hadamard coefficients of 8x8 blocks, high frequencies more coarsely."""
+    """Adds block artifacts that resemble those of JPEG.
+
+    The Walsh-Hadamard coefficients of blocks of 8x8 pixels are quantized, high frequencies more coarsely than low ones.
+    """
     height, width = image.shape[1:]
     rows, columns = -(-height // BLOCK), -(-width // BLOCK)
     padded = jnp.pad(image, ((0, 0), (0, rows * BLOCK - height), (0, columns * BLOCK - width)), mode="edge")
@@ -148,7 +161,7 @@ def _compress(draws: Draws, image: Array, contrast: Array) -> Array:
 
 
 def _hadamard(image: Array, axis: int) -> Array:
-    """Returns the Walsh-Hadamard transform of each run of 8 along an axis, in natural order, not normalized."""
+    """Returns the Walsh-Hadamard transform of each 8 values along an axis, in natural order, not normalized."""
     shape = image.shape
     for span in (1, 2, 4):
         paired = image.reshape(*shape[:axis], -1, 2, span, *shape[axis + 1 :])

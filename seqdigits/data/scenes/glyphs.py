@@ -23,7 +23,7 @@ from seqdigits.core.errors import UserError
 SIZE = 48  # of an image, pixels; the tallest digit of a face is 32 pixels high
 MIN_COVERAGE = 64  # a box encloses the pixels of which at least a quarter is covered
 
-# Known contents of the file, so that sizes are available without opening it. `build-glyphs` prints new values on change.
+# Contents of the file, so that sizes are known without opening it. `build-glyphs` prints the new values if they change.
 SHA256 = "eeab6eea2410274c886d6f22b227f155cf7a83c7aa52e7cc3091ffaec391fdd5"
 FACES = {"train": 100, "validation": 10, "test": 10}
 OTHERS = {"train": 2825, "validation": 313, "test": 302}
@@ -94,7 +94,7 @@ def faces() -> list[Face]:
 
 
 def count_glyphs(data: bytes) -> tuple[dict[str, int], dict[str, int]]:
-    """Returns the number of faces and the number of letters and signs of each split, from the bytes of glyphs.npz."""
+    """Returns the numbers of faces and of letters and signs by split, from the bytes of glyphs.npz."""
     arrays, all_faces = parse(data)
     parts = {split: _select(arrays, all_faces, split) for split in dict.fromkeys(face.split for face in all_faces)}
     return (
@@ -126,8 +126,8 @@ def _read() -> tuple[dict[str, np.ndarray], list[Face]]:
         return parse(data)
     except _DAMAGED as e:
         raise UserError(
-            f"{FILE}, the glyph images of synthetic scenes, is missing or damaged: {e}. Reinstall seqdigits, or draw the "
-            "glyphs again with `make glyphs` (python -m seqdigits build-glyphs with the extra `fonts` installed)."
+            f"{FILE}, the glyph images of synthetic scenes, is missing or damaged: {e}. Reinstall seqdigits, or draw "
+            "the glyphs again with `make glyphs` (python -m seqdigits build-glyphs with the extra `fonts` installed)."
         ) from e
 
 

@@ -219,7 +219,7 @@ def _glyphs(
 
 
 def _extent(mask: Array) -> tuple[Array, Array]:
-    """Returns the first true index of bool [..., S] and the last one plus 1, i32 [...]; 0 and S if none is true."""
+    """Returns the first true index of bool [..., S] and the last one + 1, i32 [...]; 0 and S if none is true."""
     side = mask.shape[-1]
     return jnp.argmax(mask, -1).astype(jnp.int32), (side - jnp.argmax(mask[..., ::-1], -1)).astype(jnp.int32)
 
@@ -338,7 +338,7 @@ def _stretch(draws: Draws, count: int) -> Array:
 
 
 def _inverse(cos: Array, sin: Array, shear: Array, stretch: Array, scale: Array) -> Array:
-    """Returns the inverse of the linear map x scale, i32 [T, 2, 2], in units of 1 / DIVISOR_ONE texels a pixel."""
+    """Returns the inverse of the scaled linear map, i32 [T, 2, 2], in units of 1 / DIVISOR_ONE texels a pixel."""
     down = jnp.stack([-sin, cos], -1)  # [T, 2], of v
     along = jnp.stack([cos, sin], -1) - shear[:, None] * down // ONE
     along = along * ONE // stretch[:, None]

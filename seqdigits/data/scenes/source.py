@@ -81,7 +81,11 @@ class SceneSource(DataSource):
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Handwriting, `images` u8 [N, 28, 28] and `labels` i32 [N], and type and other glyphs, see glyphs.GlyphSet."""
+        """The arrays from which scenes are composed.
+
+        They are `images` u8 [N, 28, 28] and `labels` i32 [N] of handwriting, and the glyphs of type, see
+        glyphs.GlyphSet.
+        """
         images, labels = self._load()
         glyph_set = glyphs.load(self._split)
         return {
@@ -95,7 +99,10 @@ class SceneSource(DataSource):
         }
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
-        """Returns a batch of scenes, see DataSource.make. Scenes are not augmented, because endless ones never repeat."""
+        """Returns a batch of scenes, see DataSource.make.
+
+        Scenes are not augmented, because endless ones never repeat.
+        """
         del key, train
         index = jnp.maximum(host_batch["index"], 0)  # a padded row is computed like example 0
         seed, stream = self._examples

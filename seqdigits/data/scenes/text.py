@@ -1,4 +1,7 @@
-"""Text layer of a scene: the coverage of each pixel by glyphs and plates, sampled through one projective map a line."""
+"""Text layer of a scene: the coverage of each pixel by glyphs and plates.
+
+Each line of glyphs is sampled through its own projective map.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,10 @@ def _unproject(x: Array, y: Array, lines: Lines, pick: Pick) -> tuple[Array, Arr
 
 
 def _mip_level(lines: Lines, glyphs: Glyphs) -> Array:
-    """Returns the level at which each glyph is sampled, i32 [G]: a pixel spans 0.75 to 1.5 texels where possible."""
+    """Returns the level at which each glyph is sampled, i32 [G], 0..2.
+
+    It is chosen so that a pixel spans 0.75 to 1.5 texels where possible.
+    """
     scale = lines.scale[jnp.minimum(glyphs.line, len(lines.present) - 1)]
     texels = glyphs.scale * ONE // jnp.maximum(scale, 1)  # of the cell, in a pixel
     return (texels > ONE * 3 // 2).astype(jnp.int32) + (texels > 3 * ONE)
@@ -136,7 +142,7 @@ def _sample(glyphs: Glyphs, level: Array, line: Array, u: Array, v: Array, stack
 
 
 def _adjust_strokes(draws: Draws, lines: Lines, cover: Array, pick: Pick) -> Array:
-    """Makes strokes thicker or thinner and their edges sharper or softer, with a random threshold and gain a line."""
+    """Varies the width of strokes and the sharpness of their edges by a random threshold and gain for each line."""
     count = len(lines.present)
     threshold = jnp.where(lines.handwritten, draws.between(70, 140, count), 128 + draws.triangular(56, count))
     sharpness = jnp.clip(lines.scale, ONE, 4 * ONE) // 16  # an edge spans about a pixel; 256 = unchanged
@@ -150,7 +156,10 @@ def _adjust_strokes(draws: Draws, lines: Lines, cover: Array, pick: Pick) -> Arr
 
 
 def _plates(draws: Draws, lines: Lines, u: Array, v: Array, pick: Pick) -> tuple[Array, Array]:
-    """Returns the coverage by a plate behind each line, some with cut corners, and by its border, i32 [H, W] 0..255."""
+    """Returns the coverage by a plate behind each line, and by its border, i32 [H, W], 0..255.
+
+    Some plates have cut corners.
+    """
     count = len(lines.present)
     border = draws.between(2 * SUB, 5 * SUB, count) * draws.chance(60, count)
     corner = draws.between(0, 14 * SUB, count) * draws.chance(50, count)
