@@ -1,4 +1,9 @@
-"""Draws the atlas of glyphs from the fonts of the extra `fonts`: `python -m seqdigits build-glyphs`."""
+"""Draws the glyphs of synthetic scenes from the fonts of the extra `fonts`: `python -m seqdigits build-glyphs`.
+
+It writes glyphs.npz and FONTS.md in seqdigits/data/scenes. `make glyphs` installs the fonts first.
+
+Exit status: 0 done, 2 a user error, 130 or 143 stopped by a signal.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +14,24 @@ from pathlib import Path
 from seqdigits.core import interrupt
 from seqdigits.core.errors import Help, UserError
 from seqdigits.data.scenes import glyphs
-from seqdigits.data.scenes.build_glyphs import build
-from seqdigits.data.scenes.fonts import FAMILIES
+from seqdigits.data.scenes.build_glyphs import build_glyphs
+from seqdigits.data.scenes.fonts import FONT_FAMILIES
 
 USAGE = "python -m seqdigits build-glyphs"
 
 
 def main(stop: interrupt.Stop) -> None:
+    """Runs the command `build-glyphs`."""
     if {"--help", "-h"} & set(sys.argv):
         raise Help(f"usage: {USAGE}\n\n{__doc__}")
     if sys.argv[1:]:
         raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
-    data, faces = build(FAMILIES, Path(str(glyphs.FILE)).parent, stop)
-    print(f"glyphs.npz: {len(faces)} faces of {len(FAMILIES)} families, {len(data) / 1e6:.2f} MB; FONTS.md")
-    found = hashlib.sha256(data).hexdigest()
-    if found != glyphs.SHA256:
-        counts = glyphs.count(data)
-        print("It is not the file that seqdigits/data/scenes/glyphs.py knows. To take it, put there:")
-        print(f'SHA256 = "{found}"\nFACES = {counts[0]}\nOTHERS = {counts[1]}')
+    data, faces = build_glyphs(FONT_FAMILIES, Path(str(glyphs.FILE)).parent, stop)
+    print(
+        f"wrote glyphs.npz ({len(faces)} faces of {len(FONT_FAMILIES)} families, {len(data) / 1e6:.2f} MB) and FONTS.md"
+    )
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != glyphs.SHA256:
+        faces_by_split, others_by_split = glyphs.count_glyphs(data)
+        print("glyphs.npz differs from the expected file. To accept it, set in seqdigits/data/scenes/glyphs.py:")
+        print(f'SHA256 = "{digest}"\nFACES = {faces_by_split}\nOTHERS = {others_by_split}')

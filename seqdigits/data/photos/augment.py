@@ -15,7 +15,7 @@ from jax import Array
 
 from seqdigits.core import boxes as bx
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.data.scenes.draws import Draws, scatter
+from seqdigits.data.scenes.draws import Draws, hash_noise
 from seqdigits.data.synthetic.deterministic_ops import COS, ONE, SIN, bilinear
 
 
@@ -156,7 +156,7 @@ def _color(draws: Draws, image: Array, percent: int) -> Array:
     x = jnp.where(draws.chance(25), 255 - x, x)
     x = (((x - 128) * (contrast + channel_contrast)) >> 8) + 128 + brightness
     amplitude = draws.between(0, percent) * 32 // 100
-    noise = (scatter(draws.bits(), height, width) & 255).astype(jnp.int32) - 128
+    noise = (hash_noise(draws.bits(), height, width) & 255).astype(jnp.int32) - 128
     return jnp.clip(x + ((noise[..., None] * amplitude) >> 7), 0, 255).astype(jnp.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Synthetic scenes: numbers in handwriting and type on a ground, among other things, as a camera might see them."""
+"""Synthetic scenes: numbers in handwriting and type on a background with other objects, as in photographs."""
 
 NAME = "scene"
-"""In data.composition."""
+"""The value of `data.composition` that selects synthetic scenes."""

@@ -1,37 +1,38 @@
-"""The families of fonts that the atlas of glyphs is drawn of; see data/scenes/build_glyphs.py."""
+"""The font families from which the glyphs of synthetic scenes are drawn, see data/scenes/build_glyphs.py."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class Family(NamedTuple):
-    """A family of fonts, and which of its faces are drawn.
+class FontFamily(NamedTuple):
+    """A font family and those of its faces that are drawn.
 
     Attributes:
       name: of the family.
-      package: that brings the fonts.
-      faces: of each the font's file without its suffix, and where the font is variable the axes that are not at their
-        default: "Roboto[wdth,wght] wght=700 wdth=75".
-      license: SPDX; "" = what the package says of itself, which is that of its fonts.
-      kin: families of one value are in one split, for they have digits in common; "" = there is no other.
+      package: the Python package that contains the fonts.
+      faces: for each face the font file without its suffix, followed by the axes of a variable font that differ from
+        their defaults: "Roboto[wdth,wght] wght=700 wdth=75".
+      license: SPDX identifier; "" = the license in the metadata of the package, which is that of its fonts.
+      split_group: families with the same value are in one split, because they share digits; "" = the family alone.
     """
 
     name: str
     package: str
     faces: tuple[str, ...]
     license: str = ""
-    kin: str = ""
+    split_group: str = ""
 
 
-def _google(name: str, *faces: str, kin: str = "") -> Family:
-    return Family(name, f"fontpkg-{name.lower().replace(' ', '-')}", faces, kin=kin)
+def _google(name: str, *faces: str, split_group: str = "") -> FontFamily:
+    package = f"fontpkg-{name.lower().replace(' ', '-')}"
+    return FontFamily(name, package, faces, split_group=split_group)
 
 
-# By style, since every tenth is tested on and every tenth validated on: that way some of every style are.
-FAMILIES = (
+# Ordered by style, because every tenth family is for validation and every tenth for testing: both get a mix of styles.
+FONT_FAMILIES = (
     # Sans serif.
-    Family(
+    FontFamily(
         "DejaVu Sans", "matplotlib", ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique"), "Bitstream-Vera", "DejaVu"
     ),
     _google(
@@ -41,7 +42,7 @@ FAMILIES = (
         "Roboto[wdth,wght] wght=900",
         "Roboto[wdth,wght] wght=700 wdth=75",
         "Roboto-Italic[wdth,wght] wght=500",
-        kin="Roboto",
+        split_group="Roboto",
     ),
     _google("Open Sans", "OpenSans[wdth,wght]", "OpenSans[wdth,wght] wght=800", "OpenSans[wdth,wght] wght=700 wdth=75"),
     _google("Montserrat", "Montserrat[wght] wght=500", "Montserrat[wght] wght=300", "Montserrat[wght] wght=900"),
@@ -83,19 +84,19 @@ FAMILIES = (
         "Fraunces[SOFT,WONK,opsz,wght] wght=400 opsz=72 WONK=0",
         "Fraunces[SOFT,WONK,opsz,wght] wght=800 opsz=72 WONK=0",
     ),
-    Family("Caladea", "font-caladea", ("Caladea-Regular", "Caladea-BoldItalic"), "Apache-2.0"),
-    Family("DejaVu Serif", "matplotlib", ("DejaVuSerif", "DejaVuSerif-Bold"), "Bitstream-Vera", "DejaVu"),
+    FontFamily("Caladea", "font-caladea", ("Caladea-Regular", "Caladea-BoldItalic"), "Apache-2.0"),
+    FontFamily("DejaVu Serif", "matplotlib", ("DejaVuSerif", "DejaVuSerif-Bold"), "Bitstream-Vera", "DejaVu"),
     # Slab serif.
-    _google("Roboto Slab", "RobotoSlab[wght]", "RobotoSlab[wght] wght=700", kin="Roboto"),
+    _google("Roboto Slab", "RobotoSlab[wght]", "RobotoSlab[wght] wght=700", split_group="Roboto"),
     _google("Alfa Slab One", "AlfaSlabOne-Regular"),
     _google("Zilla Slab", "ZillaSlab-Medium", "ZillaSlab-BoldItalic"),
     _google("Arvo", "Arvo-Regular", "Arvo-Bold"),
-    # Of one width.
-    Family("DejaVu Sans Mono", "matplotlib", ("DejaVuSansMono",), "Bitstream-Vera", "DejaVu"),
+    # Monospaced.
+    FontFamily("DejaVu Sans Mono", "matplotlib", ("DejaVuSansMono",), "Bitstream-Vera", "DejaVu"),
     _google("JetBrains Mono", "JetBrainsMono[wght]", "JetBrainsMono[wght] wght=800"),
     _google("Space Mono", "SpaceMono-Regular", "SpaceMono-Bold"),
     _google("Inconsolata", "Inconsolata[wdth,wght] wght=700 wdth=75", "Inconsolata[wdth,wght]"),
-    # Written by hand.
+    # Handwriting and script.
     _google("Caveat", "Caveat[wght]", "Caveat[wght] wght=700"),
     _google("Dancing Script", "DancingScript[wght]", "DancingScript[wght] wght=700"),
     _google("Pacifico", "Pacifico-Regular"),
@@ -107,9 +108,9 @@ FAMILIES = (
     _google("Great Vibes", "GreatVibes-Regular"),
     _google("Yellowtail", "Yellowtail-Regular"),
     _google("Oleo Script", "OleoScript-Regular", "OleoScript-Bold"),
-    Family("Amatic SC", "font-amatic-sc", ("AmaticSC-Bold", "AmaticSC-Regular"), "OFL-1.1"),
-    Family("Intuitive", "font-intuitive", ("Intuitive",), "OFL-1.1"),
-    # To be seen from afar: stencils, displays, shop fronts.
+    FontFamily("Amatic SC", "font-amatic-sc", ("AmaticSC-Bold", "AmaticSC-Regular"), "OFL-1.1"),
+    FontFamily("Intuitive", "font-intuitive", ("Intuitive",), "OFL-1.1"),
+    # Display: stencils, electronic displays, shop signs.
     _google("Black Ops One", "BlackOpsOne-Regular"),
     _google("Bungee", "Bungee-Regular"),
     _google("Orbitron", "Orbitron[wght] wght=500", "Orbitron[wght] wght=900"),

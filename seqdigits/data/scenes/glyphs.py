@@ -1,7 +1,7 @@
-"""Pictures of printed and written glyphs of some hundred free fonts, which come with the package.
+"""Images of glyphs of about a hundred faces of free fonts, which are part of the package.
 
-`python -m seqdigits build-glyphs` draws them; FONTS.md lists the fonts and their licenses. No family of fonts is in
-two splits, so what is tested is a shape of digits that was never trained on.
+`python -m seqdigits build-glyphs` draws them; FONTS.md lists the fonts and their licenses. No font family is in two
+splits, so the digit shapes of the test set are never in the training set.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 
 from seqdigits.core.errors import UserError
 
-SIZE = 48  # of a picture; the tallest digit of a face is 32 pixels high
-INK = 64  # a box is around the pixels of which at least a quarter is covered
+SIZE = 48  # of an image, pixels; the tallest digit of a face is 32 pixels high
+MIN_COVERAGE = 64  # a box encloses the pixels of which at least a quarter is covered
 
-# What is in the file, known without opening it: `build_atlas` prints these when it has drawn something else.
+# Contents of the file, so that sizes are known without opening it. `build-glyphs` prints the new values if they change.
 SHA256 = "eeab6eea2410274c886d6f22b227f155cf7a83c7aa52e7cc3091ffaec391fdd5"
 FACES = {"train": 100, "validation": 10, "test": 10}
 OTHERS = {"train": 2825, "validation": 313, "test": 302}
@@ -33,17 +33,18 @@ _DAMAGED = (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError,
 
 
 class GlyphSet(NamedTuple):
-    """Glyphs of one split. Pictures are coverage, 0 = none, 255 = full ink; F faces, M letters and signs.
+    """The glyphs of one split: F faces, M letters and signs.
 
-    In a picture the ink is centered at column 24, and the middle line of the face's digits is at row 24. All glyphs of a
-    face are of one scale and on one baseline, but for a letter that would stick out, which is moved in.
+    Images hold the coverage of each pixel, 0 = none, 255 = full. The covered pixels of an image are centered at column
+    24, and the vertical center of the face's digits is at row 24. All glyphs of a face have one scale and one baseline;
+    only a letter that would extend beyond the image is moved vertically to fit.
 
     Attributes:
       digits: u8 [F, 10, 48, 48], in the order 0..9.
-      digit_boxes: i32 [F, 10, 4], left, top, right, bottom (exclusive) of the ink.
-      digit_advances: i32 [F, 10], pixels from where a digit begins to where the next one does.
-      others: u8 [M, 48, 48], letters and signs, none of which looks like a digit.
-      other_boxes: i32 [M, 4].
+      digit_boxes: i32 [F, 10, 4], left, top, right, bottom (exclusive) of the pixels with MIN_COVERAGE or more.
+      digit_advances: i32 [F, 10], pixels from the origin of a digit to that of the next glyph.
+      others: u8 [M, 48, 48], letters and signs, none of which resembles a digit.
+      other_boxes: i32 [M, 4], as `digit_boxes`.
     """
 
     digits: np.ndarray
@@ -54,7 +55,16 @@ class GlyphSet(NamedTuple):
 
 
 class Face(NamedTuple):
-    """A family in one weight and style; `license` is SPDX, `version` the package's."""
+    """A font family in one weight and style.
+
+    Attributes:
+      family: name of the font family.
+      style: "Regular", "Bold", or the style and the values of the axes of a variable font.
+      package: the Python package that contains the font.
+      version: of that package.
+      license: SPDX identifier.
+      split: one of seqdigits.core.constants.SPLITS.
+    """
 
     family: str
     style: str
@@ -65,17 +75,17 @@ class Face(NamedTuple):
 
 
 def load(split: str) -> GlyphSet:
-    """The glyphs of one split of seqdigits.data.digits.SPLITS, faces in the order of `faces`.
+    """Returns the glyphs of one split (see seqdigits.core.constants.SPLITS), faces in the order of `faces`.
 
     Raises:
       UserError: the file is damaged or missing.
     """
-    arrays, known = _read()
-    return _select(arrays, known, split)
+    arrays, all_faces = _read()
+    return _select(arrays, all_faces, split)
 
 
 def faces() -> list[Face]:
-    """All faces, in the order of the file.
+    """Returns all faces, in the order of the file.
 
     Raises:
       UserError: the file is damaged or missing.
@@ -83,10 +93,10 @@ def faces() -> list[Face]:
     return list(_read()[1])
 
 
-def count(data: bytes) -> tuple[dict[str, int], dict[str, int]]:
-    """How many faces, and how many letters and signs, each split of an atlas's bytes has."""
-    arrays, known = parse(data)
-    parts = {split: _select(arrays, known, split) for split in dict.fromkeys(face.split for face in known)}
+def count_glyphs(data: bytes) -> tuple[dict[str, int], dict[str, int]]:
+    """Returns the numbers of faces and of letters and signs by split, from the bytes of glyphs.npz."""
+    arrays, all_faces = parse(data)
+    parts = {split: _select(arrays, all_faces, split) for split in dict.fromkeys(face.split for face in all_faces)}
     return (
         {split: len(part.digits) for split, part in parts.items()},
         {split: len(part.others) for split, part in parts.items()},
@@ -94,37 +104,37 @@ def count(data: bytes) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def parse(data: bytes) -> tuple[dict[str, np.ndarray], list[Face]]:
-    """What is inside the bytes of an atlas, of G glyphs face by face, each face's ten digits first.
+    """Parses the bytes of glyphs.npz: G glyphs ordered by face, the ten digits of each face first.
 
     Returns:
-      `images` u8 [G, 48, 48], `characters` u16 [G] (code points), `faces` i32 [G] (indices of the list), `boxes`
-      i32 [G, 4], `advances` i32 [G]; and the faces.
+      The arrays `images` u8 [G, 48, 48], `characters` u16 [G] (code points), `faces` i32 [G] (indices into the list of
+      faces), `boxes` i32 [G, 4], `advances` i32 [G]; and the list of faces.
     """
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         arrays = {name: file[name] for name in ("images", "characters", "faces", "boxes", "advances")}
-        known = [Face(**face) for face in json.loads(file["about.json"].tobytes())["faces"]]
-    return arrays, known
+        all_faces = [Face(**face) for face in json.loads(file["about.json"].tobytes())["faces"]]
+    return arrays, all_faces
 
 
 @functools.cache
 def _read() -> tuple[dict[str, np.ndarray], list[Face]]:
     try:
         data = FILE.read_bytes()
-        found = hashlib.sha256(data).hexdigest()
-        if found != SHA256:
-            raise ValueError(f"{len(data):,} bytes with SHA-256 {found[:12]}..., expected {SHA256[:12]}...")
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != SHA256:
+            raise ValueError(f"{len(data):,} bytes with SHA-256 {digest[:12]}..., expected {SHA256[:12]}...")
         return parse(data)
     except _DAMAGED as e:
         raise UserError(
-            f"{FILE}, the pictures of glyphs, is damaged: {e}. Install seqdigits anew, or draw them again with `make "
-            "glyphs`, which is python -m seqdigits build-glyphs with the extra `fonts`."
+            f"{FILE}, the glyph images of synthetic scenes, is missing or damaged: {e}. Reinstall seqdigits, or draw "
+            "the glyphs again with `make glyphs` (python -m seqdigits build-glyphs with the extra `fonts` installed)."
         ) from e
 
 
-def _select(arrays: dict[str, np.ndarray], known: list[Face], split: str) -> GlyphSet:
-    inside = np.array([face.split == split for face in known])[arrays["faces"]]
-    digit = (arrays["characters"] >= ord("0")) & (arrays["characters"] <= ord("9"))
-    digits, others = inside & digit, inside & ~digit
+def _select(arrays: dict[str, np.ndarray], all_faces: list[Face], split: str) -> GlyphSet:
+    in_split = np.array([face.split == split for face in all_faces])[arrays["faces"]]
+    is_digit = (arrays["characters"] >= ord("0")) & (arrays["characters"] <= ord("9"))
+    digits, others = in_split & is_digit, in_split & ~is_digit
     return GlyphSet(
         digits=arrays["images"][digits].reshape(-1, 10, SIZE, SIZE),
         digit_boxes=arrays["boxes"][digits].reshape(-1, 10, 4),

@@ -8,106 +8,111 @@ from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.scenes import corruptions
-from seqdigits.data.scenes.background import paint, shades
+from seqdigits.data.scenes.background import paint_background, random_colors
 from seqdigits.data.scenes.draws import Draws
-from seqdigits.data.scenes.layout import ONE, SUB, TALL, Glyphs, Lines, Scene, boxes, lay_out
-from seqdigits.data.scenes.text import read_ink
+from seqdigits.data.scenes.layout import DIGIT_HEIGHT, ONE, SUB, Glyphs, Lines, Scene, boxes, lay_out
+from seqdigits.data.scenes.text import render_text
 
 
 def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[Array, Array, Array, Array]:
-    """One scene: image u8 [H, W, C], digits i32 [L], boxes f32 [L, 4], number i32 [L], as Batch has them.
+    """Returns one scene: image u8 [H, W, C], digits i32 [L], boxes f32 [L, 4], number i32 [L], as in Batch.
 
     Args:
-      scene: what it may hold.
+      scene: the limits of what it may contain.
       arrays: of SceneSource.
-      key: the scene's own.
+      key: of this scene alone.
     """
     draws = Draws(key)
     glyphs, lines = lay_out(scene, draws, arrays)
-    image = _paint(scene, draws, glyphs, lines)
+    image = _render_image(scene, draws, glyphs, lines)
     if scene.gray:
         image = (image * jnp.array([77, 150, 29])[:, None, None]).sum(0, keepdims=True) >> 8
     return jnp.moveaxis(image, 0, -1).astype(jnp.uint8), *_labels(scene, glyphs, lines)
 
 
 def _labels(scene: Scene, glyphs: Glyphs, lines: Lines) -> tuple[Array, Array, Array]:
-    """Digits, boxes and numbers; numbers from top to bottom by their middles, of equal ones from left to right."""
-    of = jnp.minimum(glyphs.line[: scene.max_length], scene.max_numbers)  # max_numbers = none
-    middle = lines.center[: scene.max_numbers]
-    height = middle[:, 1] * 8192 + middle[:, 0]
-    missing = ~lines.there[: scene.max_numbers]
-    before = (height[None, :] < height[:, None]) & ~missing[None, :]
-    rank = jnp.append(jnp.where(missing, scene.max_numbers, before.sum(1)), scene.max_numbers)[of]  # [L]
+    """Returns digits, boxes and numbers. Numbers are ordered by the y of their centers, then by x."""
+    line_index = jnp.minimum(glyphs.line[: scene.max_length], scene.max_numbers)  # max_numbers = absent
+    center = lines.center[: scene.max_numbers]
+    sort_key = center[:, 1] * 8192 + center[:, 0]
+    absent = ~lines.present[: scene.max_numbers]
+    before = (sort_key[None, :] < sort_key[:, None]) & ~absent[None, :]
+    rank = jnp.append(jnp.where(absent, scene.max_numbers, before.sum(1)), scene.max_numbers)[line_index]  # [L]
     order = jnp.argsort(rank, stable=True)
-    there = (rank < scene.max_numbers)[order]
+    present = (rank < scene.max_numbers)[order]
     edges = boxes(glyphs, lines)[: scene.max_length][order].astype(jnp.float32) / SUB
     box = jnp.concatenate([(edges[:, :2] + edges[:, 2:]) / 2, edges[:, 2:] - edges[:, :2]], -1)
-    digits_ = jnp.where(there, glyphs.digit[: scene.max_length][order], NO_DIGIT)
-    return digits_, jnp.where(there[:, None], box, 0.0), jnp.where(there, rank[order], 0)
+    digits_ = jnp.where(present, glyphs.digit[: scene.max_length][order], NO_DIGIT)
+    return digits_, jnp.where(present[:, None], box, 0.0), jnp.where(present, rank[order], 0)
 
 
-def _paint(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
-    """i32 [3, H, W], 0..255."""
+def _render_image(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
+    """Returns the image of a scene in color, i32 [3, H, W], 0..255."""
     count = scene.lines
-    image, low, high, field = paint(scene, draws, lines)
-    drawn = read_ink(scene, draws, glyphs, lines)
-    tall = lines.scale * TALL // ONE
-    # Plates: of one shade, so that ink on them needs only to differ from that.
-    number = jnp.arange(count) < scene.max_numbers
-    plated = draws.chance(jnp.where(number, 45, 20), count)
+    image, low, high, field = paint_background(scene, draws, lines)
+    text = render_text(scene, draws, glyphs, lines)
+    digit_height = lines.scale * DIGIT_HEIGHT // ONE
+    # A plate has a single shade, so the text on it must contrast only with that shade.
+    is_number = jnp.arange(count) < scene.max_numbers
+    has_plate = draws.chance(jnp.where(is_number, 45, 20), count)
     shade = draws.below(256, count)
-    low, high = jnp.where(plated, shade, low), jnp.where(plated, shade, high)
-    colorful = jnp.where(draws.chance(60), draws.between(0, 25), draws.between(20, 110))
-    plates = shades(draws, shade, colorful, count)
-    rims = shades(draws, draws.below(256, count), colorful, count)
-    inks, contrast = _inks(draws, low, high, count, tall)
+    low, high = jnp.where(has_plate, shade, low), jnp.where(has_plate, shade, high)
+    colorfulness = jnp.where(draws.chance(60), draws.between(0, 25), draws.between(20, 110))
+    plate_colors = random_colors(draws, shade, colorfulness, count)
+    rim_colors = random_colors(draws, draws.below(256, count), colorfulness, count)
+    text_colors, contrast = _text_colors(draws, low, high, count, digit_height)
 
-    def lay(image: Array, colours: Array, cover: Array) -> Array:
-        packed = (colours * jnp.array([1 << 16, 1 << 8, 1])).sum(-1)
-        each = jnp.append(packed, 0)[drawn.line]
-        color = jnp.stack([each >> 16, (each >> 8) & 255, each & 255])
+    def blend(image: Array, line_colors: Array, cover: Array) -> Array:
+        packed = (line_colors * jnp.array([1 << 16, 1 << 8, 1])).sum(-1)
+        pixels = jnp.append(packed, 0)[text.line]
+        color = jnp.stack([pixels >> 16, (pixels >> 8) & 255, pixels & 255])
         return image + (((color - image) * cover + 128) >> 8)
 
-    has_plate = jnp.append(plated, False)[drawn.line]
+    on_plate = jnp.append(has_plate, False)[text.line]
     grain = (field * draws.below(60)) >> 8
-    image = lay(image, plates, drawn.plate * has_plate)
-    image = lay(image, rims, drawn.rim * has_plate)
-    image = image + grain * has_plate
-    # Behind the ink: its shadow, or a rim around it.
-    cover = drawn.cover
+    image = blend(image, plate_colors, text.plate * on_plate)
+    image = blend(image, rim_colors, text.rim * on_plate)
+    image = image + grain * on_plate
+    # The shadow and the outline are behind the text.
+    cover = text.cover
     shadow_x, shadow_y = draws.between(-3, 3), draws.between(0, 3)
-    moved = jnp.roll(jnp.roll(cover, shadow_x, 1), shadow_y, 0)
+    shadow = jnp.roll(jnp.roll(cover, shadow_x, 1), shadow_y, 0)
     depth = draws.between(60, 200) * draws.chance(30)
-    image = image - ((image * (moved * depth >> 8)) >> 8)
-    outlined = draws.chance(9, count) & (tall > 20)
-    around = _widened(cover) * jnp.append(outlined, False)[drawn.line]
-    image = lay(image, rims, around)
-    image = lay(image, inks, cover + (cover >> 7))
-    # A relief: lit from one side, dark on the other.
+    image = image - ((image * (shadow * depth >> 8)) >> 8)
+    has_outline = draws.chance(9, count) & (digit_height > 20)
+    outline = _dilate(cover) * jnp.append(has_outline, False)[text.line]
+    image = blend(image, rim_colors, outline)
+    image = blend(image, text_colors, cover + (cover >> 7))
+    # A relief is light on one side of each stroke and dark on the other.
     relief = draws.between(30, 120) * draws.chance(20)
-    image = image + (((cover - moved) * relief) >> 8)
-    is_number = lines.there & number
-    least = jnp.where(is_number, tall, 1000).min()
-    faint = jnp.where(is_number, contrast, 255).min()
-    image = corruptions.shade(scene, draws, jnp.clip(image, 0, 255), faint)
-    return corruptions.camera(scene, draws, image, least, faint)
+    image = image + (((cover - shadow) * relief) >> 8)
+    is_present = lines.present & is_number
+    min_height = jnp.where(is_present, digit_height, 1000).min()
+    min_contrast = jnp.where(is_present, contrast, 255).min()
+    image = corruptions.add_shadow(scene, draws, jnp.clip(image, 0, 255), min_contrast)
+    return corruptions.apply_camera(scene, draws, image, min_height, min_contrast)
 
 
-def _widened(cover: Array) -> Array:
-    """The most of each pixel and its eight neighbors, i32 [H, W]."""
+def _dilate(cover: Array) -> Array:
+    """Returns the maximum over each pixel and its eight neighbors, i32 [H, W]."""
     return jax.lax.reduce_window(cover, 0, jax.lax.max, (3, 3), (1, 1), "same")
 
 
-def _inks(draws: Draws, low: Array, high: Array, count: int, tall: Array) -> tuple[Array, Array]:
-    """Colors of ink, i32 [T, 3], and how far each is from the shades low..high behind it, in brightness, i32 [T]."""
-    faint = draws.chance(12, count) & (tall > 16)
-    least = jnp.where(faint, 40, jnp.where(tall < 20, 90, 66))
+def _text_colors(draws: Draws, low: Array, high: Array, count: int, digit_height: Array) -> tuple[Array, Array]:
+    """Draws a color of the text of each line that contrasts with the shades low..high behind it.
+
+    Returns:
+      colors i32 [T, 3], 0..255; contrast i32 [T], the least difference in brightness from low..high.
+    """
+    is_faint = draws.chance(12, count) & (digit_height > 16)
+    min_contrast = jnp.where(is_faint, 40, jnp.where(digit_height < 20, 90, 66))
     up, down = 255 - high, low
     lighter = draws.below(up + down, count) < up
-    lighter = jnp.where(up < least, False, jnp.where(down < least, True, lighter))
-    room = jnp.where(lighter, up, down)
-    contrast = jnp.minimum(least + draws.below(jnp.maximum(room - least, 0) + 1, count), room)
-    contrast = jnp.where(faint, jnp.minimum(contrast, 40 + draws.below(30, count)), contrast)
+    lighter = jnp.where(up < min_contrast, False, jnp.where(down < min_contrast, True, lighter))
+    max_contrast = jnp.where(lighter, up, down)
+    contrast = min_contrast + draws.below(jnp.maximum(max_contrast - min_contrast, 0) + 1, count)
+    contrast = jnp.minimum(contrast, max_contrast)
+    contrast = jnp.where(is_faint, jnp.minimum(contrast, 40 + draws.below(30, count)), contrast)
     brightness = jnp.where(lighter, high + contrast, low - contrast)
-    colorful = jnp.where(draws.chance(65), draws.between(0, 20), draws.between(20, 120))
-    return shades(draws, brightness, colorful, count), contrast
+    colorfulness = jnp.where(draws.chance(65), draws.between(0, 20), draws.between(20, 120))
+    return random_colors(draws, brightness, colorfulness, count), contrast

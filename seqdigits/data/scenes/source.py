@@ -1,6 +1,7 @@
-"""Synthetic scenes: numbers of handwriting and type, in colors, on grounds, among other things; computed inside the step.
+"""Data source of synthetic scenes, which are computed on the device inside the compiled step.
 
-Integer arithmetic throughout, so that a scene has the same pixels everywhere; tests/data/scenes/test_scenes.py holds them still.
+All arithmetic is on integers, so a scene has the same pixels on every device; tests/data/scenes/test_scenes.py checks
+their hash.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from seqdigits.data.synthetic.source import ReadMnist, digits_of
 
 
 class SceneSource(DataSource):
-    """Scenes of the handwritten digits and the faces of one split. Nothing on disk."""
+    """Scenes made of the handwritten digits and the type faces of one split. Nothing is stored on disk."""
 
     statistics_limit = TRAIN_LIMIT
 
@@ -42,7 +43,18 @@ class SceneSource(DataSource):
         examples: tuple[int, RngStream],
         order_seed: int,
     ):
-        """See VirtualSource. `scene`: what a scene may hold."""
+        """Creates the source.
+
+        Args:
+          scene: the limits of what a scene may contain.
+          digit_set: of the handwritten digits, see data.digits.
+          split: one of SPLITS.
+          validation: number of digits of the pool held out for validation; 0 = the default of the digit set.
+          load: returns the handwritten digits, u8 [N, 28, 28], and their labels, i32 [N].
+          num_examples: None = endless.
+          examples: seed and random stream of the examples.
+          order_seed: of the order of the examples in an epoch.
+        """
         self._scene = scene
         self._split = split
         self._load = load
@@ -63,29 +75,36 @@ class SceneSource(DataSource):
             max_length=scene.max_length,
             min_length=scene.min_length,
             num_examples=num_examples,
-            arrays={name: jax.ShapeDtypeStruct(*one) for name, one in shapes.items()},
+            arrays={name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()},
         )
         super().__init__(spec, order_seed)
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """images u8 [N, 28, 28] and labels i32 [N] of handwriting, and the atlas of type faces; see glyphs.GlyphSet."""
+        """The arrays from which scenes are composed.
+
+        They are `images` u8 [N, 28, 28] and `labels` i32 [N] of handwriting, and the glyphs of type, see
+        glyphs.GlyphSet.
+        """
         images, labels = self._load()
-        type_ = glyphs.load(self._split)
+        glyph_set = glyphs.load(self._split)
         return {
             "images": images,
             "labels": labels,
-            "type_digits": type_.digits,
-            "type_boxes": type_.digit_boxes,
-            "type_advances": type_.digit_advances,
-            "others": type_.others,
-            "other_boxes": type_.other_boxes,
+            "type_digits": glyph_set.digits,
+            "type_boxes": glyph_set.digit_boxes,
+            "type_advances": glyph_set.digit_advances,
+            "others": glyph_set.others,
+            "other_boxes": glyph_set.other_boxes,
         }
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
-        """See Source.make. Nothing is augmented: endless scenes never come again."""
+        """Returns a batch of scenes, see DataSource.make.
+
+        Scenes are not augmented, because endless ones never repeat.
+        """
         del key, train
-        index = jnp.maximum(host_batch["index"], 0)  # a padded row is example 0, computed as usual
+        index = jnp.maximum(host_batch["index"], 0)  # a padded row is computed like example 0
         seed, stream = self._examples
         keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
         image, digits_, boxes_, number = jax.vmap(lambda key: compose_scene(self._scene, arrays, key))(keys)
@@ -93,7 +112,7 @@ class SceneSource(DataSource):
 
 
 def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> SceneSource:
-    """The source of one split of scenes; `read_mnist`: see digits.load."""
+    """Returns the source of one split of scenes. `read_mnist`: see digits.load."""
     data = config.data
     height, width = size_of(data, split)
     scene = Scene(
