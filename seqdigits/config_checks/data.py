@@ -49,7 +49,7 @@ def validate_data(config: ConfigDict) -> None:
     refuse_unread(config, {"data.records": data.source == "device"}, "data.source = device")
 
 
-_OF_TRAINING = (*TRAIN_ONLY_KEYS, "train_photographs")
+_TRAINING_ONLY_KEYS = (*TRAIN_ONLY_KEYS, "train_photographs")
 """Keys that change the training split only, which records do not support."""
 
 
@@ -63,8 +63,10 @@ def _augmented_by(kind: str) -> tuple[str, ...]:
 def _validate_stream(config: ConfigDict) -> None:
     """Refuses what records do not support, with data.source = tfrecord."""
     data, per_call = config.data, config.train.steps_per_call
-    bent = {f"data.{name}": True for name in (*compositions.AUGMENTATION_KEYS, *augment.KEYS, *_OF_TRAINING)}
-    unread = {"data.records_form": data.composition in PHOTO_COMPOSITIONS, "data.rgb": True, **bent}
+    augmentations = {
+        f"data.{name}": True for name in (*compositions.AUGMENTATION_KEYS, *augment.KEYS, *_TRAINING_ONLY_KEYS)
+    }
+    unread = {"data.records_form": data.composition in PHOTO_COMPOSITIONS, "data.rgb": True, **augmentations}
     refuse_unread(config, unread, "data.source = tfrecord")
     if data.composition == "cropped_digit":
         raise UserError(
