@@ -69,7 +69,7 @@ def test_the_whole_step_of_every_experiment_can_be_traced_without_opening_a_file
     counted = jax.eval_shape(
         lambda v, a, h: predict.count(v, a, h, source), state.variables(), source.spec.arrays, host_batch
     )
-    assert counted.correct_at.shape == (config.data.max_length,)
+    assert counted.correct_by_position.shape == (config.data.max_length,)
 
 
 @pytest.mark.parametrize(
