@@ -15,7 +15,7 @@ def residual_pyramid(stem: int = 32, widths: tuple[int, int, int] = (64, 96, 128
       stem: features at stride 2.
       widths: features at strides 4, 8 and 16. The output has the features of stride 4.
 
-    >>> residual_pyramid().count("conv"), residual_pyramid(8, (16, 24, 32))[:54]
+    >>> residual_pyramid().count("conv"), residual_pyramid(8, (16, 24, 32))[:55]
     (12, 'space_to_depth 2, conv 3x3x8, norm, relu, conv 3x3x16 /')
     """
     fine, middle, coarse = widths

@@ -126,7 +126,7 @@ def predicted(*numbers):
     """A prediction of N = 3 rows for both rows of `two_numbers`; `numbers`: (digits, x of the first, confidence)."""
     digits, boxes = np.full((3, 4), N), np.zeros((3, 4, 4))
     box, confidence, length = np.zeros((3, 4)), np.zeros(3), np.zeros(3, int)
-    for row, (text, x, sure) in enumerate(numbers):
+    for row, (text, x, p) in enumerate(numbers):
         n = length[row] = len(text)
         digits[row, :n] = [int(c) for c in text]
         boxes[row, :n] = [[x + 8 * i, 4, 8, 8] for i in range(n)]
