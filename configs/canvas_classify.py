@@ -1,4 +1,4 @@
-"""Five digits anywhere on 128x256, read by a GRU from five convolutions; no localization.
+"""Five digits anywhere on 128x256: a GRU over five convolutions; no localization.
 
     python -m seqdigits.main --config configs/canvas_classify.py --workdir runs/canvas_classify
 

@@ -1,5 +1,6 @@
-"""Five digits anywhere on 128x256: canvas_classify with smaller convolutions and two dense layers, from which both tasks
-are learned, reading and localization; 38,016,072 parameters.
+"""Five digits anywhere on 128x256.
+
+The network of canvas_classify with smaller convolutions and two dense layers that both tasks share; 38,016,072 parameters.
 
     python -m seqdigits.main --config configs/canvas_localize_baseline.py --workdir runs/canvas_localize_baseline
 

@@ -1,5 +1,6 @@
-"""Five digits anywhere on 128x256, read as in canvas_classify and localized by a box head of two layers,
-both from five convolutions, 2,955,992 parameters; cross entropy + squared error.
+"""Five digits anywhere on 128x256: canvas_classify with a box head of two layers.
+
+Both heads share the five convolutions; 2,955,992 parameters; cross entropy + squared error.
 
     python -m seqdigits.main --config configs/canvas_localize_square.py --workdir runs/canvas_localize_square
 
@@ -16,6 +17,6 @@ def get_config() -> ConfigDict:
     config = load_config("canvas_classify")
     config.model.localize = True
     config.model.box_head = "dense 128, relu"
-    config.loss.box = 4.0  # of the mean of the four numbers: their sum
+    config.loss.box = 4.0  # times the mean of four numbers = their sum
     config.train.best_metric = "localization_error"
     return config

@@ -1,4 +1,4 @@
-"""Five digits anywhere on 128x256, read by the network of strip5_gru; no localization.
+"""Five digits anywhere on 128x256, the network of strip5_gru; no localization.
 
     python -m seqdigits.main --config configs/canvas_sequence.py --workdir runs/canvas_sequence
 

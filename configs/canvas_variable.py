@@ -1,4 +1,4 @@
-"""1 to 5 digits anywhere on 128x256, "no digit" fills the rest: canvas_weighted with 11 classes, 4,158,077 parameters.
+"""1 to 5 digits anywhere on 128x256, padded with "no digit": canvas_weighted with 11 classes, 4,158,077 parameters.
 
     python -m seqdigits.main --config configs/canvas_variable.py --workdir runs/canvas_variable
 

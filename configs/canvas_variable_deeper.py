@@ -1,9 +1,11 @@
-"""1 to 5 digits anywhere on 128x256: canvas_variable (canvas_weighted with 11 classes) with a sixth convolution, and
-dropout in the box head, 4,174,589 parameters.
+"""1 to 5 digits anywhere on 128x256.
+
+The network of canvas_variable (canvas_weighted with 11 classes) with a sixth convolution, and dropout in the box head,
+4,174,589 parameters.
 
     python -m seqdigits.main --config configs/canvas_variable_deeper.py --workdir runs/canvas_variable_deeper
 
-Nothing published. 30,000 steps of 50, Adam 1e-4.
+Not published. 30,000 steps of 50, Adam 1e-4.
 """
 
 from ml_collections import ConfigDict

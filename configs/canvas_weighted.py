@@ -1,5 +1,6 @@
-"""Five digits anywhere on 128x256, read by a GRU and localized by a deep box head, 4,155,192 parameters. The two losses
-are brought to one size: 1000 x cross entropy + mean squared error.
+"""Five digits anywhere on 128x256: a GRU and a deep box head, 4,155,192 parameters.
+
+The losses are balanced: 1000 x cross entropy + mean squared error.
 
     python -m seqdigits.main --config configs/canvas_weighted.py --workdir runs/canvas_weighted
 

@@ -1,5 +1,6 @@
-"""One digit by three convolutions and three dense layers with no activation between, 16,642 parameters;
-trained as mnist_linear.
+"""One digit by three convolutions and three dense layers without activations between them, 16,642 parameters.
+
+Trained like mnist_linear.
 
     python -m seqdigits.main --config configs/mnist_cnn.py --workdir runs/mnist_cnn
 

@@ -1,5 +1,6 @@
-"""One digit by two convolutions and dropout, 34,826 parameters; pixels 0..255, 10% of the training digits held out.
-Of mnist_linear it has the data and the kind of model.
+"""One digit by two convolutions and dropout, 34,826 parameters.
+
+Pixels 0..255, 10% of the training digits held out. Data and model type are those of mnist_linear.
 
     python -m seqdigits.main --config configs/mnist_cnn_dropout.py --workdir runs/mnist_cnn_dropout
 

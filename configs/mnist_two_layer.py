@@ -1,4 +1,4 @@
-"""One digit by two linear maps with nothing between, mnist_linear with a layer more: 784 -> 64 -> 10, 50,890 parameters.
+"""One digit by two linear maps without an activation between them: 784 -> 64 -> 10, 50,890 parameters.
 
     python -m seqdigits.main --config configs/mnist_two_layer.py --workdir runs/mnist_two_layer
 

@@ -1,9 +1,10 @@
-"""House numbers of 1 to 6 digits, the whole photograph squeezed to 64x128, read and localized by the dense detector. Ours:
-small and quick, to try photographs of your own on.
+"""House numbers of 1 to 6 digits, the whole photograph resized to 64x128, with the dense detector.
+
+Ours: small and fast, for a first try with custom photos.
 
     python -m seqdigits.main --config configs/photograph_reader.py --workdir runs/photograph_reader
 
-On the first 2,000 photographs of train and the first 500 of test, some minutes on two CPU cores. Photographs of your own:
+On the first 2,000 photographs of train and the first 500 of test, some minutes on two CPU cores. Custom photos:
 --config.data.photographs=folder --config.data.folder=FOLDER
 """
 

@@ -1,10 +1,10 @@
-"""1 to 5 digits anywhere on 128x256, read and localized by the dense detector, on canvases computed as they are needed.
+"""1 to 5 digits anywhere on 128x256, with the dense detector, on canvases that are computed on the fly.
 
     python -m seqdigits.main --config configs/reader_canvas.py --workdir runs/reader_canvas
 
-It trains on canvases of 40x148 with 4 or 5 digits, five times smaller than those it reads and as full of digits as can be,
-which a network of convolutions alone allows. No smaller: a digit must be seen at each of the 8x8 places that its center can
-have in a cell.
+It trains on canvases of 40x148 with 4 or 5 digits: five times smaller than those of evaluation, and densely filled. A fully
+convolutional network allows that. Smaller canvases fail: training must show a digit at each of the 8x8 offsets of its center
+within a cell.
 
 Published (another network, 1,500,000 images, 8 hours): sequence accuracy 0.80, localization error 2.93 px².
 """
@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
         "keep a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
         "keep b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
     )
-    config.decode.min_score = 0.4  # this and the next three: seqdigits calibrate, on validation
+    config.decode.min_score = 0.4  # this and the next three keys: from seqdigits calibrate, on validation
     config.decode.temperature = 0.07062
     config.decode.platt_scale = 1.528
     config.decode.platt_bias = 2.411

@@ -1,10 +1,10 @@
-"""One digit, MNIST, by the dense detector: 28x28 pixels in, one cell in the middle of its grid says which digit it is.
+"""One digit, MNIST, by the dense detector: on 28x28 pixels, one cell in the middle of the grid predicts the digit.
 
     python -m seqdigits.main --config configs/reader_canvas.py --workdir runs/reader_canvas
     python -m seqdigits.main --config configs/reader_mnist.py --workdir runs/reader_mnist
 
-It begins with what `reader_canvas` has learned of the same 55,000 digits, and goes on with 8 epochs of them, each bent anew every
-time, with the moving average of the weights.
+It is initialized from `reader_canvas`, which has learned the same 55,000 digits, and trains 8 epochs on them, each warped anew at
+every visit, with the moving average of the weights.
 """
 
 from ml_collections import ConfigDict

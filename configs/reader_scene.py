@@ -1,13 +1,14 @@
-"""Synthetic scenes: numbers in handwriting and type, on all grounds, among other things; read by the dense detector. No photograph is
-trained on.
+"""Synthetic scenes: handwritten and printed numbers on varied backgrounds, with distractors; dense detector.
+
+No photograph is in training.
 
     python -m seqdigits.main --config configs/reader_scene.py --workdir runs/reader_scene
 
-Scenes of 64x128 with digits of 8 to 60 pixels, which two CPU cores can do. Larger ones, with digits of 10 to 120:
+Scenes of 64x128 with digits of 8 to 60 pixels, which two CPU cores can train. Larger ones, with digits of 10 to 120:
 --config.data.height=128 --config.data.width=256 --config.data.min_digit=10 --config.data.max_digit=120
 
-How it reads photographs: --config configs/reader_svhn.py --mode evaluate --checkpoint runs/reader_scene/checkpoints/STEP, or
---checkpoint scene for the weights that come with the package.
+To evaluate it on photographs: --config configs/reader_svhn.py --mode evaluate --checkpoint runs/reader_scene/checkpoints/STEP, or
+--checkpoint scene for the pretrained weights.
 """
 
 from ml_collections import ConfigDict
@@ -33,7 +34,7 @@ def get_config() -> ConfigDict:
     config.model.encoder = residual_pyramid()
     config.decode.max_numbers = 3
     config.decode.group_digits = True
-    config.decode.min_score = 0.6  # this and the next three: seqdigits calibrate, on validation
+    config.decode.min_score = 0.6  # this and the next three keys: from seqdigits calibrate, on validation
     config.decode.temperature = 0.4887
     config.decode.platt_scale = 1.325
     config.decode.platt_bias = 2.32

@@ -1,9 +1,9 @@
-"""Five digits side by side, 28x140, read by the dense detector.
+"""Five digits side by side, 28x140, with the dense detector.
 
     python -m seqdigits.main --config configs/reader_canvas.py --workdir runs/reader_canvas
     python -m seqdigits.main --config configs/reader_strip5.py --workdir runs/reader_strip5
 
-It begins with what `reader_canvas` has learned and goes on with strips, which are canvases without room around them.
+It is initialized from `reader_canvas` and trains on strips, which are canvases without a margin.
 
 Published (other networks, 500,000 to 1,500,000 images): sequence accuracy 0.80 to 0.88.
 """

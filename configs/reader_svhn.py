@@ -1,10 +1,11 @@
-"""House numbers, the whole photograph and no crop by the true box, read by the dense detector: squeezed to 128x256 and read at that
-size, at 3/4, 1/2 and 3/8 of it; trained on 64x128 alone.
+"""House numbers, the whole photograph and no crop to the true box, with the dense detector.
+
+Photographs are resized to 128x256 and decoded at that size and at 3/4, 1/2 and 3/8 of it. Training uses 64x128 only.
 
     python -m seqdigits.main --config configs/reader_svhn.py --workdir runs/reader_svhn
 
-It begins with the weights `scene` that come with the package, which `reader_scene` learned of synthetic scenes, and goes on with
-the first 2,000 photographs of train (1,800, and 200 held out), each bent and colored anew every time. All of them:
+It is initialized from the pretrained weights `scene`, which `reader_scene` learned from synthetic scenes, and trains on the first
+2,000 photographs of train (1,800, and 200 held out), each warped and color-jittered anew at every visit. All photographs:
 --config.data.photographs=svhn
 
 Published, on all 33,402 photographs and more: sequence accuracy 0.43 and less.
@@ -35,7 +36,7 @@ def get_config() -> ConfigDict:
     config.model.encoder = residual_pyramid()
     config.decode.octaves = 1
     config.decode.group_digits = True
-    config.decode.min_score = 0.5  # this and the next three: seqdigits calibrate, on validation
+    config.decode.min_score = 0.5  # this and the next three keys: from seqdigits calibrate, on validation
     config.decode.temperature = 0.365
     config.decode.platt_scale = 2.074
     config.decode.platt_bias = 2.257

@@ -1,12 +1,12 @@
-"""House numbers cropped by the true box, made 30% wider and higher, 64x64 in color, read by the dense detector.
+"""House numbers cropped to the true box plus 30% of its width and height, 64x64 in color, with the dense detector.
 
     python -m seqdigits.main --config configs/reader_svhn.py --workdir runs/reader_svhn
     python -m seqdigits.main --config configs/reader_svhn_crop.py --workdir runs/reader_svhn_crop
 
-It begins with what `reader_svhn` learned of the same photographs, whole: the first 2,000 of train (1,800, and 200 held out), each
-bent and colored anew every time. All of them, in both commands: --config.data.photographs=svhn. Straight from the weights that
-come with the package, and so with fewer photographs (--config.data.train_photographs=N): --config.init.path=scene
---config.optim.learning_rate=1e-3 --config.train.steps=2500 --config.optim.decay_steps=2500, and then seqdigits calibrate.
+It is initialized from `reader_svhn`, which has learned the same photographs uncropped: the first 2,000 of train (1,800, and 200
+held out), each warped and color-jittered anew at every visit. All photographs, in both commands: --config.data.photographs=svhn.
+From the pretrained weights, and with fewer photographs (--config.data.train_photographs=N): --config.init.path=scene
+--config.optim.learning_rate=1e-3 --config.train.steps=2500 --config.optim.decay_steps=2500, followed by seqdigits calibrate.
 
 Published, on the same crops at 32x32: 0.8505 to 0.9176; by others at 54x54: 0.9603 and more; all on 229,754 photographs.
 """
@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
     config.optim.warmup_steps = 100
     config.decode.group_digits = False
     config.decode.octaves = 0
-    config.decode.min_score = 0.6  # this and the next three: seqdigits calibrate, on validation
+    config.decode.min_score = 0.6  # this and the next three keys: from seqdigits calibrate, on validation
     config.decode.platt_bias = 2.402
     config.decode.platt_scale = 1.214
     config.decode.temperature = 0.2172

@@ -1,10 +1,11 @@
-"""1 to 5 digits of 12x12 pixels in the middle of 64x64, pixels 0..255; three convolutions and five heads, 399,927
-parameters.
+"""1 to 5 digits of 12x12 pixels in the middle of 64x64, pixels 0..255.
+
+Three convolutions and five heads, 399,927 parameters.
 
     python -m seqdigits.main --config configs/square64_cnn.py --workdir runs/square64_cnn
 
 Published: character accuracy 0.9652 (validation 0.9652) after 200,000 steps of 64, Adagrad 0.1 x 0.96^(step / 10,000),
-13 h 14. Its splits shared digits; ours do not. The loss is taken to be the sum over the positions.
+13 h 14. Its splits share digits; ours do not. The loss is assumed to be the sum over the positions.
 """
 
 from ml_collections import ConfigDict

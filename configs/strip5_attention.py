@@ -1,8 +1,8 @@
-"""Five digits side by side, 28x140, by a GRU that looks at the feature map anew for each digit; a wish of the published work.
+"""Five digits side by side, 28x140, by a GRU that attends to the feature map for each digit; future work of the publication.
 
     python -m seqdigits.main --config configs/strip5_attention.py --workdir runs/strip5_attention
 
-On strips computed as they are needed, each digit bent. Published, with GRUs that read the whole map at once: sequence accuracy
+On strips computed on the fly, each digit warped. Published, with GRUs that read the flattened map: sequence accuracy
 0.80 to 0.88.
 """
 

@@ -1,4 +1,4 @@
-"""Five digits side by side on 28x140, read by a GRU over convolutions with batch norm (shift, no scale) and dropout.
+"""Five digits side by side on 28x140, a GRU over convolutions with batch norm (shift, no scale) and dropout.
 
     python -m seqdigits.main --config configs/strip5_batchnorm.py --workdir runs/strip5_batchnorm
 

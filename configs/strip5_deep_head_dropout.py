@@ -1,5 +1,6 @@
-"""Five digits side by side on 28x140: strip5_deep_head (strip5_gru_dropout_30k with a
-deeper head) with dropout between the layers of the head.
+"""Five digits side by side on 28x140.
+
+The network of strip5_deep_head with dropout between the layers of the head.
 
     python -m seqdigits.main --config configs/strip5_deep_head_dropout.py --workdir runs/strip5_deep_head_dropout
 

@@ -1,4 +1,4 @@
-"""Five digits side by side on 28x140: three convolutions, and a GRU of 576 units read five times, 2,027,210 parameters.
+"""Five digits side by side on 28x140: three convolutions, and a GRU of 576 units unrolled five times, 2,027,210 parameters.
 
     python -m seqdigits.main --config configs/strip5_gru.py --workdir runs/strip5_gru
 

@@ -1,13 +1,14 @@
-"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 gray, each image less its mean: three convolutions and
-five heads, 570,135 parameters.
+"""House numbers of 1 to 5 digits, cropped to the true box, 32x32 gray, the mean of each image subtracted.
+
+Three convolutions and five heads, 570,135 parameters.
 
     python -m seqdigits.main --config configs/svhn_crop32.py --workdir runs/svhn_crop32
 
 Published: sequence accuracy 0.8505 on 6,000 validation photographs (0.8563 on the 13,068 of test), digit accuracy
 0.915, after 116,000 steps of 64, Adam 7.5e-4 x 0.95 every 5,000, on 229,754 photographs. On the first 2,000 photographs
-alone: --config.data.photographs=svhn_2000
+only: --config.data.photographs=svhn_2000
 
-PixelNormalization are taken to be 0..1 before the mean is subtracted.
+Pixels are assumed to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

@@ -1,13 +1,14 @@
-"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 gray: seven convolutions, two dense layers, five
-heads, 719,895 parameters.
+"""House numbers of 1 to 5 digits, cropped to the true box, 32x32 gray.
+
+Seven convolutions, two dense layers, five heads, 719,895 parameters.
 
     python -m seqdigits.main --config configs/svhn_crop32_deep.py --workdir runs/svhn_crop32_deep
 
 Published: sequence accuracy 0.9176 (0.8970 on 6,000 validation photographs), digit accuracy 0.944, after 110,000 steps
-of 128, RMSProp 1e-3 halved every 15,000, on 229,754 photographs. On the first 2,000 photographs alone:
+of 128, RMSProp 1e-3 halved every 15,000, on 229,754 photographs. On the first 2,000 photographs only:
 --config.data.photographs=svhn_2000
 
-PixelNormalization are taken to be 0..1 before the mean is subtracted.
+Pixels are assumed to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

@@ -1,13 +1,14 @@
-"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 gray: svhn_crop32_deep with 5x5 kernels, 1,809,047
-parameters.
+"""House numbers of 1 to 5 digits, cropped to the true box, 32x32 gray.
+
+The network of svhn_crop32_deep with 5x5 kernels, 1,809,047 parameters.
 
     python -m seqdigits.main --config configs/svhn_crop32_deep5.py --workdir runs/svhn_crop32_deep5
 
 Published: sequence accuracy 0.9052 (by length 0.915 0.914 0.866 0.781 0), digit accuracy 0.942, after 56,000 steps of
-128, RMSProp 1e-3 halved every 7,500, on 235,754 photographs, the validation set among them; ours keeps it out. On the
-first 2,000 photographs alone: --config.data.photographs=svhn_2000
+128, RMSProp 1e-3 halved every 7,500, on 235,754 photographs, the validation set among them; ours excludes it. On the
+first 2,000 photographs only: --config.data.photographs=svhn_2000
 
-PixelNormalization are taken to be 0..1 before the mean is subtracted.
+Pixels are assumed to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

@@ -1,12 +1,13 @@
-"""House numbers of 1 to 5 digits, cropped by the true box, 32x32 gray: svhn_crop32 as its code has it, 3,341,761
-parameters.
+"""House numbers of 1 to 5 digits, cropped to the true box, 32x32 gray.
+
+The network of svhn_crop32 as in its code, 3,341,761 parameters.
 
     python -m seqdigits.main --config configs/svhn_crop32_wide.py --workdir runs/svhn_crop32_wide
 
-Published: as svhn_crop32, whose figures it made. On the first 2,000 photographs alone:
+Published: the values of svhn_crop32, which this network produced. On the first 2,000 photographs only:
 --config.data.photographs=svhn_2000
 
-PixelNormalization are taken to be 0..1 before the mean is subtracted.
+Pixels are assumed to be 0..1 before the mean is subtracted.
 """
 
 from ml_collections import ConfigDict

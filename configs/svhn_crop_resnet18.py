@@ -1,10 +1,11 @@
-"""House numbers cropped by the true box, 64x64 in color, by a residual network of 18 layers (He et al. 2015, arXiv:1512.03385,
-table 1) with five dense heads; a wish of the published work.
+"""House numbers cropped to the true box, 64x64 in color, by a residual network of 18 layers with five dense heads.
+
+He et al. 2015, arXiv:1512.03385, table 1. Future work of the publication.
 
     python -m seqdigits.main --config configs/svhn_crop_resnet18.py --workdir runs/svhn_crop_resnet18
 
-On the first 2,000 photographs of train (1,800, and 200 held out), bent and colored as for `reader_svhn_crop`, from random
-weights. Published, smaller networks on 229,754 photographs of 32x32: sequence accuracy 0.8505 to 0.9176.
+On the first 2,000 photographs of train (1,800, and 200 held out), augmented as for `reader_svhn_crop`, randomly
+initialized. Published, smaller networks on 229,754 photographs of 32x32: sequence accuracy 0.8505 to 0.9176.
 """
 
 from ml_collections import ConfigDict

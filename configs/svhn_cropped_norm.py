@@ -1,5 +1,6 @@
-"""One digit cut out of a photograph of a house number, color, random 28x28 cut-outs of 32x32; six convolutions with
-norms. Ours, to stand beside svhn_cropped_cnn on the same photographs.
+"""One digit cropped from a photograph of a house number, color, random 28x28 crops of 32x32.
+
+Six convolutions with batch norm. Ours, for comparison with svhn_cropped_cnn on the same photographs.
 
     python -m seqdigits.main --config configs/svhn_cropped_norm.py --workdir runs/svhn_cropped_norm
 

@@ -1,12 +1,13 @@
-"""House numbers of 1 to 6 digits, train and extra: svhn_paper_heads without dropout, and in place of each pool a 2x2
-convolution of stride 2, 1,665,142 parameters.
+"""House numbers of 1 to 6 digits, train and extra.
+
+The network of svhn_paper_heads without dropout, with a 2x2 convolution of stride 2 in place of each pool, 1,665,142 parameters.
 
     python -m seqdigits.main --config configs/svhn_extra_strided.py --workdir runs/svhn_extra_strided
 
 By the text; the code has dropout 0.5 before each head, and 0.001 x half the sum of squares of the convolutions'
 weights. Published (test): localization error 423.7 px², sequence accuracy 0.42, character accuracy 0.84 after 50,000
 steps of 50, Adam, on 235,755 photographs; ours keeps 6,000 of them for validation. The learning rate was lowered by
-hand, ours by a plan. All photographs lie in memory, on the host and on the device: 23 GB.
+hand, ours by a schedule. All photographs are in memory, on the host and on the device: 23 GB.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,12 @@
-"""House numbers of 1 to 6 digits, the whole photograph squeezed to 128x256: six wide convolutions, six dense heads and
-a box head with dropout before them, 1,175,910 parameters.
+"""House numbers of 1 to 6 digits, the whole photograph resized to 128x256.
+
+Six wide convolutions, six dense heads and a box head with dropout before them, 1,175,910 parameters.
 
     python -m seqdigits.main --config configs/svhn_paper_heads.py --workdir runs/svhn_paper_heads
 
 Published (train / test): localization error 91.7 / 264.7 px², sequence accuracy 0.83 / 0.40, character accuracy 0.96 /
 0.82 after 30,000 steps of 50, Adam 1e-4, on 33,402 photographs; ours keeps 4,000 of them for validation. On the first
-2,000 photographs alone: --config.data.photographs=svhn_2000
+2,000 photographs only: --config.data.photographs=svhn_2000
 """
 
 from ml_collections import ConfigDict

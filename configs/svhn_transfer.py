@@ -1,10 +1,12 @@
-"""House numbers of 1 to 6 digits, first stage: svhn_paper_heads on photographs less the training set's mean of each
-pixel, divided by its deviation; digits alone. The second stage is svhn_transfer_box.
+"""House numbers of 1 to 6 digits, first stage.
+
+The network of svhn_paper_heads on photographs whose pixels are standardized over the training set; digits only. The second stage is
+svhn_transfer_box.
 
     python -m seqdigits.main --config configs/svhn_transfer.py --workdir runs/svhn_transfer
 
 Published (train / test): sequence accuracy 0.69 / 0.43, character accuracy 0.92 / 0.84 after 30,000 steps of 50, Adam
-1e-4, on 33,402 photographs; ours keeps 4,000 of them for validation. On the first 2,000 photographs alone:
+1e-4, on 33,402 photographs; ours keeps 4,000 of them for validation. On the first 2,000 photographs only:
 --config.data.photographs=svhn_2000
 """
 

@@ -1,10 +1,11 @@
-"""House numbers of 1 to 6 digits, second stage: what svhn_transfer learned is taken and frozen, and a box head trained
-on it.
+"""House numbers of 1 to 6 digits, second stage.
+
+Initialized from svhn_transfer and frozen, with a box head trained on top.
 
     python -m seqdigits.main --config configs/svhn_transfer_box.py --workdir runs/svhn_transfer_box
 
-Planned, never published. It begins with what lies in runs/svhn_transfer: --config.init.path=DIR names another. On the
-first 2,000 photographs alone: --config.data.photographs=svhn_2000
+Planned, never published. It is initialized from runs/svhn_transfer: --config.init.path=DIR names another run. On the
+first 2,000 photographs only: --config.data.photographs=svhn_2000
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,11 @@
-"""House numbers of 1 to 6 digits: svhn_transfer with 0.001 x the sum of squares of the weights of the convolutions (the
-code: of half of it).
+"""House numbers of 1 to 6 digits.
+
+The config of svhn_transfer with 0.001 x the sum of squares of the weights of the convolutions (the code: of half of it).
 
     python -m seqdigits.main --config configs/svhn_transfer_l2.py --workdir runs/svhn_transfer_l2
 
 Published (train / test): sequence accuracy 0.89 / 0.36, character accuracy 0.92 / 0.82 after 30,000 steps of 50, Adam
-1e-4, on 33,402 photographs; ours keeps 4,000 of them for validation. On the first 2,000 photographs alone:
+1e-4, on 33,402 photographs; ours keeps 4,000 of them for validation. On the first 2,000 photographs only:
 --config.data.photographs=svhn_2000
 """
 
@@ -15,6 +16,6 @@ from seqdigits.config.registry import load_config
 
 def get_config() -> ConfigDict:
     config = load_config("svhn_transfer")
-    config.loss.l2 = 0.002  # of half the sum of squares: 0.001 of the sum
+    config.loss.l2 = 0.002  # times half the sum of squares = 0.001 times the sum
     config.loss.l2_params = "encoder/Conv_.*/kernel"
     return config

@@ -10,7 +10,7 @@ from seqdigits.config.flags import prepare_jax
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
-from seqdigits.experiments.ablation import is_there, read, run, table
+from seqdigits.experiments.ablation import is_done, load_results, run, table
 from seqdigits.experiments.ablation_variants import VARIANTS
 
 USAGE = "python -m seqdigits ablate [VARIANT ...] [--seeds N] [--out DIR] [--workdirs DIR] [--folder DIR]"
@@ -22,8 +22,8 @@ def main(stop: Stop) -> None:
     values = flags.FlagValues()
     values.set_gnu_getopt(True)  # flags may stand behind names
     flags.DEFINE_integer("seeds", 1, "seeds 0..N-1 of each variant", lower_bound=1, flag_values=values)
-    flags.DEFINE_string("out", "results/design", "the folder of the results", flag_values=values)
-    flags.DEFINE_string("workdirs", "runs/design", "the folder of the runs' folders", flag_values=values)
+    flags.DEFINE_string("out", "results/ablation", "the folder of the results", flag_values=values)
+    flags.DEFINE_string("workdirs", "runs/ablation", "the folder of the workdirs", flag_values=values)
     flags.DEFINE_string("folder", "", "data.folder", flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
     if {"--help", "-h", "--helpfull"} & set(sys.argv):
@@ -34,7 +34,7 @@ def main(stop: Stop) -> None:
         raise UserError(f"{e}\nusage: {USAGE}") from e
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
-        raise UserError(f"there is no variant {', '.join(unknown)}. Known are {', '.join(VARIANTS)}.")
+        raise UserError(f"unknown variant {', '.join(unknown)}. Known are {', '.join(VARIANTS)}.")
 
     prepare_jax()
     out, workdirs = Path(values["out"].value), Path(values["workdirs"].value)
@@ -42,10 +42,10 @@ def main(stop: Stop) -> None:
     for seed in range(values["seeds"].value):
         for name in names or VARIANTS:
             path = out / f"{name}-{seed}.json"
-            if not is_there(path, name, seed):
+            if not is_done(path):
                 print(f"\n--- {name}, seed {seed}", flush=True)
                 result = run(name, seed, workdirs / f"{name}-{seed}", values["folder"].value, stop)
                 write_atomically(path, json.dumps(result, indent=1))
-    text = table(read(out))
+    text = table(load_results(out))
     write_atomically(out / "table.md", text)
     print(f"\n{text}")

@@ -35,7 +35,7 @@ def main(stop: Stop) -> None:
         streamed = config.copy_and_resolve_references()
         streamed.data.source = "tfrecord"
         validate(streamed)
-        config.data.source, config.data.records, config.data.records_form = "plain", "", "png"
+        config.data.source, config.data.records, config.data.records_form = "device", "", "png"
     figures = starts([a for a in argv[1:] if a.startswith("--config")], stop)
     if streamed is not None:
         figures |= stream_alone(streamed)
@@ -53,7 +53,7 @@ def table(figures: dict[str, Any]) -> str:
         ("first step, compiled before", f"{figures['first_step_seconds_warm']:.1f} s"),
         ("compile the training step", f"{figures['compile_seconds']:.1f} s"),
         ("train", f"{figures['train_images_per_second']:,.0f} images/s"),
-        ("read", f"{figures['read_images_per_second']:,.0f} images/s"),
+        ("read", f"{figures['predict_images_per_second']:,.0f} images/s"),
         ("data share of a training step", f"{figures['data_share']:.1%}"),
     ]
     if "stream_bytes" in figures:

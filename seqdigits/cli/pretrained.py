@@ -14,7 +14,7 @@ from seqdigits.release import publish
 from seqdigits.release.measure import measure
 
 USAGE = """python -m seqdigits pretrained
-       python -m seqdigits pretrained ship NAME RESULT.json [--partial]
+       python -m seqdigits pretrained publish NAME RESULT.json [--partial]
        python -m seqdigits pretrained measure NAME [--only LABEL ...] [--limit N]"""
 
 
@@ -23,8 +23,8 @@ def main(stop: Stop) -> None:
 
     values = flags.FlagValues()
     values.set_gnu_getopt(True)  # flags may stand behind names
-    flags.DEFINE_boolean("partial", False, "ship: also what was not trained to the end", flag_values=values)
-    flags.DEFINE_multi_string("only", [], "measure: this data alone; repeatable", flag_values=values)
+    flags.DEFINE_boolean("partial", False, "publish: accepts an incomplete run", flag_values=values)
+    flags.DEFINE_multi_string("only", [], "measure: only this target; repeatable", flag_values=values)
     flags.DEFINE_integer(
         "limit", None, "measure: only the first N examples of each, to try it", lower_bound=1, flag_values=values
     )
@@ -39,7 +39,7 @@ def main(stop: Stop) -> None:
     match arguments:
         case [] if not given:
             print("\n".join(line for name in NAMES for line in listing(name)))
-        case ["ship", name, result] if given <= {"partial"}:
+        case ["publish", name, result] if given <= {"partial"}:
             publish.publish(name, Path(result), partial=values["partial"].value)
         case ["measure", name] if given <= {"only", "limit"}:
             prepare_jax()
@@ -52,7 +52,7 @@ def listing(name: str) -> list[str]:
     """Lines for a person on one name: where its weights lie, and what was measured of them."""
     head = f"{name}{' (the default)' if name == DEFAULT else ''}"
     if not (pretrained.FOLDER / f"{name}.npz").exists():
-        return [f"{head}: not shipped"]
+        return [f"{head}: not published"]
     file, known = path(name), facts(name)
     lines = [
         f"{head}: {file}, {known['bytes']:,} bytes, SHA-256 {known['sha256'][:12]}..., {known['parameters']:,} parameters"

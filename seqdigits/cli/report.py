@@ -8,20 +8,19 @@ from pathlib import Path
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
-from seqdigits.experiments.report import read, text
+from seqdigits.experiments.report import load_results, text
 
 USAGE = "python -m seqdigits report [RESULTS [PAGE]]"
 
 
 def main(stop: Stop) -> None:
-    del stop  # it takes no time
+    del stop  # it ends at once
     if {"--help", "-h"} & set(sys.argv):
         raise Help(f"usage: {USAGE}\n\nReads RESULTS/*.json (default results) and writes PAGE (default RESULTS.md).")
     if len(sys.argv) > 3 or any(a.startswith("-") for a in sys.argv[1:]):
         raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
     folder, page = (Path(a) for a in (*sys.argv[1:], *("results", "RESULTS.md")[len(sys.argv) - 1 :]))
-    results = read(folder)
-
+    results = load_results(folder)
     try:
         write_atomically(page, text(results))
     except OSError as e:

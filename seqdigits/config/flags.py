@@ -48,7 +48,7 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
     for flag in argv[1:]:
         key = flag.lstrip("-").partition("=")[0].removeprefix("config.")
         if flag.startswith("-") and key in RENAMED_KEYS:
-            raise UserError(f"--config.{key}: this key is now {RENAMED_KEYS[key]}.")
+            raise UserError(f"--config.{key}: this key was renamed to {RENAMED_KEYS[key]}.")
     try:
         rest = values(argv)[1:]
     except (KeyError, AttributeError) as e:

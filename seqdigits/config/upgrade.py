@@ -38,6 +38,9 @@ RENAMED_VALUES = {
 RENAMED_LAYERS = {"fold": "space_to_depth", "unfold": "depth_to_space", "mark": "keep", "join": "concat"}
 """Old word of a layer -> word, in LAYER_KEYS."""
 
+RENAMED_METRICS = {"centre_error": "center_error", "otherwise_than_in_training": "differs_from_training"}
+"""Old name in a report of a split -> name."""
+
 LAYER_KEYS = ("model.encoder", "model.head", "model.box_head")
 
 
@@ -106,4 +109,4 @@ def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
 
 def upgrade_report(report: dict[str, Any]) -> dict[str, Any]:
     """Returns the metrics of a split in the names of today. They are not changed."""
-    return {"center_error" if key == "centre_error" else key: value for key, value in report.items()}
+    return {RENAMED_METRICS.get(key, key): value for key, value in report.items()}

@@ -38,7 +38,7 @@ def _validate_keys(config: ConfigDict) -> None:
                     raise UserError(f"{key.name} has {element!r}. Allowed are {key.allowed_text()}.")
         elif key.allowed and value not in key.allowed:
             renamed = RENAMED_VALUES.get(key.name, {}).get(value)
-            hint = f" {value!r} is now {renamed!r}." if renamed else ""
+            hint = f" {value!r} was renamed to {renamed!r}." if renamed else ""
             raise UserError(f"{key.name} = {value!r} is not known.{hint} Allowed are {key.allowed_text()}.")
         if key.low is not None:
             high = math.inf if key.high is None else key.high

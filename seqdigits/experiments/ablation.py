@@ -1,9 +1,7 @@
-"""The dense detector designed by measurement: one factor after another is changed, each run sees as many images, and validation
-decides. `python -m seqdigits ablate [VARIANT ...] [--seeds N]`; no variant = all of them.
+"""Ablation of the dense detector: one factor is changed at a time, and each run sees the same number of images.
 
-Each run leaves OUT/VARIANT-SEED.json and is not run again while that is there; several of these commands may run side by side,
-of other variants each.
-At the end stands the table of all that is there, in OUT/table.md.
+Validation decides. Each run writes OUT/VARIANT-SEED.json and is skipped while that file exists. Several commands may run
+side by side, with different variants each. At the end the table of all results is written to OUT/table.md.
 """
 
 from __future__ import annotations
@@ -27,42 +25,40 @@ from seqdigits.training.loop import train_and_evaluate
 
 BASE = "reader_canvas"
 STEPS = 500
-"""Of 64: 32,000 images a run, at the end of a schedule that has fallen to zero."""
+"""Steps of batch size 64: 32,000 images per run, with a schedule that ends at zero."""
 
 
-def is_there(path: Path, name: str, seed: int) -> bool:
-    """Whether a result is there, and of this config; another one is run again."""
+def is_done(path: Path) -> bool:
+    """Returns whether a result of this config exists; one of another config is run again."""
     if not path.exists():
         return False
     different = _different(_read(path))
     if different:
-        print(f"{path} is of another config, and it is run again:\n  " + "\n  ".join(different), flush=True)
+        print(f"{path} has another config, so the variant is run again:\n  " + "\n  ".join(different), flush=True)
     return not different
 
 
 def _different(result: dict[str, Any]) -> list[str]:
-    """In what the config of a result is not that of its variant now; a key that it does not know yet counts as its default."""
-
+    """Returns the differences between the config of a result and that of its variant; see diff_configs."""
     return diff_configs(config_of(result["variant"], result["seed"]), result["config"])
 
 
 def config_of(name: str, seed: int = 0) -> Any:
-    """The config of a variant."""
+    """Returns the config of a variant."""
     config = load_config(BASE)
-    config.decode = base_config().decode  # what was calibrated is of another network
+    config.decode = base_config().decode  # the calibration of the base belongs to another network
     config.update_from_flattened_dict(PLAIN | VARIANTS[name].keys)
     config.seed = seed
     config.optim.warmup_steps, config.optim.decay_steps, config.train.steps = STEPS // 5, STEPS, STEPS
     config.train.log_every = config.train.checkpoint_every = config.evaluate.every = STEPS
     config.data.validation_examples = 2_000
-    config.evaluate.examples = 200  # along the way; at the end all
+    config.evaluate.examples = 200  # during the run; all at the end
     config.evaluate.splits = ("validation",)
     return config
 
 
 def run(name: str, seed: int, workdir: Path, folder: str, stop: Stop) -> dict[str, Any]:
     """Trains a variant and evaluates it on validation."""
-
     config = config_of(name, seed)
     config.data.folder = folder
     state = train_and_evaluate(config, workdir, stop)
@@ -83,8 +79,8 @@ def run(name: str, seed: int, workdir: Path, folder: str, stop: Stop) -> dict[st
     }
 
 
-def read(out: Path) -> list[dict[str, Any]]:
-    """The results that are there, of the variants as they are now."""
+def load_results(out: Path) -> list[dict[str, Any]]:
+    """Returns the existing results whose config is that of their variant."""
     found = [_read(path) for path in sorted(out.glob("*-*.json"))]
     return [one for one in found if one["variant"] in VARIANTS and not _different(one)]
 
@@ -103,18 +99,23 @@ _KEYS = (
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Reads one result.
+
+    Raises:
+      UserError: it is damaged.
+    """
     try:
         result = upgrade_report(upgrade_record(json.loads(path.read_text())))
         return {**result, **{key: result[key] for key in _KEYS}}
-    except (OSError, ValueError, TypeError, LookupError) as e:
-        raise UserError(f"{path} is damaged ({e}). Delete it; the same command runs it again.") from e
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as e:
+        raise UserError(f"{path} is damaged ({e}). Delete it and rerun the same command.") from e
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
-    """The results as Markdown: means over seeds, and the range where there are several."""
+    """Returns the results as Markdown: means over seeds, and the range where there are several."""
     lines = [
-        f"{STEPS * 64:,} images a run; sequence accuracy on validation, ± half of its 95% interval (Wilson) by the examples of all",
-        "seeds, and localization error in px². Several seeds: the mean, and in brackets the least and the most.",
+        f"{STEPS * 64:,} images per run. Sequence accuracy on validation ± half of its 95% interval (Wilson, over the examples of all",
+        "seeds), and localization error in px². With several seeds: the mean, and in brackets the minimum and maximum.",
         "",
         "| variant | factor | level | parameters | seeds | examples | sequence accuracy | localization error | seconds | commit |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -141,7 +142,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _spread(values: list[float], digits: int) -> str:
-    """The mean, and the least and most of several.
+    """Returns the mean, and the minimum and maximum of several values.
 
     >>> _spread([0.5], 2), _spread([0.5, 0.75], 2)
     ('0.50', '0.62 (0.50 to 0.75)')

@@ -1,4 +1,4 @@
-"""The variants of the ablation: what each changes in the base experiment."""
+"""The variants of the ablation: the keys that each changes in the base experiment."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _STRIDE_4 = "space_to_depth 2, " + _convolutions("3x3x32", "3x3x64 /2", "3x3x64"
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One change of the base.
+    """One change of the base experiment.
 
     Attributes:
-      factor: what is varied.
-      level: how.
-      keys: of the config that differ from the base.
+      factor: the factor that is varied.
+      level: its level.
+      keys: config keys that differ from the base.
     """
 
     factor: str
@@ -42,10 +42,10 @@ PLAIN: dict[str, Any] = {
     "loss.smoothing": 0.0,
     "optim.moving_average": 0.0,
 }
-"""What the factors are varied from, one at a time."""
+"""The baseline: the factors are varied from it, one at a time."""
 
-_SEVERAL = {"loss.target": "center_sampling", "loss.target_radius": 0.3}
-_GAUSSIAN = {"loss.target": "heatmap", "loss.target_radius": 0.15}
+_CENTER_SAMPLING = {"loss.target": "center_sampling", "loss.target_radius": 0.3}
+_HEATMAP = {"loss.target": "heatmap", "loss.target_radius": 0.15}
 _AVERAGED = {"optim.moving_average": 0.99}
 _DEEP = (
     "space_to_depth 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
@@ -54,7 +54,7 @@ _DEEP = (
 )
 
 VARIANTS = {
-    "plain": Variant("-", "stride 8, 391,119 parameters; canvases of 40x152; the cell of the center", {}),
+    "plain": Variant("-", "stride 8, 391,119 parameters; canvases of 40x152, target cell", {}),
     "small": Variant(
         "network",
         "stride 8, 84,767 parameters",
@@ -65,10 +65,10 @@ VARIANTS = {
         "stride 8, two residual pairs",
         {"model.encoder": _DEEP},
     ),
-    "stride4": Variant("network", "stride 4, without the last scale", {"model.encoder": _STRIDE_4}),
+    "stride4": Variant("network", "stride 4, without the coarsest scale", {"model.encoder": _STRIDE_4}),
     "joined": Variant(
         "network",
-        "stride 4, joined with stride 8",
+        "stride 4, concatenated with stride 8",
         {
             "model.encoder": "space_to_depth 2, "
             + _convolutions("3x3x32", "3x3x64 /2")
@@ -84,20 +84,20 @@ VARIANTS = {
         "40x148 with 4 or 5 digits",
         {"data.train_width": 148, "data.train_min_length": 4},
     ),
-    "several": Variant("target", "all cells within 0.3", _SEVERAL),
-    "gaussian": Variant("target", "gaussian of 0.15", _GAUSSIAN),
+    "several": Variant("target", "center sampling, radius 0.3", _CENTER_SAMPLING),
+    "gaussian": Variant("target", "heatmap, radius 0.15", _HEATMAP),
     "smoothed": Variant("label smoothing", "0.1", {"loss.smoothing": 0.1}),
     "averaged": Variant("moving average", "0.99", _AVERAGED),
     "upright": Variant("augmentation", "none", {"data.rotation": 0, "data.zoom": 0, "data.shear": 0}),
-    "elastic": Variant("augmentation", "and elastic, 1.5 pixels", {"data.elastic": 150}),
+    "elastic": Variant("augmentation", "with elastic, 1.5 pixels", {"data.elastic": 150}),
     "both": Variant(
-        "several at once",
-        "all cells within 0.3, averaged, elastic, deep",
-        {**_SEVERAL, **_AVERAGED, "data.elastic": 150, "model.encoder": _DEEP},
+        "combination",
+        "center sampling 0.3, averaged, elastic, deep",
+        {**_CENTER_SAMPLING, **_AVERAGED, "data.elastic": 150, "model.encoder": _DEEP},
     ),
     "both_gaussian": Variant(
-        "several at once",
-        "gaussian of 0.15, averaged, elastic, deep",
-        {**_GAUSSIAN, **_AVERAGED, "data.elastic": 150, "model.encoder": _DEEP},
+        "combination",
+        "heatmap 0.15, averaged, elastic, deep",
+        {**_HEATMAP, **_AVERAGED, "data.elastic": 150, "model.encoder": _DEEP},
     ),
 }

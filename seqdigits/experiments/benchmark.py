@@ -1,4 +1,4 @@
-"""How fast an experiment runs here: `python -m seqdigits benchmark configs/X.py [--config.key=value ...] [--json FILE]`."""
+"""Measures the speed of an experiment on this machine."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from seqdigits.training.train_step import TrainStep
 
 
 def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
-    """Seconds of `import seqdigits`, and from the start of a process to the end of its first training step, with an empty
-    cache of compiled programs and with a filled one; each in a process of its own.
+    """Measures the seconds of `import seqdigits`, and of a process up to the end of its first training step.
+
+    The latter with an empty and with a filled cache of compiled programs. Each is measured in its own process.
 
     Raises:
       UserError: it does not run.
@@ -46,7 +47,7 @@ def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
             command = [sys.executable, "-m", "seqdigits.main", *config_flags, "--workdir", f"{folder}/{name}"]
             began = time.monotonic()
             process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            assert process.stdout is not None, "it is a pipe"
+            assert process.stdout is not None, "stdout is a pipe"
             lines = []
             for line in process.stdout:
                 lines.append(line)
@@ -63,10 +64,12 @@ def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
 
 
 def stream_alone(config: Any) -> dict[str, Any]:
-    """Images per second that come from records while nothing else is done, in 10 seconds, and the memory of such a process: in
-    all, and by how much it grew when the reading began.
+    """Measures the images per second that records deliver while nothing else runs, over 10 seconds, and the memory.
 
-    `config`: whole, with data.source = tfrecord.
+    Memory is that of such a process, and its growth since reading began, in bytes.
+
+    Args:
+      config: the whole config, with data.source = tfrecord.
 
     Raises:
       UserError: it does not run.
@@ -79,7 +82,7 @@ def stream_alone(config: Any) -> dict[str, Any]:
 
 
 def _stream() -> None:
-    """The process of `stream_alone`; its last line is the result."""
+    """Runs as the process of `stream_alone`; its last line of output is the result."""
 
     def memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -87,11 +90,11 @@ def _stream() -> None:
     config = base_config()
     config.update(json.loads(sys.argv[1]))
     source = create_source(config, "train")
-    source.arrays  # noqa: B018  # finds out whether the records are whole
+    source.arrays  # noqa: B018  # verifies the records
     before, size = memory(), config.train.batch_size
     batches = source.batches(0, size)
     for _ in range(-(-1000 // size)):
-        next(batches)  # the buffer is filled
+        next(batches)  # fills the buffer
     began, done = time.monotonic(), 0
     while time.monotonic() - began < 10:
         next(batches)
@@ -101,15 +104,15 @@ def _stream() -> None:
 
 
 def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, Any]:
-    """Compile seconds, images per second, and the share of a training step that goes into data.
+    """Measures compile seconds, images per second, and the share of a training step that is spent on data.
 
-    data share = 1 - (time of the step on one fixed Batch) / (time of the whole step, data included), from the two timed in
-    turn.
+    data share = 1 - (time of a step on one fixed Batch) / (time of a whole step, data included); the two are timed in
+    alternation.
 
     Args:
-      config: whole; its data are computed, or resident.
-      streamed: the same, read from records, to be timed in turn with it; or None.
-      rounds: how often each thing is timed.
+      config: the whole config; its data are computed, or resident.
+      streamed: the same config with records, timed in alternation; or None.
+      rounds: number of timings; medians are returned.
       stop: ends it early.
 
     Raises:
@@ -124,7 +127,7 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     size = config.train.batch_size
 
     train_on = devices.compile_step(train_step.train_on)
-    read = devices.jit(lambda variables, batch: predict_step.predict(variables, batch, source.spec))
+    predict = devices.jit(lambda variables, batch: predict_step.predict(variables, batch, source.spec))
     host_batch = devices.shard_batch(next(source.batches(0, size)))
     key = stream_key(config.seed, RngStream.AUGMENT)
     batch = jax.jit(partial(source.make, train=True))(arrays, host_batch, key)
@@ -144,7 +147,7 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
 
     calls = config.train.steps_per_call
 
-    def whole(source: DataSource, arrays: Any) -> Callable[[], Any]:
+    def whole_call(source: DataSource, arrays: Any) -> Callable[[], Any]:
         """One call of the training loop, of train.steps_per_call steps."""
         train = devices.compile_step(partial(train_step.train, source=source), stacked=calls > 1)
         batches = source.batches(0, size)
@@ -152,21 +155,21 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
 
     functions: list[Callable[[], Any]] = [
         lambda: train_on(state, batch),
-        lambda: read(state.variables(), batch),
-        whole(source, arrays),
+        lambda: predict(state.variables(), batch),
+        whole_call(source, arrays),
     ]
     if streamed is not None:
         from_disk = create_source(streamed, "train")
-        functions.append(whole(from_disk, devices.replicate(from_disk.arrays)))
+        functions.append(whole_call(from_disk, devices.replicate(from_disk.arrays)))
     for function in functions:
         timed(function)  # the first call compiles
     times = [[timed(function) for function in functions] for _ in range(rounds)]
-    without, read_only, *with_data = (sorted(column)[rounds // 2] for column in zip(*times, strict=True))
+    without, predict_only, *with_data = (sorted(column)[rounds // 2] for column in zip(*times, strict=True))
     metrics = {
         "config": config.to_dict(),
         "compile_seconds": compile_seconds,
         "train_images_per_second": calls * size / with_data[0],
-        "read_images_per_second": size / read_only,
+        "predict_images_per_second": size / predict_only,
         "data_share": 1 - calls * without / with_data[0],
         "rounds": rounds,
         **provenance.describe(),

@@ -1,7 +1,7 @@
-"""What was published: one row for each experiment that somebody else did, by the name of its file in `configs/`.
+"""The published metrics: one row for each experiment by others, by the name of its file in `configs/`.
 
-Families: A one digit, B a strip of digits, C a canvas, D house numbers. Figures stand as they were printed, rounding
-and all. Three figures are training, validation and test, two are training and test, one is test.
+Families: A one digit, B a strip of digits, C a canvas, D house numbers. Values are as printed, rounding included. Three
+values are those of train, validation and test, two of train and test, one of test.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ METRICS = (
     "localization_error",
     "cross_entropy",
 )
-"""What is counted, as evaluation names it; /N = of position N, from 1. Shares 0..1; localization_error in px²;
-cross_entropy in nats, the mean of positions."""
+"""Compared metrics, as evaluation names them; /N = of position N, from 1.
+
+Accuracies are 0..1, localization_error is in px², cross_entropy in nats (mean over positions).
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishedMetric:
-    """One figure.
+    """One published value.
 
     Attributes:
       split: train | validation | test.
@@ -52,13 +54,13 @@ class PublishedMetric:
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """What was published of one experiment.
+    """What was published about one experiment.
 
     Attributes:
       family: one of FAMILIES.
-      params: how many numbers are trained: as published, or as its network implies.
-      figures: in the order of the table.
-      note: what must be known to compare.
+      params: number of trained parameters, as published or as the network implies.
+      metrics: in the order of the table.
+      note: what a comparison must take into account.
     """
 
     family: str
@@ -67,25 +69,25 @@ class Published:
     note: str = ""
 
 
-def ours(figure: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """The same figure in our reports, by split and metric; None where it was not measured."""
-    metric, _, position = figure.metric.partition("/")
-    found = reports.get(figure.split, {}).get(metric)
-    if not position or found is None:
-        return found
-    return dict(enumerate(found, start=1)).get(int(position))
+def ours(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Returns the same metric in our reports, by split and name; None where it was not measured."""
+    name, _, position = metric.metric.partition("/")
+    value = reports.get(metric.split, {}).get(name)
+    if not position or value is None:
+        return value
+    return dict(enumerate(value, start=1)).get(int(position))
 
 
-def improves(figure: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> bool | None:
-    """Whether ours is better than the published one; None where it was not measured. The same is not better.
+def improves(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> bool | None:
+    """Returns whether our value is better than the published one; None where it was not measured. Equal is not better.
 
     >>> improves(PublishedMetric("test", "localization_error", 2.32), {"test": {"localization_error": 0.73}})
     True
     """
-    value = ours(figure, reports)
+    value = ours(metric, reports)
     if value is None:
         return None
-    return value < figure.value if figure.metric in LOWER_IS_BETTER else value > figure.value
+    return value < metric.value if metric.metric in LOWER_IS_BETTER else value > metric.value
 
 
 def _metrics(metric: str, *values: float) -> tuple[PublishedMetric, ...]:
@@ -113,7 +115,7 @@ _CROP32 = (
     *_validation("sequence_accuracy", 0.8505),
     *_validation("digit_accuracy", 0.915),
 )
-_CROP32_NOTE = "0.8505 is printed as test; by the code it is of the 6,000 for validation"
+_CROP32_NOTE = "0.8505 is printed as test; by the code it is that of the 6,000 validation images"
 
 PUBLISHED: dict[str, Published] = {
     # A. One digit: accuracy is sequence accuracy.

@@ -1,9 +1,7 @@
-"""Runs experiments one after another and writes down each figure beside the published one:
-`python -m seqdigits reproduce [FAMILIES | NAMES ...]`.
+"""Runs a series of experiments and compares each result with the published one.
 
-Each run lies in `WORKDIRS/NAME` and goes on where it stopped; `OUT/NAME.json` is written at its end, and says that it
-is done. Exit status: 0 done, or the budget is used up; 1 an experiment failed; 2 a mistake on the command line; 130 or
-143 stopped by a signal.
+The run of an experiment is in `WORKDIRS/NAME` and resumes where it stopped. `OUT/NAME.json` is written when it is complete,
+and marks it as done.
 """
 
 from __future__ import annotations
@@ -40,17 +38,17 @@ def reproduce(
     skip: Path | None = None,
     stop: Stop | None = None,
 ) -> list[Run]:
-    """Runs experiments one after another, with a table after each; what fails is noted and the next one runs.
+    """Runs experiments in sequence and prints a table after each. A failed experiment does not stop the series.
 
     Args:
       names: files in configs/.
-      fraction: above 0, to 1: how much of each schedule.
-      settings: keys of the configs to change, with values of their types.
-      out: where the results are written.
-      workdirs: where the runs' folders are.
-      keep_weights: whether the weights are written beside the results, OUT/NAME.npz, in half precision.
-      skip: a folder of other results; what it has is not run, with weights or without.
-      stop: when it is set, the run saves, and what follows waits.
+      fraction: part of each schedule to run, above 0 to 1.
+      settings: config keys to change, with values of their types.
+      out: folder of the results.
+      workdirs: folder of the workdirs.
+      keep_weights: whether to write the weights too, as OUT/NAME.npz in half precision.
+      skip: a folder of other results; an experiment with a result there is not run, with or without weights.
+      stop: when it is set, the current run saves, and the remaining ones do not start.
 
     Returns:
       The runs, in the order of the names.
@@ -60,7 +58,7 @@ def reproduce(
     """
     make_folder(out, "--out")
     stop, settings = stop or Stop(), settings or {}
-    program = provenance.describe()  # now: the files may change while the series runs
+    program = provenance.describe()  # at the start: files may change while the series runs
     runs = []
     for base in names:
         name = name_of(base, settings)
@@ -82,7 +80,7 @@ def reproduce(
 
 
 def _prepare(run: Run, fraction: float, keep_weights: bool, skip: Path | None) -> None:
-    """Loads the config and an earlier result, where that is enough."""
+    """Loads the config, and an earlier result that is sufficient."""
     config = load_config(run.base)
     run.planned = config.train.steps
     config.update_from_flattened_dict(run.settings)
@@ -95,7 +93,10 @@ def _prepare(run: Run, fraction: float, keep_weights: bool, skip: Path | None) -
 
 
 def _wake_first_stages(runs: Sequence[Run]) -> None:
-    """Makes runs wait whose result is another folder's, where one that waits begins with them: it needs their workdir."""
+    """Runs a finished experiment again if a waiting one is initialized from it and its workdir is missing.
+
+    This happens where the result was found in the folder `skip`.
+    """
     needed = {name_of(Path(run.config.init.path).name, run.settings) for run in runs if run.state == "waiting"}
     for run in runs:
         if run.state == "done before" and run.name in needed and not run.path.exists():
@@ -103,15 +104,15 @@ def _wake_first_stages(runs: Sequence[Run]) -> None:
 
 
 def steps_of(config: Any, fraction: float) -> int:
-    """Returns the steps of the first part of a schedule, at least one."""
+    """Returns the number of steps of a fraction of the schedule, at least one."""
     return max(1, round(fraction * config.train.steps))
 
 
 def _first_stage(run: Run) -> str:
-    """What the run begins with: init.path, and where its config names runs/NAME, the run NAME of this series.
+    """Returns what the run is initialized from: init.path, where runs/NAME in a config means the run NAME of this series.
 
     Raises:
-      UserError: that one is not trained to its end.
+      UserError: that run is not complete.
     """
     path = Path(run.config.init.path)
     if path.parent != Path("runs") or path.name not in config_registry.config_names() or "init.path" in run.settings:
@@ -121,24 +122,24 @@ def _first_stage(run: Run) -> str:
     steps, planned = results.progress(workdir)[0], config_registry.load_config(path.name).train.steps
     if steps < planned:
         raise UserError(
-            f"it begins with {first}, of which {workdir} has {steps:,} of {planned:,} steps. Run that to its end first "
-            f"({run.path.with_name(first + '.json')} must go if its workdir is lost), or name another: --set init.path=DIR."
+            f"it is initialized from {first}, and {workdir} has {steps:,} of {planned:,} steps. Complete that run first "
+            f"(delete {run.path.with_name(first + '.json')} if its workdir is lost), or name another: --set init.path=DIR."
         )
     return str(workdir)
 
 
 def _earlier(run: Run, path: Path) -> Result | None:
-    """Returns the result that is there, if it is of the same config and of no fewer steps than are asked for."""
+    """Returns the existing result if it has the same config and at least the requested steps."""
     try:
         result = Result.from_json(path.read_text())
         enough = not diff_configs(run.config, result.config) and result.steps >= run.steps
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # none, or not one of ours: it is written again
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # missing or invalid: it is written again
     return result if enough else None
 
 
 def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) -> None:
-    """Trains and evaluates one, and writes its result."""
+    """Trains and evaluates one experiment, and writes its result."""
     config = run.config.copy_and_resolve_references()
     config.train.steps = run.steps
     config.init.path = _first_stage(run)
@@ -156,7 +157,7 @@ def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) ->
 
 @contextlib.contextmanager
 def _noted(run: Run) -> Iterator[None]:
-    """Keeps what goes wrong with one experiment from the others."""
+    """Records a failure in the run, so that the series continues."""
     try:
         yield
     except Stopped:
@@ -168,7 +169,7 @@ def _noted(run: Run) -> Iterator[None]:
 
 
 def _keep_traceback(workdir: Path) -> str:
-    """Writes the current exception's traceback to `W/error.txt`; says where it is."""
+    """Writes the traceback of the current exception to `W/error.txt`; returns a sentence with its path."""
     path = workdir / "error.txt"
     try:
         workdir.mkdir(parents=True, exist_ok=True)

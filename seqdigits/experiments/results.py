@@ -1,4 +1,4 @@
-"""The small JSON that is kept of a run: config, where it comes from, every figure, ours beside the published, the curve."""
+"""The result of a run as a small JSON file: config, provenance, metrics, comparison with the published ones, curve."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ml_collections import ConfigDict
 from seqdigits.checkpoint import layout as checkpoint_layout
 from seqdigits.checkpoint.manifest import read_meta
 from seqdigits.config.defaults import RESUMABLE_KEYS, digest, to_json
-from seqdigits.config.upgrade import upgrade_result
+from seqdigits.config.upgrade import upgrade_report, upgrade_result
 from seqdigits.experiments.published import PUBLISHED, Published, improves, ours
 
 CURVE_POINTS = 100
 
 UNNAMED_KEYS = ("train.steps_per_call",)
-"""Settings that change what is trained by rounding alone, so that neither the name of a run nor its `settings` have them."""
+"""Settings that change results by rounding only: they are neither in the name of a run nor in its `settings`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,9 @@ class TrainedPart:
     """A part of a run that was trained by one command.
 
     Attributes:
-      step: after which it begins.
-      commit: of the program, "+" behind it where files differed; None where it is not known.
-      devices: that trained it.
+      step: step after which it begins.
+      commit: commit of the program, with "+" if files differed; None where it is unknown.
+      devices: devices that trained it.
       steps_per_call: train.steps_per_call of the part; None in older results.
     """
 
@@ -41,14 +41,14 @@ class TrainedPart:
 
 @dataclasses.dataclass(frozen=True)
 class ComparedMetric:
-    """A published figure and ours.
+    """A published value and ours.
 
     Attributes:
       split: train | validation | test.
       metric: one of published.METRICS.
       value: as published.
       ours: None where it was not measured.
-      beaten: None where the two cannot be compared.
+      improves: whether ours is better; None where the two cannot be compared.
     """
 
     split: str
@@ -60,7 +60,7 @@ class ComparedMetric:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The published row of an experiment with our figures; the other attributes as of published.Published."""
+    """The published row of an experiment with our metrics; the other attributes as in published.Published."""
 
     family: str
     parameters: int
@@ -70,7 +70,7 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class CurvePoint:
-    """A step of the course of a run; None what it has no figure of."""
+    """A step of the training curve; None for a metric that was not measured there."""
 
     step: int
     seconds: float | None = None
@@ -81,32 +81,33 @@ class CurvePoint:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-    """What is kept of a run that came to its end; as JSON, keys in the order of these attributes.
+    """The result of a completed run; as JSON, keys are in the order of these attributes.
 
     Attributes:
-      name: of the run.
-      settings: keys that differ from the experiment's file, as in the name: without train.steps_per_call, which makes
-        no other run; what it was stands in `trained`.
-      config: of the whole schedule, with the settings.
-      config_sha256: of the config.
-      seed: of the config.
-      commit: of the program that finished it, as devices, cores, python and versions are.
+      name: name of the run.
+      settings: keys that differ from the config file, as in the name. train.steps_per_call is not among them, since it does
+        not change the experiment; `trained` records it.
+      config: config of the complete schedule, settings included.
+      config_sha256: SHA-256 of the config.
+      seed: seed of the config.
+      commit: commit of the program that completed it; devices, cores, python and versions belong to it too.
       devices: kinds of the devices.
-      cores: of the machine's processors.
-      python: its version.
-      versions: of packages, by name.
-      trained: the parts of the run, first to last.
-      initialized_from: what the run began with, and that in turn; None: with nothing; {}: not recorded, in older results.
-      steps: trained.
-      steps_planned: that the experiment's file has.
-      fraction: of these that were trained.
-      partial: whether these are fewer.
-      comparable: whether it is the whole of the published experiment.
-      minutes: of training with its evaluations.
-      parameters: how many numbers are trained.
+      cores: number of CPU cores of the machine.
+      python: version of Python.
+      versions: versions of packages, by name.
+      trained: parts of the run, first to last.
+      initialized_from: the run that it was initialized from, recursively; None: random initialization; {}: not recorded, in
+        older results.
+      steps: number of trained steps.
+      steps_planned: number of steps in the config file.
+      fraction: trained fraction of these.
+      partial: whether it is below 1.
+      comparable: whether it is the complete published experiment.
+      minutes: time of training, evaluations included.
+      parameters: number of trained parameters.
       reports: metrics by split.
-      published: what was published of the experiment, with ours; None for experiments of our own.
-      curve: the course of training.
+      published: the published metrics with ours; None for experiments of our own.
+      curve: the training curve.
     """
 
     name: str
@@ -134,10 +135,10 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> Result:
-        """Decodes a result.
+        """Decodes a result; names of earlier versions are upgraded.
 
         Raises:
-          ValueError, TypeError, KeyError: it is no JSON, lacks keys, or has unknown ones.
+          ValueError, TypeError, KeyError, AttributeError: it is not JSON, lacks keys, or has unknown ones.
         """
         values = upgrade_result(json.loads(text))
         trained = [TrainedPart(**part) for part in values["trained"]]
@@ -148,7 +149,7 @@ class Result:
         return cls(**values | {"trained": trained, "published": published, "curve": points})
 
     def to_json(self) -> str:
-        """Encodes the result; what older results have not recorded stays absent."""
+        """Encodes the result. What an older result did not record stays absent."""
         values = dataclasses.asdict(self)
         values["trained"] = [
             {key: value for key, value in part.items() if key != "steps_per_call" or value is not None}
@@ -169,21 +170,21 @@ def collect(
     program: dict[str, Any],
     parameters: int,
 ) -> Result:
-    """Collects what is kept of a run that came to its end.
+    """Collects the result of a completed run.
 
     Args:
-      name: of the run.
-      base: of its experiment.
-      config: of the whole schedule, with the settings.
-      settings: keys that differ from the experiment's file.
-      planned: steps that the file has.
-      workdir: of the run.
-      program: provenance.describe() of when the series began.
-      parameters: how many numbers are trained.
+      name: name of the run.
+      base: name of its experiment.
+      config: config of the complete schedule, settings included.
+      settings: keys that differ from the config file.
+      planned: steps in the config file.
+      workdir: workdir of the run.
+      program: provenance.describe() at the start of the series.
+      parameters: number of trained parameters.
     """
     reports = _reports(config, workdir)
     steps, seconds = progress(workdir)
-    comparable = steps >= planned and not _another(settings)
+    comparable = steps >= planned and not _is_another_experiment(settings)
     trained = json.loads((workdir / "provenance.json").read_text())
     return Result(
         name=name,
@@ -208,14 +209,16 @@ def collect(
         minutes=round(seconds / 60, 2),
         parameters=parameters,
         reports=reports,
-        published=_beside(PUBLISHED.get(base), reports, comparable),
+        published=_compare(PUBLISHED.get(base), reports, comparable),
         curve=curve(workdir / "metrics.jsonl"),
     )
 
 
 def _initialized_from(config: ConfigDict, workdir: Path, step: int) -> dict[str, Any] | None:
-    """What the run began with, and that in turn, as it was then; None where it began with nothing. It is called as the config
-    calls it, wherever the series had it."""
+    """Returns the run that this one was initialized from, recursively; None for random initialization.
+
+    Its path is the one in the config, wherever the series kept that run.
+    """
     found = read_meta(checkpoint_layout.checkpoints_folder(workdir) / str(step)).get("initialized_from")
     return found and {**found, "path": config.init.path}
 
@@ -224,30 +227,30 @@ _LONG = ("split", "confusion", "reliability")
 
 
 def _reports(config: ConfigDict, workdir: Path) -> dict[str, dict[str, Any]]:
-    """All figures by split; confusion matrices and reliability, which are long, stay in the workdir."""
+    """Returns the metrics by split, without confusion matrices and reliability, which are long and stay in the workdir."""
     reports = {}
     for split in config.evaluate.splits:
-        report = json.loads((workdir / "evaluation" / f"{split}.json").read_text())
+        report = upgrade_report(json.loads((workdir / "evaluation" / f"{split}.json").read_text()))
         reports[split] = {key: value for key, value in report.items() if key not in _LONG}
     return reports
 
 
 def progress(workdir: Path) -> tuple[int, float]:
-    """Steps that are saved, and the seconds that they took, evaluation along the way included; (0, 0.0) for none."""
+    """Returns the last saved step and the seconds up to it, evaluations included; (0, 0.0) where nothing is saved."""
     folder = checkpoint_layout.checkpoints_folder(workdir)
     for step in reversed(checkpoint_layout.all_steps(folder)):
-        with contextlib.suppress(OSError, ValueError, KeyError):  # not finished: the one before counts
+        with contextlib.suppress(OSError, ValueError, KeyError):  # unfinished: the one before counts
             return step, read_meta(folder / str(step))["seconds"]
     return 0, 0.0
 
 
-def _another(settings: dict[str, Any]) -> bool:
-    """Whether the settings make it another experiment than the published one."""
+def _is_another_experiment(settings: dict[str, Any]) -> bool:
+    """Returns whether the settings make it another experiment than the published one."""
     return not set(settings) <= {"seed", *RESUMABLE_KEYS}
 
 
-def _beside(row: Published | None, reports: dict[str, dict[str, Any]], comparable: bool) -> Comparison | None:
-    """Returns the published figures with ours; `improves` is None where the two cannot be compared."""
+def _compare(row: Published | None, reports: dict[str, dict[str, Any]], comparable: bool) -> Comparison | None:
+    """Returns the published metrics with ours; `improves` is None where the two cannot be compared."""
     if row is None:
         return None
     metrics = [
@@ -262,10 +265,13 @@ def _beside(row: Published | None, reports: dict[str, dict[str, Any]], comparabl
 
 
 def curve(path: Path, most: int = CURVE_POINTS) -> list[CurvePoint]:
-    """Reads the course of a run from its `metrics.jsonl`: loss and seconds of training, the figures of validation; None where
-    a step has none. At most so many points: those of validation first, the others evenly."""
+    """Reads the training curve from `metrics.jsonl`: loss and seconds of train, metrics of validation.
+
+    A metric is None where a step has none. At most `most` points are returned: those of validation first, the others evenly
+    spaced.
+    """
     points: dict[int, CurvePoint] = {}
-    lines = path.read_text().splitlines() if path.exists() else []  # not there before the first is logged
+    lines = path.read_text().splitlines() if path.exists() else []  # missing before the first log
     for line in lines:
         values = json.loads(line)
         keys = ("loss", "seconds") if values["split"] == "train" else ("sequence_accuracy", "localization_error")
@@ -278,7 +284,7 @@ def curve(path: Path, most: int = CURVE_POINTS) -> list[CurvePoint]:
 
 
 def _thin(items: list[int], most: int) -> list[int]:
-    """At most so many, evenly, the last one among them.
+    """Returns at most `most` items, evenly spaced, with the last one.
 
     >>> _thin([1, 2, 3, 4, 5, 6], 3), _thin([1, 2], 3), _thin([1, 2], 0)
     ([2, 4, 6], [1, 2], [])

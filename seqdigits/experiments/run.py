@@ -1,4 +1,4 @@
-"""One experiment of a series, and the name of its files."""
+"""One experiment of a series, and the names of its files."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from seqdigits.experiments.results import UNNAMED_KEYS, Result
 
 @dataclasses.dataclass
 class Run:
-    """One experiment of the series.
+    """One experiment of a series.
 
     Attributes:
-      base: the config's name.
-      settings: keys that differ from its file.
-      workdir: of the run.
-      path: of its result.
+      base: name of the config.
+      settings: keys that differ from the config file.
+      workdir: workdir of the run.
+      path: path of its result.
       state: waiting | done | done before | partial | stopped | failed.
-      config: as planned, for all of its steps; None until it is loaded.
-      planned: the steps that its file has.
-      steps: how many are asked for now.
-      result: what stands in `path`; None until it is done.
+      config: config of the complete schedule; None until it is loaded.
+      planned: steps in the config file.
+      steps: steps requested now.
+      result: the content of `path`; None until it is done.
       problem: why it failed.
     """
 
@@ -41,15 +41,17 @@ class Run:
 
     @property
     def name(self) -> str:
+        """Returns the name of the run, see name_of."""
         return name_of(self.base, self.settings)
 
     @property
     def published(self) -> Published | None:
+        """Returns the published row of the experiment; None where nothing was published."""
         return PUBLISHED.get(self.base)
 
 
 def name_of(base: str, settings: dict[str, Any]) -> str:
-    """Returns what a run is called, fit for a file; settings of UNNAMED_KEYS are not in it.
+    """Returns the name of a run, safe as a file name; it does not contain the settings of UNNAMED_KEYS.
 
     >>> name_of("strip5_gru", {"data.folder": "/data", "train.steps": 5})
     'strip5_gru+data.folder=%2Fdata+train.steps=5'
@@ -61,4 +63,5 @@ def name_of(base: str, settings: dict[str, Any]) -> str:
 
 
 def weights_of(run: Run) -> Path:
+    """Returns the path of the weights, beside the result."""
     return run.path.with_name(f"{run.name}.npz")

@@ -1,4 +1,4 @@
-"""Which experiments and settings a command line names."""
+"""Resolves the experiments and settings of a command line."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ from seqdigits.experiments.published import FAMILIES, PUBLISHED
 
 
 def chosen_experiments(arguments: Sequence[str]) -> list[str]:
-    """The experiments that are meant, each once.
+    """Returns the selected experiments, each once.
 
     Args:
-      arguments: letters of families, and names of files in configs/, with or without the folder and .py; none = all
-        that are published.
+      arguments: letters of families, and names of files in configs/, with or without folder and .py; empty selects all
+        published ones.
 
     Raises:
       UserError: an argument is unknown, or its file is missing.
     """
-    there = config_registry.config_names()
+    known = config_registry.config_names()
     names: list[str] = []
     for argument in arguments or FAMILIES:
         name = argument.removeprefix("configs/").removesuffix(".py")
         if argument in FAMILIES:
             names += [name for name, row in PUBLISHED.items() if row.family == argument]
-        elif name in there or name in PUBLISHED:
+        elif name in known or name in PUBLISHED:
             names.append(name)
         else:
             raise UserError(
-                f"there is no experiment {argument!r}.{config_registry.suggest_config(argument) or f' {known_experiments()}'}"
+                f"unknown experiment {argument!r}.{config_registry.suggest_config(argument) or f' {known_experiments()}'}"
             )
-    missing = [name for name in names if name not in there]
+    missing = [name for name in names if name not in known]
     if missing:
         raise UserError(
-            f"there is no file in {config_registry.CONFIGS} for {', '.join(missing)}. Name the experiments to run. {known_experiments()}"
+            f"{config_registry.CONFIGS} has no file for {', '.join(missing)}. Name the experiments to run. {known_experiments()}"
         )
     return list(dict.fromkeys(names))
 
 
 def known_experiments() -> str:
+    """Returns the families and experiments, for messages."""
     families = ", ".join(f"{letter} ({what})" for letter, what in FAMILIES.items())
     return f"Families are {families}. Names are {', '.join(config_registry.config_names())}."
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """What `--set KEY=VALUE ...` asks for, by key in their order, each value of the type that the key has.
+    """Returns the settings of `--set KEY=VALUE ...`, sorted by key, each value of the type of its key.
 
     Raises:
-      UserError: no such key, or a value of another type.
+      UserError: the key is unknown, or the value has another type.
     """
     settings = {}
     for text in texts:
@@ -64,10 +65,10 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
 
 def _default(config: Any, key: str) -> Any:
     if key in RENAMED_KEYS:
-        raise UserError(f"--set {key}: this key is now {RENAMED_KEYS[key]}.")
+        raise UserError(f"--set {key}: this key was renamed to {RENAMED_KEYS[key]}.")
     for part in key.split("."):
         if not hasattr(config, "keys") or part not in config:
-            raise UserError(f"--set {key}: there is no such key. docs/configuration.md has them all.")
+            raise UserError(f"--set {key}: unknown key. All keys are in docs/configuration.md.")
         config = config[part]
     return config
 
@@ -79,9 +80,9 @@ def _typed(key: str, text: str, default: Any) -> Any:
             raise UserError(f"--set {key}={text}: allowed are true and false.")
         return values[text.lower()]
     if not isinstance(default, int | float | str):
-        raise UserError(f"--set {key}: only numbers, texts, true and false can be set here. Change the config's file.")
+        raise UserError(f"--set {key}: only numbers, text, true and false can be set here. Change the config file.")
     try:
         return type(default)(text)
     except ValueError as e:
-        kind = "a whole number" if isinstance(default, int) else "a number"
+        kind = "an integer" if isinstance(default, int) else "a number"
         raise UserError(f"--set {key}={text}: it takes {kind}, such as {default}.") from e

@@ -117,7 +117,7 @@ def _parse_layer(word: str, key: str) -> Layer:
     kind = word.split(" ")[0]
     match = _FORMS[kind].fullmatch(word) if kind in _FORMS else None
     if match is None:
-        hint = f" {kind!r} is now {RENAMED_LAYERS[kind]!r}." if kind in RENAMED_LAYERS else ""
+        hint = f" {kind!r} was renamed to {RENAMED_LAYERS[kind]!r}." if kind in RENAMED_LAYERS else ""
         raise UserError(f"{key}: {word!r} is not a layer.{hint} Allowed are, for example: {_EXAMPLES}.")
     fields = match.groupdict()
     size, features = (int(fields.get(name) or 1) for name in ("size", "features"))

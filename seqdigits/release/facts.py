@@ -1,4 +1,4 @@
-"""The JSON of facts beside published weights."""
+"""The metadata of published weights: NAME.json and the model card."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from seqdigits.release import model_card
 
 
 def selected(values: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the values of some keys."""
     return {key: values[key] for key in keys}
 
 
 def write_facts(name: str, facts: dict[str, Any]) -> None:
-    """NAME.json, and the model card that is made of it."""
+    """Writes NAME.json, and the model card that is generated from it."""
     write_atomically(pretrained.FOLDER / f"{name}.json", json.dumps(facts, indent=1) + "\n")
     write_atomically(pretrained.FOLDER / f"{name}.md", model_card.text(name, facts))

@@ -1,4 +1,4 @@
-"""Measures published weights on the data sets that they are for."""
+"""Measures published weights on the test data that they are meant for."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from seqdigits.release.facts import selected, write_facts
 
 
 class Target(NamedTuple):
-    """Test data that weights are measured on: those of one of our configs.
+    """Test data that weights are measured on: those of one config.
 
     Attributes:
-      label: what it is called, in a word.
-      what: for the model card.
-      config: the experiment whose section `data` says what is read.
-      settings: keys that differ from it, of `data` and `read`. The rest of `read` is as the weights were trained.
+      label: one word for tables.
+      what: description for the model card.
+      config: the experiment whose section `data` is used.
+      settings: keys of `data` and `decode` that differ from it. The other keys of `decode` are those of the weights.
     """
 
     label: str
@@ -45,7 +45,7 @@ class Target(NamedTuple):
 
 
 _ALL_ONE_NUMBER = {"decode.max_numbers": 1, "decode.group_digits": False}
-"""All digits of an image are taken for it."""
+"""All digits of an image are decoded as one number."""
 _SEVERAL_NUMBERS = {"decode.max_numbers": 3, "decode.group_digits": True}
 _COLOR = {"data.rgb": True}
 _CANVAS = "1 to 5 digits of MNIST's test set anywhere on a black canvas of 128x256"
@@ -61,7 +61,7 @@ TARGETS = {
     "scene": (
         Target(
             "scene",
-            "synthetic scenes of 64x128 with 1 to 3 numbers, of digits and type faces that were not trained on",
+            "synthetic scenes of 64x128 with 1 to 3 numbers, with digits and type faces that are not in training",
             "reader_scene",
             _SEVERAL_NUMBERS,
         ),
@@ -70,23 +70,23 @@ TARGETS = {
         Target("digit", _DIGIT, "reader_mnist", _ALL_ONE_NUMBER | _COLOR),
         Target(
             "photograph",
-            "house numbers, the first 500 photographs of SVHN's test set, whole, squeezed to 128x256 and to 3/4, 1/2 and 3/8 of that",
+            "house numbers, the first 500 photographs of SVHN's test set, uncropped, resized to 128x256 and to 3/4, 1/2 and 3/8 of that",
             "reader_svhn",
             {
                 "decode.max_numbers": 1,
                 "decode.group_digits": True,
                 "decode.octaves": 1,
-            },  # the best of the numbers in it
+            },  # the best number of the image
         ),
         Target(
             "crop",
-            "the same photographs, cut out around the true box, 64x64",
+            "the same photographs, cropped to the true box, 64x64",
             "reader_svhn_crop",
             _ALL_ONE_NUMBER,
         ),
     ),
 }
-"""By the name of the weights."""
+"""Targets by the name of the weights."""
 
 
 def measure(
@@ -95,15 +95,15 @@ def measure(
     """Evaluates the weights of a name on the test splits of its TARGETS, and writes NAME.json and NAME.md after each.
 
     Args:
-      name: one of pretrained.NAMES; its weights are shipped.
+      name: one of pretrained.NAMES; its weights are published.
       only: labels; () = all.
-      limit: only the first so many examples of each, which the model card says; None = all.
-      stop: ends it early; what is measured is kept.
+      limit: number of examples of each target, the first ones, stated in the model card; None = all.
+      stop: ends it early; what is measured until then is kept.
 
     Returns:
-      `metrics` of NAME.json: by label None where the files are missing, else what was measured of _FIGURES, and `what`,
-      `config` and `settings` of the target, `lengths` (fewest and most digits of an image), `half_interval` (of
-      sequence_accuracy), `limit`, and `commit` and `devices` of the measuring.
+      `metrics` of NAME.json, by label: None where the data are unavailable, else the values of _METRICS, `what`, `config` and
+      `settings` of the target, `lengths` (fewest and most digits of an image), `half_interval` (of sequence_accuracy),
+      `limit`, and `commit` and `devices` of the measurement.
 
     Raises:
       UserError: the weights or a label are unknown, or files are damaged.
@@ -114,7 +114,7 @@ def measure(
     for label in only:
         if label not in labels:
             raise UserError(f"--only {label}: {name} is measured on {', '.join(labels)}.")
-    make_folder(pretrained.FOLDER, "the folder of the package's weights")
+    make_folder(pretrained.FOLDER, "the folder of the pretrained weights")
     for target in TARGETS[name]:
         if only and target.label not in only:
             continue
@@ -123,13 +123,11 @@ def measure(
         if missing:
             print(f"{target.label}: not measured: {missing}", flush=True)
         row = None if missing else _measured(target, config, file, limit, stop)
-        now = pretrained.facts(name)  # another command may have measured meanwhile
+        now = pretrained.facts(name)  # another command may have added rows
         if now["sha256"] != facts["sha256"]:
-            raise UserError(
-                f"other weights were shipped as {name} meanwhile: what was measured is not theirs. Measure again."
-            )
+            raise UserError(f"the weights of {name} were replaced during the measurement. Measure again.")
         found = now["metrics"]
-        if row or target.label not in found:  # what was measured where the data are stays
+        if row or target.label not in found:  # a row that was measured elsewhere stays
             found[target.label] = row
         facts = {**now, "metrics": {label: found[label] for label in labels if label in found}}
         write_facts(name, facts)
@@ -154,18 +152,17 @@ _METRICS = (
 
 
 def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
-    """The config to measure with: the target's data, the model and `read` that weights were trained with, and the target's
-    settings.
+    """Returns the config to measure with: the data of the target, the model and decoding of the weights.
 
     Args:
-      target: see Target.
-      trained: the weights' config.
+      target: see Target. Its settings override both.
+      trained: config of the weights.
 
     Raises:
-      UserError: the target's config is not there, or does not fit the weights.
+      UserError: the config of the target is missing, or does not fit the weights.
     """
     if target.config not in config_names():
-        raise UserError(f"there is no config {target.config} in {CONFIGS}. Measure in the source tree, which has them.")
+        raise UserError(f"{CONFIGS} has no config {target.config}. Measure in the source tree, which has it.")
     config = load_config(target.config)
     default = base_config()
     for section in ("model", "decode", "loss"):
@@ -179,7 +176,7 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
 
 
 def _missing(config: ConfigDict) -> str:
-    """Why there is nothing to measure on: photographs are not downloaded. "" where all is there."""
+    """Returns why the data are unavailable (photographs that are not downloaded); "" where they are available."""
     if config.data.composition in PHOTO_COMPOSITIONS:
         try:
             svhn_archive.place(data_folder(config.data.folder) / svhn_archive.SUBFOLDER, "test")
@@ -189,10 +186,11 @@ def _missing(config: ConfigDict) -> str:
 
 
 def _measured(target: Target, config: ConfigDict, file: Path, limit: int | None, stop: Stop | None) -> dict[str, Any]:
+    """Returns the row of one target, see measure."""
     restored = restore(config, pretrained.FOLDER, str(file), "test")
     step = PredictStep(config, restored.model, restored.devices.axis)
     evaluator = Evaluator(step, create_source(config, "test"), restored.devices)
-    metrics = evaluator.metrics(restored.variables, limit, target.label, stop)
+    metrics = evaluator.evaluate(restored.variables, limit, target.label, stop)
     program = provenance.describe()
     return {
         "what": target.what,

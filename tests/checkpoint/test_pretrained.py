@@ -365,7 +365,7 @@ def command(monkeypatch, *arguments):
 def test_the_command_ships_measures_and_lists(folder, result, monkeypatch, capsys):
     command(monkeypatch)
     assert capsys.readouterr().out == "handwriting: not shipped\nscene (the default): not shipped\n"
-    command(monkeypatch, "ship", "handwriting", str(result()))
+    command(monkeypatch, "publish", "handwriting", str(result()))
     command(monkeypatch, "measure", "handwriting", "--only", "canvas", "--limit", "5")
     capsys.readouterr()
     command(monkeypatch)
@@ -378,11 +378,11 @@ def test_the_command_ships_measures_and_lists(folder, result, monkeypatch, capsy
     ("arguments", "message"),
     [
         (("shp", "scene"), "'shp scene' is not understood"),
-        (("ship", "scene"), "is not understood"),
-        (("ship", "scene", "x.json", "--limit", "3"), "is not understood"),
+        (("publish", "scene"), "is not understood"),
+        (("publish", "scene", "x.json", "--limit", "3"), "is not understood"),
         (("--partial",), "is not understood"),
-        (("ship", "scen", "x.json"), "there are no weights 'scen'"),
-        (("ship", "scene", "x.json"), "there is no file of weights x.npz"),
+        (("publish", "scen", "x.json"), "there are no weights 'scen'"),
+        (("publish", "scene", "x.json"), "there is no file of weights x.npz"),
         (("measure", "scene"), r"scene\.npz is missing"),
         (("measure", "scene", "--limit", "0"), "lower|limit"),
     ],

@@ -67,7 +67,7 @@ def rows(*results):
     return page, [line for line in page.splitlines() if line.startswith(("| `", "|  |"))]
 
 
-def test_one_row_a_figure():
+def test_text_has_one_row_per_metric():
     page, (row,) = rows(result("strip5_batchnorm", settings={"data.folder": "/data"}))
     assert "## B. A strip of digits" in page
     assert row == (
@@ -76,7 +76,7 @@ def test_one_row_a_figure():
     )
 
 
-def test_how_soon_a_reader_reads():
+def test_text_lists_training_time_of_detectors():
     points = [(10, 60.0, None), (20, 90.0, 0.7), (30, 150.0, 0.85), (40, 300.0, 0.84), (50, 600.0, 0.96)]
     curve = [
         CurvePoint(step, seconds=s, sequence_accuracy=a, localization_error=1 - a if a else None)
@@ -86,33 +86,33 @@ def test_how_soon_a_reader_reads():
     page = report.text([result("reader_canvas", published=None, config=fresh, curve=curve)])
     assert "| config | examples | 0.80 | 0.95 | 0.99 | commit; seed; device |" in page
     assert "| `reader_canvas` | 400 | 2.5, 0.15 px² | 10.0, 0.04 px² | - | `0123456`; 0; cpu |" in page
-    begun = config("dense_detector", "runs/another", evaluate={"examples": 400})
-    page = report.text([result("reader_mnist", published=None, config=begun, curve=curve)])
-    assert "How soon" not in page, "it did not begin with nothing"
+    initialized = config("dense_detector", "runs/another", evaluate={"examples": 400})
+    page = report.text([result("reader_mnist", published=None, config=initialized, curve=curve)])
+    assert "Training time" not in page, "it is not randomly initialized"
 
 
-def test_a_part_is_marked_and_not_called_beaten():
+def test_text_marks_a_partial_run():
     beside = published(won=(None, None, None))
     _, (row,) = rows(result("strip5_batchnorm", partial=True, comparable=False, steps=3_000, published=beside))
     assert "| 3,000 of 30,000, *partial* |" in row
     assert "| - | 61.2 |" in row
 
 
-def test_other_data_stand_apart_from_the_published():
+def test_text_separates_other_data():
     page, (row,) = rows(
         result("svhn_crop32+data.photographs=svhn_2000", settings={"data.photographs": "svhn_2000"}, comparable=False)
     )
-    assert "## Ours alone, and what differs" in page
+    assert "## Experiments of our own" in page
     assert "## B" not in page
     assert row.startswith("| `svhn_crop32`<br>data.photographs=svhn_2000 |")
 
 
-def test_a_split_that_is_lost_is_said():
+def test_text_names_the_split_that_is_not_improved():
     _, (row,) = rows(result("strip5_gru", published=published(won=(False, True, False))))
     assert "| validation yes, test no |" in row
 
 
-def test_positions_and_errors():
+def test_text_formats_positions_and_errors():
     beside = Comparison("B", 7, "", [ComparedMetric("validation", "accuracy_by_position/2", 0.9, 0, True)])
     measured = reports(accuracy_by_position=[0.1, 0.25], localization_error=2.345)
     _, (first, *others) = rows(result("strip4_multi_head", published=beside, reports=measured))
@@ -128,7 +128,7 @@ def run(monkeypatch, *arguments):
     cli_report.main(Stop())
 
 
-def test_the_command_writes_the_page_in_the_order_of_the_table(monkeypatch, tmp_path, capsys):
+def test_report_writes_rows_in_published_order(monkeypatch, tmp_path, capsys):
     for name in ("svhn_crop32", "mnist_linear", "reader_canvas"):
         beside = None if name == "reader_canvas" else Comparison("D" if name[0] == "s" else "A", 7, "", [])
         (tmp_path / f"{name}.json").write_text(result(name, published=beside).to_json())
@@ -139,14 +139,14 @@ def test_the_command_writes_the_page_in_the_order_of_the_table(monkeypatch, tmp_
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"name": "a", "reports": {}, "steps": 1, "partial": false}'])
-def test_what_is_no_result_is_named(monkeypatch, tmp_path, content):
+def test_report_names_an_invalid_result(monkeypatch, tmp_path, content):
     (tmp_path / "x.json").write_text(content)
-    with pytest.raises(UserError, match=r"x\.json is no result"):
+    with pytest.raises(UserError, match=r"x\.json is not a result"):
         run(monkeypatch, tmp_path, tmp_path / "page.md")
     assert not (tmp_path / "page.md").exists()
 
 
-def test_mistakes_are_one_message(monkeypatch, tmp_path):
+def test_report_refuses_bad_arguments(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="has no results"):
         run(monkeypatch, tmp_path)
     with pytest.raises(UserError, match="is not understood"):

@@ -1,4 +1,4 @@
-"""Series of experiments: what is written down, what is skipped, and how they stop and go on; the published figures."""
+"""Series of experiments: results, skipping, stopping and resuming; the published values."""
 
 import json
 import subprocess
@@ -25,30 +25,30 @@ def get_config():
     config.update_from_flattened_dict({values!r})
     return config
 """
-FIGURES = (
+PUBLISHED_METRICS = (
     PublishedMetric("test", "sequence_accuracy", -0.1),
     PublishedMetric("test", "localization_error", 1e-9),
     PublishedMetric("test", "cross_entropy", 1.0),
     PublishedMetric("train", "accuracy_by_position/3", 1.0),
 )
-FOUND = {"a": Published("A", 7, FIGURES, "a note"), "b": Published("B", None)}
+ROWS = {"a": Published("A", 7, PUBLISHED_METRICS, "a note"), "b": Published("B", None)}
 
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """Two small experiments, a and b, in a folder of their own; where results and runs go."""
+    """Creates two small experiments, a and b; returns the folders of results and runs."""
     configs = tmp_path / "configs"
     configs.mkdir()
     for name in ("a", "b"):
         (configs / f"{name}.py").write_text(CONFIG.format(values=SMALL))
     monkeypatch.setattr(config_registry, "CONFIGS", configs)
     for module in (results, run_of_series, selection):
-        monkeypatch.setattr(module, "PUBLISHED", FOUND)
+        monkeypatch.setattr(module, "PUBLISHED", ROWS)
     return {"out": tmp_path / "results", "workdirs": tmp_path / "runs"}
 
 
 def main(monkeypatch, folders, *arguments, stop=None):
-    """The command in this process; its exit status."""
+    """Runs the command in this process; returns its exit status."""
     argv = ["reproduce", "--out", str(folders["out"]), "--workdirs", str(folders["workdirs"]), *arguments]
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr("seqdigits.cli.reproduce.prepare_jax", lambda: None)
@@ -70,30 +70,27 @@ def states(runs):
     return [run.state for run in runs]
 
 
-# --- whole runs ---------------------------------------------------------------------------------------------------
-
-
-def test_a_part_goes_on_to_the_whole_and_what_is_done_is_skipped(folders, monkeypatch, capsys):
+def test_reproduce_resumes_a_fraction_and_skips_done_runs(folders, monkeypatch, capsys):
     (run,) = reproduce.reproduce(["a"], fraction=0.5, **folders)
     path = folders["out"] / "a.json"
     part = json.loads(path.read_text())
     assert run.state == "partial"
     assert (part["partial"], part["steps"], part["steps_planned"], part["fraction"]) == (True, 2, 4, 0.5)
-    assert [figure["improves"] for figure in part["published"]["metrics"]] == [None] * 4
+    assert [metric["improves"] for metric in part["published"]["metrics"]] == [None] * 4
 
     (run,) = reproduce.reproduce(["a"], **folders)
-    assert "going on from step 2" in capsys.readouterr().out
-    whole = json.loads(path.read_text())
+    assert "resumed from step 2" in capsys.readouterr().out
+    complete = json.loads(path.read_text())
     assert run.state == "done"
-    assert (whole["partial"], whole["steps"], whole["fraction"]) == (False, 4, 1.0)
-    assert whole["config_sha256"] == part["config_sha256"]
-    check_result(whole, folders["workdirs"] / "a")
+    assert (complete["partial"], complete["steps"], complete["fraction"]) == (False, 4, 1.0)
+    assert complete["config_sha256"] == part["config_sha256"]
+    check_result(complete, folders["workdirs"] / "a")
 
     monkeypatch.setattr(reproduce, "train_and_evaluate", refuse_to_train)
     for fraction in (1.0, 0.5):
         (run,) = reproduce.reproduce(["a"], fraction=fraction, **folders)
-        assert run.state == "done before", "a whole run is a part, too"
-    path.write_text(json.dumps(whole | {"config": whole["config"] | {"seed": 5}}))
+        assert run.state == "done before", "a complete run includes its first part"
+    path.write_text(json.dumps(complete | {"config": complete["config"] | {"seed": 5}}))
     (run,) = reproduce.reproduce(["a"], **folders)
     assert "nothing should be trained" in run.problem
 
@@ -127,26 +124,26 @@ def check_result(result, workdir):
     published = result["published"]
     assert (published["family"], published["parameters"], published["note"]) == ("A", 7, "a note")
     assert published["metrics"][0]["ours"] == test["sequence_accuracy"]
-    assert published["metrics"][2]["ours"] is None, "the reader has no cross entropy"
-    assert [figure["improves"] for figure in published["metrics"]] == [True, False, None, False]
+    assert published["metrics"][2]["ours"] is None, "the dense detector has no cross entropy"
+    assert [metric["improves"] for metric in published["metrics"]] == [True, False, None, False]
 
 
-def test_what_fails_is_said_and_the_next_one_runs(folders, monkeypatch, capsys):
+def test_reproduce_continues_after_a_failure(folders, monkeypatch, capsys):
     (config_registry.CONFIGS / "broken.py").write_text("def get_config():\n    raise KeyError('at the wrong moment')\n")
     (config_registry.CONFIGS / "wrong.py").write_text(CONFIG.format(values=SMALL | {"model.name": "readr"}))
     status = main(monkeypatch, folders, "broken", "wrong", "b", "--fraction", "0.25")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert status == 1
-    assert "broken failed: KeyError: 'at the wrong moment'" in said
+    assert "broken failed: KeyError: 'at the wrong moment'" in output
     assert "KeyError" in (folders["workdirs"] / "broken" / "error.txt").read_text()
-    assert "wrong failed: model.name = 'readr' is not known" in said
+    assert "wrong failed: model.name = 'readr' is not known" in output
     assert not (folders["workdirs"] / "wrong" / "error.txt").exists()
     assert [path.name for path in folders["out"].iterdir()] == ["b.json"]
     assert json.loads((folders["out"] / "b.json").read_text())["steps"] == 1
 
 
 @pytest.mark.parametrize("exit_status", [0, pytest.param(143, marks=pytest.mark.slow)], ids=["budget", "signal"])
-def test_a_stopped_series_saves_and_the_same_command_goes_on(folders, monkeypatch, capsys, exit_status):
+def test_reproduce_resumes_after_a_stop(folders, monkeypatch, capsys, exit_status):
     stop, train_and_evaluate = Stop(), reproduce.train_and_evaluate
 
     def stop_in_the_middle(config, workdir, stop):
@@ -157,20 +154,20 @@ def test_a_stopped_series_saves_and_the_same_command_goes_on(folders, monkeypatc
     monkeypatch.setattr(reproduce, "train_and_evaluate", stop_in_the_middle)
     status = main(monkeypatch, folders, "a", "b", "--budget-minutes", "1000", stop=stop)
     assert status == exit_status
-    said = capsys.readouterr().out
-    assert "saved step 1 of 4" in said
-    assert "stopped" in said
-    assert "1 to go, 4 steps" in said
-    assert ("The budget is used up" in said) == (exit_status == 0)
+    output = capsys.readouterr().out
+    assert "saved step 1 of 4" in output
+    assert "stopped" in output
+    assert "1 to go, 4 steps" in output
+    assert ("The budget is used up" in output) == (exit_status == 0)
     assert not list(folders["out"].iterdir())
 
     monkeypatch.setattr(reproduce, "train_and_evaluate", train_and_evaluate)
     (run,) = reproduce.reproduce(["a"], **folders)
     assert run.state == "done"
-    assert "going on from step 1" in capsys.readouterr().out
+    assert "resumed from step 1" in capsys.readouterr().out
 
 
-def test_the_budget_sets_stop_and_keeps_status_0():
+def test_budget_sets_stop_with_status_0():
     stop = Stop()
     with cli_reproduce._budget(0.001, stop):
         assert stop.wait(30)
@@ -191,8 +188,7 @@ def test_settings_change_the_run_and_its_name(folders):
 
 
 @pytest.mark.slow
-def test_steps_per_call_makes_no_other_run(folders):
-    """Neither of name nor of workdir; the result says which trained each part."""
+def test_steps_per_call_is_not_in_the_name(folders):
     reproduce.reproduce(["a"], fraction=0.25, **folders)
     settings = parse_settings(["train.steps_per_call=2"])
     (run,) = reproduce.reproduce(["a"], settings=settings, **folders)
@@ -205,61 +201,66 @@ def test_steps_per_call_makes_no_other_run(folders):
 
 
 @pytest.mark.slow
-def test_what_another_folder_has_whole_is_skipped(folders, monkeypatch, tmp_path):
+def test_skip_skips_complete_results_of_another_folder(folders, monkeypatch, tmp_path):
     reproduce.reproduce(["a"], out=tmp_path / "earlier", workdirs=tmp_path / "runs")
     reproduce.reproduce(["b"], fraction=0.5, out=tmp_path / "earlier", workdirs=tmp_path / "runs")
     monkeypatch.setattr(reproduce, "train_and_evaluate", refuse_to_train)
     runs = reproduce.reproduce(["a", "b"], skip=tmp_path / "earlier", keep_weights=True, **folders)
-    assert states(runs) == ["done before", "failed"], "a part is not enough"
+    assert states(runs) == ["done before", "failed"], "a partial result is not enough"
     assert "nothing should be trained" in runs[1].problem
 
 
 @pytest.mark.slow
-def test_a_first_stage_of_another_folder_is_run_for_a_second_that_waits(folders, monkeypatch, tmp_path):
+def test_skip_runs_a_first_stage_that_is_needed(folders, monkeypatch, tmp_path):
     (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
     reproduce.reproduce(["a"], out=tmp_path / "earlier", workdirs=tmp_path / "runs")
     monkeypatch.setattr(reproduce, "train_and_evaluate", refuse_to_train)
     runs = reproduce.reproduce(["a", "b"], skip=tmp_path / "earlier", **folders)
-    assert "nothing should be trained" in runs[0].problem, "its workdir is not here: it is trained again"
+    assert "nothing should be trained" in runs[0].problem, "its workdir is missing, so it is trained again"
     assert reproduce.reproduce(["a"], skip=tmp_path / "earlier", **folders)[0].state == "done before"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
-def test_a_stored_result_is_written_again_to_the_byte(path):
+def test_result_json_round_trip_is_exact(path):
     assert results.Result.from_json(path.read_text()).to_json() == path.read_text()
 
 
 @pytest.mark.parametrize("change", [{"unknown": 1}, {"trained": None}, {"published": "nothing"}, {"curve": [{}]}])
-def test_what_is_no_result_does_not_load(change):
+def test_from_json_refuses_an_invalid_result(change):
     values = json.loads((ROOT / "results" / "mnist_linear.json").read_text())
     with pytest.raises(TypeError):
         results.Result.from_json(json.dumps(values | change))
 
 
 @pytest.mark.slow
-def test_a_second_stage_begins_with_the_first_of_the_same_series(folders, capsys):
-    """Its config names runs/a; here the runs lie elsewhere, and are of other settings."""
+def test_second_stage_is_initialized_from_the_first(folders, capsys):
+    """The config names runs/a; here the workdirs are elsewhere and the settings differ."""
     (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
     first, second = reproduce.reproduce(["a", "b"], settings={"seed": 5}, **folders)
     assert (first.state, second.state) == ("done", "done")
     assert f"taken from {first.workdir}: " in capsys.readouterr().out
-    assert second.result.config["init"]["path"] == "runs/a"  # as its file has it
+    assert second.result.config["init"]["path"] == "runs/a"  # as in the config file
     assert first.result.initialized_from is None
-    begun = second.result.initialized_from
-    assert (begun["path"], begun["step"], begun["config"]["seed"], begun["initialized_from"]) == ("runs/a", 4, 5, None)
+    origin = second.result.initialized_from
+    assert (origin["path"], origin["step"], origin["config"]["seed"], origin["initialized_from"]) == (
+        "runs/a",
+        4,
+        5,
+        None,
+    )
 
 
 @pytest.mark.slow
-def test_a_second_stage_waits_for_the_whole_of_the_first(folders):
+def test_second_stage_needs_a_complete_first_stage(folders):
     (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
     first, second = reproduce.reproduce(["a", "b"], fraction=0.5, **folders)
     assert (first.state, second.state) == ("partial", "failed")
-    assert "it begins with a, of which" in second.problem
-    assert "has 2 of 4 steps. Run that to its end first" in second.problem
+    assert "it is initialized from a, and" in second.problem
+    assert "has 2 of 4 steps. Complete that run first" in second.problem
 
 
 @pytest.mark.slow
-def test_weights_are_written_for_what_was_done_before(folders):
+def test_weights_are_written_for_done_runs(folders):
     reproduce.reproduce(["a"], **folders)
     assert not (folders["out"] / "a.npz").exists()
     (run,) = reproduce.reproduce(["a"], keep_weights=True, **folders)
@@ -268,14 +269,14 @@ def test_weights_are_written_for_what_was_done_before(folders):
     assert (about["step"], about["config"]["train"]["steps"]) == (4, 4)
 
 
-def test_another_experiment_is_not_compared_with_the_published_one():
+def test_another_experiment_is_not_compared():
     for key in ("data.photographs", "model.encoder", "optim.learning_rate", "train.batch_size"):
-        assert results._another({key: 1, "seed": 1})
-    assert not results._another({"data.folder": "/data", "seed": 1, "evaluate.every": 5})
+        assert results._is_another_experiment({key: 1, "seed": 1})
+    assert not results._is_another_experiment({"data.folder": "/data", "seed": 1, "evaluate.every": 5})
 
 
 @pytest.mark.slow
-def test_the_command_stops_with_its_budget_and_goes_on(tmp_path):
+def test_command_stops_at_its_budget_and_resumes(tmp_path):
     folders = ("--out", str(tmp_path / "results"), "--workdirs", str(tmp_path / "runs"))
     command = (sys.executable, "-m", "seqdigits", "reproduce", "quickstart", *folders)
     first = subprocess.run([*command, "--budget-minutes", "0.2"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -289,39 +290,36 @@ def test_the_command_stops_with_its_budget_and_goes_on(tmp_path):
     assert result["partial"]
 
 
-# --- the command line ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["c"], "no experiment 'c'. Families are A (one digit)"),
+        (["c"], "unknown experiment 'c'. Families are A (one digit)"),
         (["c"], "Names are a, b."),
         (["--fraction", "0"], "--fraction = 0.0 is out of range"),
         (["--fraction", "nan"], "--fraction = nan is out of range"),
         (["--fraction", "much"], "much"),
         (["--budget-minutes", "-1"], "--budget-minutes = -1.0 is out of range"),
         (["--sett", "seed=1"], "sett"),
-        (["--set", "optim.learning_rat=1"], "optim.learning_rat: there is no such key"),
+        (["--set", "optim.learning_rat=1"], "optim.learning_rat: unknown key"),
     ],
 )
-def test_a_mistake_is_one_message(folders, monkeypatch, arguments, message):
+def test_reproduce_refuses_bad_arguments(folders, monkeypatch, arguments, message):
     with pytest.raises(UserError) as e:
         main(monkeypatch, folders, *arguments)
     assert message in str(e.value)
 
 
-def test_help(folders, monkeypatch):
+def test_reproduce_help(folders, monkeypatch):
     with pytest.raises(Help, match="budget-minutes") as e:
         main(monkeypatch, folders, "--help")
     assert "Names are a, b." in str(e.value)
 
 
-def test_chosen(folders, monkeypatch):
+def test_chosen_experiments(folders, monkeypatch):
     (config_registry.CONFIGS / "ours.py").touch()
     assert chosen_experiments([]) == ["a", "b"]
     assert chosen_experiments(["B", "a.py", "configs/ours.py", "b"]) == ["b", "a", "ours"]
-    monkeypatch.setitem(FOUND, "planned", Published("D", None))
+    monkeypatch.setitem(ROWS, "planned", Published("D", None))
     for arguments in (["D"], ["planned"], []):
         with pytest.raises(UserError, match=r"for planned\."):
             chosen_experiments(arguments)
@@ -340,7 +338,7 @@ def test_chosen(folders, monkeypatch):
         ("data.folder=", ""),
     ],
 )
-def test_a_setting_has_the_type_of_its_key(text, value):
+def test_parse_settings_converts_to_the_type_of_the_key(text, value):
     (found,) = parse_settings([text]).values()
     assert found == value
     assert type(found) is type(value)
@@ -350,15 +348,16 @@ def test_a_setting_has_the_type_of_its_key(text, value):
     ("text", "message"),
     [
         ("seed", "KEY=VALUE"),
-        ("seed=1.5", "whole number"),
-        ("seed.x=1", "no such key"),
+        ("seed=1.5", "an integer"),
+        ("seed.x=1", "unknown key"),
         ("optim.learning_rate=fast", "a number"),
         ("model.localize=1", "true and false"),
         ("optim=adam", "only numbers"),
         ("evaluate.splits=test", "only numbers"),
+        ("read.group=true", "renamed to decode.group_digits"),
     ],
 )
-def test_a_wrong_setting_is_refused(text, message):
+def test_parse_settings_refuses(text, message):
     with pytest.raises(UserError, match=message):
         parse_settings([text])
 
@@ -366,12 +365,12 @@ def test_a_wrong_setting_is_refused(text, message):
 @pytest.mark.parametrize(
     ("fraction", "steps", "expected"), [(1.0, 10_000, 10_000), (0.1, 10_000, 1_000), (0.1, 104, 10), (1e-9, 5, 1)]
 )
-def test_fraction_of_a_schedule_is_rounded_to_steps(small_config, fraction, steps, expected):
+def test_steps_of_rounds_a_fraction(small_config, fraction, steps, expected):
     config = small_config({"train.steps": steps})
     assert reproduce.steps_of(config, fraction) == expected
 
 
-def test_a_curve_keeps_the_points_of_validation(tmp_path):
+def test_curve_keeps_the_points_of_validation(tmp_path):
     lines = [{"step": step, "split": "train", "loss": 1 / step, "seconds": step} for step in range(1, 301)]
     lines += [
         {"step": step, "split": "validation", "sequence_accuracy": 0.5, "localization_error": None}
@@ -391,30 +390,27 @@ def test_a_curve_keeps_the_points_of_validation(tmp_path):
     )
 
 
-# --- what was published -------------------------------------------------------------------------------------------
-
-
-def test_published_figures_are_possible():
+def test_published_values_are_possible():
     for name, row in PUBLISHED.items():
         assert row.family in FAMILIES, name
         assert row.params is None or row.params > 0, name
-        keys = [(figure.split, figure.metric) for figure in row.metrics]
+        keys = [(metric.split, metric.metric) for metric in row.metrics]
         assert len(keys) == len(set(keys)), name
-        for figure in row.metrics:
-            assert figure.split in ("train", "validation", "test"), name
-            assert figure.metric in METRICS, name
-            most = {"localization_error": 500, "cross_entropy": 2.303}.get(figure.metric, 1)
-            assert 0 <= figure.value <= most, name
+        for metric in row.metrics:
+            assert metric.split in ("train", "validation", "test"), name
+            assert metric.metric in METRICS, name
+            high = {"localization_error": 500, "cross_entropy": 2.303}.get(metric.metric, 1)
+            assert 0 <= metric.value <= high, name
 
 
-def test_published_experiments_by_hand():
+def test_published_rows_by_hand():
     families = [row.family for row in PUBLISHED.values()]
     assert [families.count(letter) for letter in "ABCD"] == [6, 18, 7, 12]
     assert families == sorted(families)
     weighted = PUBLISHED["canvas_weighted"]
     assert weighted.params == 4_155_192
-    assert [figure.value for figure in weighted.metrics] == [2.06, 2.24, 2.32, 0.86, 0.75, 0.74, 0.97, 0.94, 0.94]
-    assert [(figure.split, figure.metric) for figure in weighted.metrics[2:4]] == [
+    assert [metric.value for metric in weighted.metrics] == [2.06, 2.24, 2.32, 0.86, 0.75, 0.74, 0.97, 0.94, 0.94]
+    assert [(metric.split, metric.metric) for metric in weighted.metrics[2:4]] == [
         ("test", "localization_error"),
         ("train", "sequence_accuracy"),
     ]
@@ -432,7 +428,7 @@ def test_published_experiments_by_hand():
 
 
 @pytest.mark.parametrize("name", ["strip5_gru256", "strip5_double", "canvas_sequence"])
-def test_implied_counts_of_parameters_add_up(name):
+def test_published_parameter_counts_add_up(name):
     convolutions, features, units = {
         "strip5_gru256": ([(5, 1, 32), (3, 32, 16), (2, 16, 8)], 576, 256),
         "strip5_double": ([(10, 1, 8), (10, 8, 8), (5, 8, 16), (5, 16, 16), (2, 16, 32), (2, 32, 32)], 2304, 576),
@@ -444,7 +440,7 @@ def test_implied_counts_of_parameters_add_up(name):
     assert PUBLISHED[name].params == count
 
 
-def test_better_is_more_of_accuracy_and_less_of_error():
+def test_improves_by_metric():
     reports = {"test": {"digit_accuracy": 0.9, "localization_error": 2.0, "accuracy_by_position": [0.1, 0.2]}}
     assert improves(PublishedMetric("test", "digit_accuracy", 0.89), reports)
     assert not improves(PublishedMetric("test", "digit_accuracy", 0.9), reports)
