@@ -1,1 +1,1 @@
-"""From the outputs of a model to numbers."""
+"""Decoding: turns the outputs of a model into predicted numbers."""

@@ -1,4 +1,14 @@
-"""Decodes the cells of a dense detector: candidates, merging of cells, NMS."""
+"""Decodes the cells of a dense detector into numbers: merging of cells, NMS, grouping, confidences.
+
+The steps for one image:
+  1. Cells become seeds, in the order of their scores (`_select_seeds`).
+  2. The cells whose boxes overlap a seed's are merged into one candidate (`merge_cells`).
+  3. Candidates at or above `min_score` that overlap no better one are kept (`greedy_nms`).
+  4. Kept candidates are grouped into numbers (`grouping.py`), or all form one.
+  5. The digits of a number are put in reading order, with their confidences (`_assemble_number`).
+
+The boxes of the cells are decoded before, in the model: see `models/dense.py: _decode_boxes`.
+"""
 
 from __future__ import annotations
 
@@ -15,178 +25,239 @@ from seqdigits.core.types import Prediction
 from seqdigits.decoding import grouping
 from seqdigits.decoding.options import DecodeOptions
 
-_CANDIDATES = 4
-"""How many times L places are looked at, in the order of how surely a digit is there."""
+_CANDIDATES_PER_POSITION = 4
+"""At most M = 4 L candidates are considered in an image, those with the highest scores."""
 
 
 class _Candidates(NamedTuple):
-    """What may be a digit in one image, M of them, the surest cell first.
+    """The M candidates for digits in one image, in the order of their seeds, the highest score first.
 
     Attributes:
-      box: f32 [M, 4].
-      digit: i32 [M], which one it is, if it is one.
-      likely, score: f32 [M], probability of that digit and of any digit.
-      kept: bool [M], which are read.
-      doubted: bool [M], which are not, though no other stands for them.
-      confidence, said: f32 [M], the same two at the temperature of the limits.
+      box: f32 [M, 4], cxcywh in pixels.
+      digit: i32 [M], 0..9, the most probable one.
+      digit_probability: f32 [M], 0..1, of `digit`.
+      score: f32 [M], probability that there is a digit at all; sums of several cells may exceed 1.
+      kept: bool [M], those that are part of the prediction.
+      rejected: bool [M], those below `min_score` that overlap no kept one.
+      tempered_digit_probability: f32 [M], digit_probability of logits divided by the temperature.
+      tempered_score: f32 [M], score of logits divided by the temperature.
     """
 
     box: Array
     digit: Array
-    likely: Array
+    digit_probability: Array
     score: Array
     kept: Array
-    doubted: Array
-    confidence: Array
-    said: Array
+    rejected: Array
+    tempered_digit_probability: Array
+    tempered_score: Array
 
 
 def decode_grid(logits: Array, cell_boxes: Array, mean_box: Array, options: DecodeOptions) -> Prediction:
-    """One image: logits f32 [..., 11] of cells, cell_boxes f32 [..., 4] -> Reading without B."""
-    found = _candidates(logits, cell_boxes, options)
-    first = jnp.arange(options.max_numbers) == 0
+    """Decodes the cells of one image.
+
+    Args:
+      logits: f32 [..., 11], for each cell.
+      cell_boxes: f32 [..., 4], for each cell, cxcywh in pixels.
+      mean_box: f32 [4], the box of an image without digits.
+      options: of decoding.
+
+    Returns:
+      A Prediction without the axis B.
+    """
+    candidates = _candidates(logits, cell_boxes, options)
+    is_first = jnp.arange(options.max_numbers) == 0
     if options.group_digits:
-        member, along, near = grouping.numbers(found.box, found.kept, found.likely, options.max_numbers)  # [N, M]
+        member, position, adjacent = grouping.group_numbers(
+            candidates.box, candidates.kept, candidates.digit_probability, options.max_numbers
+        )  # [N, M]
     else:
-        member = found.kept & first[:, None]
-        along, near = jnp.broadcast_to(found.box[:, 0], member.shape), jnp.ones_like(member)
-    rows = jax.vmap(partial(_number, found, options.max_length))(member, along, near)
+        member = candidates.kept & is_first[:, None]
+        position, adjacent = jnp.broadcast_to(candidates.box[:, 0], member.shape), jnp.ones_like(member)
+    rows = jax.vmap(partial(_assemble_number, candidates, options.max_length))(member, position, adjacent)
     assert rows.box is not None, "cells have boxes"
-    # That there is nothing is said by the first number, with its confidence.
-    says = (rows.length > 0) | first
+    # An image without digits is predicted by the first row, with the confidence that there is none.
+    used = (rows.length > 0) | is_first
     return rows.replace(
-        digit_confidence=jnp.where(says[:, None], rows.digit_confidence, 0.0),
-        confidence=jnp.where(says, rows.confidence, 0.0),
-        box=jnp.where((says & (rows.length == 0))[:, None], mean_box, rows.box),
+        digit_confidence=jnp.where(used[:, None], rows.digit_confidence, 0.0),
+        confidence=jnp.where(used, rows.confidence, 0.0),
+        box=jnp.where((used & (rows.length == 0))[:, None], mean_box, rows.box),
     )
 
 
 def _candidates(logits: Array, cell_boxes: Array, options: DecodeOptions) -> _Candidates:
-    """A digit whose center lies near the border of cells is half believed by each of them, and each points at the same box:
-    what cells with overlapping boxes say is put together."""
+    """Merges cells into candidates and decides which of them are kept.
+
+    Where the center of a digit is near the border of cells, the probability is split between neighboring cells, and
+    all of them predict the same box. Cells with overlapping boxes are therefore merged.
+    """
     probability, tempered = (
         jax.nn.softmax(x).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT] for x in (logits, logits / options.temperature)
     )  # [cells, 10]
-    missing = max(options.max_length - probability.shape[0], 0)  # a grid smaller than L is filled with empty cells
+    missing = max(options.max_length - probability.shape[0], 0)  # a grid with fewer than L cells is padded
     probability, tempered = (jnp.pad(p, ((0, missing), (0, 0))) for p in (probability, tempered))
     box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))  # [cells, 4]
     score = jnp.sum(probability, axis=-1)
-    seed, fresh = _seeds(score, box, min(_CANDIDATES * options.max_length, len(score)), options.max_overlap)  # [M]
-    same = (bx.iou(box[seed][:, None], box) > options.max_overlap) | (seed[:, None] == jnp.arange(len(score)))
-    same &= fresh[:, None]  # [M, cells]
-    weight = jnp.where(same, score, 0.0)
-    together, of_digit = merge_cells(same, seed, probability, options.target)
+    count = min(_CANDIDATES_PER_POSITION * options.max_length, len(score))
+    seed, is_new = _select_seeds(score, box, count, options.max_overlap)  # [M]
+    cluster = (bx.iou(box[seed][:, None], box) > options.max_overlap) | (seed[:, None] == jnp.arange(len(score)))
+    cluster &= is_new[:, None]  # [M, cells]
+    weight = jnp.where(cluster, score, 0.0)
+    merged_score, merged_probability = merge_cells(cluster, seed, probability, options.target)
     box = (
         jnp.matmul(weight, box, precision=jax.lax.Precision.HIGHEST)
         / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
     )
-    digit = jnp.argmax(of_digit, axis=-1)[:, None]
-    said, confidence = merge_cells(same, seed, tempered, options.target)
-    same = _overlap(box, options.max_overlap)
-    sure = together >= options.min_score
-    kept = greedy_nms(same, sure)
+    digit = jnp.argmax(merged_probability, axis=-1)[:, None]
+    tempered_score, tempered_probability = merge_cells(cluster, seed, tempered, options.target)
+    overlaps = _overlaps(box, options.max_overlap)
+    above_threshold = merged_score >= options.min_score
+    kept = greedy_nms(overlaps, above_threshold)
     if options.min_length and not options.group_digits:
-        kept = _at_least(options.min_length, same, together, kept)
-    doubted = ~sure & ~jnp.any(same & kept, axis=-1)
+        kept = _fill_to_min_length(options.min_length, overlaps, merged_score, kept)
+    rejected = ~above_threshold & ~jnp.any(overlaps & kept, axis=-1)
     return _Candidates(
         box=box,
         digit=digit[:, 0].astype(jnp.int32),
-        likely=jnp.take_along_axis(of_digit, digit, axis=-1)[:, 0],
+        digit_probability=jnp.take_along_axis(merged_probability, digit, axis=-1)[:, 0],
         kept=kept,
-        doubted=doubted,
-        confidence=jnp.take_along_axis(confidence, digit, axis=-1)[:, 0],
-        score=together,
-        said=said,
+        rejected=rejected,
+        tempered_digit_probability=jnp.take_along_axis(tempered_probability, digit, axis=-1)[:, 0],
+        score=merged_score,
+        tempered_score=tempered_score,
     )
 
 
-def _seeds(score: Array, box: Array, count: int, max_overlap: float) -> tuple[Array, Array]:
-    """The surest cell, the surest of those that do not point at its digit, and so on: f32 [cells], f32 [cells, 4] -> i32
-    [M], bool [M], whether there still was one."""
+def _select_seeds(score: Array, box: Array, count: int, max_overlap: float) -> tuple[Array, Array]:
+    """Selects seed cells greedily: the highest score among the cells that overlap no earlier seed.
 
-    def take(free: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
+    Args:
+      score: f32 [cells].
+      box: f32 [cells, 4].
+      count: M.
+      max_overlap: largest IoU with an earlier seed.
+
+    Returns:
+      i32 [M], indices of cells; bool [M], False where no free cell was left.
+    """
+
+    def select(free: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
         best = jnp.argmax(jnp.where(free, score, -1.0))
-        fresh = free[best]
+        is_new = free[best]
         free &= bx.iou(box[best], box) <= max_overlap
-        return free.at[best].set(False), (best, fresh)
+        return free.at[best].set(False), (best, is_new)
 
-    return jax.lax.scan(take, jnp.ones(len(score), bool), None, length=count)[1]
+    return jax.lax.scan(select, jnp.ones(len(score), bool), None, length=count)[1]
 
 
-def merge_cells(same: Array, seed: Array, probability: Array, target: str) -> tuple[Array, Array]:
-    """What the cells say that point at the same digits: bool [M, cells], i32 [M], f32 [cells, 10] -> f32 [M], that there is
-    one, and f32 [M, 10], that it is this one, 1 in all at most.
+def merge_cells(cluster: Array, seed: Array, probability: Array, target: str) -> tuple[Array, Array]:
+    """Merges the probabilities of the cells of each cluster.
 
-    Where only the cell of the center should say it (`cell`), what they say adds up, and the first may exceed 1. Where all
-    around it should (`several`), it is their mean, each counted by how sure it is that there is a digit: else ten cells that
-    hardly believe in one would make it sure. Where they should the less the farther (`gaussian`), the surest one counts.
+    How they are merged depends on the target that the detector was trained with, see targets.cell_targets:
+      `cell`: the probability of one digit is split between cells, so probabilities add up, and the score may exceed 1.
+      `center_sampling`: every cell near the center predicts the digit, so the result is a mean, weighted by the scores
+        of the cells. A sum would turn ten weak cells into one confident candidate.
+      `heatmap`: the seed has the highest value of the cluster and is taken alone.
+
+    Args:
+      cluster: bool [M, cells], which cells are merged.
+      seed: i32 [M], the cell with the highest score of each cluster.
+      probability: f32 [cells, 10], of each digit.
+      target: one of targets.TARGETS.
+
+    Returns:
+      f32 [M], scores, and f32 [M, 10], probabilities of each digit, which sum to at most 1.
     """
     score = jnp.sum(probability, axis=-1)
     if target == "heatmap":
-        there = jnp.any(same, axis=-1)
-        return jnp.where(there, score[seed], 0.0), jnp.where(there[:, None], probability[seed], 0.0)
-    weight = jnp.where(same, score, 0.0)
+        present = jnp.any(cluster, axis=-1)
+        return jnp.where(present, score[seed], 0.0), jnp.where(present[:, None], probability[seed], 0.0)
+    weight = jnp.where(cluster, score, 0.0)
     if target == "center_sampling":
         total = jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)
         return weight @ score / total, weight @ probability / total[:, None]
-    together = jnp.sum(weight, axis=-1)
-    return together, jnp.where(same, 1.0, 0.0) @ probability / jnp.maximum(together, 1.0)[:, None]
+    merged_score = jnp.sum(weight, axis=-1)
+    return merged_score, jnp.where(cluster, 1.0, 0.0) @ probability / jnp.maximum(merged_score, 1.0)[:, None]
 
 
-def _number(found: _Candidates, max_length: int, member: Array, along: Array, near: Array) -> Prediction:
-    """One number of an image, a Reading without B and N.
+def _assemble_number(
+    candidates: _Candidates, max_length: int, member: Array, position: Array, adjacent: Array
+) -> Prediction:
+    """Returns one number of an image, a Prediction without the axes B and N.
 
     Args:
-      found: the candidates.
+      candidates: of the image.
       max_length: L.
       member: bool [M], the digits of this number.
-      along: f32 [M], the smaller, the earlier they are read.
-      near: bool [M], what would belong to this number, were it a digit.
+      position: f32 [M], along the reading direction.
+      adjacent: bool [M], candidates that would belong to this number if they were kept.
     """
-    # The best L in reading order; `length` says if there were more.
-    best = member & (jnp.cumsum(member) <= max_length)
-    rank = jnp.where(best, along, jnp.inf)
-    order = jnp.argsort(rank)[:max_length]
-    there = jnp.isfinite(rank[order])
-    digits = jnp.where(there, found.digit[order], NO_DIGIT)
-    digit_boxes = jnp.where(there[:, None], found.box[order], 0.0)
-    # The ending: nothing that was left out, but for doubles, is a digit after all.
-    is_left_out = (near & found.doubted) | (member & ~best)
-    ending, said_ending = (
-        1.0 - jnp.minimum(jnp.max(jnp.where(is_left_out, score, 0.0)), 1.0) for score in (found.score, found.said)
+    # The L members with the highest scores are output; `length` counts all of them.
+    chosen = member & (jnp.cumsum(member) <= max_length)
+    sort_key = jnp.where(chosen, position, jnp.inf)
+    order = jnp.argsort(sort_key)[:max_length]
+    present = jnp.isfinite(sort_key[order])
+    digits = jnp.where(present, candidates.digit[order], NO_DIGIT)
+    digit_boxes = jnp.where(present[:, None], candidates.box[order], 0.0)
+    # The probability that the number ends here: no candidate that was left out is a digit. Duplicates of kept ones
+    # do not count.
+    left_out = (adjacent & candidates.rejected) | (member & ~chosen)
+    end_probability, tempered_end_probability = (
+        1.0 - jnp.minimum(jnp.max(jnp.where(left_out, score, 0.0)), 1.0)
+        for score in (candidates.score, candidates.tempered_score)
     )
     return Prediction(
         length=jnp.sum(member),
         digits=digits,
-        digit_confidence=jnp.where(there, found.confidence[order], said_ending),
+        digit_confidence=jnp.where(present, candidates.tempered_digit_probability[order], tempered_end_probability),
         digit_boxes=digit_boxes,
-        confidence=jnp.prod(jnp.where(there, found.likely[order], 1.0)) * ending,
-        box=bx.enclosing_box(digit_boxes, there),
+        confidence=jnp.prod(jnp.where(present, candidates.digit_probability[order], 1.0)) * end_probability,
+        box=bx.enclosing_box(digit_boxes, present),
     )
 
 
-def _overlap(box: Array, limit: float) -> Array:
-    """f32 [M, 4] -> bool [M, M], which overlap by more than `limit` (IoU); each itself, even where its box is empty."""
-    return (bx.iou(box[:, None], box[None]) > limit) | jnp.eye(box.shape[0], dtype=bool)
+def _overlaps(box: Array, max_overlap: float) -> Array:
+    """Returns which boxes overlap by more than `max_overlap` (IoU): f32 [M, 4] -> bool [M, M].
+
+    Every box overlaps itself, even an empty one.
+    """
+    return (bx.iou(box[:, None], box[None]) > max_overlap) | jnp.eye(box.shape[0], dtype=bool)
 
 
-def greedy_nms(same: Array, candidate: Array) -> Array:
-    """Greedy suppression, best first: bool [M, M] which overlap, bool [M] -> bool [M], the ones kept."""
+def greedy_nms(overlaps: Array, candidate: Array) -> Array:
+    """Keeps the candidates that overlap no better one that is kept (greedy non-maximum suppression).
+
+    Args:
+      overlaps: bool [M, M], which boxes overlap, in the order of their scores, the best first.
+      candidate: bool [M].
+
+    Returns:
+      bool [M], the ones kept.
+    """
 
     def consider(i: int, kept: Array) -> Array:
         earlier = jnp.arange(candidate.shape[0]) < i
-        return kept.at[i].set(candidate[i] & ~jnp.any(kept & same[i] & earlier))
+        return kept.at[i].set(candidate[i] & ~jnp.any(kept & overlaps[i] & earlier))
 
     return jax.lax.fori_loop(0, candidate.shape[0], consider, jnp.zeros_like(candidate))
 
 
-def _at_least(count: int, same: Array, score: Array, kept: Array) -> Array:
-    """bool [M] with the best of the others added until there are `count`, none that overlaps with another; fewer where
-    there are no more."""
+def _fill_to_min_length(min_length: int, overlaps: Array, score: Array, kept: Array) -> Array:
+    """Adds the best candidates that overlap no kept one, until `min_length` are kept or none is left.
+
+    Args:
+      min_length: of the number.
+      overlaps: bool [M, M].
+      score: f32 [M].
+      kept: bool [M].
+
+    Returns:
+      bool [M].
+    """
 
     def add(_: int, kept: Array) -> Array:
-        free = jnp.where(jnp.any(same & kept, axis=-1), 0.0, score)
+        free = jnp.where(jnp.any(overlaps & kept, axis=-1), 0.0, score)
         best = jnp.argmax(free)
-        return kept.at[best].set(kept[best] | ((jnp.sum(kept) < count) & (free[best] > 0)))
+        return kept.at[best].set(kept[best] | ((jnp.sum(kept) < min_length) & (free[best] > 0)))
 
-    return jax.lax.fori_loop(0, count, add, kept)
+    return jax.lax.fori_loop(0, min_length, add, kept)

@@ -1,4 +1,4 @@
-"""From a model's Outputs to a Reading, the same for training's evaluation, prediction and export."""
+"""Decodes Outputs into a Prediction; shared by evaluation, inference and export."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from seqdigits.decoding.options import DecodeOptions
 
 
 def decode(outputs: Outputs, options: DecodeOptions) -> Prediction:
-    """What a person gets. From cells: N numbers an image, best first.
+    """Decodes the outputs of any model.
 
-    From digit_logits: one number (N = 1), and every position is taken as it is: a digit behind a "no digit" stays there,
-    so that the reading is wrong, as the position is.
+    Outputs with digit_logits give one number (N = 1). Every position keeps its own prediction: a digit after a NO_DIGIT
+    is not removed, so a wrong position makes the whole prediction wrong. Outputs with cells give N numbers per image,
+    best first.
     """
     if outputs.digit_logits is not None:
         prediction = _decode_positions(outputs.digit_logits, outputs.box, options.temperature)
@@ -30,12 +31,12 @@ def decode(outputs: Outputs, options: DecodeOptions) -> Prediction:
 
 
 def _calibrated(confidence: Array, options: DecodeOptions) -> Array:
-    """Of numbers, see DecodeOptions; that of a row without a number stays 0."""
+    """Applies Platt scaling to the confidences of numbers; 0, the confidence of an empty row, stays 0."""
     c = jnp.clip(confidence, 1e-6, 1 - 1e-6)
     logit = jnp.log(c) - jnp.log1p(-c)
-    moved = jax.nn.sigmoid(options.platt_scale * logit + options.platt_bias)
-    as_it_is = (options.platt_scale == 1) & (options.platt_bias == 0) | (confidence == 0)
-    return jnp.where(as_it_is, confidence, moved)
+    scaled = jax.nn.sigmoid(options.platt_scale * logit + options.platt_bias)
+    unchanged = (options.platt_scale == 1) & (options.platt_bias == 0) | (confidence == 0)
+    return jnp.where(unchanged, confidence, scaled)
 
 
 def _decode_positions(logits: Array, box: Array | None, temperature: float | Array) -> Prediction:
@@ -53,9 +54,9 @@ def _decode_positions(logits: Array, box: Array | None, temperature: float | Arr
 
 
 def _decode_cells(outputs: Outputs, options: DecodeOptions) -> Prediction:
-    assert outputs.cell_logits is not None, "a reader has cells"
-    assert outputs.cell_boxes is not None, "and their boxes"
-    assert outputs.box is not None, "and the mean box"
+    assert outputs.cell_logits is not None, "a dense detector predicts cells"
+    assert outputs.cell_boxes is not None, "a dense detector predicts the boxes of cells"
+    assert outputs.box is not None, "a dense detector outputs the mean box"
     cells = [x.reshape(len(x), -1, x.shape[-1]) for x in (outputs.cell_logits, outputs.cell_boxes)]
     ends: Any = np.cumsum(outputs.scales)[:-1] if outputs.scales else []
     scales = zip(*(jnp.split(x, ends, axis=1) for x in cells), strict=True)
@@ -64,16 +65,20 @@ def _decode_cells(outputs: Outputs, options: DecodeOptions) -> Prediction:
 
 
 def select_scale(predictions: list[Prediction]) -> Prediction:
-    """Of each image the reading whose best number is the surest; one that found nothing only where all did.
+    """Selects for each image the prediction of the scale whose best number is most confident.
 
-    Numbers of several lengths are compared by the geometric mean of what makes their confidence, one factor for each digit and
-    one for the ending: by the product, a stray digit that is half believed would come before four that are read well. A lone
-    digit keeps a small advantage, half of its factors being the ending; leaving that out was no better on validation.
+    A scale without a number is selected only if no scale has one. Numbers of different lengths are compared by the
+    geometric mean of the factors of their confidence: one factor per digit, and one for the end. By the product, a
+    stray digit with a medium confidence would win over a correct number of four digits. A single digit keeps a small
+    advantage, because the end is half of its factors. Leaving out that factor did not improve validation accuracy.
+
+    Args:
+      predictions: of all scales, for the same images.
     """
     if len(predictions) == 1:
         return predictions[0]
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *predictions)  # [looks, B, ...]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *predictions)  # [scales, B, ...]
     length = jnp.minimum(stacked.length[:, :, 0], stacked.digits.shape[-1])
-    sure = jnp.where(length > 0, stacked.confidence[:, :, 0] ** (1 / (length + 1)), -1.0)
-    best = jnp.argmax(sure, axis=0)  # [B]
+    mean_confidence = jnp.where(length > 0, stacked.confidence[:, :, 0] ** (1 / (length + 1)), -1.0)
+    best = jnp.argmax(mean_confidence, axis=0)  # [B]
     return jax.tree.map(lambda x: x[best, jnp.arange(len(best))], stacked)

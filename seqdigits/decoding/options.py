@@ -1,4 +1,4 @@
-"""The options of decoding, from the config and the spec of a source."""
+"""The options of decoding, from the config and the spec of a data source."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from seqdigits.core.types import Spec
 
 
 class DecodeOptions(NamedTuple):
-    """What a reading is bounded by; from the config, saved with weights. All static, but that min_score and temperature may
-    be traced, f32 [].
+    """The options of decoding.
+
+    All are static, except that min_score, temperature, platt_scale and platt_bias may be traced, f32 [].
 
     Attributes:
-      max_length: L, positions of a reading.
-      min_score: there is a digit if the cells that point at it say so with at least this together.
-      max_overlap: cells whose boxes overlap by more (IoU) point at the same digit.
-      min_length: digits that are read at least, the best ones, where all are one number.
-      max_numbers: N, rows of a reading of cells.
-      group: whether digits that stand together make a number each; else all are one, from left to right.
-      temperature: logits are divided by it before they become confidences of digits (Guo et al. 2017, arXiv:1706.04599).
-        Neither what is read nor the confidence of a number depends on it.
-      slope, offset: a number's confidence c becomes sigmoid(slope x logit(c) + offset) (Platt 1999, "Probabilistic outputs for
-        support vector machines", section 2), which changes no order. They may be traced, too.
-      target: which cells the reader learned should say a digit, one of targets.TARGETS.
+      max_length: L, positions of a number.
+      min_score: a candidate is a digit if the merged score of its cells is at least this.
+      max_overlap: cells whose boxes overlap by more (IoU) predict the same digit.
+      min_length: fewest digits of a prediction, where all digits are one number. The best candidates below min_score
+        fill it up.
+      max_numbers: N, rows of a prediction from cells.
+      group_digits: whether digits are grouped into numbers by their positions; else all digits of an image are one
+        number, read from left to right.
+      temperature: logits are divided by it before they become the confidences of digits (temperature scaling, Guo et
+        al. 2017, arXiv:1706.04599). Neither the predicted digits nor the confidence of a number depend on it.
+      platt_scale: the confidence c of a number becomes sigmoid(platt_scale x logit(c) + platt_bias), which preserves
+        the order of confidences (Platt scaling, Platt 1999, "Probabilistic outputs for support vector machines",
+        section 2).
+      platt_bias: see platt_scale.
+      target: how cells were assigned in training, one of targets.TARGETS.
     """
 
     max_length: int
@@ -41,7 +46,7 @@ class DecodeOptions(NamedTuple):
 
 
 def decode_options(config: ConfigDict, spec: Spec) -> DecodeOptions:
-    """The limits of a whole config."""
+    """Returns the options of the whole config for a data source."""
     return DecodeOptions(
         max_length=spec.max_length,
         min_score=config.decode.min_score,

@@ -1,4 +1,4 @@
-"""The predict step: makes a batch, applies the model, and decodes its outputs. Evaluation and inference share it."""
+"""The predict step, shared by evaluation and inference: makes a batch, applies the model, decodes its outputs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class PredictStep:
     Attributes:
       config: the whole config.
       model: from models.build, with the same axis.
-      axis: name of the axis that the batch is split over where each device runs this step on its own part of it (pmap);
-        None where it sees the whole batch.
+      axis: name of the pmap axis, where each device runs this step on its own shard of the batch; None where the step
+        receives the whole batch.
     """
 
     config: ConfigDict
@@ -33,20 +33,20 @@ class PredictStep:
     axis: str | None = None
 
     def predict(self, variables: Variables, batch: Batch, spec: Spec) -> tuple[Outputs, Prediction]:
-        """Applies the model to a batch that is already made, and decodes its outputs."""
+        """Applies the model to a batch and decodes its outputs."""
         outputs = self.model.apply(variables, batch.image, train=False, mask=batch.mask)
         return outputs, decode(outputs, decode_options(self.config, spec))
 
     def make_and_predict(
         self, variables: Variables, arrays: dict[str, Array], host_batch: dict[str, Array], source: DataSource
     ) -> tuple[Batch, Outputs, Prediction]:
-        """Makes one batch, not augmented, and predicts it."""
+        """Makes one batch without augmentation, and predicts it."""
         batch = source.make(arrays, host_batch, stream_key(self.config.seed, RngStream.AUGMENT), train=False)
         return batch, *self.predict(variables, batch, source.spec)
 
     def count(
         self, variables: Variables, arrays: dict[str, Array], host_batch: dict[str, Array], source: DataSource
     ) -> eval_metrics.EvalMetrics:
-        """Counts what is right in one batch, over all devices."""
-        counted = eval_metrics.batch_metrics(*self.make_and_predict(variables, arrays, host_batch, source))
-        return jax.lax.psum(counted, self.axis) if self.axis else counted
+        """Makes and predicts one batch, and returns its evaluation counts, summed over all devices."""
+        counts = eval_metrics.batch_metrics(*self.make_and_predict(variables, arrays, host_batch, source))
+        return jax.lax.psum(counts, self.axis) if self.axis else counts

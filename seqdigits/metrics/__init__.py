@@ -1,1 +1,1 @@
-"""Averages of training, metrics of an evaluation, and their confidence."""
+"""Metrics: averages during training, evaluation metrics and their confidence intervals."""

@@ -12,7 +12,7 @@ Averages = dict[str, clu_metrics.Average]
 
 
 def averages(values: dict[str, Array], mask: Array) -> Averages:
-    """Per-example values f32 [B], and scalars that count once, as averages over the rows that are not padding."""
+    """Returns averages of per-example values f32 [B] over the rows that are not padding; a scalar counts once."""
     return {
         name: clu_metrics.Average.from_model_output(value, mask if value.ndim else None)
         for name, value in values.items()
@@ -20,15 +20,15 @@ def averages(values: dict[str, Array], mask: Array) -> Averages:
 
 
 def merge(a: Averages, b: Averages) -> Averages:
-    """Both together; the same names."""
+    """Merges two dicts of averages with the same names."""
     return {name: a[name].merge(b[name]) for name in b}
 
 
 def zeros_like(shapes: Any) -> Any:
-    """A tree of zeros in the shapes and dtypes of a tree, the neutral element of every merge here."""
+    """Returns a tree of zeros with the shapes and dtypes of a tree, the neutral element of every merge here."""
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
 def compute(values: Averages) -> dict[str, float]:
-    """The averages, on the host."""
+    """Returns the averages as floats, on the host."""
     return {name: float(value.compute()) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Confidence intervals of shares."""
+"""Confidence intervals of proportions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def half_interval(share: float, count: int) -> float:
-    """Half the width of the 95% interval of a share that was counted in `count` examples (Wilson 1927).
+    """Returns half the width of the 95% interval of a proportion `share` of `count` examples (Wilson 1927).
 
     >>> round(half_interval(0.9, 500), 4), round(half_interval(1.0, 500), 4)
     (0.0264, 0.0038)

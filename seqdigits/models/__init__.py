@@ -1,1 +1,1 @@
-"""Networks: layers as text, encoders, heads, losses and targets."""
+"""Models: layer specifications, encoders, heads, targets and losses."""

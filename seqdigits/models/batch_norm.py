@@ -1,4 +1,4 @@
-"""Batch norm that counts only rows that are not padding."""
+"""Batch normalization that ignores padded rows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from jax import Array
 
 
 class MaskedBatchNorm(nn.Module):
-    """Batch norm (Ioffe and Szegedy 2015, section 3) over all axes but the last, counting only rows that are not padding.
+    """Batch norm over all axes but the last, with statistics of the rows that are not padding.
 
-    Sums and counts are taken apart, so that a batch split over devices normalizes as one. Flax's own divides by the
-    padded count.
+    After Ioffe and Szegedy 2015, section 3. Sums and counts are reduced separately, so that a batch that is split over
+    devices is normalized as one batch. `nn.BatchNorm` would divide by a count that includes the padding.
 
     Attributes:
-      use_scale: whether the normalized numbers are multiplied by a trained scale before the trained shift is added.
-      axis, frozen: see Base. A frozen norm uses its running statistics in training too, and leaves them as they are.
+      use_scale: whether a trained scale is multiplied before the trained shift ("bias") is added.
+      axis: see stack.Base.
+      frozen: see stack.Base. A frozen norm uses its running statistics in training too, and does not update them.
       decay: of the running mean and variance.
       epsilon: added to the variance.
     """
@@ -31,7 +32,7 @@ class MaskedBatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
-        """x f32 [B, ..., F], mask bool [B] -> f32 [B, ..., F]."""
+        """Normalizes x f32 [B, ..., F] with mask bool [B], False on padding -> f32 [B, ..., F]."""
         features = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (features,)) if self.use_scale else 1.0
         shift = self.param("bias", nn.initializers.zeros, (features,))
@@ -41,16 +42,17 @@ class MaskedBatchNorm(nn.Module):
         if is_frozen or not train:
             return (x - mean.value) * (scale * jax.lax.rsqrt(var.value + self.epsilon)) + shift
         axes = tuple(range(x.ndim - 1))
-        rows = mask.reshape((-1,) + (1,) * (x.ndim - 1))
-        x = jnp.where(rows, x, 0)  # here already, or what stands in a padded row would reach the gradient
-        each = x.size // x.shape[0] // features
-        count = jnp.maximum(self._over_devices(jnp.sum(mask)), 1) * each
-        batch_mean = self._over_devices(jnp.sum(x, axes)) / count
-        batch_var = self._over_devices(jnp.sum(jnp.where(rows, jnp.square(x - batch_mean), 0), axes)) / count
+        row_mask = mask.reshape((-1,) + (1,) * (x.ndim - 1))
+        x = jnp.where(row_mask, x, 0)  # before any arithmetic: NaN in a padded row would reach the gradient
+        positions_per_row = x.size // x.shape[0] // features
+        count = jnp.maximum(self._sum_over_devices(jnp.sum(mask)), 1) * positions_per_row
+        batch_mean = self._sum_over_devices(jnp.sum(x, axes)) / count
+        squares = jnp.where(row_mask, jnp.square(x - batch_mean), 0)
+        batch_var = self._sum_over_devices(jnp.sum(squares, axes)) / count
         if not self.is_initializing():
             mean.value = self.decay * mean.value + (1 - self.decay) * batch_mean
             var.value = self.decay * var.value + (1 - self.decay) * batch_var
         return (x - batch_mean) * (scale * jax.lax.rsqrt(batch_var + self.epsilon)) + shift
 
-    def _over_devices(self, total: Array) -> Array:
+    def _sum_over_devices(self, total: Array) -> Array:
         return jax.lax.psum(total, self.axis) if self.axis else total

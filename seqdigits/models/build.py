@@ -1,4 +1,4 @@
-"""From a config to a model."""
+"""Builds the model that a config describes, and initializes its variables."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ from seqdigits.models.layer_spec import parse
 from seqdigits.models.sequence import SequenceModel
 
 MODELS = ("heads", "gru", "attention", "row_gru", "dense_detector")
+"""The allowed values of `model.name`: the SequenceModel with each of its decoders, and the DenseDetector."""
 
 
 def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
-    """The model of a validated config for a source's shapes. It is called as
-    `(image u8 [B,H,W,C], *, train, mask bool [B]) -> Outputs`. `axis`: see stack.Base."""
+    """Builds the model of a validated config for the shapes of a data source.
+
+    Args:
+      config: the whole config.
+      spec: of the data source.
+      axis: see stack.Base.
+
+    Returns:
+      A module, called as `model(image u8 [B, H, W, C], *, train, mask bool [B]) -> Outputs`.
+    """
     model = config.model
     common = {
         "kernel_init": model.kernel_init,
@@ -31,7 +40,7 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
         return DenseDetector(**common, octaves=config.decode.octaves)
     return SequenceModel(
         **common,
-        steps=model.name,
+        decoder=model.name,
         gru_units=model.gru_units,
         head=parse(model.head, "model.head", flat=True),
         shared_head=model.shared_head,
@@ -42,7 +51,11 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
 
 
 def init_variables(model: nn.Module, spec: Spec, seed: int) -> Variables:
-    """params, batch_stats and input_stats (the latter still to be filled) of one image's shape."""
+    """Returns randomly initialized variables: params, batch_stats and input_stats.
+
+    Their shapes are those for images of `spec`. The values of input_stats are placeholders: training fills them with
+    statistics of the training set before step 0.
+    """
     variables = dict(
         model.init(
             {"params": stream_key(seed, RngStream.INIT)},

@@ -1,4 +1,9 @@
-"""The dense detector: every cell of a grid says which digit has its center there, or none, and where its box is."""
+"""The dense detector: every cell of a grid predicts the digit whose center it contains, or none, and the digit's box.
+
+The outputs of the network become boxes in `_decode_boxes`. The targets of the cells are assigned in
+`models/targets.py`, their losses are in `models/losses.py: cell_losses`, and `decoding/cells.py` turns cells into
+predicted numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +20,17 @@ from seqdigits.models.stack import Base, Stack
 
 
 class DenseDetector(Base):
-    """A fully convolutional network: any image size, any number of digits. An image whose sides are no multiples of the
-    largest stride is continued to the right and below, its edge repeated.
+    """A fully convolutional detector for images of any size with any number of digits.
+
+    An image whose sides are not multiples of the encoder's largest stride is padded on the right and at the bottom by
+    repeating its edge.
 
     Attributes:
-      pixels: kind of the first layer.
-      encoder: layers from the image to a feature map; its stride is the size of a cell.
-      halvings: how often the image is also read at half the size of before, and at three quarters of each of these sizes
-        and of its own, for digits larger than those that were trained on; not in training. The cells of all sizes are then
-        one list, see Outputs.looks.
+      pixels: kind of PixelNormalization.
+      encoder: layers from the image to a feature map. The stride of this map is the side of a cell.
+      octaves: number of octaves of the image pyramid that is evaluated outside training, for digits larger than those
+        of the training set. The scales are 1 and 3/4, and both halved once per octave. All scales share the weights.
+        With octaves, the outputs list the cells of all scales one after another, see Outputs.scales.
     """
 
     pixels: str = "unit"
@@ -32,25 +39,29 @@ class DenseDetector(Base):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
-        """image u8 [B, H, W, C], mask bool [B] -> Outputs with cell_logits and cell_boxes, and the mean box as box."""
-        encoder = Stack(**self.common, layers=self.encoder, name="encoder")
-        digits = nn.Dense(NO_DIGIT + 1, kernel_init=self.kernels(), bias_init=_mostly_none, name="digits")
-        place = nn.Dense(4, kernel_init=self.kernels(), name="place")
-        stride, most = total_stride(self.encoder), largest_stride(self.encoder)
+        """Predicts the cells of image u8 [B, H, W, C] with mask bool [B].
 
-        def look(x: Array, times: float = 1) -> tuple[Array, Array]:
-            """Cells of an image that is so many times smaller than `image`; boxes in pixels of `image`."""
-            x = encoder(_continued(x, most), train=train, mask=mask)  # [B, h, w, F]
-            return digits(x), _boxes(place(x), stride) * times
+        Returns:
+          Outputs with cell_logits and cell_boxes; its box is the mean box of the training set.
+        """
+        encoder = Stack(**self.common, layers=self.encoder, name="encoder")
+        digit_head = nn.Dense(NO_DIGIT + 1, kernel_init=self.kernels(), bias_init=_no_digit_bias, name="digits")
+        box_head = nn.Dense(4, kernel_init=self.kernels(), name="place")
+        stride, multiple = total_stride(self.encoder), largest_stride(self.encoder)
+
+        def predict_scale(x: Array, shrink: float = 1) -> tuple[Array, Array]:
+            """Returns logits and boxes of a copy of `image` that is `shrink` times smaller; boxes in pixels of `image`."""
+            x = encoder(_pad_to_multiple(x, multiple), train=train, mask=mask)  # [B, h, w, F]
+            return digit_head(x), _decode_boxes(box_head(x), stride) * shrink
 
         x = PixelNormalization(self.pixels, name="pixels")(image)
-        logits, boxes = look(x)
+        logits, boxes = predict_scale(x)
         scales = [(logits, boxes)]
         if self.octaves and not train:
-            scales.append(look(_three_quarters(x), 4 / 3))
-            for halved in range(1, self.octaves + 1):
+            scales.append(predict_scale(_three_quarters(x), 4 / 3))
+            for octave in range(1, self.octaves + 1):
                 x = _halve(x)
-                scales += [look(x, 2**halved), look(_three_quarters(x), 2**halved * 4 / 3)]
+                scales += [predict_scale(x, 2**octave), predict_scale(_three_quarters(x), 2**octave * 4 / 3)]
             logits, boxes = (
                 jnp.concatenate([part.reshape(len(image), -1, 1, part.shape[-1]) for part in parts], axis=1)
                 for parts in zip(*scales, strict=True)
@@ -65,37 +76,56 @@ class DenseDetector(Base):
         )
 
 
-def _continued(x: Array, multiple: int) -> Array:
-    """[B, H, W, C] continued to the right and below, its edge repeated, to sides that are multiples."""
+def _decode_boxes(encoded: Array, stride: int) -> Array:
+    """Decodes the outputs of the box head into boxes.
+
+    The center is an offset from the center of the cell, in cells. The size is the exponential of its logarithm, in
+    cells. So zeros decode to the square of the cell itself. The logarithms are clipped to -4..6, which keeps the
+    exponential finite.
+
+    Args:
+      encoded: f32 [B, h, w, 4]: x and y offset in cells, logarithm of width and height in cells.
+      stride: side of a cell, in pixels.
+
+    Returns:
+      f32 [B, h, w, 4], cxcywh in pixels.
+    """
+    rows, columns = jnp.arange(encoded.shape[1]), jnp.arange(encoded.shape[2])
+    cell_centers = jnp.stack(jnp.meshgrid(columns, rows), axis=-1) + 0.5  # [h, w, 2], x and y in cells
+    center = (cell_centers + encoded[..., :2]) * stride
+    size = jnp.exp(jnp.clip(encoded[..., 2:], -4.0, 6.0)) * stride
+    return jnp.concatenate([center, size], axis=-1)
+
+
+def _no_digit_bias(_key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+    """Returns initial biases with which every cell predicts NO_DIGIT with a probability of 0.97.
+
+    Nearly all cells contain no digit, so training would otherwise spend its first steps on this prior (Lin et al. 2017,
+    arXiv:1708.02002, section 3.3).
+    """
+    return jnp.zeros(shape, dtype).at[NO_DIGIT].set(jnp.log(0.97 / 0.003))
+
+
+def _pad_to_multiple(x: Array, multiple: int) -> Array:
+    """Pads [B, H, W, C] on the right and at the bottom with its edge, to sides that are multiples of `multiple`."""
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % multiple), (0, -x.shape[2] % multiple), (0, 0)), mode="edge")
 
 
 def _halve(x: Array) -> Array:
-    """Each 2 x 2 places as their mean: f32 [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C], the edge repeated."""
-    x = _continued(x, 2)
+    """Averages blocks of 2 x 2 pixels: f32 [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C].
+
+    Odd sides are padded with the edge.
+    """
+    x = _pad_to_multiple(x, 2)
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def _three_quarters(x: Array) -> Array:
-    """Each 4 x 4 places as 3 x 3, triangles over what they cover: f32 [B, H, W, C] -> [B, 3 ceil(H / 4), 3 ceil(W / 4), C],
-    the edge repeated."""
-    x = _continued(x, 4)
+    """Resizes images to 3/4: f32 [B, H, W, C] -> [B, 3 ceil(H / 4), 3 ceil(W / 4), C].
+
+    Bilinear with antialiasing (a triangle filter). Sides that are not multiples of 4 are padded with the edge.
+    """
+    x = _pad_to_multiple(x, 4)
     batch, height, width, channels = x.shape
     return jax.image.resize(x, (batch, height * 3 // 4, width * 3 // 4, channels), "linear")
-
-
-def _mostly_none(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
-    """Biases with which a cell says NO_DIGIT at 0.97, as nearly every cell is right to: else the first steps are spent on
-    learning that (Lin et al. 2017, arXiv:1708.02002, section 3.3)."""
-    del key
-    return jnp.zeros(shape, dtype).at[NO_DIGIT].set(jnp.log(0.97 / 0.003))
-
-
-def _boxes(place: Array, stride: int) -> Array:
-    """f32 [B, h, w, 4], offsets in cells and logarithms of sizes in cells -> cxcywh in pixels."""
-    rows, columns = jnp.arange(place.shape[1]), jnp.arange(place.shape[2])
-    grid = jnp.stack(jnp.meshgrid(columns, rows), axis=-1) + 0.5  # [h, w, 2], x and y
-    center = (grid + place[..., :2]) * stride
-    size = jnp.exp(jnp.clip(place[..., 2:], -4.0, 6.0)) * stride
-    return jnp.concatenate([center, size], axis=-1)

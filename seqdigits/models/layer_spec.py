@@ -1,21 +1,21 @@
-"""Parses layers written as text: `"conv 5x5x32, relu, pool 2, dense 128"` is a network, as it appears in a config.
+"""Parses layer specifications: `"conv 5x5x32, relu, pool 2, dense 128"` is a network, as written in a config.
 
-| word | means |
+| layer | meaning |
 |---|---|
 | `conv KxKxF` | convolution to F features, SAME; `/S` = stride S, `valid` = no padding |
 | `relu` | ReLU |
-| `norm` | batch norm over the rows that are not padding, with scale and shift; `norm shift` = shift only |
+| `norm` | batch norm with scale and shift, over the rows that are not padding; `norm shift` = shift only |
 | `dropout R` | drops each activation with probability R in training (a published "keep p" is R = 1 - p) |
 | `pool P` | P x P max pool of stride P, SAME; `/S` = stride S; `valid` = drops an incomplete last window |
 | `dense F` | fully connected to F features; a feature map is flattened first |
-| `mean` | global average pooling, which leaves flat features |
-| `space_to_depth S` | moves each S x S block of positions into the features of one position: a stride that loses nothing |
+| `mean` | global average pooling, which outputs flat features |
+| `space_to_depth S` | moves each S x S block of positions into the features of one position: a stride without loss |
 | `depth_to_space S` | the inverse (Shi et al. 2016, arXiv:1609.05158, section 3.2) |
 | `keep NAME` | keeps the feature map under a name |
-| `add NAME` | adds the kept map (residual); one of another shape is projected by a 1x1 convolution with the missing stride and a `norm` (He et al. 2015, arXiv:1512.03385, section 3.3, option B) |
-| `concat NAME` | upsamples this map to the size of the kept, finer one, and concatenates both |
+| `add NAME` | adds the kept map (residual); a map of another shape is projected by a 1x1 convolution with the missing stride and a `norm` (He et al. 2015, arXiv:1512.03385, section 3.3, option B) |
+| `concat NAME` | upsamples the current map to the size of the kept, finer one, and concatenates both |
 
-A convolution or dense layer has no bias where a `norm` follows directly: the shift of the norm replaces it.
+A convolution or dense layer has no bias where a `norm` follows directly, because the shift of the norm replaces it.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from seqdigits.core.errors import UserError
 
 @dataclass(frozen=True)
 class Layer:
-    """One parsed layer: `kind` is its word, the rest what that kind needs."""
+    """One parsed layer: `kind` is its first word; the other fields apply to some kinds only."""
 
     kind: str
-    size: int = 0  # side of a kernel or pool
+    size: int = 0  # side of a kernel, pooling window or block
     features: int = 0
     stride: int = 1
     padding: str = "SAME"
     rate: float = 0.0
-    scale: bool = True  # whether a norm has one
-    name: str = ""  # of a map that is kept
+    scale: bool = True  # whether a norm has a scale
+    name: str = ""  # of a kept map
 
 
 _FORMS = {
@@ -55,10 +55,10 @@ _FORMS = {
     "add": re.compile(r"add (?P<name>\w+)"),
     "concat": re.compile(r"concat (?P<name>\w+)"),
 }
-_OF_MAPS = ("conv", "pool", "mean", "space_to_depth", "depth_to_space", "keep", "add", "concat")
-"""Layers that need a feature map."""
+_MAP_LAYERS = ("conv", "pool", "mean", "space_to_depth", "depth_to_space", "keep", "add", "concat")
+"""Kinds of layers that need a feature map."""
 FLAT = ("dense", "mean")
-"""Layers that leave none."""
+"""Kinds of layers that output flat features."""
 _EXAMPLES = (
     "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, norm shift, dropout 0.5, pool 2, pool 3 /2, dense 128, "
     "mean, space_to_depth 2, depth_to_space 2, keep a, add a, concat a"
@@ -66,38 +66,48 @@ _EXAMPLES = (
 
 
 def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
-    """The layers of a stack; "" has none. `flat`: it gets features [B, F], not a feature map.
+    """Parses a layer specification; "" has no layers.
+
+    Args:
+      text: layers, separated by commas.
+      key: config key of the text, for messages.
+      flat: whether the input is flat features [B, F] and not a feature map [B, h, w, F].
 
     >>> parse("conv 5x5x32 /2, relu", "model.encoder")[0]
     Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0, scale=True, name='')
 
     Raises:
-      UserError: naming `key`, the word that is not understood or that needs a feature map where there is none any more.
+      UserError: a layer is unknown, has a zero, needs a feature map but gets flat features, repeats the name of a kept
+        map, uses a name that is not kept before it, or has a stride that does not fit that of the kept map.
     """
     layers: list[Layer] = []
-    strides_kept: dict[str, int] = {}  # stride of each kept map
+    kept_strides: dict[str, int] = {}
     for word in (" ".join(word.split()) for word in text.split(",") if word.strip()):
         layer = _parse_layer(word, key)
-        if flat and layer.kind in _OF_MAPS:
+        if flat and layer.kind in _MAP_LAYERS:
             raise UserError(
-                f"{key}: {word!r} needs a feature map, and here are flat features. Put it before what is dense."
+                f"{key}: {word!r} needs a feature map and gets flat features. Put it before 'dense' and 'mean'."
             )
         flat = flat or layer.kind in FLAT
         stride = total_stride(tuple(layers))
         if layer.kind == "depth_to_space" and stride % layer.size:
-            raise UserError(f"{key}: {word!r}: the stride here, {stride}, is not a multiple of it.")
+            raise UserError(
+                f"{key}: {word!r} does not divide the stride at this layer, {stride}. Use a divisor of {stride}."
+            )
         if layer.kind == "keep":
-            if layer.name in strides_kept:
+            if layer.name in kept_strides:
                 raise UserError(f"{key}: {word!r} occurs twice. Give each map its own name.")
-            strides_kept[layer.name] = stride
+            kept_strides[layer.name] = stride
         elif layer.name:
-            if layer.name not in strides_kept:
+            if layer.name not in kept_strides:
                 raise UserError(
-                    f"{key}: {word!r} needs 'keep {layer.name}' before it. Kept are: {', '.join(strides_kept) or 'none'}."
+                    f"{key}: {word!r} needs 'keep {layer.name}' before it. Kept maps are: "
+                    f"{', '.join(kept_strides) or 'none'}."
                 )
-            if stride % strides_kept[layer.name]:
+            if stride % kept_strides[layer.name]:
                 raise UserError(
-                    f"{key}: {word!r}: the stride here, {stride}, is not a multiple of that of the kept map, {strides_kept[layer.name]}."
+                    f"{key}: {word!r}: the stride at this layer, {stride}, is not a multiple of that of the kept map, "
+                    f"{kept_strides[layer.name]}. Keep a finer map."
                 )
         layers.append(layer)
     return tuple(layers)
@@ -109,78 +119,85 @@ def _parse_layer(word: str, key: str) -> Layer:
     if match is None:
         hint = f" {kind!r} was renamed to {RENAMED_LAYERS[kind]!r}." if kind in RENAMED_LAYERS else ""
         raise UserError(f"{key}: {word!r} is not a layer.{hint} Allowed are, for example: {_EXAMPLES}.")
-    found = match.groupdict()
-    size, features = (int(found.get(name) or 1) for name in ("size", "features"))
-    stride = int(found.get("stride") or (size if kind in ("pool", "space_to_depth") else 1))
+    fields = match.groupdict()
+    size, features = (int(fields.get(name) or 1) for name in ("size", "features"))
+    stride = int(fields.get("stride") or (size if kind in ("pool", "space_to_depth") else 1))
     if 0 in (size, features, stride) and kind in ("conv", "pool", "dense", "space_to_depth", "depth_to_space"):
-        raise UserError(f"{key}: {word!r} has a zero; sizes, features and strides are at least 1.")
+        raise UserError(f"{key}: {word!r} has a zero. Sizes, features and strides are at least 1.")
     return Layer(
         kind=kind,
         size=size,
         features=features,
         stride=stride,
-        padding="VALID" if found.get("valid") else "SAME",
-        rate=float(found.get("rate") or 0),
-        scale=not found.get("shift"),
-        name=found.get("name") or "",
+        padding="VALID" if fields.get("valid") else "SAME",
+        rate=float(fields.get("rate") or 0),
+        scale=not fields.get("shift"),
+        name=fields.get("name") or "",
     )
 
 
 def output_size(layers: tuple[Layer, ...], height: int, width: int, key: str) -> tuple[int, int]:
-    """h, w of the feature map after convolutions and pools.
+    """Returns height and width of the feature map after the layers, for an input of `height` x `width`.
 
     Raises:
-      UserError: a VALID layer finds less than its own size, or a `space_to_depth` a size that it does not divide.
+      UserError: a layer without padding is larger than its input, or a `space_to_depth` does not divide its input. The
+        message names `key`.
     """
-    marks = {}
+    kept = {}
     for layer in layers:
         if layer.kind in ("conv", "pool"):
             if layer.padding == "VALID" and min(height, width) < layer.size:
-                raise UserError(f"{key}: a {layer.kind} of size {layer.size} without padding meets {height}x{width}.")
+                raise UserError(
+                    f"{key}: a 'valid' {layer.kind} of size {layer.size} is larger than its input, {height}x{width}. "
+                    "Use a smaller one, or take out 'valid'."
+                )
             cut = layer.size - 1 if layer.padding == "VALID" else 0
             height, width = (-(-(n - cut) // layer.stride) for n in (height, width))
         elif layer.kind == "space_to_depth":
             if height % layer.size or width % layer.size:
-                raise UserError(f"{key}: space_to_depth {layer.size} does not divide {height}x{width}.")
+                raise UserError(
+                    f"{key}: space_to_depth {layer.size} does not divide its input, {height}x{width}. "
+                    "Change its size or the image size."
+                )
             height, width = height // layer.size, width // layer.size
         elif layer.kind == "depth_to_space":
             height, width = height * layer.size, width * layer.size
         elif layer.kind == "keep":
-            marks[layer.name] = height, width
+            kept[layer.name] = height, width
         elif layer.kind == "concat":
-            height, width = marks[layer.name]
+            height, width = kept[layer.name]
     return height, width
 
 
 def total_stride(layers: tuple[Layer, ...]) -> int:
-    """Pixels of the image that one step on the feature map is.
+    """Returns the stride of the feature map after the layers, in pixels of the image.
 
     >>> total_stride(parse("conv 5x5x16 /2, relu, pool 2", "model.encoder"))
     4
     >>> total_stride(parse("space_to_depth 2, keep a, conv 3x3x16 /2, concat a", "model.encoder"))
     2
     """
-    return strides_along(layers)[-1]
+    return cumulative_strides(layers)[-1]
 
 
 def largest_stride(layers: tuple[Layer, ...]) -> int:
-    """The largest that there is on the way.
+    """Returns the largest stride of all feature maps between the layers, in pixels of the image.
 
     >>> largest_stride(parse("space_to_depth 2, keep a, conv 3x3x16 /2, concat a", "model.encoder"))
     4
     """
-    return max(strides_along(layers))
+    return max(cumulative_strides(layers))
 
 
-def strides_along(layers: tuple[Layer, ...]) -> list[int]:
-    """Pixels of the image that one step is, before the first layer and after each."""
-    strides, marks = [1], {}
+def cumulative_strides(layers: tuple[Layer, ...]) -> list[int]:
+    """Returns the strides before the first layer and after each layer, in pixels of the image."""
+    strides, kept = [1], {}
     for layer in layers:
-        strides.append(strides[-1] * layer.stride)  # 1 of what has none
+        strides.append(strides[-1] * layer.stride)
         if layer.kind == "depth_to_space":
             strides[-1] //= layer.size
         elif layer.kind == "keep":
-            marks[layer.name] = strides[-1]
+            kept[layer.name] = strides[-1]
         elif layer.kind == "concat":
-            strides[-1] = marks[layer.name]
+            strides[-1] = kept[layer.name]
     return strides

@@ -1,4 +1,8 @@
-"""A loss for each part of Outputs, per example: f32 [B]. `total` weighs and averages them over rows that are not padding."""
+"""Losses: one term for each part of Outputs, per example f32 [B]; `total` weights and averages the terms.
+
+The loss of a cell of the dense detector is computed in `cell_losses`, from the targets that `targets.cell_targets`
+assigns.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from seqdigits.models.targets import cell_targets
 
 
 def digit_cross_entropy(logits: Array, digits: Array) -> Array:
-    """Cross entropy of each position: f32 [B, L, K], i32 [B, L] -> f32 [B, L], in nats.
+    """Returns the cross entropy of each position: f32 [B, L, K], i32 [B, L] -> f32 [B, L], in nats.
 
     >>> round(float(digit_cross_entropy(jnp.zeros((1, 5, 10)), jnp.zeros((1, 5), int))[0, 0]), 4)  # log 10
     2.3026
@@ -25,7 +29,10 @@ def digit_cross_entropy(logits: Array, digits: Array) -> Array:
 
 
 def one_hot_cross_entropy(logits: Array, digits: Array) -> Array:
-    """The same number, by the way of one-hot targets ("categorical"): f32 [B, L, K], i32 [B, L] -> f32 [B, L], in nats.
+    """Returns the cross entropy of each position, computed from one-hot targets.
+
+    Same value as `digit_cross_entropy`, known as "categorical" cross entropy: f32 [B, L, K], i32 [B, L] -> f32 [B, L],
+    in nats.
 
     >>> logits, digits = jnp.array([[[2.0, 0.5, -1.0], [0.0, 3.0, 1.0]]]), jnp.array([[0, 2]])
     >>> [[round(x, 4) for x in f(logits, digits)[0].tolist()] for f in (one_hot_cross_entropy, digit_cross_entropy)]
@@ -35,8 +42,9 @@ def one_hot_cross_entropy(logits: Array, digits: Array) -> Array:
 
 
 def binary_cross_entropy(logits: Array, digits: Array) -> Array:
-    """Each class on its own against the rest (sigmoid), the mean over classes: f32 [B, L, K], i32 [B, L] -> f32 [B, L], in
-    nats.
+    """Returns the binary cross entropy (sigmoid) of each position, averaged over the classes.
+
+    Each class is classified against all others: f32 [B, L, K], i32 [B, L] -> f32 [B, L], in nats.
 
     >>> round(float(binary_cross_entropy(jnp.zeros((1, 1, 10)), jnp.zeros((1, 1), int))[0, 0]), 4)  # log 2
     0.6931
@@ -50,70 +58,98 @@ DIGIT_LOSSES = {
     "one_hot_cross_entropy": one_hot_cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
 }
+"""The allowed values of `loss.digit_loss`."""
 POSITIONS = {"mean": jnp.mean, "sum": jnp.sum}
+"""The allowed values of `loss.positions`: how the losses of the positions are reduced."""
 
 
 def digit_loss(logits: Array, digits: Array, config: ConfigDict) -> Array:
-    """The loss of all positions: f32 [B, L, K], i32 [B, L] -> f32 [B], in nats; `config` is the section `loss`.
+    """Returns the loss of all positions of each example.
+
+    A position whose target is NO_DIGIT has the weight `no_digit_weight`, as eos_coef in DETR (Carion et al. 2020,
+    arXiv:2005.12872, section 3.1).
+
+    Args:
+      logits: f32 [B, L, K].
+      digits: i32 [B, L].
+      config: the section `loss`.
+
+    Returns:
+      f32 [B], in nats.
 
     >>> config = ConfigDict({"digit_loss": "cross_entropy", "no_digit_weight": 0.125, "positions": "sum"})
     >>> round(float(digit_loss(jnp.zeros((1, 2, 11)), jnp.array([[3, NO_DIGIT]]), config)[0]), 4)  # 1.125 log 11
     2.6976
     """
-    each = DIGIT_LOSSES[config.digit_loss](logits, digits)
-    weighted = jnp.where(digits == NO_DIGIT, config.no_digit_weight * each, each)
+    per_position = DIGIT_LOSSES[config.digit_loss](logits, digits)
+    weighted = jnp.where(digits == NO_DIGIT, config.no_digit_weight * per_position, per_position)
     return POSITIONS[config.positions](weighted, axis=-1)
 
 
 def l2(params: Variables, pattern: str) -> Array:
-    """Half the sum of squares of the parameters whose name fits the pattern: f32 [].
+    """Returns half the sum of squares of the parameters whose full name matches the pattern: f32 [].
 
     >>> float(l2({"conv": {"kernel": jnp.array([3.0, 4.0]), "bias": jnp.array([9.0])}}, "conv/kernel"))
     12.5
     """
-    chosen = jax.tree.leaves(matching(params, pattern))
-    squares = [jnp.sum(jnp.square(p)) for p, is_one in zip(jax.tree.leaves(params), chosen, strict=True) if is_one]
+    matches = jax.tree.leaves(matching(params, pattern))
+    squares = [jnp.sum(jnp.square(p)) for p, is_match in zip(jax.tree.leaves(params), matches, strict=True) if is_match]
     return sum(squares, jnp.zeros(())) / 2
 
 
 def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Array, Array]:
-    """Losses of the dense detector, each divided by the sum of the shares of the cells, which is the number of digits where
-    only the cell of the center should say a digit.
+    """Returns the classification and the box loss of the cells of a dense detector, per example.
+
+    Each cell has a target digit, a target box and a target weight w from `targets.cell_targets`. Its classification
+    loss is the cross entropy with the soft target w for the digit and 1 - w for NO_DIGIT. In a cell with w > 0, label
+    smoothing moves `smoothing` x w of the target to the uniform distribution over the 11 classes. Cells are weighted by
+    `background_weight` + (1 - `background_weight`) x w: a digit's cell counts 1, a cell without a digit
+    `background_weight`.
+
+    The box loss is the L1 distance, weighted by w: of the centers in cells, of the sizes as logarithms.
+
+    Both sums over the grid are divided by the sum of w, or by 1 if that is larger. With `target = cell` this is the
+    number of cells that contain the center of a digit.
 
     Args:
       outputs: with cell_logits f32 [B, h, w, 11] and cell_boxes f32 [B, h, w, 4].
-      batch: the truth.
-      config: the section `loss`. A cell without a digit weighs `background_weight`, one with a digit 1, and between them by its
-        share; `smoothing` of what a cell should say is spread over all classes where a digit is.
+      batch: the ground truth.
+      config: the section `loss`.
 
     Returns:
-      Cross entropy over all cells f32 [B], and L1 of the boxes over the cells with a digit f32 [B]: centers in cells,
-      sizes as logarithms.
+      Classification loss f32 [B], in nats, and box loss f32 [B].
     """
-    assert outputs.cell_logits is not None, "a reader has cells"
-    assert outputs.cell_boxes is not None, "and their boxes"
+    assert outputs.cell_logits is not None, "a dense detector predicts cells"
+    assert outputs.cell_boxes is not None, "a dense detector predicts the boxes of cells"
     grid = (outputs.cell_logits.shape[1], outputs.cell_logits.shape[2])
-    digits, boxes, share = cell_targets(batch, grid, outputs.stride, config.target, config.target_radius)
-    count = jnp.maximum(jnp.sum(share, axis=(1, 2)), 1)
+    digits, boxes, weight = cell_targets(batch, grid, outputs.stride, config.target, config.target_radius)
+    normalizer = jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1)
+
     log_p = jax.nn.log_softmax(outputs.cell_logits)
-    of_digit = jnp.take_along_axis(log_p, digits[..., None], axis=-1)[..., 0]
-    should = share * of_digit + (1 - share) * log_p[..., NO_DIGIT]
-    smooth = config.smoothing * share
-    entropy = -((1 - smooth) * should + smooth * jnp.mean(log_p, axis=-1))
-    entropy = (
-        jnp.sum(entropy * (config.background_weight + (1 - config.background_weight) * share), axis=(1, 2)) / count
-    )
-    center = jnp.abs(outputs.cell_boxes[..., :2] - boxes[..., :2]) / outputs.stride
-    truth = jnp.where(share[..., None] > 0, boxes[..., 2:], 1.0)
-    size = jnp.abs(jnp.log(outputs.cell_boxes[..., 2:]) - jnp.log(truth))
-    error = jnp.where(share > 0, share * jnp.sum(center + size, axis=-1), 0.0)
-    return entropy, jnp.sum(error, axis=(1, 2)) / count
+    log_p_digit = jnp.take_along_axis(log_p, digits[..., None], axis=-1)[..., 0]
+    log_likelihood = weight * log_p_digit + (1 - weight) * log_p[..., NO_DIGIT]
+    smoothing = config.smoothing * weight
+    entropy = -((1 - smoothing) * log_likelihood + smoothing * jnp.mean(log_p, axis=-1))
+    cell_weight = config.background_weight + (1 - config.background_weight) * weight
+    entropy = jnp.sum(entropy * cell_weight, axis=(1, 2)) / normalizer
+
+    center_error = jnp.abs(outputs.cell_boxes[..., :2] - boxes[..., :2]) / outputs.stride
+    true_size = jnp.where(weight[..., None] > 0, boxes[..., 2:], 1.0)  # 1: the logarithm of 0 is not finite
+    size_error = jnp.abs(jnp.log(outputs.cell_boxes[..., 2:]) - jnp.log(true_size))
+    box_error = jnp.where(weight > 0, weight * jnp.sum(center_error + size_error, axis=-1), 0.0)
+    return entropy, jnp.sum(box_error, axis=(1, 2)) / normalizer
 
 
 def per_example(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) -> dict[str, Array]:
-    """The unweighted terms, each f32 [B]; only those whose weight in `config` (the section `loss`) is not 0.
+    """Returns the unweighted loss terms, each f32 [B], by their keys in the section `loss`.
 
-    `box` f32 [B, 4] is the true box of the whole sequence.
+    Only terms whose weight is not 0 are computed.
+
+    Args:
+      outputs: of the model.
+      batch: the ground truth.
+      box: f32 [B, 4], the true box of the whole sequence, cxcywh in pixels.
+      config: the section `loss`.
     """
     terms = {}
     if config.digits:
@@ -123,16 +159,21 @@ def per_example(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) 
         assert outputs.box is not None, "config.validate refuses this"
         terms["box"] = box_squared_error(outputs.box, box)
     if config.cells or config.cell_boxes:
-        both = dict(zip(("cells", "cell_boxes"), cell_losses(outputs, batch, config), strict=True))
-        terms |= {name: term for name, term in both.items() if config[name]}
+        of_cells = dict(zip(("cells", "cell_boxes"), cell_losses(outputs, batch, config), strict=True))
+        terms |= {name: term for name, term in of_cells.items() if config[name]}
     return terms
 
 
 def total(terms: dict[str, Array], mask: Array, count: Array, config: ConfigDict) -> Array:
-    """The weighted sum of the terms over the rows that count, divided by `count`: f32 []. The terms of padding change
-    neither it nor the gradient of the others.
+    """Returns the weighted sum of the terms over the rows that are not padding, divided by `count`: f32 [].
 
-    `count` f32 [] is how many rows count in the whole batch, of which these may be a part.
+    Padded rows change neither the value nor the gradient of the other rows, even where their terms are not finite.
+
+    Args:
+      terms: from `per_example`, each f32 [B].
+      mask: bool [B], False on padding.
+      count: f32 [], number of rows without padding in the whole batch, of which the terms may be one shard.
+      config: the section `loss`, with a weight for each term.
     """
     weighted = sum((config[name] * term for name, term in terms.items()), jnp.zeros(mask.shape))
     return jnp.sum(jnp.where(mask, weighted, 0)) / count

@@ -1,4 +1,7 @@
-"""The first layer of every model: uint8 pixels in, floats out. So training, evaluation and export cannot differ."""
+"""Pixel normalization: the first layer of every model, from uint8 pixels to floats.
+
+It is part of the model so that training, evaluation and export cannot differ.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,25 @@ import jax.numpy as jnp
 from jax import Array
 
 PIXELS = ("unit", "raw", "image_mean", "per_pixel")
+"""The allowed values of `model.pixels`, see PixelNormalization."""
 
 
 class PixelNormalization(nn.Module):
-    """u8 [B, H, W, C] -> f32 [B, H, W, C].
+    """Normalizes the pixels of a batch of images.
 
-    `per_pixel` reads the training set's mean and deviation from the collection `input_stats`, which is filled once before
-    step 0, saved and restored with the parameters, and never trained.
+    `per_pixel` uses the training set's mean and standard deviation from the collection `input_stats`. This collection
+    is filled once before step 0, saved and restored with the parameters, and never trained.
 
     Attributes:
-      kind: `unit` = 0..1; `raw` = 0..255; `image_mean` = 0..1 less the image's own mean; `per_pixel` = less the training
-        set's mean of that pixel, divided by its deviation.
+      kind: one of PIXELS: `unit` = 0..1; `raw` = 0..255; `image_mean` = 0..1 minus the mean of the image;
+        `per_pixel` = 0..255 minus the training set's mean of that pixel, divided by its standard deviation.
     """
 
     kind: str
 
     @nn.compact
     def __call__(self, image: Array) -> Array:
+        """Normalizes u8 [B, H, W, C] -> f32 [B, H, W, C]."""
         x = image.astype(jnp.float32)
         if self.kind == "raw":
             return x

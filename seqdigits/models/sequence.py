@@ -1,4 +1,4 @@
-"""Models that say a fixed number of positions: features of the whole image, then a head a position."""
+"""Models with a fixed number of positions: features of the whole image, then one head per position."""
 
 from __future__ import annotations
 
@@ -10,31 +10,37 @@ from seqdigits.core.types import Outputs
 from seqdigits.models.layer_spec import Layer
 from seqdigits.models.ops import flatten
 from seqdigits.models.pixels import PixelNormalization
-from seqdigits.models.recurrent import Attention, Gru
+from seqdigits.models.recurrent import GRU, AttentionGRU
 from seqdigits.models.stack import Base, Stack
 
 
 class SequenceModel(Base):
-    """Pixel normalization, convolutions, then one vector a position by one of three ways, then a dense head each.
+    """A classifier for each of L positions.
+
+    Pixel normalization and an encoder are followed by a decoder that gives one vector per position, and by a dense head
+    per position.
 
     Attributes:
-      pixels: kind of the first layer.
+      pixels: kind of PixelNormalization.
       encoder: layers from the image to the features.
-      steps: how the features become a vector a position: `heads` = the same flat features for each; `gru` = a GRU reads the
-        flat features L times; `attention` = a GRU looks at the feature map anew for each position; `row_gru` = a GRU reads the rows of the feature map from top to bottom, and its last state is
-        cut into L parts.
-      gru_units: of the GRUs.
+      decoder: how the features become one vector per position:
+        `heads`: all positions share the flat features.
+        `gru`: a GRU reads the flat features L times, and its states are the vectors.
+        `attention`: a GRU attends to the feature map at each of L steps, and its states are the vectors.
+        `row_gru`: a GRU reads the rows of the feature map from top to bottom, and its last state is split into L
+          vectors.
+      gru_units: units of the GRU.
       head: layers of each position's head before its last dense layer to K.
-      shared_head: whether the positions share one head.
-      box_head: layers of the localization head before its last dense layer to 4; None = no localization. It sees the flat
-        features.
+      shared_head: whether all positions share one head.
+      box_head: layers of the localization head before its last dense layer to 4, on the flat features. None disables
+        localization.
       positions: L.
       num_classes: K.
     """
 
     pixels: str = "unit"
     encoder: tuple[Layer, ...] = ()
-    steps: str = "heads"
+    decoder: str = "heads"
     gru_units: int = 0
     head: tuple[Layer, ...] = ()
     shared_head: bool = False
@@ -44,10 +50,14 @@ class SequenceModel(Base):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
-        """image u8 [B, H, W, C], mask bool [B] -> Outputs with digit_logits, and box if there is a box head."""
+        """Predicts the positions of image u8 [B, H, W, C] with mask bool [B].
+
+        Returns:
+          Outputs with digit_logits, and with box if there is a box head.
+        """
         x = PixelNormalization(self.pixels, name="pixels")(image)
         x = Stack(**self.common, layers=self.encoder, name="encoder")(x, train=train, mask=mask)
-        vectors = self._vectors(x)  # [B, L, F]
+        vectors = self._decode(x)  # [B, L, F]
         head = (*self.head, Layer("dense", features=self.num_classes))
         if self.shared_head:
             shared = Stack(**self.common, layers=head, name="head")
@@ -56,21 +66,23 @@ class SequenceModel(Base):
             logits = logits.reshape(-1, self.positions, self.num_classes)
         else:
             heads = [Stack(**self.common, layers=head, name=f"head_{i}") for i in range(self.positions)]
-            logits = jnp.stack([h(vectors[:, i], train=train, mask=mask) for i, h in enumerate(heads)], axis=1)
+            logits = jnp.stack(
+                [head_i(vectors[:, i], train=train, mask=mask) for i, head_i in enumerate(heads)], axis=1
+            )
         box = None
         if self.box_head is not None:
-            to_box = (*self.box_head, Layer("dense", features=4))
-            box = Stack(**self.common, layers=to_box, name="box_head")(flatten(x), train=train, mask=mask)
+            box_head = (*self.box_head, Layer("dense", features=4))
+            box = Stack(**self.common, layers=box_head, name="box_head")(flatten(x), train=train, mask=mask)
         return Outputs(digit_logits=logits, box=box)
 
-    def _vectors(self, x: Array) -> Array:
-        if self.steps == "row_gru":
+    def _decode(self, x: Array) -> Array:
+        if self.decoder == "row_gru":
             rows = x.reshape(x.shape[0], x.shape[1], -1)  # [B, h, w*F]
-            last = Gru(units=self.gru_units, name="gru")(rows)[:, -1]
+            last = GRU(units=self.gru_units, name="gru")(rows)[:, -1]
             return last.reshape(x.shape[0], self.positions, -1)
-        if self.steps == "attention":
-            return Attention(units=self.gru_units, repeats=self.positions, name="attention")(x)  # [B, L, units]
+        if self.decoder == "attention":
+            return AttentionGRU(units=self.gru_units, repeats=self.positions, name="attention")(x)  # [B, L, units]
         x = flatten(x)  # [B, F]
-        if self.steps == "gru":
-            return Gru(units=self.gru_units, repeats=self.positions, name="gru")(x)  # [B, L, units]
+        if self.decoder == "gru":
+            return GRU(units=self.gru_units, repeats=self.positions, name="gru")(x)  # [B, L, units]
         return jnp.broadcast_to(x[:, None], (x.shape[0], self.positions, x.shape[1]))

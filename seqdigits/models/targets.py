@@ -1,4 +1,4 @@
-"""Targets of the cells of a dense detector."""
+"""Assigns targets to the cells of a dense detector: which digit each cell is trained to predict, and with what weight."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Batch
 
 TARGETS = ("cell", "center_sampling", "heatmap")
-"""Which cells should say a digit: the one that holds its center | all around it too | those, the less the farther."""
+"""Which cells are positive, that is, trained to predict a digit; see `cell_targets`."""
 
 
 def center_cells(boxes: Array, image: tuple[int, int], grid: tuple[int, int]) -> tuple[Array, Array]:
-    """Row and column of the cell that holds the center of each box: f32 [..., 4] cxcywh -> i32 [...], i32 [...].
+    """Returns row and column of the cell that contains the center of each box.
 
-    `image`, `grid`: height and width, in pixels and in cells. A center outside the image belongs to the nearest cell.
+    A center outside the image is assigned to the nearest cell.
+
+    Args:
+      boxes: f32 [..., 4], cxcywh in pixels.
+      image: height and width, in pixels.
+      grid: height and width, in cells.
+
+    Returns:
+      i32 [...], i32 [...].
     """
     (height, width), (h, w) = image, grid
     row = jnp.clip(jnp.floor(boxes[..., 1] * h / height).astype(jnp.int32), 0, h - 1)
@@ -26,42 +34,50 @@ def center_cells(boxes: Array, image: tuple[int, int], grid: tuple[int, int]) ->
 def cell_targets(
     batch: Batch, grid: tuple[int, int], stride: int, target: str = "cell", radius: float = 0.0
 ) -> tuple[Array, Array, Array]:
-    """What each cell of an h x w grid should say.
+    """Assigns a digit, a box and a target weight to each cell of an h x w grid.
+
+    The cell that contains the center of a digit always has weight 1. `target` decides on the other cells. Their
+    distance is that from the center of the cell to the center of the digit, in sides of the digit's box:
+      `cell`: no other cell is positive.
+      `center_sampling`: cells within `radius` have weight 1 (as in FCOS, Tian et al. 2020, arXiv:2006.09214).
+      `heatmap`: the weight falls with the distance d as exp(-d² / (2 radius²)), and is 0 from 0.05 downward (as in
+        CenterNet, Zhou et al. 2019, arXiv:1904.07850, section 3).
+    A cell is assigned to the digit whose center it contains, to the first of several, and else to the nearest digit.
 
     Args:
-      batch: the truth.
+      batch: the ground truth.
       grid: h, w.
       stride: side of a cell, in pixels.
       target: one of TARGETS.
-      radius: `several`: how far from a digit's center the middle of a cell may lie, in sides of the digit's box;
-        `gaussian`: the distance at which the share has fallen to exp(-1/2).
+      radius: for `center_sampling` the largest distance, for `heatmap` the standard deviation, both in sides of the
+        digit's box.
 
     Returns:
-      digits i32 [B, h, w], NO_DIGIT where no digit is near; boxes f32 [B, h, w, 4], zeros there; share f32 [B, h, w], how
-      far the cell should say that digit and not NO_DIGIT: 1 where its center is. A cell belongs to the digit whose center
-      it holds, of two the first, and else to the nearest.
+      digits: i32 [B, h, w], NO_DIGIT where the weight is 0.
+      boxes: f32 [B, h, w, 4], cxcywh in pixels, zeros where the weight is 0.
+      weight: f32 [B, h, w], 0..1, the target probability of the digit; the remainder is that of NO_DIGIT.
     """
     h, w = grid
-    there = batch.digits != NO_DIGIT
+    is_digit = batch.digits != NO_DIGIT
     cells = center_cells(batch.boxes, (h * stride, w * stride), grid)
     row, column = (cell[..., None, None] for cell in cells)  # [B, L, 1, 1]
-    holds = (jnp.arange(h)[:, None] == row) & (jnp.arange(w) == column) & there[..., None, None]  # [B, L, h, w]
-    boxes = jnp.where(there[..., None], batch.boxes, 1.0)[..., None, None]  # [B, L, 4, 1, 1]
+    has_center = (jnp.arange(h)[:, None] == row) & (jnp.arange(w) == column) & is_digit[..., None, None]  # [B, L, h, w]
+    boxes = jnp.where(is_digit[..., None], batch.boxes, 1.0)[..., None, None]  # [B, L, 4, 1, 1]
     x, y = (jnp.arange(w) + 0.5) * stride, (jnp.arange(h)[:, None] + 0.5) * stride
-    square = ((x - boxes[:, :, 0]) / boxes[:, :, 2]) ** 2 + ((y - boxes[:, :, 1]) / boxes[:, :, 3]) ** 2
-    square = jnp.where(there[..., None, None], square, jnp.inf)
-    nearest = jnp.argmin(jnp.where(holds, -1.0, square), axis=1)  # [B, h, w]
-    square = jnp.min(square, axis=1)
+    squared = ((x - boxes[:, :, 0]) / boxes[:, :, 2]) ** 2 + ((y - boxes[:, :, 1]) / boxes[:, :, 3]) ** 2
+    squared = jnp.where(is_digit[..., None, None], squared, jnp.inf)  # distances, [B, L, h, w]
+    assigned = jnp.argmin(jnp.where(has_center, -1.0, squared), axis=1)  # [B, h, w], position of the digit
+    squared = jnp.min(squared, axis=1)
     if target == "cell":
-        share = jnp.zeros_like(square)
+        weight = jnp.zeros_like(squared)
     elif target == "center_sampling":
-        share = jnp.where(square <= radius**2, 1.0, 0.0)
+        weight = jnp.where(squared <= radius**2, 1.0, 0.0)
     else:
-        share = jnp.exp(-square / (2 * radius**2))
-        share = jnp.where(share > 0.05, share, 0.0)  # far from every digit there is none, wholly
-    share = jnp.where(jnp.any(holds, axis=1), 1.0, share)
-    of = nearest.reshape(nearest.shape[0], -1)
-    digits = jnp.take_along_axis(batch.digits, of, axis=1).reshape(nearest.shape)
-    found = jnp.take_along_axis(batch.boxes, of[..., None], axis=1).reshape(*nearest.shape, 4)
-    is_digit = share > 0
-    return jnp.where(is_digit, digits, NO_DIGIT), jnp.where(is_digit[..., None], found, 0.0), share
+        weight = jnp.exp(-squared / (2 * radius**2))
+        weight = jnp.where(weight > 0.05, weight, 0.0)  # so that cells far from every digit are fully negative
+    weight = jnp.where(jnp.any(has_center, axis=1), 1.0, weight)
+    position = assigned.reshape(assigned.shape[0], -1)
+    digits = jnp.take_along_axis(batch.digits, position, axis=1).reshape(assigned.shape)
+    cell_boxes = jnp.take_along_axis(batch.boxes, position[..., None], axis=1).reshape(*assigned.shape, 4)
+    positive = weight > 0
+    return jnp.where(positive, digits, NO_DIGIT), jnp.where(positive[..., None], cell_boxes, 0.0), weight

@@ -69,7 +69,7 @@ def test_step_of_experiment_traces_without_opening_a_file(experiment, name):
     counted = jax.eval_shape(
         lambda v, a, h: predict.count(v, a, h, source), state.variables(), source.spec.arrays, host_batch
     )
-    assert counted.correct_at.shape == (config.data.max_length,)
+    assert counted.correct_by_position.shape == (config.data.max_length,)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every figure of an evaluation, counted by hand."""
+"""Tests of evaluation metrics, counted by hand."""
 
 import json
 
@@ -19,7 +19,7 @@ batch_metrics = jax.jit(eval_metrics.batch_metrics)
 
 
 def example():
-    """Four images and a padded row: right; one digit wrong; one too short; right but for a fourth digit found."""
+    """Four images and a padded row: correct; one wrong digit; one digit too few; a fourth digit too many."""
     truth = jnp.array([[1, 2, N], [3, 4, 5], [6, 7, N], [8, 9, 0], [1, 1, 1]])
     read = jnp.array([[1, 2, N], [3, 4, 6], [6, N, N], [8, 9, 0], [2, 2, 2]])
     length = jnp.array([2, 3, 1, 4, 3])
@@ -41,12 +41,12 @@ def example():
     return batch, Outputs(digit_logits=jnp.zeros((5, 3, 11))), found
 
 
-def figures(counted, localizes=True, has_logits=True):
+def metrics(counted, localizes=True, has_logits=True):
     return eval_metrics.summarize(jax.device_get(counted), localizes=localizes, has_logits=has_logits)
 
 
-def test_every_figure_by_hand():
-    found = figures(batch_metrics(*example()))
+def test_metrics_by_hand():
+    found = metrics(batch_metrics(*example()))
     assert found["examples"] == 4
     assert found["sequence_accuracy"] == 1 / 4
     assert found["character_accuracy"] == 10 / 12
@@ -55,7 +55,7 @@ def test_every_figure_by_hand():
     assert found["accuracy_by_position"] == [1.0, 3 / 4, 3 / 4]
     assert found["accuracy_by_length"] == {"2": 1 / 2, "3": 0.0}
     assert found["examples_by_length"] == {"2": 2, "3": 2}
-    assert found["wrong_digits_per_missed_number"] == [1, 2, 0, 0]  # at 0: the one with a digit too many
+    assert found["wrong_digits_per_missed_number"] == [1, 2, 0, 0]  # at 0: the image with a digit too many
     confusion = np.zeros((11, 11), int)
     for t, r in [(1, 1), (2, 2), (N, N), (3, 3), (4, 4), (5, 6), (6, 6), (7, N), (N, N), (8, 8), (9, 9), (0, 0)]:
         confusion[t, r] += 1
@@ -68,26 +68,26 @@ def test_every_figure_by_hand():
     json.dumps(found)
 
 
-def test_two_halves_merged_are_the_whole():
+def test_merge_equals_one_batch():
     batch, outputs, prediction = example()
 
     def part(rows):
         return batch_metrics(*jax.tree.map(lambda x: x[rows], (batch, outputs, prediction)))
 
     merged = part(slice(0, 2)).merge(part(slice(2, 5)))
-    whole = batch_metrics(batch, outputs, prediction)
-    assert jax.tree.all(jax.tree.map(np.allclose, merged, whole))
+    full = batch_metrics(batch, outputs, prediction)
+    assert jax.tree.all(jax.tree.map(np.allclose, merged, full))
 
 
-def test_what_a_model_does_not_say_is_null():
-    found = figures(batch_metrics(*example()), localizes=False, has_logits=False)
+def test_metrics_without_box_or_logits_are_none():
+    found = metrics(batch_metrics(*example()), localizes=False, has_logits=False)
     assert [found[n] for n in ("localization_error", "center_error", "iou", "cross_entropy")] == [None] * 4
     batch, _, prediction = example()
     counted = batch_metrics(batch, Outputs(), prediction.replace(box=None))
-    assert figures(counted, localizes=False, has_logits=False)["sequence_accuracy"] == 1 / 4
+    assert metrics(counted, localizes=False, has_logits=False)["sequence_accuracy"] == 1 / 4
 
 
-def test_training_averages_leave_padding_out():
+def test_averages_ignore_padded_rows():
     values = {"loss": jnp.float32(2.0), "loss/digits": jnp.array([1.0, 3.0, jnp.nan])}
     mask = jnp.array([True, True, False])
     once = averages.averages(values, mask)
@@ -97,7 +97,7 @@ def test_training_averages_leave_padding_out():
 
 
 def test_top_k_accuracy_by_hand():
-    """The likeliest class is that of argmax: of equals the first; what is not a number is not right."""
+    """The most probable class is that of argmax, the first of equal logits; NaN is never correct."""
     logits = [[3.0, 2, 1], [1, 3, 2], [1, 2, 3], [0, 0, 0], [0, 0, 0], [np.nan] * 3, [9, 9, 9]]
     truth = [0, 0, 1, 0, 1, 2, 0]  # ranks 0, 2, 1, 0, 1, none, and padding
     outputs = Outputs(digit_logits=jnp.array(logits)[:, None])
@@ -107,7 +107,7 @@ def test_top_k_accuracy_by_hand():
         boxes=jnp.full((7, 1, 4), 2.0),
         index=jnp.array([0, 1, 2, 3, 4, 5, -1]),
     )
-    found = figures(batch_metrics(batch, outputs, decode(outputs, DecodeOptions(1, 0.5, 0.4))), localizes=False)
+    found = metrics(batch_metrics(batch, outputs, decode(outputs, DecodeOptions(1, 0.5, 0.4))), localizes=False)
     assert found["top_k_accuracy"] == pytest.approx([2 / 6, 4 / 6, 5 / 6])
     assert found["top_k_accuracy"][0] == found["character_accuracy"]
 
@@ -122,15 +122,15 @@ def two_numbers():
     )
 
 
-def found(*numbers):
-    """A reading of N = 3 rows for both rows of `two_numbers`; `numbers`: (digits, x of the first, confidence)."""
+def predicted(*numbers):
+    """A prediction of N = 3 rows for both rows of `two_numbers`; `numbers`: (digits, x of the first, confidence)."""
     digits, boxes = np.full((3, 4), N), np.zeros((3, 4, 4))
     box, confidence, length = np.zeros((3, 4)), np.zeros(3), np.zeros(3, int)
-    for row, (text, x, sure) in enumerate(numbers):
+    for row, (text, x, p) in enumerate(numbers):
         n = length[row] = len(text)
         digits[row, :n] = [int(c) for c in text]
         boxes[row, :n] = [[x + 8 * i, 4, 8, 8] for i in range(n)]
-        box[row], confidence[row] = [x + 4 * (n - 1), 4, 8 * n, 8], sure
+        box[row], confidence[row] = [x + 4 * (n - 1), 4, 8 * n, 8], p
     prediction = Prediction(
         length=length,
         digits=digits,
@@ -143,63 +143,65 @@ def found(*numbers):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "recall", "precision", "whole", "digits_right"),
+    ("numbers", "recall", "precision", "exact_match", "digits_correct"),
     [
         ([("12", 4, 0.9), ("7", 60, 0.8)], 1.0, 1.0, 1.0, 3),
         ([("7", 60, 0.9), ("12", 4, 0.8)], 1.0, 1.0, 1.0, 3),
         ([("12", 4, 0.9)], 0.5, 1.0, 0.0, 2),
         ([("12", 4, 0.9), ("7", 60, 0.8), ("5", 30, 0.7)], 1.0, 2 / 3, 0.0, 3),
         ([("13", 4, 0.9), ("7", 60, 0.8)], 0.5, 0.5, 0.0, 2),
-        ([("12", 20, 0.9), ("7", 60, 0.8)], 0.5, 0.5, 0.0, 1),  # elsewhere
+        ([("12", 20, 0.9), ("7", 60, 0.8)], 0.5, 0.5, 0.0, 1),  # at another location
         ([("12", 4, 0.9), ("7", 60, 0.8), ("7", 60, 0.7)], 1.0, 1.0, 0.0, 4),  # twice
         ([], 0.0, None, 0.0, 0),
     ],
 )
-def test_several_numbers(numbers, recall, precision, whole, digits_right):
-    counted = batch_metrics(two_numbers(), Outputs(), found(*numbers))
-    result = figures(counted, has_logits=False)
+def test_metrics_of_several_numbers(numbers, recall, precision, exact_match, digits_correct):
+    counted = batch_metrics(two_numbers(), Outputs(), predicted(*numbers))
+    result = metrics(counted, has_logits=False)
     assert (result["number_recall"], result["number_precision"]) == (recall, pytest.approx(precision))
-    assert result["sequence_accuracy"] == whole
-    assert counted.digit_confidence_histogram.right.sum() == digits_right
+    assert result["sequence_accuracy"] == exact_match
+    assert counted.digit_confidence_histogram.correct.sum() == digits_correct
     assert counted.digit_confidence_histogram.count.sum() == sum(len(text) for text, _, _ in numbers)
     assert counted.number_confidence.count.sum() == 1
 
 
-def test_positions_of_several_numbers_are_those_of_the_readings_in_their_places():
-    result = figures(batch_metrics(two_numbers(), Outputs(), found(("7", 60, 0.9), ("13", 4, 0.8))), has_logits=False)
+def test_positions_of_several_numbers_match_by_location():
+    result = metrics(
+        batch_metrics(two_numbers(), Outputs(), predicted(("7", 60, 0.9), ("13", 4, 0.8))), has_logits=False
+    )
     assert result["accuracy_by_position"] == [1.0, 0.0, 1.0, 1.0]
     assert result["length_accuracy"] == 1.0
     assert result["confusion"][2][3] == 1
     assert result["localization_error"] == 0.0
 
 
-def test_a_best_number_is_right_if_it_is_one_of_the_true_ones():
-    counted = batch_metrics(two_numbers(), Outputs(), found(("7", 60, 0.9)))
-    assert counted.number_confidence.right.sum() == 1
-    wrong = batch_metrics(two_numbers(), Outputs(), found(("8", 60, 0.9), ("12", 4, 0.8)))
-    assert wrong.number_confidence.right.sum() == 0
+def test_top1_is_correct_if_it_is_any_true_number():
+    counted = batch_metrics(two_numbers(), Outputs(), predicted(("7", 60, 0.9)))
+    assert counted.number_confidence.correct.sum() == 1
+    wrong = batch_metrics(two_numbers(), Outputs(), predicted(("8", 60, 0.9), ("12", 4, 0.8)))
+    assert wrong.number_confidence.correct.sum() == 0
 
 
-def test_several_numbers_merged_are_the_whole():
-    one = batch_metrics(two_numbers(), Outputs(), found(("12", 4, 0.9)))
-    other = batch_metrics(two_numbers(), Outputs(), found(("12", 4, 0.6), ("7", 60, 0.8)))
+def test_merge_of_several_numbers_equals_one_batch():
+    one = batch_metrics(two_numbers(), Outputs(), predicted(("12", 4, 0.9)))
+    other = batch_metrics(two_numbers(), Outputs(), predicted(("12", 4, 0.6), ("7", 60, 0.8)))
     both = jax.tree.map(lambda *x: jnp.concatenate(x), two_numbers(), two_numbers())
     predictions = jax.tree.map(
-        lambda *x: jnp.concatenate(x), found(("12", 4, 0.9)), found(("12", 4, 0.6), ("7", 60, 0.8))
+        lambda *x: jnp.concatenate(x), predicted(("12", 4, 0.9)), predicted(("12", 4, 0.6), ("7", 60, 0.8))
     )
-    whole = batch_metrics(both, Outputs(), predictions)
-    assert jax.tree.all(jax.tree.map(np.allclose, one.merge(other), whole))
-    result = figures(whole, has_logits=False)
+    full = batch_metrics(both, Outputs(), predictions)
+    assert jax.tree.all(jax.tree.map(np.allclose, one.merge(other), full))
+    result = metrics(full, has_logits=False)
     assert (result["number_recall"], result["number_precision"], result["sequence_accuracy"]) == (3 / 4, 1.0, 1 / 2)
 
 
 def test_one_number_by_definition_has_no_recall():
-    result = figures(batch_metrics(*example()))
+    result = metrics(batch_metrics(*example()))
     assert (result["number_recall"], result["number_precision"]) == (None, None)
 
 
-def test_a_sheet_of_several_numbers_names_them_all():
-    batch, prediction = two_numbers(), found(("12", 4, 0.9), ("8", 60, 0.8))
+def test_example_grid_names_all_numbers():
+    batch, prediction = two_numbers(), predicted(("12", 4, 0.9), ("8", 60, 0.8))
     as_numpy = jax.tree.map(np.asarray, (batch, prediction))
     assert predictions._true_text(as_numpy[0], 0) == "12 7"
     assert predictions._predicted_text(as_numpy[1], 0) == "12 8"

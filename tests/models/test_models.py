@@ -1,4 +1,4 @@
-"""Models: sizes, first losses, gradients, learning by heart."""
+"""Tests of the models: sizes, initial losses, gradients, overfitting."""
 
 from functools import partial
 
@@ -21,12 +21,12 @@ from seqdigits.models import losses
 from seqdigits.models.build import build, init_variables
 from seqdigits.models.dense import DenseDetector, _three_quarters
 from seqdigits.models.pixels import PixelNormalization
-from seqdigits.models.recurrent import Gru
+from seqdigits.models.recurrent import GRU
 from seqdigits.training.train_step import TrainStep
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_parameter_counts_are_the_published_ones(experiment, name):
+def test_parameter_counts_are_as_published(experiment, name):
     config = experiment(name)
     spec = create_source(config, "train").spec
     variables = jax.eval_shape(lambda: init_variables(build(config, spec), spec, 0))
@@ -36,7 +36,7 @@ def test_parameter_counts_are_the_published_ones(experiment, name):
 ENCODER = "conv 5x5x8 /2, relu, conv 3x3x16 /2, relu, conv 3x3x16 /2, relu"
 
 
-JOINED = "space_to_depth 2, conv 3x3x8, norm, relu, keep a, conv 3x3x16 /2, norm, add a, conv 1x1x32, depth_to_space 2, concat a"
+PYRAMID = "space_to_depth 2, conv 3x3x8, norm, relu, keep a, conv 3x3x16 /2, norm, add a, conv 1x1x32, depth_to_space 2, concat a"
 
 
 def small(name, **changes):
@@ -73,7 +73,7 @@ def four_examples(config):
 
 
 @pytest.mark.parametrize("name", ["heads", "gru", "attention"])
-def test_the_first_loss_is_near_that_of_guessing(name):
+def test_initial_loss_is_near_chance(name):
     config = small(name)
     source, batch = four_examples(config)
     steps = TrainStep(config, build(config, source.spec))
@@ -92,11 +92,11 @@ def test_the_first_loss_is_near_that_of_guessing(name):
         ("attention", {"model.shared_head": True}),
         ("dense_detector", {}),
         ("dense_detector", {"model.encoder": ENCODER.replace("relu", "norm, relu")}),
-        ("dense_detector", {"model.encoder": JOINED}),
+        ("dense_detector", {"model.encoder": PYRAMID}),
     ],
-    ids=["heads", "gru", "attention", "dense_detector", "reader-norm", "reader-joined"],
+    ids=["heads", "gru", "attention", "dense_detector", "dense_detector-norm", "dense_detector-pyramid"],
 )
-def test_the_gradient_reaches_every_parameter(name, changes):
+def test_gradient_reaches_every_parameter(name, changes):
     config = small(name, **changes)
     source, batch = four_examples(config)
     model = build(config, source.spec)
@@ -115,7 +115,7 @@ def test_the_gradient_reaches_every_parameter(name, changes):
 
 @pytest.mark.parametrize(("name", "changes"), [("gru", BOX), ("dense_detector", {})], ids=["gru", "dense_detector"])
 @pytest.mark.slow
-def test_four_examples_are_learned_by_heart(name, changes):
+def test_model_overfits_four_examples(name, changes):
     config = small(name, **changes, **{"optim.learning_rate": 3e-3})
     source, batch = four_examples(config)
     steps = TrainStep(config, build(config, source.spec))
@@ -132,10 +132,10 @@ def test_four_examples_are_learned_by_heart(name, changes):
     assert outputs.box.shape == (4, 4)
 
 
-def test_the_gru_is_that_of_cho_et_al():
+def test_gru_equals_cho_et_al():
     units, steps, features = 3, 4, 5
     x = jax.random.normal(jax.random.key(1), (2, features))
-    gru = Gru(units=units, repeats=steps)
+    gru = GRU(units=units, repeats=steps)
     variables = gru.init(jax.random.key(0), x)
     p = jax.tree.map(np.asarray, variables["params"])
     assert sum(leaf.size for leaf in jax.tree.leaves(p)) == 3 * units * (features + units + 1)
@@ -155,25 +155,25 @@ def test_the_gru_is_that_of_cho_et_al():
         h = update * h + (1 - update) * candidate
         states.append(h)
     np.testing.assert_allclose(gru.apply(variables, x), np.stack(states, 1), atol=1e-5)
-    every_step = jnp.repeat(x[:, None], steps, axis=1)  # the same, as steps of its own
-    np.testing.assert_allclose(Gru(units=units).apply(variables, every_step), np.stack(states, 1), atol=1e-5)
+    every_step = jnp.repeat(x[:, None], steps, axis=1)  # the same input, with a time axis
+    np.testing.assert_allclose(GRU(units=units).apply(variables, every_step), np.stack(states, 1), atol=1e-5)
 
 
-def test_pixels_by_hand():
+def test_pixel_normalization_by_hand():
     image = jnp.array([[[[0], [255]], [[51], [102]]]], jnp.uint8)  # [1, 2, 2, 1]
 
-    def of(kind, variables=None):
+    def normalize(kind, variables=None):
         return PixelNormalization(kind).apply(variables or {}, image)[0, ..., 0]
 
-    np.testing.assert_allclose(of("raw"), [[0, 255], [51, 102]])
-    np.testing.assert_allclose(of("unit"), [[0, 1], [0.2, 0.4]], rtol=1e-6)
-    np.testing.assert_allclose(of("image_mean"), [[-0.4, 0.6], [-0.2, 0.0]], atol=1e-6)
+    np.testing.assert_allclose(normalize("raw"), [[0, 255], [51, 102]])
+    np.testing.assert_allclose(normalize("unit"), [[0, 1], [0.2, 0.4]], rtol=1e-6)
+    np.testing.assert_allclose(normalize("image_mean"), [[-0.4, 0.6], [-0.2, 0.0]], atol=1e-6)
     stats = {"mean": jnp.full((2, 2, 1), 51.0), "deviation": jnp.array([[[0.0], [51.0]], [[17.0], [51.0]]])}
-    np.testing.assert_allclose(of("per_pixel", {"input_stats": stats}), [[-51, 4], [0, 1]], rtol=1e-6)
+    np.testing.assert_allclose(normalize("per_pixel", {"input_stats": stats}), [[-51, 4], [0, 1]], rtol=1e-6)
 
 
 @pytest.mark.slow
-def test_the_reader_reads_images_of_any_size():
+def test_dense_detector_accepts_other_image_sizes():
     config = small("dense_detector")
     source, _ = four_examples(config)
     model = build(config, source.spec)
@@ -184,18 +184,18 @@ def test_the_reader_reads_images_of_any_size():
     assert decode(outputs, decode_options(config, source.spec)).digits.shape == (2, 1, 2)
 
 
-def test_a_place_of_zeros_is_the_cell_itself():
-    reader = DenseDetector(
+def test_boxes_of_zeros_decode_to_the_cell():
+    detector = DenseDetector(
         encoder=build(small("dense_detector"), four_examples(small("dense_detector"))[0].spec).encoder
     )
     image = jnp.zeros((1, 16, 32, 1), jnp.uint8)
-    variables = reader.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
+    variables = detector.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
     zeroed = {**variables, "params": jax.tree.map(jnp.zeros_like, variables["params"])}
-    boxes = applied(reader, zeroed, image, jnp.ones(1, bool)).cell_boxes
+    boxes = applied(detector, zeroed, image, jnp.ones(1, bool)).cell_boxes
     np.testing.assert_allclose(boxes[0, 1, 2], [20, 12, 8, 8])
 
 
-def test_at_first_the_reader_finds_next_to_nothing():
+def test_dense_detector_initially_predicts_no_digit():
     config = small("dense_detector")
     source, batch = four_examples(config)
     model = build(config, source.spec)
@@ -203,21 +203,21 @@ def test_at_first_the_reader_finds_next_to_nothing():
     assert jnp.mean(jax.nn.softmax(outputs.cell_logits)[..., NO_DIGIT]) > 0.9
 
 
-def test_the_row_gru_cuts_its_last_state_and_one_head_reads_each_part():
+def test_row_gru_splits_its_last_state():
     config = small("row_gru", **{"model.encoder": "", "model.gru_units": 6, "model.shared_head": True})
     source, batch = four_examples(config)
     model = build(config, source.spec)
     variables = initialized(model, source.spec)
     logits = applied(model, variables, batch.image, batch.mask).digit_logits
     rows = batch.image[..., 0].astype(jnp.float32) / 255  # [B, 32 steps, 64 features]
-    last = Gru(units=6).apply({"params": variables["params"]["gru"]}, rows)[:, -1]
+    last = GRU(units=6).apply({"params": variables["params"]["gru"]}, rows)[:, -1]
     dense = variables["params"]["head"]["Dense_0"]
     for position in range(2):
         part = last[:, 3 * position : 3 * position + 3]
         np.testing.assert_allclose(logits[:, position], part @ dense["kernel"] + dense["bias"], atol=1e-5)
 
 
-def test_a_shared_head_is_the_same_at_every_position_and_counts_padding_alike():
+def test_shared_head_ignores_padded_rows_at_all_positions():
     config = small("gru", **{"model.shared_head": True, "model.head": "dense 8, norm, relu"})
     source, batch = four_examples(config)
     model = build(config, source.spec)
@@ -233,8 +233,8 @@ def test_a_shared_head_is_the_same_at_every_position_and_counts_padding_alike():
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), stats, stats_alone)
 
 
-def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
-    config = small("dense_detector", **{"model.encoder": JOINED, "data.max_length": 1, "data.min_length": 1})
+def test_dense_detector_pads_to_the_largest_stride():
+    config = small("dense_detector", **{"model.encoder": PYRAMID, "data.max_length": 1, "data.min_length": 1})
     model = build(config, create_source(config, "train").spec)
     image = jnp.zeros((1, 29, 50, 1), jnp.uint8)
     variables = model.init(jax.random.key(0), image, train=False, mask=jnp.ones(1, bool))
@@ -244,34 +244,34 @@ def test_a_reader_takes_any_size_and_its_grid_may_reach_over_the_edge():
 
 
 @pytest.mark.slow
-def test_an_image_is_also_read_at_smaller_sizes_and_the_boxes_are_in_its_own_pixels():
+def test_octaves_scale_boxes_to_image_pixels():
     config = small("dense_detector")
     spec = create_source(config, "train").spec
-    once, often = (build(small("dense_detector", **{"decode.octaves": n}), spec) for n in (0, 1))
+    single, pyramid = (build(small("dense_detector", **{"decode.octaves": n}), spec) for n in (0, 1))
     image = jax.random.randint(jax.random.key(0), (2, 32, 64, 1), 0, 256).astype(jnp.uint8)
     image = jnp.repeat(jnp.repeat(image[:, ::2, ::2], 2, axis=1), 2, axis=2)  # halved without loss
     half, mask = image[:, ::2, ::2], jnp.ones(2, bool)
-    variables = once.init(jax.random.key(1), image, train=False, mask=mask)
-    whole, small_ones, all_sizes = (
-        applied(model, variables, x, mask) for model, x in ((once, image), (once, half), (often, image))
+    variables = single.init(jax.random.key(1), image, train=False, mask=mask)
+    full, halved, all_scales = (
+        applied(model, variables, x, mask) for model, x in ((single, image), (single, half), (pyramid, image))
     )
-    assert whole.cell_logits.shape == (2, 4, 8, 11)
-    assert all_sizes.scales == (32, 18, 8, 6), "32x64, 24x48, 16x32, 12x24; cells of 8"
-    assert all_sizes.cell_logits.shape == (2, sum(all_sizes.scales), 1, 11)
-    logits, boxes = (x.reshape(2, -1, x.shape[-1]) for x in (all_sizes.cell_logits, all_sizes.cell_boxes))
-    np.testing.assert_allclose(logits[:, :32], whole.cell_logits.reshape(2, 32, 11), atol=1e-5)
-    np.testing.assert_allclose(logits[:, 50:58], small_ones.cell_logits.reshape(2, 8, 11), atol=1e-5)
-    np.testing.assert_allclose(boxes[:, 50:58], 2 * small_ones.cell_boxes.reshape(2, 8, 4), rtol=1e-5)
-    trained = often.apply(variables, image, train=True, mask=mask)
-    assert trained.cell_logits.shape == (2, 4, 8, 11), "not in training"
+    assert full.cell_logits.shape == (2, 4, 8, 11)
+    assert all_scales.scales == (32, 18, 8, 6), "32x64, 24x48, 16x32, 12x24; cells of 8"
+    assert all_scales.cell_logits.shape == (2, sum(all_scales.scales), 1, 11)
+    logits, boxes = (x.reshape(2, -1, x.shape[-1]) for x in (all_scales.cell_logits, all_scales.cell_boxes))
+    np.testing.assert_allclose(logits[:, :32], full.cell_logits.reshape(2, 32, 11), atol=1e-5)
+    np.testing.assert_allclose(logits[:, 50:58], halved.cell_logits.reshape(2, 8, 11), atol=1e-5)
+    np.testing.assert_allclose(boxes[:, 50:58], 2 * halved.cell_boxes.reshape(2, 8, 4), rtol=1e-5)
+    trained = pyramid.apply(variables, image, train=True, mask=mask)
+    assert trained.cell_logits.shape == (2, 4, 8, 11), "training uses one scale"
 
 
 @pytest.mark.slow
-def test_smaller_sizes_are_the_same_picture_and_boxes_grow_with_what_a_pixel_covers():
-    ramp = jnp.broadcast_to(jnp.arange(30.0)[:, None, None], (30, 45, 1))[None]  # sides are no multiples of 4
+def test_octaves_of_a_constant_image_agree():
+    ramp = jnp.broadcast_to(jnp.arange(30.0)[:, None, None], (30, 45, 1))[None]  # sides are not multiples of 4
     small_ramp = _three_quarters(ramp)
     assert small_ramp.shape == (1, 24, 36, 1)
-    expected = (np.arange(24) + 0.5) * 4 / 3 - 0.5  # the middles of the new pixels
+    expected = (np.arange(24) + 0.5) * 4 / 3 - 0.5  # the centers of the new pixels
     np.testing.assert_allclose(small_ramp[0, 1:21, 0, 0], expected[1:21], atol=0.05)
 
     config = small("dense_detector", **{"decode.octaves": 1})
@@ -280,11 +280,11 @@ def test_smaller_sizes_are_the_same_picture_and_boxes_grow_with_what_a_pixel_cov
     variables = model.init(jax.random.key(1), image, train=False, mask=mask)
     outputs = applied(model, variables, image, mask)
     assert outputs.scales == (12 * 16, 9 * 12, 6 * 8, 5 * 6)
-    begins = np.cumsum((0, *outputs.scales[:-1]))
+    starts = np.cumsum((0, *outputs.scales[:-1]))
     logits, boxes = outputs.cell_logits[0, :, 0], outputs.cell_boxes[0, :, 0]
-    for begin, width, times in zip(begins, (16, 12, 8, 6), (1, 4 / 3, 2, 8 / 3), strict=True):
-        cell = begin + 2 * width + 3  # away from where convolutions see beyond the edge
+    for start, width, factor in zip(starts, (16, 12, 8, 6), (1, 4 / 3, 2, 8 / 3), strict=True):
+        cell = start + 2 * width + 3  # away from the zero padding of convolutions
         np.testing.assert_allclose(logits[cell], logits[2 * 16 + 3], atol=1e-4)
-        np.testing.assert_allclose(boxes[cell, 2:], boxes[2 * 16 + 3, 2:] * times, rtol=1e-4)
+        np.testing.assert_allclose(boxes[cell, 2:], boxes[2 * 16 + 3, 2:] * factor, rtol=1e-4)
         shift = boxes[2 * 16 + 3, :2] - 8 * jnp.array([3.5, 2.5])
-        np.testing.assert_allclose(boxes[cell, :2], (8 * jnp.array([3.5, 2.5]) + shift) * times, rtol=1e-4)
+        np.testing.assert_allclose(boxes[cell, :2], (8 * jnp.array([3.5, 2.5]) + shift) * factor, rtol=1e-4)
