@@ -23,7 +23,7 @@ from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.evaluation.calibration_objective import CalibrationObjective, Settings
 from seqdigits.evaluation.restore import restore
-from seqdigits.visualization import predictions, reliability
+from seqdigits.visualization import reliability
 
 COOLEST, HOTTEST = 0.0625, 8.0
 """Temperatures are looked for between these."""
@@ -33,7 +33,7 @@ _MIN_SCORES = tuple(round(0.05 * i, 2) for i in range(2, 19))
 def calibrate(
     config: ConfigDict, workdir: Path, *, which: str, examples: int, stop: Stop | None = None
 ) -> dict[str, Any]:
-    """Calibrates a checkpoint on validation; writes `W/evaluation/calibration.json` and `W/evaluation/reliability.png`.
+    """Calibrates a checkpoint on validation; writes `W/evaluation/calibration.json` and `W/evaluation/reliability.svg`.
 
     Args:
       config: see restore.restore.
@@ -74,8 +74,7 @@ def calibrate(
         "after": {**best._asdict(), **after},
     }
     write_atomically(workdir / "evaluation" / "calibration.json", json.dumps(found, indent=1))
-    picture = reliability.reliability(before, after)
-    write_atomically(workdir / "evaluation" / "reliability.png", predictions.png(picture))
+    write_atomically(workdir / "evaluation" / "reliability.svg", reliability.reliability(before, after))
     return found
 
 
