@@ -27,7 +27,7 @@ from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.evaluation.calibration_objective import CalibrationObjective, Settings
 from seqdigits.evaluation.restore import restore
-from seqdigits.visualization import predictions, reliability
+from seqdigits.visualization import reliability
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.0625, 8.0
 """The range in which temperatures are searched."""
@@ -37,7 +37,7 @@ _MIN_SCORES = tuple(round(0.05 * i, 2) for i in range(2, 19))
 def calibrate(
     config: ConfigDict, workdir: Path, *, which: str, examples: int, stop: Stop | None = None
 ) -> dict[str, Any]:
-    """Calibrates a checkpoint; writes `W/evaluation/calibration.json` and `W/evaluation/reliability.png`.
+    """Calibrates a checkpoint; writes `W/evaluation/calibration.json` and `W/evaluation/reliability.svg`.
 
     Args:
       config: see restore.restore.
@@ -81,8 +81,7 @@ def calibrate(
         "after": {**best._asdict(), **after},
     }
     write_atomically(workdir / "evaluation" / "calibration.json", json.dumps(result, indent=1))
-    diagram = reliability.reliability(before, after)
-    write_atomically(workdir / "evaluation" / "reliability.png", predictions.png(diagram))
+    write_atomically(workdir / "evaluation" / "reliability.svg", reliability.reliability(before, after))
     return result
 
 

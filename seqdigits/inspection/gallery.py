@@ -1,48 +1,86 @@
-"""Pictures of examples for the inspection page."""
+"""Images on the inspection page: examples with their boxes, and statistics of pixels."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
 
 from seqdigits.core.types import digits_to_text
 from seqdigits.inspection import checks
 from seqdigits.inspection.statistics import Example
-from seqdigits.visualization.charts import data_uri, picture
+from seqdigits.visualization.predictions import png
 
 
-def example(one: Example, note: str = "") -> str:
-    """A picture with its true boxes, and below it what stands there."""
-    height, width, _ = one.image.shape
-    reads = digits_to_text(one.digits) or "nothing"
-    good = checks.has_valid_box(one.digits, one.boxes)
-    boxes = "".join(
-        f'<rect x="{x - w / 2:.2f}" y="{y - h / 2:.2f}" width="{w:.2f}" height="{h:.2f}"/>'
-        for x, y, w, h in one.boxes[good].tolist()
+@dataclass(frozen=True)
+class Tile:
+    """An example as the page shows it.
+
+    Attributes:
+      uri: the image as a data URI.
+      alt: the image in words.
+      height, width: of the image, in its pixels.
+      boxes: left, top, width and height of each true box, in pixels of the image.
+      text: the label.
+      note: behind the label.
+      columns: width of the tile, at least, in pixels of the page.
+    """
+
+    uri: str
+    alt: str
+    height: int
+    width: int
+    boxes: list[tuple[float, float, float, float]]
+    text: str
+    note: str
+    columns: int
+
+
+def make_tile(example: Example, note: str = "") -> Tile:
+    """Returns the tile of an example; `note` replaces its index."""
+    height, width, _ = example.image.shape
+    text = digits_to_text(example.digits) or "nothing"
+    boxes = example.boxes[checks.has_valid_box(example.digits, example.boxes)].tolist()
+    return Tile(
+        uri=data_uri(example.image),
+        alt=f"{example.split} {example.index}: {text}",
+        height=height,
+        width=width,
+        boxes=[(x - w / 2, y - h / 2, w, h) for x, y, w, h in boxes],
+        text=text,
+        note=note or f"{example.index:,}",
+        columns=tile_width(width),
     )
-    alt = f"{one.split} {one.index}: {reads}"
-    blocky = " blocky" if width < 128 else ""
-    return (
-        f'<figure class="example"><div class="frame{blocky}" style="aspect-ratio:{width}/{height}">'
-        f'<img src="{data_uri(picture(one.image))}" alt="{escape(alt)}" loading="lazy">'
-        f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{boxes}</svg></div>'
-        f"<figcaption><b>{escape(reads)}</b> <span>{escape(note or f'{one.index:,}')}</span></figcaption></figure>"
-    )
 
 
-def gallery(examples: Sequence[Example], notes: Sequence[str] = ()) -> str:
-    """Pictures side by side, as many in a row as there is room for."""
-    if not examples:
-        return ""
-    width = tile(examples[0].image.shape[1])
-    said = notes or [""] * len(examples)
-    return f'<div class="gallery" style="--tile:{width}px">' + "".join(map(example, examples, said)) + "</div>"
+def make_tiles(examples: Sequence[Example], notes: Sequence[str] = ()) -> list[Tile]:
+    """Returns the tiles of some examples, each with its note."""
+    return list(map(make_tile, examples, notes or [""] * len(examples)))
 
 
-def tile(width: int) -> int:
-    """How wide a picture of so many pixels is shown, at least, in pixels of the page.
+def tile_width(width: int) -> int:
+    """Returns the least width of a tile, in pixels of the page, given that of its image.
 
-    >>> tile(28), tile(256)
+    >>> tile_width(28), tile_width(256)
     (88, 236)
     """
     return min(236, 60 + width)
+
+
+def stretch(values: np.ndarray) -> np.ndarray:
+    """Stretches f64 [H, W, C] linearly to u8 of 0..255.
+
+    >>> stretch(np.array([[[1.0], [2.0]], [[3.0], [1.5]]])).ravel().tolist()
+    [0, 128, 255, 64]
+    """
+    low, high = float(values.min()), float(values.max())
+    return np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+
+
+def data_uri(image: np.ndarray) -> str:
+    """Returns u8 [H, W, C], of one or three channels, as the data URI of a PNG file."""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    return "data:image/png;base64," + base64.b64encode(png(picture)).decode()

@@ -1,60 +1,50 @@
-"""Diagrams of an evaluation, drawn by Pillow alone."""
+"""Draws the reliability diagram of a calibration."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from seqdigits.visualization import svg
 
-_GROUND, _TEXT, _GRID, _DIAGONAL = (24, 24, 28), (230, 230, 230), (58, 58, 66), (140, 140, 150)
-_COLORS = {"before": (240, 150, 50), "after": (0, 200, 110)}
-_SIDE, _LEFT, _TOP, _BOTTOM, _RIGHT = 300, 56, 64, 56, 20  # pixels: of a panel, and around it
+_COLORS = {"before": "#e08a24", "after": "#12a06a"}  # on both light and dark
+_LARGEST = 260.0  # square points: area of a dot that stands for all cases
+_PANELS = (("digits", "digit_calibration_error"), ("numbers", "calibration_error"))
 
 
-def reliability(before: dict[str, Any], after: dict[str, Any]) -> Image.Image:
-    """What is said and what is true, digits at the left, numbers at the right: for each bin of confidence the share that is
-    right over the mean confidence, a larger dot for more cases. On the diagonal they are the same.
+@svg.style()
+def reliability(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Draws accuracy over mean confidence, digits at the left, numbers at the right, as an SVG file.
 
-    `before`, `after`: figures with `reliability`, `calibration_error` and `digit_calibration_error`.
+    A dot is one bin of confidence; its area grows with the number of cases. On the diagonal, predictions are well
+    calibrated.
+
+    Args:
+      before: metrics with `reliability`, `calibration_error` and `digit_calibration_error`.
+      after: likewise.
     """
-    width, height = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM
-    page = Image.new("RGB", (2 * width, height), _GROUND)
-    draw = ImageDraw.Draw(page)
-    panels = (("digits", "digit_calibration_error"), ("numbers", "calibration_error"))
-    for column, (kind, error) in enumerate(panels):
-        _panel(draw, column * width + _LEFT, kind)
-        for row, (name, figures) in enumerate((("before", before), ("after", after))):
-            bins, off = figures["reliability"][kind], figures[error]
-            _curve(draw, column * width + _LEFT, bins, _COLORS[name])
-            label = f"{name}: calibration error {'-' if off is None else f'{off:.4f}'}"
-            draw.text((column * width + _LEFT, 26 + 17 * row), label, _COLORS[name], ImageFont.load_default(13))
-    return page
+    from matplotlib.figure import Figure
 
-
-def _panel(draw: ImageDraw.ImageDraw, left: int, kind: str) -> None:
-    font, small = ImageFont.load_default(15), ImageFont.load_default(11)
-    draw.text((left, 6), kind, _TEXT, font)
-    for tenth in range(0, 11, 2):
-        x, y = _place(left, tenth / 10, tenth / 10)
-        draw.line((x, _TOP, x, _TOP + _SIDE), _GRID)
-        draw.line((left, y, left + _SIDE, y), _GRID)
-        draw.text((x, _TOP + _SIDE + 6), f"{tenth / 10:.1f}", _TEXT, small, anchor="ma")
-        draw.text((left - 6, y), f"{tenth / 10:.1f}", _TEXT, small, anchor="rm")
-    draw.line((*_place(left, 0, 0), *_place(left, 1, 1)), _DIAGONAL)
-    draw.text((left + _SIDE // 2, _TOP + _SIDE + 26), "confidence", _TEXT, small, anchor="ma")
-    draw.text((left - 46, _TOP - 4), "right", _TEXT, small, anchor="ls")
-
-
-def _curve(draw: ImageDraw.ImageDraw, left: int, bins: list[dict[str, Any]], color: tuple[int, int, int]) -> None:
-    there = [b for b in bins if b["count"]]
-    cases = sum(b["count"] for b in there)
-    points = [_place(left, b["confidence"], b["accuracy"]) for b in there]
-    draw.line(points, color, 2)
-    for (x, y), b in zip(points, there, strict=True):
-        radius = 2 + 8 * math.sqrt(b["count"] / cases)  # the area tells the cases
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color, width=2)
-
-
-def _place(left: int, confidence: float, accuracy: float) -> tuple[float, float]:
-    return left + confidence * _SIDE, _TOP + (1 - accuracy) * _SIDE
+    figure = Figure(figsize=(9, 4.9))
+    said = []
+    for i, (kind, error) in enumerate(_PANELS):
+        axes = figure.add_axes((0.08 + 0.49 * i, 0.12, 0.42, 0.42 * 9 / 4.9))
+        axes.set(title=kind, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        axes.grid()
+        axes.plot((0, 1), (0, 1), color="#000000", alpha=0.45, linewidth=1, linestyle="--")
+        for name, metrics in (("before", before), ("after", after)):
+            bins = [b for b in metrics["reliability"][kind] if b["count"]]
+            cases = sum(b["count"] for b in bins)
+            confidence, accuracy = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
+            value = "-" if metrics[error] is None else f"{metrics[error]:.4f}"
+            label = f"{name}: calibration error {value}"
+            said.append(f"{kind}, {label}")
+            axes.plot(confidence, accuracy, color=_COLORS[name], linewidth=1.5, clip_on=False, label=label)
+            areas = [10 + _LARGEST * b["count"] / cases for b in bins]
+            axes.scatter(
+                confidence, accuracy, areas, facecolors="none", edgecolors=_COLORS[name], linewidths=1.5, clip_on=False
+            )
+        axes.legend(loc="upper left", handlelength=1.2)
+    text = svg.render(figure, f"Reliability diagram. {'; '.join(said)}.")
+    # As a file of its own it chooses its colors itself, on a light or a dark screen.
+    own = 'style="color-scheme: light dark; color: CanvasText; background: Canvas"'
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text.replace("<svg ", f"<svg {own} ", 1)}\n'

@@ -239,7 +239,7 @@ class Page(HTMLParser):
         values = dict(attrs)
         self.ids += [values["id"]] if "id" in values else []
         self.bare += tag == "img" and not values.get("alt")
-        self.far += any(key in values and not values[key].startswith("data:") for key in ("src", "href"))
+        self.far += any(key in values and not values[key].startswith("data:") for key in ("src", "href", "xlink:href"))
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -267,7 +267,7 @@ def test_page_is_complete_and_self_contained(small_config):
     assert found.bare == found.far == found.count["script"] == found.count["link"] == 0
     assert found.count["img"] >= 3 * (12 + 3)
     assert "url(" not in text
-    assert "prefers-color-scheme:dark" in text
+    assert "prefers-color-scheme: dark" in text
     assert "<title>tiny &lt;&amp;&gt; one</title>" in text
     assert "the first of endlessly many" in text
     assert "--limit 30" in text
