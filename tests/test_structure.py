@@ -42,6 +42,7 @@ NO_JAX = (
     "seqdigits.__main__",
     "seqdigits.main",
     "seqdigits.core.app",
+    "seqdigits.core.console",
     "seqdigits.core.errors",
     "seqdigits.core.files",
     "seqdigits.core.interrupt",
@@ -53,7 +54,7 @@ NO_JAX = (
 """Modules that start without JAX: what installs signals before it is imported, and what people run without a model."""
 
 TENSORFLOW = {"tensorflow", "tensorflow_datasets", "tf_keras"}
-INSIDE = {"tensorflow", "tensorflow_datasets", "matplotlib", "pooch", "sklearn", "scipy", "h5py", "tqdm"}
+INSIDE = {"tensorflow", "tensorflow_datasets", "matplotlib", "pooch", "sklearn", "scipy", "h5py", "tqdm", "rich"}
 """What may be imported inside a function: optional, or slow to import and needed by few."""
 
 

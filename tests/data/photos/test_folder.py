@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -380,8 +381,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_says_what_there_is_and_how_to_train_on_it(folder):
     said = command(str(folder))
     assert (said.returncode, said.stderr) == (0, "")
-    rows = {line[:16].strip(): line[16:].split() for line in said.stdout.splitlines() if line[16:].strip()}
-    assert rows[""] == ["train", "validation", "test"]
+    header, *lines = said.stdout.partition("\n\n")[0].splitlines()
+    assert header.split() == ["train", "validation", "test"]
+    rows = {name: numbers for name, *numbers in (re.split(r"  +", line) for line in lines)}
     assert rows["photographs"] == rows["with boxes"] == ["24", "3", "3"]
     assert np.sum([[int(v) for v in rows[f"of {n} digit(s)"]] for n in (1, 2, 3)], 0).tolist() == [24, 3, 3]
     assert sum(int(v) for digit in range(10) for v in rows[f"digit {digit}"]) == 60
