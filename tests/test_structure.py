@@ -42,6 +42,7 @@ NO_JAX = (
     "seqdigits.__main__",
     "seqdigits.main",
     "seqdigits.core.app",
+    "seqdigits.core.console",
     "seqdigits.core.errors",
     "seqdigits.core.files",
     "seqdigits.core.interrupt",
@@ -53,7 +54,7 @@ NO_JAX = (
 """Modules that do not import JAX: signal handling must start before it, and some commands run without a model."""
 
 TENSORFLOW = {"tensorflow", "tensorflow_datasets", "tf_keras"}
-DEFERRED = {"tensorflow", "tensorflow_datasets", "matplotlib", "pooch", "sklearn", "scipy", "h5py", "tqdm"}
+DEFERRED = {"tensorflow", "tensorflow_datasets", "matplotlib", "pooch", "sklearn", "scipy", "h5py", "tqdm", "rich"}
 """Libraries that may be imported inside functions: optional, or slow to import and rarely used."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
 from seqdigits.config_checks.validate import validate
+from seqdigits.core.console import render_table
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments.benchmark import measure, starts, stream_alone
@@ -46,14 +47,14 @@ def main(stop: Stop) -> None:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures for a person."""
+    """Returns the measurements as text for standard output."""
     rows = [
         ("import seqdigits", f"{figures['import_seconds']:.3f} s"),
-        ("first step, nothing compiled", f"{figures['first_step_seconds_cold']:.1f} s"),
-        ("first step, compiled before", f"{figures['first_step_seconds_warm']:.1f} s"),
+        ("first step, cold compilation cache", f"{figures['first_step_seconds_cold']:.1f} s"),
+        ("first step, warm compilation cache", f"{figures['first_step_seconds_warm']:.1f} s"),
         ("compile the training step", f"{figures['compile_seconds']:.1f} s"),
         ("train", f"{figures['train_images_per_second']:,.0f} images/s"),
-        ("read", f"{figures['predict_images_per_second']:,.0f} images/s"),
+        ("predict", f"{figures['predict_images_per_second']:,.0f} images/s"),
         ("data share of a training step", f"{figures['data_share']:.1%}"),
     ]
     if "stream_bytes" in figures:
@@ -61,8 +62,8 @@ def table(figures: dict[str, Any]) -> str:
             ("train, streamed", f"{figures['train_images_per_second_streamed']:,.0f} images/s"),
             ("data share, streamed", f"{figures['data_share_streamed']:.1%}"),
             ("stream alone", f"{figures['stream_images_per_second']:,.0f} images/s"),
-            ("memory of a process that streams", f"{figures['stream_bytes'] / 1e9:.2f} GB"),
-            ("  of that, since reading began", f"{figures['stream_grew'] / 1e9:.2f} GB"),
+            ("memory of the streaming process", f"{figures['stream_bytes'] / 1e9:.2f} GB"),
+            ("  of that, since streaming began", f"{figures['stream_grew'] / 1e9:.2f} GB"),
         ]
-    rows.append(("on", ", ".join(figures["devices"])))
-    return "\n".join(f"{name:<34}{value:>18}" for name, value in rows)
+    rows.append(("devices", ", ".join(figures["devices"])))
+    return render_table(("measurement", "value"), rows)

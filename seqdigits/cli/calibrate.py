@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax
+from seqdigits.core.console import render_table
 from seqdigits.core.interrupt import Stop
 from seqdigits.evaluation.calibration import MIN_TEMPERATURE, MAX_TEMPERATURE, calibrate
 
@@ -31,12 +32,13 @@ def main(stop: Stop) -> None:
 
 
 def text(found: dict[str, Any]) -> str:
-    """What `calibrate` found, for a person."""
+    """Returns the metrics before and after, and the flags that apply the calibration: as text for standard output."""
     columns = {name: found[name] for name in ("before", "after")}
-    lines = [f"validation, {found['before']['examples']:,} examples", " " * 26 + "".join(f"{c:>16}" for c in columns)]
-    for name in ("sequence_accuracy", "negative_log_likelihood", *_SHARES):
-        cells = ("-" if f[name] is None else f"{f[name]:.4f}" for f in columns.values())
-        lines.append(f"{name:<26}" + "".join(f"{cell:>16}" for cell in cells))
+    rows = [
+        (name, *("-" if metrics[name] is None else f"{metrics[name]:.4f}" for metrics in columns.values()))
+        for name in ("sequence_accuracy", "negative_log_likelihood", *_SHARES)
+    ]
+    lines = [f"validation, {found['before']['examples']:,} examples", render_table(("", *columns), rows)]
     after = found["after"]
     flags = {key: f"--config.decode.{key}={after[key]:g}" for key in ("temperature", "platt_scale", "platt_bias")}
     if not MIN_TEMPERATURE * 1.02 < after["temperature"] < MAX_TEMPERATURE / 1.02:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections import Counter
 
+from seqdigits.core.console import render_table
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
@@ -50,16 +51,15 @@ def check(folder: str, stop: Stop) -> str:
 
 
 def table(found: tuple[Row, ...]) -> str:
-    """What there is in each split, as text: rows, rows with boxes, numbers by length, digits."""
+    """Returns the counts of each split as text for standard output: photographs, those with boxes, those of each length, digits."""
     number: Counter[tuple[str, str]] = Counter()
     for row in found:
         names = ["photographs", f"of {len(row.digits)} digit(s)", *(f"digit {digit}" for digit in row.digits)]
         names += [] if row.boxes is None else ["with boxes"]
         number.update((name, row.split) for name in names)
     lengths = sorted({len(row.digits) for row in found})
-    rows_ = ["photographs", "with boxes", *(f"of {n} digit(s)" for n in lengths), *(f"digit {d}" for d in range(10))]
-    lines = [f"{name:<16}" + "".join(f"{number[name, split]:>12,}" for split in SPLITS) for name in rows_]
-    return "\n".join([" " * 16 + "".join(f"{split:>12}" for split in SPLITS), *lines])
+    names = ["photographs", "with boxes", *(f"of {n} digit(s)" for n in lengths), *(f"digit {d}" for d in range(10))]
+    return render_table(("", *SPLITS), ((name, *(f"{number[name, split]:,}" for split in SPLITS)) for name in names))
 
 
 def _next(folder: str, found: tuple[Row, ...]) -> str:

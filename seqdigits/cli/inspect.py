@@ -11,6 +11,7 @@ from pathlib import Path
 
 from seqdigits.config.flags import config_file, experiment_flags, parse, prepare_jax, with_config
 from seqdigits.config_checks.validate import validate
+from seqdigits.core.console import render_table
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
@@ -59,7 +60,7 @@ def main(stop: Stop) -> None:
 
 
 def table(statistics: list[SplitStatistics]) -> str:
-    """What was found, for the console."""
+    """Returns the statistics of each split as text for standard output."""
     prints = {split.split: split.prints for split in statistics}
     copies = checks.copies(prints)
     rows = [
@@ -71,9 +72,7 @@ def table(statistics: list[SplitStatistics]) -> str:
         *((f"images also in {b.split}", [f"{copies[a.split, b.split]:,}" for a in statistics]) for b in statistics),
         ("faults", [f"{s.faults.total():,}" for s in statistics]),
     ]
-    lines = [" " * 24 + "".join(f"{s.split:>14}" for s in statistics)]
-    lines += [f"{name:<24}" + "".join(f"{cell:>14}" for cell in cells) for name, cells in rows]
-    return "\n".join(lines)
+    return render_table(("", *(s.split for s in statistics)), ((name, *cells) for name, cells in rows))
 
 
 _NOTES = {

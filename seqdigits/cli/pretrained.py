@@ -8,6 +8,7 @@ from pathlib import Path
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.pretrained import DEFAULT, NAMES, facts, path
 from seqdigits.config.flags import prepare_jax
+from seqdigits.core.console import render_table
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.release import publish
@@ -38,7 +39,7 @@ def main(stop: Stop) -> None:
     given = {name for name in ("partial", "only", "limit") if values[name].value}
     match arguments:
         case [] if not given:
-            print("\n".join(line for name in NAMES for line in listing(name)))
+            print("\n\n".join(listing(name) for name in NAMES))
         case ["publish", name, result] if given <= {"partial"}:
             publish.publish(name, Path(result), partial=values["partial"].value)
         case ["measure", name] if given <= {"only", "limit"}:
@@ -48,20 +49,20 @@ def main(stop: Stop) -> None:
             raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
 
 
-def listing(name: str) -> list[str]:
-    """Lines for a person on one name: where its weights lie, and what was measured of them."""
+def listing(name: str) -> str:
+    """Returns the file of one name's weights and a table of their metrics: as text for standard output."""
     head = f"{name}{' (the default)' if name == DEFAULT else ''}"
     if not (pretrained.FOLDER / f"{name}.npz").exists():
-        return [f"{head}: not published"]
+        return f"{head}: not published"
     file, known = path(name), facts(name)
-    lines = [
-        f"{head}: {file}, {known['bytes']:,} bytes, SHA-256 {known['sha256'][:12]}..., {known['parameters']:,} parameters"
-    ]
+    about = f"{file}, {known['bytes']:,} bytes, SHA-256 {known['sha256'][:12]}..., {known['parameters']:,} parameters"
+    if not known["metrics"]:
+        return f"{head}: {about}; not measured"
+    rows = []
     for label, row in known["metrics"].items():
         if row is None:
-            lines.append(f"  {label:<12} not measured")
+            rows.append((label, "not measured", ""))
             continue
-        part = "" if row["limit"] is None else ", the first"
-        accuracy = f"{row['sequence_accuracy']:.4f} ± {row['half_interval']:.4f}"
-        lines.append(f"  {label:<12} sequence accuracy {accuracy}{part} of {row['examples']:,} examples")
-    return lines
+        examples = f"{'' if row['limit'] is None else 'the first '}{row['examples']:,}"
+        rows.append((label, f"{row['sequence_accuracy']:.4f} ± {row['half_interval']:.4f}", examples))
+    return f"{head}: {about}\n{render_table(('test data', 'sequence accuracy (95% interval)', 'examples'), rows)}"

@@ -7,6 +7,7 @@ import sys
 from ml_collections import ConfigDict
 
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax
+from seqdigits.core.console import render_table
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.interrupt import Stop
 from seqdigits.evaluation.upper_bound import UpperBound, measure_upper_bound
@@ -35,13 +36,12 @@ def main(stop: Stop) -> None:
 
 
 def table(bounds: list[UpperBound], config: ConfigDict) -> str:
-    """The shares for a person, a row for each stride."""
-
+    """Returns the upper bounds as text for standard output, a row for each stride."""
     own = layer_spec.total_stride(layer_spec.parse(config.model.encoder, "model.encoder"))
-    heads = ("grid", "one digit a cell", f"overlap to {config.decode.max_overlap:g}", "both")
-    lines = [f"{bounds[0].images:,} images", "stride".rjust(8) + "".join(f"{head:>18}" for head in heads)]
-    for c in bounds:
-        cells = (f"{c.grid[0]}x{c.grid[1]}", *(f"{n / c.images:.4f}" for n in (c.apart, c.separate, c.both)))
-        mark = "  the model's" if c.stride == own else ""
-        lines.append(f"{c.stride:>8}" + "".join(f"{cell:>18}" for cell in cells) + mark)
-    return "\n".join(lines)
+    columns = ("stride", "grid", "one digit per cell", f"overlap <= {config.decode.max_overlap:g}", "both", "")
+    rows = []
+    for bound in bounds:
+        shares = (f"{n / bound.images:.4f}" for n in (bound.apart, bound.separate, bound.both))
+        mark = "the model's" if bound.stride == own else ""
+        rows.append((str(bound.stride), "{}x{}".format(*bound.grid), *shares, mark))
+    return f"{bounds[0].images:,} images\n{render_table(columns, rows, align='rrrrrl')}"

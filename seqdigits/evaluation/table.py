@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from seqdigits.core.console import render_table
+
 
 def report_table(reports: dict[str, dict[str, Any]]) -> str:
-    """The figures of several splits side by side, as text."""
-    rows = (
+    """Returns a table of the metrics, a column for each split: as text for standard output.
+
+    A metric that no report has is left out: reports written by older versions lack some.
+    """
+    metrics = (
         ("examples", "{:,}"),
         ("sequence_accuracy", "{:.4f}"),
         ("character_accuracy", "{:.4f}"),
@@ -22,16 +27,15 @@ def report_table(reports: dict[str, dict[str, Any]]) -> str:
         ("calibration_error", "{:.4f}"),
         ("coverage_at_98", "{:.4f}"),
     )
-    lines = [" " * 20 + "".join(f"{split:>14}" for split in reports)]
-    for name, form in rows:
-        values = [metrics.get(name) for metrics in reports.values()]  # an old report has not all
-        if any(v is not None for v in values):
-            cells = ("-" if v is None else form.format(v) for v in values)
-            lines.append(f"{name:<20}" + "".join(f"{cell:>14}" for cell in cells))
-    lengths = sorted({n for metrics in reports.values() for n in metrics["accuracy_by_length"]}, key=int)
+    rows = []
+    for name, form in metrics:
+        values = [report.get(name) for report in reports.values()]
+        if any(value is not None for value in values):
+            rows.append((name, *("-" if value is None else form.format(value) for value in values)))
+    lengths = sorted({n for report in reports.values() for n in report["accuracy_by_length"]}, key=int)
     if len(lengths) > 1:
         for n in lengths:
-            cells = (metrics["accuracy_by_length"].get(n) for metrics in reports.values())
+            values = [report["accuracy_by_length"].get(n) for report in reports.values()]
             name = f"  of {n} digit{'s' if n != '1' else ''}"
-            lines.append(f"{name:<20}" + "".join("-".rjust(14) if c is None else f"{c:14.4f}" for c in cells))
-    return "\n".join(lines)
+            rows.append((name, *("-" if value is None else f"{value:.4f}" for value in values)))
+    return render_table(("", *reports), rows)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seqdigits.core.console import render_table
 from seqdigits.core.progress import duration
 from seqdigits.experiments import results
 from seqdigits.experiments.results import Result
 from seqdigits.experiments.run import Run
 
-_HEAD = ("experiment", "state", "steps", "minutes", "figure", "ours", "published", "improves")
+_COLUMNS = ("experiment", "state", "steps", "minutes", "metric", "ours", "published", "improves")
 
 
 def progress_table(runs: Sequence[Run]) -> str:
-    """How far each is, and ours beside what was published: of test, else of validation."""
-    rows = [_HEAD, *(row for run in runs for row in _rows(run))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *(f"\n{run.name} failed: {run.problem}" for run in runs if run.problem)])
+    """Returns the progress of each run, and our test metrics beside the published ones: as text for standard output.
+
+    Metrics of validation stand in for those of test where only they were published.
+    """
+    table = render_table(_COLUMNS, (row for run in runs for row in _rows(run)), align="llrrlrrl")
+    return "\n".join([table, *(f"\n{run.name} failed: {run.problem}" for run in runs if run.problem)])
 
 
 def _rows(run: Run) -> list[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -366,8 +367,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_check_photos_prints_counts_and_the_train_command(folder):
     result = command(str(folder))
     assert (result.returncode, result.stderr) == (0, "")
-    rows = {line[:16].strip(): line[16:].split() for line in result.stdout.splitlines() if line[16:].strip()}
-    assert rows[""] == ["train", "validation", "test"]
+    header, *lines = result.stdout.partition("\n\n")[0].splitlines()
+    assert header.split() == ["train", "validation", "test"]
+    rows = {name: numbers for name, *numbers in (re.split(r"  +", line) for line in lines)}
     assert rows["photographs"] == rows["with boxes"] == ["24", "3", "3"]
     assert np.sum([[int(v) for v in rows[f"of {n} digit(s)"]] for n in (1, 2, 3)], 0).tolist() == [24, 3, 3]
     assert sum(int(v) for digit in range(10) for v in rows[f"digit {digit}"]) == 60
