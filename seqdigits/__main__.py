@@ -9,19 +9,19 @@ from seqdigits.core import app
 
 COMMANDS = {
     "ablate": "trains the variants of the ablation and compares them",
-    "benchmark": "measures how fast an experiment runs here",
+    "benchmark": "measures the speed of an experiment",
     "build-glyphs": "draws the glyphs of synthetic scenes from fonts",
     "calibrate": "calibrates the confidences of a checkpoint on validation",
-    "check-photos": "checks a folder of your own photographs",
-    "config": "prints one config whole, or the page of all keys",
-    "inspect": "draws a page of what is in a data set",
+    "check-photos": "checks a folder of custom photos",
+    "config": "prints a config with all keys, or the documentation of all keys",
+    "inspect": "writes a page with the statistics and faults of a data set",
     "prepare": "writes the records that a config streams",
-    "pretrained": "lists, publishes and measures the weights of the package",
+    "pretrained": "lists, publishes and measures the pretrained weights",
     "report": "writes all results as one page",
-    "reproduce": "runs experiments, with each figure beside the published one",
+    "reproduce": "runs experiments and compares them with the published ones",
     "upper-bound": "prints the upper bound of accuracy of a model's grid",
 }
-"""Each is `main` of the module cli/NAME.py."""
+"""Descriptions of the commands; each is `main` of the module cli/NAME.py."""
 
 
 def _usage() -> str:
@@ -38,7 +38,7 @@ def _main() -> None:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         meant = f" Did you mean {near[0]}?" if near else ""
-        print(f"error: there is no command {name!r}.{meant}\n\n{_usage()}", file=sys.stderr)
+        print(f"error: unknown command {name!r}.{meant}\n\n{_usage()}", file=sys.stderr)
         sys.exit(2)
     sys.argv[:2] = [f"python -m seqdigits {name}"]
     app.run(f"seqdigits.cli.{name.replace('-', '_')}:main")

@@ -1,1 +1,1 @@
-"""The commands: `python -m seqdigits COMMAND`, a module each."""
+"""The commands `python -m seqdigits COMMAND`, one module each."""

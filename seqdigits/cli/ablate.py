@@ -1,4 +1,4 @@
-"""Trains the variants of the ablation: `python -m seqdigits ablate [VARIANT ...]`."""
+"""Trains the variants of the ablation and writes their table: `python -m seqdigits ablate [VARIANT ...]`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ USAGE = "python -m seqdigits ablate [VARIANT ...] [--seeds N] [--out DIR] [--wor
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits ablate`."""
     from absl import flags
 
     values = flags.FlagValues()

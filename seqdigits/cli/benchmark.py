@@ -1,4 +1,4 @@
-"""Measures how fast an experiment runs here: `python -m seqdigits benchmark configs/X.py`."""
+"""Measures the speed of an experiment: `python -m seqdigits benchmark configs/X.py`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ USAGE = "python -m seqdigits benchmark configs/X.py [--config.key=value ...] [--
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits benchmark`."""
     from absl import flags
 
     values = experiment_flags()
-    flags.DEFINE_string("json", None, "also writes the figures to this file", flag_values=values)
-    flags.DEFINE_integer(
-        "rounds", 10, "how often each thing is timed; medians count", lower_bound=1, flag_values=values
-    )
+    flags.DEFINE_string("json", None, "also writes the metrics to this file", flag_values=values)
+    flags.DEFINE_integer("rounds", 10, "number of timings; medians are reported", lower_bound=1, flag_values=values)
     argv = with_config(sys.argv)
-    flags.DEFINE_boolean("stream", False, "also the same data read from records, in turn", flag_values=values)
+    flags.DEFINE_boolean(
+        "stream", False, "also measures the same data streamed from records, in alternation", flag_values=values
+    )
     parse(values, argv, USAGE, needed=("config",))
     prepare_jax()
     config = values["config"].value
@@ -37,33 +38,33 @@ def main(stop: Stop) -> None:
         streamed.data.source = "tfrecord"
         validate(streamed)
         config.data.source, config.data.records, config.data.records_form = "device", "", "png"
-    figures = starts([a for a in argv[1:] if a.startswith("--config")], stop)
+    metrics = starts([a for a in argv[1:] if a.startswith("--config")], stop)
     if streamed is not None:
-        figures |= stream_alone(streamed)
-    figures |= measure(config, streamed, values["rounds"].value, stop)
-    print(table(figures))
+        metrics |= stream_alone(streamed)
+    metrics |= measure(config, streamed, values["rounds"].value, stop)
+    print(table(metrics))
     if values["json"].value:
-        write_atomically(Path(values["json"].value), json.dumps(figures, indent=1))
+        write_atomically(Path(values["json"].value), json.dumps(metrics, indent=1))
 
 
-def table(figures: dict[str, Any]) -> str:
+def table(metrics: dict[str, Any]) -> str:
     """Returns the measurements as text for standard output."""
     rows = [
-        ("import seqdigits", f"{figures['import_seconds']:.3f} s"),
-        ("first step, cold compilation cache", f"{figures['first_step_seconds_cold']:.1f} s"),
-        ("first step, warm compilation cache", f"{figures['first_step_seconds_warm']:.1f} s"),
-        ("compile the training step", f"{figures['compile_seconds']:.1f} s"),
-        ("train", f"{figures['train_images_per_second']:,.0f} images/s"),
-        ("predict", f"{figures['predict_images_per_second']:,.0f} images/s"),
-        ("data share of a training step", f"{figures['data_share']:.1%}"),
+        ("import seqdigits", f"{metrics['import_seconds']:.3f} s"),
+        ("first step, cold compilation cache", f"{metrics['first_step_seconds_cold']:.1f} s"),
+        ("first step, warm compilation cache", f"{metrics['first_step_seconds_warm']:.1f} s"),
+        ("compile the training step", f"{metrics['compile_seconds']:.1f} s"),
+        ("train", f"{metrics['train_images_per_second']:,.0f} images/s"),
+        ("predict", f"{metrics['predict_images_per_second']:,.0f} images/s"),
+        ("data share of a training step", f"{metrics['data_share']:.1%}"),
     ]
-    if "stream_bytes" in figures:
+    if "stream_bytes" in metrics:
         rows += [
-            ("train, streamed", f"{figures['train_images_per_second_streamed']:,.0f} images/s"),
-            ("data share, streamed", f"{figures['data_share_streamed']:.1%}"),
-            ("stream alone", f"{figures['stream_images_per_second']:,.0f} images/s"),
-            ("memory of the streaming process", f"{figures['stream_bytes'] / 1e9:.2f} GB"),
-            ("  of that, since streaming began", f"{figures['stream_grew'] / 1e9:.2f} GB"),
+            ("train, streamed", f"{metrics['train_images_per_second_streamed']:,.0f} images/s"),
+            ("data share, streamed", f"{metrics['data_share_streamed']:.1%}"),
+            ("stream alone", f"{metrics['stream_images_per_second']:,.0f} images/s"),
+            ("memory of the streaming process", f"{metrics['stream_bytes'] / 1e9:.2f} GB"),
+            ("  of that, since streaming began", f"{metrics['stream_grew'] / 1e9:.2f} GB"),
         ]
-    rows.append(("devices", ", ".join(figures["devices"])))
+    rows.append(("devices", ", ".join(metrics["devices"])))
     return render_table(("measurement", "value"), rows)

@@ -9,20 +9,26 @@ from typing import Any
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax
 from seqdigits.core.console import render_table
 from seqdigits.core.interrupt import Stop
-from seqdigits.evaluation.calibration import MIN_TEMPERATURE, MAX_TEMPERATURE, calibrate
+from seqdigits.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrate
 
 USAGE = "python -m seqdigits calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]"
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits calibrate`."""
     from absl import flags
 
     values = experiment_flags()
-    flags.DEFINE_string("workdir", None, "the run's folder", flag_values=values)
-    which = "latest, best, a step, a path, weights (.npz), or the name of weights that come with the package"
+    flags.DEFINE_string("workdir", None, "the folder of the run", flag_values=values)
+    which = "latest, best, a step, a path, weights (.npz), or the name of pretrained weights"
     flags.DEFINE_string("checkpoint", "best", which, flag_values=values)
     flags.DEFINE_integer(
-        "examples", 4_000, "of validation, at most", lower_bound=1, upper_bound=2**31 - 1, flag_values=values
+        "examples",
+        4_000,
+        "number of validation examples, at most",
+        lower_bound=1,
+        upper_bound=2**31 - 1,
+        flag_values=values,
     )
     parse(values, sys.argv, USAGE, needed=("config", "workdir"))
     prepare_jax()
@@ -42,7 +48,7 @@ def text(found: dict[str, Any]) -> str:
     after = found["after"]
     flags = {key: f"--config.decode.{key}={after[key]:g}" for key in ("temperature", "platt_scale", "platt_bias")}
     if not MIN_TEMPERATURE * 1.02 < after["temperature"] < MAX_TEMPERATURE / 1.02:
-        lines += ["", "The temperature is the end of what was searched: trust it little."]
+        lines += ["", "The temperature is at the end of the search range, so it is unreliable."]
     if found["dense_detector"]:
         flags["min_score"] = f"--config.decode.min_score={after['min_score']:g}"
     return "\n".join([*lines, "", *flags.values()])

@@ -1,4 +1,4 @@
-"""Checks a folder of photographs and its labels.csv: `python -m seqdigits check-photos FOLDER`."""
+"""Checks a folder of custom photos and its labels.csv: `python -m seqdigits check-photos FOLDER`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ USAGE = "python -m seqdigits check-photos FOLDER"
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits check-photos`."""
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
-        raise Help(f"usage: {USAGE}\n\nChecks FOLDER/{labels.NAME} and every picture.\n\n{labels.__doc__}")
+        raise Help(f"usage: {USAGE}\n\nChecks FOLDER/{labels.NAME} and every image.\n\n{labels.__doc__}")
     if not arguments:
         raise UserError(f"FOLDER is missing. usage: {USAGE}")
     if len(arguments) != 1 or arguments[0].startswith("-"):
@@ -30,10 +31,10 @@ def main(stop: Stop) -> None:
 
 
 def check(folder: str, stop: Stop) -> str:
-    """Looks at every line of `labels.csv` and opens every picture; what there is, as text.
+    """Checks every line of `labels.csv` and opens every image; returns the counts as text.
 
     Raises:
-      UserError: names everything that is wrong.
+      UserError: lists every problem.
       Stopped: `stop` was set.
     """
     found, problems = labels.read(folder)
@@ -63,16 +64,20 @@ def table(found: tuple[Row, ...]) -> str:
 
 
 def _next(folder: str, found: tuple[Row, ...]) -> str:
-    """How to train on it, or why that cannot be."""
+    """Returns the command to train on the folder, or why that is not possible."""
     try:
         for split in SPLITS:
             chosen_rows(folder, split)
     except UserError as e:
-        return f"All is well. To train on it, something is missing: {e}"
+        return f"No problems found. Training needs more: {e}"
     boxed = all(row.boxes is not None for row in found)
     config = "photograph_reader" if boxed else "svhn_transfer"
     flags = {"photographs": "folder", "folder": folder, "max_length": max(len(row.digits) for row in found)}
-    command = ["python", "-m", "seqdigits.main", "--config", f"configs/{config}.py", "--workdir", "runs/own"]
+    command = ["python", "-m", "seqdigits.main", "--config", f"configs/{config}.py", "--workdir", "runs/custom"]
     command += [f"--config.data.{key}={value}" for key, value in flags.items()]
-    how = "" if boxed else " without boxes (with one for each digit, far fewer photographs do, and no accelerator)"
-    return f"All is well. To train on it{how}:\n  {shlex.join(command)}"
+    how = (
+        ""
+        if boxed
+        else " without boxes (with a box for each digit, far fewer photographs are needed, and no accelerator)"
+    )
+    return f"No problems found. To train{how}:\n  {shlex.join(command)}"

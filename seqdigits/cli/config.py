@@ -1,5 +1,8 @@
-"""Prints one config whole: `python -m seqdigits config NAME [--config.key=value ...]`, or the page of all keys:
-`python -m seqdigits config --markdown > docs/configuration.md`."""
+"""Prints a config with all keys, or the documentation of all keys.
+
+`python -m seqdigits config NAME [--config.key=value ...]` prints one config.
+`python -m seqdigits config --markdown > docs/configuration.md` writes the documentation.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ USAGE = "python -m seqdigits config NAME [--config.key=value ...] | --markdown"
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits config`."""
+    del stop  # it ends at once
     if sys.argv[1:] == ["--markdown"]:
         print(markdown(), end="")
         return
@@ -28,18 +33,18 @@ def main(stop: Stop) -> None:
 
 
 def _path(argument: str, folder: Path) -> str:
-    """Returns the file of an experiment that is named without it; anything else as it is."""
+    """Returns the file of an experiment that is given by its name; any other argument unchanged."""
     return argument if argument.startswith("-") or argument.endswith(".py") else str(folder / f"{argument}.py")
 
 
 def text(config: ConfigDict) -> str:
-    """Returns every key with its value, a line each; those that differ from base_config() are marked with their default."""
+    """Returns every key with its value, one per line; those that differ from base_config() show their default."""
     lines = []
     for name, default in DEFAULTS.items():
         value = get(config, name)
         line = f"{name} = {_value(value)}"
         lines.append(f"  {line}" if value == default else f"* {line}  (default {_value(default)})")
-    return "\n".join([*lines, "", "* = differs from the default. The keys are explained in docs/configuration.md."])
+    return "\n".join([*lines, "", "* = differs from the default. All keys are documented in docs/configuration.md."])
 
 
 def markdown() -> str:
@@ -47,11 +52,11 @@ def markdown() -> str:
     lines = [
         "# Configuration",
         "",
-        "Every key of a config, made from the table in the code by `python -m seqdigits config --markdown`.",
+        "Every config key, generated from `seqdigits/config/defaults.py` by `python -m seqdigits config --markdown`.",
         "",
         "Set a key in a file of `configs/`, or on the command line: `--config.train.steps=500`.",
-        "`python -m seqdigits config NAME` prints one config whole.",
-        "A key marked † may change when a run resumes; the others are the identity of the run.",
+        "`python -m seqdigits config NAME` prints one config with all keys.",
+        "A key marked † may change when a run resumes; the other keys identify the run.",
     ]
     for section, about in SECTIONS.items():
         keys = [key for key in KEYS if key.name.rpartition(".")[0] == section]
@@ -69,8 +74,8 @@ def _row(key: Key) -> str:
 
 
 def _type(key: Key) -> str:
-    """Returns what stands for the allowed values of a key that has no list and no range."""
-    names = {bool: "true, false", str: "text", int: "whole number", float: "number"}
+    """Returns the allowed values of a key that has neither a list nor a range."""
+    names = {bool: "true, false", str: "text", int: "integer", float: "number"}
     return names[type(key.default)]
 
 

@@ -1,6 +1,6 @@
-"""Inspects a data set: `python -m seqdigits inspect configs/X.py [--config.key=value ...]`.
+"""Inspects a data set and writes a page about it: `python -m seqdigits inspect configs/X.py [--config.key=value ...]`.
 
-Exit status: 0 done, 2 an error of the user or a fault in the data, 130 or 143 stopped by a signal.
+Exit status: 0 success, 2 a user error or a fault in the data, 130 or 143 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ USAGE = """python -m seqdigits inspect configs/X.py [--config.key=value ...] [--
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits inspect`."""
     from absl import flags
 
     values = experiment_flags()
-    flags.DEFINE_list("split", list(SPLITS), "the splits to look at", flag_values=values)
+    flags.DEFINE_list("split", list(SPLITS), "the splits to inspect", flag_values=values)
     flags.DEFINE_integer(
-        "limit", None, "only the first so many examples of each split", lower_bound=1, flag_values=values
+        "limit", None, "number of examples of each split, the first ones", lower_bound=1, flag_values=values
     )
     flags.DEFINE_string("out", "runs/inspect", "the page, FILE.html, or the folder of NAME.html", flag_values=values)
     argv = with_config(sys.argv)
@@ -40,7 +41,7 @@ def main(stop: Stop) -> None:
         if split not in SPLITS:
             raise UserError(f"--split {split}: allowed are {', '.join(SPLITS)}.")
     if not splits:
-        raise UserError(f"--split names no split. Allowed are {', '.join(SPLITS)}.")
+        raise UserError(f"--split is empty. Allowed are {', '.join(SPLITS)}.")
     prepare_jax()
 
     config, name = values["config"].value, Path(config_file(argv).partition(":")[0]).stem
@@ -89,8 +90,8 @@ def _range(split: SplitStatistics) -> str:
 
 
 def faults(statistics: list[SplitStatistics]) -> str:
-    """How many faults there are of each kind, and the first 20 of all."""
-    lines = ["the data are not as they should be:"]
+    """Returns the number of faults of each kind, and the first 20."""
+    lines = ["faults in the data:"]
     for kind, text in checks.FAULTS.items():
         number = {s.split: s.faults[kind] for s in statistics if s.faults[kind]}
         if number:

@@ -1,6 +1,6 @@
 """Writes the records that a config streams: `python -m seqdigits prepare configs/X.py [--config.key=value ...]`.
 
-Exit status: 0 done, 2 an error of the user's, 130 or 143 stopped by a signal.
+Exit status: 0 success, 2 a user error, 130 or 143 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ USAGE = "python -m seqdigits prepare configs/X.py [--config.key=value ...] [--sh
 
 
 def main(stop: interrupt.Stop) -> None:
+    """Runs `seqdigits prepare`."""
     from absl import flags
 
     values = experiment_flags()
     flags.DEFINE_integer(
-        "shards", 0, "files of the largest split; 0 = one for 2,500 examples", lower_bound=0, flag_values=values
+        "shards", 0, "files of the largest split; 0 = one per 2,500 examples", lower_bound=0, flag_values=values
     )
-    flags.DEFINE_integer("workers", 0, "processes; 0 = as many as there are cores", lower_bound=0, flag_values=values)
+    flags.DEFINE_integer("workers", 0, "number of processes; 0 = number of cores", lower_bound=0, flag_values=values)
     parse(values, with_config(sys.argv), USAGE, needed=("config",))
     prepare_jax()
     config = values["config"].value
@@ -44,7 +45,7 @@ def main(stop: interrupt.Stop) -> None:
     largest = Counter(shard.split for shard in shards).most_common(1)[0][1]
     if not written and values["shards"].value not in (0, largest):
         raise UserError(
-            f"{folder} is there, with {largest} files, not --shards={values['shards'].value}. Delete it first."
+            f"{folder} exists with {largest} files, not --shards={values['shards'].value}. Delete it first."
         )
-    how = f"written in {duration(time.monotonic() - began)}" if written else "were there, and are as they were written"
+    how = f"written in {duration(time.monotonic() - began)}" if written else "already present and intact"
     print(f"{folder}: {examples:,} examples in {len(shards)} files, {size / 1e9:,.3f} GB, {how}", flush=True)

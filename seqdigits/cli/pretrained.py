@@ -1,4 +1,4 @@
-"""Lists, publishes and measures the weights of the package: `python -m seqdigits pretrained`."""
+"""Lists, publishes and measures the pretrained weights: `python -m seqdigits pretrained`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ USAGE = """python -m seqdigits pretrained
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits pretrained`."""
     from absl import flags
 
     values = flags.FlagValues()

@@ -1,4 +1,4 @@
-"""Writes the results as one page: `python -m seqdigits report [RESULTS [PAGE]]`."""
+"""Writes all results as one page: `python -m seqdigits report [RESULTS [PAGE]]`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ USAGE = "python -m seqdigits report [RESULTS [PAGE]]"
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits report`."""
     del stop  # it ends at once
     if {"--help", "-h"} & set(sys.argv):
         raise Help(f"usage: {USAGE}\n\nReads RESULTS/*.json (default results) and writes PAGE (default RESULTS.md).")

@@ -1,7 +1,6 @@
-"""Runs experiments one after another: `python -m seqdigits reproduce [FAMILIES | NAMES ...]`.
+"""Runs a series of experiments: `python -m seqdigits reproduce [FAMILIES | NAMES ...]`.
 
-Exit status: 0 done, or the budget is used up; 1 an experiment failed; 2 an error on the command line; 130 or 143 stopped by a
-signal.
+Exit status: 0 success, or the budget is used up; 1 an experiment failed; 2 a user error; 130 or 143 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -23,16 +22,23 @@ USAGE = """python -m seqdigits reproduce [FAMILIES | NAMES ...] [--budget-minute
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits reproduce`."""
     from absl import flags
 
     values = flags.FlagValues()
     values.set_gnu_getopt(True)  # flags may stand behind names
-    flags.DEFINE_float("budget-minutes", None, "stops after so long, all in all", flag_values=values)
-    flags.DEFINE_string("out", "results", "the folder of the results, NAME.json each", flag_values=values)
-    flags.DEFINE_string("workdirs", "runs", "the folder of the runs' folders", flag_values=values)
-    flags.DEFINE_float("fraction", 1.0, "runs only this first part of each schedule", flag_values=values)
-    flags.DEFINE_boolean("weights", False, "also OUT/NAME.npz: the weights in half precision", flag_values=values)
-    flags.DEFINE_string("skip", None, "a folder of other results: what it has is not run", flag_values=values)
+    flags.DEFINE_float(
+        "budget-minutes", None, "time limit in minutes; then the current run is saved", flag_values=values
+    )
+    flags.DEFINE_string("out", "results", "the folder of the results, NAME.json", flag_values=values)
+    flags.DEFINE_string("workdirs", "runs", "the folder of the workdirs", flag_values=values)
+    flags.DEFINE_float("fraction", 1.0, "part of each schedule to run, above 0 to 1", flag_values=values)
+    flags.DEFINE_boolean(
+        "weights", False, "also writes OUT/NAME.npz, the weights in half precision", flag_values=values
+    )
+    flags.DEFINE_string(
+        "skip", None, "a folder of other results; an experiment with a result there is skipped", flag_values=values
+    )
     flags.DEFINE_multi_string("set", [], "KEY=VALUE: changes a key of each config; repeatable", flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
     if {"--help", "-h", "--helpfull"} & set(sys.argv):
@@ -59,7 +65,7 @@ def main(stop: Stop) -> None:
         )
     unfinished = any(run.state in ("stopped", "waiting") for run in runs)
     if unfinished and not stop.exit_status:
-        print("The budget is used up; the same command goes on from here.", flush=True)
+        print("The budget is used up; rerun the same command to resume.", flush=True)
     if not stop.exit_status and any(run.state == "failed" for run in runs):
         sys.exit(1)
     if unfinished:
@@ -68,7 +74,7 @@ def main(stop: Stop) -> None:
 
 @contextlib.contextmanager
 def _budget(minutes: float | None, stop: Stop) -> Iterator[None]:
-    """Sets `stop` after so many minutes; its exit status stays 0 then, unlike after a signal."""
+    """Sets `stop` after some minutes. Its exit status then stays 0, unlike after a signal."""
     if minutes is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""..."""
+"""Trains an experiment, or evaluates a checkpoint: `python -m seqdigits.main --config configs/X.py --workdir W`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ USAGE = """python -m seqdigits.main --config configs/X.py --workdir W [--config.
 
 
 def main(stop: interrupt.Stop) -> None:
+    """Runs `seqdigits.main`: trains or evaluates."""
     from absl import flags
 
     values = experiment_flags()
-    flags.DEFINE_string("workdir", None, "the run's folder; the same one goes on where it stopped", flag_values=values)
+    flags.DEFINE_string("workdir", None, "the folder of the run; a run resumes from it", flag_values=values)
     flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do", flag_values=values)
     flags.DEFINE_list("split", [], "evaluate: splits; default: evaluate.splits of the config", flag_values=values)
     flags.DEFINE_string(
         "checkpoint",
         "latest",
-        "evaluate: latest, best, a step, a path, weights (.npz), or the name of weights that come with the package "
+        "evaluate: latest, best, a step, a path, weights (.npz), or the name of pretrained weights "
         "(python -m seqdigits pretrained lists them)",
         flag_values=values,
     )

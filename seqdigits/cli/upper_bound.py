@@ -17,14 +17,15 @@ USAGE = "python -m seqdigits upper-bound --config configs/X.py [--split validati
 
 
 def main(stop: Stop) -> None:
+    """Runs `seqdigits upper-bound`."""
     from absl import flags
 
     values = experiment_flags()
-    flags.DEFINE_enum("split", "validation", list(SPLITS), "of the data", flag_values=values)
+    flags.DEFINE_enum("split", "validation", list(SPLITS), "the split to measure", flag_values=values)
     flags.DEFINE_integer(
         "limit",
         None,
-        "images, at most; default: all, of train 10,000",
+        "number of images, at most; default: all, of train 10,000",
         lower_bound=1,
         upper_bound=2**31 - 1,
         flag_values=values,

@@ -161,7 +161,7 @@ def test_exif_orientation_is_applied_before_boxes(one, suffix):
         assert photo.size == upright.size, row.image
         difference = np.abs(np.asarray(photo).astype(int) - np.asarray(upright)).mean()
         assert difference == 0 if suffix == "png" else difference < 5
-    assert "All is well" in cli_check_photos.check(str(one), Stop())
+    assert "No problems found" in cli_check_photos.check(str(one), Stop())
 
 
 def test_picture_converts_all_modes_to_rgb(one):
@@ -447,7 +447,7 @@ def test_load_names_the_damaged_image(one):
 
 def test_check_photos_accepts_folder_without_training_rows(one):
     write(one, ["image,number,split", "1.png,4,test"])
-    assert "All is well. To train on it, something is missing: " in cli_check_photos.check(str(one), Stop())
+    assert "No problems found. Training needs more: " in cli_check_photos.check(str(one), Stop())
 
 
 def test_check_photos_refuses_invalid_arguments():
