@@ -1,8 +1,8 @@
-# Two commands do everything: `make quickstart` and `make test`. Both make .venv first.
+# The two main commands are `make quickstart` and `make test`. Both create .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BESIDE := -n auto --maxprocesses 4 --dist loadfile  # a process a core, a file of tests in one of them
+BESIDE := -n auto --maxprocesses 4 --dist loadfile  # one process per core, each test file in one of them
 
 .PHONY: quickstart test test-slow test-all soak python312 test-newest env stream lint types lock glyphs clean
 
@@ -12,12 +12,12 @@ quickstart: $(VENV)/ready
 test: $(VENV)/stream-ready
 	$(BIN)/python -m pytest $(BESIDE)
 
-test-slow: $(VENV)/stream-ready  ## the slow tests alone
+test-slow: $(VENV)/stream-ready  ## only the slow tests
 	$(BIN)/python -m pytest $(BESIDE) -m "slow and not soak"
 
 test-all: test test-slow
 
-soak: $(VENV)/stream-ready  ## what takes longer still: alone, as it may need all cores
+soak: $(VENV)/stream-ready  ## tests of several minutes, one at a time
 	$(BIN)/python -m pytest -m soak || { status=$$?; test $$status = 5 && echo "No test is marked soak."; exit $$status; }
 
 NEWEST := .venv-newest
@@ -26,14 +26,14 @@ PYTHON312 ?= $(shell for python in python3.12 ~/.pyenv/versions/3.12.*/bin/pytho
 NEWEST_TESTS := tests/data/synthetic tests/data/scenes tests/models tests/decoding tests/test_optim.py \
 	tests/training/test_train_step.py tests/training/test_loop.py
 
-python312:  ## the Python 3.12 that there is
+python312:  ## prints the available Python 3.12
 	@echo $(PYTHON312)
 
 test-newest: $(NEWEST)/ready  ## golden hashes, models, decoding and a training run with the JAX of accelerator machines
 	$(NEWEST)/bin/python -m pytest $(BESIDE) $(NEWEST_TESTS)
 
 $(NEWEST)/ready: requirements-newest.lock
-	@test -n "$(PYTHON312)" || { echo "there is no Python 3.12; name one with: make test-newest PYTHON312=python3.12" >&2; exit 2; }
+	@test -n "$(PYTHON312)" || { echo "no Python 3.12 found; name one with: make test-newest PYTHON312=python3.12" >&2; exit 2; }
 	$(PYTHON312) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-newest.lock
 	@touch $@
@@ -61,13 +61,13 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 COMPILE := uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q
-lock:  ## writes the locks anew from pyproject.toml, with the same versions (needs uv)
+lock:  ## regenerates the locks from pyproject.toml, with the same versions (needs uv)
 	$(COMPILE) --extra stream -o requirements-stream.lock
 	cp requirements-stream.lock requirements.lock
 	$(COMPILE) -o requirements.lock
 	$(subst 3.11,3.12,$(COMPILE)) --extra newest -o requirements-newest.lock
 
-glyphs: $(VENV)/ready  ## draws seqdigits/data/scenes/glyphs.npz anew, of the fonts of the extra `fonts`
+glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs.npz from the fonts of the extra `fonts`
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
 	$(BIN)/python -m seqdigits build-glyphs
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Trains what results/ lacks on one bare accelerator machine: no network, no git; Python 3.12 with JAX, Flax, optax, orbax and
-# scikit-learn. Beforehand, where there is a network (and a copy of MNIST and of the house numbers in $SEQDIGITS_DATA):
+# Trains the experiments missing in results/ on a bare accelerator machine: no network, no git; Python 3.12 with JAX, Flax, optax,
+# orbax and scikit-learn. First, on a machine with a network (and with MNIST and the house numbers in $SEQDIGITS_DATA):
 #
-#   bash launch/accelerator.sh pack            fills carry/, which travels with the checkout
+#   bash launch/accelerator.sh pack            fills carry/, which is copied with the checkout
 #
-# Then there:
+# Then on the accelerator machine:
 #
 #   SEQDIGITS_COMMIT=... bash launch/accelerator.sh [--minutes M] [QUEUE ...] [-- FLAGS OF python -m seqdigits reproduce]
 #
-# Queues, in this order if none is named: published (families C and B), photographs (family D on the first 2,000 photographs),
-# readers (the dense readers at full length). A call measures the throughput once, stops after nine minutes in all, saved, and the
-# same command goes on. What is new is gathered in $OUT, default out/: at most 8 files of under 16 MiB each call, the newest
-# weights first; what does not fit comes with the next call. Runs lie in $ACCELERATOR_WORK, default $TMPDIR/seqdigits.
+# Queues, in this order by default: published (families C and B), photographs (family D on the first 2,000 photographs), readers
+# (the dense detectors with full schedules). The first call measures the throughput. A call stops after nine minutes, saved; rerun
+# the same command to resume. New files are collected in $OUT, default out/: at most 8 files of under 16 MiB per call, the newest
+# weights first, the remaining ones in the next call. Workdirs are in $ACCELERATOR_WORK, default $TMPDIR/seqdigits.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -21,28 +21,28 @@ out=${OUT:-out}
 
 fail() { echo "launch/accelerator.sh: $*" >&2; exit 2; }
 
-pack() { # small wheels that such a machine lacks, pure Python, and the data
+pack() { # copies the small pure-Python wheels that the machine lacks, and the data
   local data=${SEQDIGITS_DATA:?is not set: the folder of mnist/ and svhn_numbers/} name
   rm -rf "$carry" && mkdir -p "$carry/wheels" "$carry/data"
   "$python" -m pip download -q --no-deps --only-binary :all: --implementation py --abi none --platform any \
     --python-version 3.12 -d "$carry/wheels" absl-py clu ml_collections wrapt
   for name in mnist svhn_numbers; do
-    if [[ -d $data/$name ]]; then cp -r "$data/$name" "$carry/data/"; else echo "$data/$name is not there, left out" >&2; fi
+    if [[ -d $data/$name ]]; then cp -r "$data/$name" "$carry/data/"; else echo "$data/$name is missing and skipped" >&2; fi
   done
   local mib
   mib=$(du -sm "$carry" | cut -f1)
-  ((mib <= 64)) || fail "$carry/ has $mib MiB, at most 64 may travel. Take something out of $data."
+  ((mib <= 64)) || fail "$carry/ has $mib MiB, at most 64 are allowed. Remove files from $data."
   echo "$carry/: $mib MiB"
 }
 
-unpack() { # wheels are zip files: nothing needs to be installed
+unpack() { # wheels are zip files, so nothing is installed
   local wheel
   if [[ ! -f $work/python/.done ]]; then
     mkdir -p "$work/python"
     for wheel in "$carry"/wheels/*.whl; do "$python" -m zipfile -e "$wheel" "$work/python"; done
     touch "$work/python/.done"
   fi
-  # Ahead of what is installed; all of it is pure Python, so it runs whatever the machine has.
+  # Before the installed packages; pure Python runs on any machine.
   export PYTHONPATH="$PWD:$work/python${PYTHONPATH:+:$PYTHONPATH}"
   if [[ -d $carry/data ]]; then export SEQDIGITS_DATA=$PWD/$carry/data; fi
 }
@@ -58,29 +58,29 @@ throughput() { # once
     mv "$work/throughput.new" "$work/results/throughput.txt"
     cat "$work/results/throughput.txt"
   else
-    echo "not measured: status $?; it goes on without" >&2
+    echo "the throughput was not measured: status $?" >&2
   fi
 }
 
-series() { # EXPERIMENTS AND FLAGS: those that results/ lacks, in what is left of the time
+series() { # EXPERIMENTS AND FLAGS: runs those without a result in the remaining time
   local left
   left=$(seconds_left)
   ((left > 15)) || return 0
   "$python" -m seqdigits reproduce "$@" --set train.steps_per_call=50 --skip results --weights --out "$work/results" \
     --workdirs "$work/runs" --budget-minutes "$(printf '%d.%02d' $((left / 60)) $((left % 60 * 100 / 60)))" "${flags[@]}" ||
     status=$?
-  ((status < 128)) || exit "$status" # a signal
+  ((status < 128)) || exit "$status" # stopped by a signal
 }
 
 # shellcheck disable=SC2317 # called by the trap
-gather() { # the results, small, as one file; then weights, the newest first, each once
+gather() { # collects the results as one file, then weights, the newest first, each once
   local file count=1
   mkdir -p "$out" "$work/sent"
   tar -C "$work" --exclude='*.npz' -cf "$out/results.tar" results
   while IFS= read -r file; do
     [[ $file -nt $work/sent/$(basename "$file") ]] || continue
     if (($(stat -c %s "$file") >= 16 * 1024 * 1024)); then
-      echo "left out, 16 MiB or more: $file"
+      echo "skipped, 16 MiB or more: $file"
     elif ((count == 8)); then
       echo "next call: $(basename "$file")"
     else
@@ -114,17 +114,17 @@ while (($#)); do
     --minutes) minutes=${2:-}; shift ;;
     --) shift; flags=("$@"); break ;;
     published | photographs | readers) queues+=("$1") ;;
-    *) fail "'$1' is not understood: pack, --minutes M, published, photographs, readers, -- FLAGS" ;;
+    *) fail "'$1' is not an argument: allowed are pack, --minutes M, published, photographs, readers, -- FLAGS" ;;
   esac
   shift
 done
-[[ $minutes =~ ^[1-9][0-9]*$ ]] || fail "--minutes $minutes: a whole number from 1 is allowed"
+[[ $minutes =~ ^[1-9][0-9]*$ ]] || fail "--minutes $minutes: an integer from 1 is allowed"
 ((${#queues[@]})) || queues=(published photographs readers)
-[[ -d $carry/wheels ]] || fail "there is no $carry/wheels. Run 'bash launch/accelerator.sh pack' where there is a network."
+[[ -d $carry/wheels ]] || fail "$carry/wheels is missing. Run 'bash launch/accelerator.sh pack' on a machine with a network."
 
 mkdir -p "$work/results"
 trap gather EXIT
-trap 'exit 130' INT # once what runs has saved
+trap 'exit 130' INT # after the current run has saved
 trap 'exit 143' TERM
 unpack
 throughput

@@ -55,7 +55,7 @@ def bars(title: str, names: Sequence[str], counts: Mapping[str, np.ndarray], xla
 def histogram(title: str, counts: Mapping[str, np.ndarray], xlabel: str) -> str:
     """Draws a histogram of integers, one stepped outline a split; empty where there is nothing to count.
 
-    The largest 0.2% of the values are left out where they would squeeze the rest; the title then says so.
+    The largest 0.2% of the values are left out where they would compress the others; the title then says so.
 
     Args:
       title: what is counted.
