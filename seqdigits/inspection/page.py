@@ -83,13 +83,14 @@ def html(name: str, config: ConfigDict, statistics: Sequence[SplitStatistics], c
 
 def _head(config: ConfigDict, statistics: Sequence[SplitStatistics]) -> dict[str, Any]:
     spec = statistics[0].spec
-    height, width, channels = spec.image
-    length = str(spec.max_length) if spec.min_length == spec.max_length else f"{spec.min_length} to {spec.max_length}"
+    sizes = dict.fromkeys(f"{s.spec.image[0]} × {s.spec.image[1]}" for s in statistics)
+    low, high = min(s.spec.min_length for s in statistics), max(s.spec.max_length for s in statistics)
+    length = str(high) if low == high else f"{low} to {high}"
     is_photograph = config.data.composition in PHOTO_COMPOSITIONS
     origin = _ORIGINS.get(config.data.photographs if is_photograph else config.data.digits, _SVHN)
     return {
-        "about": f"{height} × {width} pixels, {'gray' if channels == 1 else 'color'}, {length} "
-        f"digit{'' if spec.max_length == 1 else 's'}: {_COMPOSITIONS[config.data.composition]}.",
+        "about": f"{' or '.join(sizes)} pixels, {'gray' if spec.image[2] == 1 else 'color'}, {length} "
+        f"digit{'' if high == 1 else 's'}: {_COMPOSITIONS[config.data.composition]}.",
         "origin": origin,
         "is_restricted": origin == _SVHN,
         "splits": [(s.split, f"{s.examples:,}", _extent(s), plural(int(s.digits.sum()), "digit")) for s in statistics],

@@ -28,11 +28,11 @@ def labels(statistics: Sequence[SplitStatistics]) -> dict[str, Any]:
     spec = statistics[0].spec
     digits = {s.split: s.digits.sum(0) for s in statistics}
     drawn = [charts.bars("Digits", [str(digit) for digit in range(10)], digits, "digit")]
-    there = np.flatnonzero(np.sum([s.lengths for s in statistics], 0))
-    least, most = min(spec.min_length, *there.tolist()), max(spec.max_length, *there.tolist())
-    if least < most:
-        lengths = {s.split: s.lengths[least : most + 1] for s in statistics}
-        drawn.insert(0, charts.bars("Length", [str(n) for n in range(least, most + 1)], lengths, "number of digits"))
+    present = np.flatnonzero(np.sum([s.lengths for s in statistics], 0))
+    low, high = min(spec.min_length, *present.tolist()), max(spec.max_length, *present.tolist())
+    if low < high:
+        lengths = {s.split: s.lengths[low : high + 1] for s in statistics}
+        drawn.insert(0, charts.bars("Length", [str(n) for n in range(low, high + 1)], lengths, "number of digits"))
     positions = {s.split: [_shares(count) for count in s.digits] for s in statistics} if spec.max_length > 1 else {}
     return {"charts": _inline(drawn), "positions": positions}
 
@@ -51,9 +51,8 @@ def boxes(statistics: Sequence[SplitStatistics]) -> dict[str, Any] | None:
     """Returns what the section on boxes shows; None where no box is known."""
     if not statistics:
         return None
-    first = statistics[0]
     low, high = np.min([s.size_low for s in statistics], 0), np.max([s.size_high for s in statistics], 0)
-    row, column = np.nonzero(np.sum([s.centers for s in statistics], 0))
+    centers = {(int(x) * s.cell, int(y) * s.cell) for s in statistics for y, x in np.argwhere(s.centers)}
     maps = [charts.density(s.split, s.centers, s.cell, f"Box centers of {s.split}") for s in statistics]
     sizes = [
         charts.histogram(title, {s.split: s.sizes[axis] for s in statistics}, "pixels")
@@ -71,8 +70,8 @@ def boxes(statistics: Sequence[SplitStatistics]) -> dict[str, Any] | None:
         for s in statistics
     ]
     return {
-        "cell": plural(first.cell, "pixel"),
-        "place": (column[0] * first.cell, row[0] * first.cell) if len(row) == 1 else None,
+        "cell": " or ".join(plural(cell, "pixel") for cell in dict.fromkeys(s.cell for s in statistics)),
+        "place": next(iter(centers)) if len(centers) == 1 else None,
         "maps": list(zip([s.split for s in statistics], _inline(maps), strict=True)),
         "size": (f"{low[0]:g}", f"{low[1]:g}") if np.array_equal(low, high) else None,
         "charts": _inline(sizes),
@@ -113,11 +112,13 @@ def pixels(statistics: Sequence[SplitStatistics]) -> dict[str, Any]:
     }
 
 
-def _image(split: str, values: np.ndarray) -> dict[str, str]:
+def _image(split: str, values: np.ndarray) -> dict[str, Any]:
     """Returns f64 [H, W, C], a statistic of each pixel, as an image with its range."""
     return {
         "split": split,
         "uri": data_uri(stretch(values)),
+        "height": values.shape[0],
+        "width": values.shape[1],
         "range": f"{values.min():.1f} to {values.max():.1f}",
     }
 

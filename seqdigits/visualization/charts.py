@@ -59,13 +59,15 @@ def histogram(title: str, counts: Mapping[str, np.ndarray], xlabel: str) -> str:
 
     Args:
       title: what is counted.
-      counts: i64 [N] of each split, the number of values 0, 1, 2 ..
+      counts: i64 [N] of each split, the number of values 0, 1, 2 ..; N may differ between splits.
       xlabel: of the axis of values, with their unit.
     """
-    there = np.flatnonzero(sum(counts.values()))
-    if not len(there):
+    size = max(len(count) for count in counts.values())
+    counts = {split: np.pad(count, (0, size - len(count))) for split, count in counts.items()}
+    present = np.flatnonzero(sum(counts.values()))
+    if not len(present):
         return ""
-    first, last = int(there[0]), int(there[-1])
+    first, last = int(present[0]), int(present[-1])
     tail = max(int(np.searchsorted(np.cumsum(count), _TAIL * count.sum())) for count in counts.values())
     figure, axes = _new(title, xlabel)
     if tail < last:

@@ -274,6 +274,13 @@ def test_page_is_complete_and_self_contained(small_config):
     assert "non-commercial" not in text
 
 
+def test_page_of_splits_of_different_image_sizes(small_config):
+    config = small_config({"data.train_height": 28, "data.train_width": 64})
+    text = page.html("sizes", config, inspect.inspect(config, ("train", "test"), 20, Stop()), "command")
+    assert "28 × 64 or 32 × 96 pixels" in text
+    assert Page(text).open == []
+
+
 def test_page_of_faults_and_photographs(small_config):
     config = small_config({"data.digits": "mnist"})
     config.data.composition, config.data.photographs = "photograph", "svhn_2000"
