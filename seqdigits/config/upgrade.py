@@ -73,7 +73,7 @@ def upgrade_value(key: str, value: Any) -> Any:
     ('piecewise', 0.1)
     """
     if key in LAYER_KEYS:
-        return re.sub(r"(?<!\w)(fold|unfold|mark|join)(?= )", lambda word: RENAMED_LAYERS[word[0]], value)
+        return re.sub(r"(^|,)(\s*)(fold|unfold|mark|join)(?=\s)", lambda m: m[1] + m[2] + RENAMED_LAYERS[m[3]], value)
     names = RENAMED_VALUES.get(key)
     return names.get(value, value) if names else value
 

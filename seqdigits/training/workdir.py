@@ -46,7 +46,7 @@ def claim(config: ConfigDict, workdir: Path) -> Iterator[None]:
                     else _saved_config(checkpoints_folder(workdir) / str(steps[-1]))
                 )
                 different = diff_configs(config, saved)
-            except (ValueError, AttributeError) as e:
+            except (ValueError, AttributeError, TypeError) as e:
                 raise UserError(
                     f"{path} is damaged ({e}). Delete it to resume from the checkpoints in the same workdir."
                 ) from e

@@ -1,0 +1,89 @@
+"""Configs of earlier versions: what is renamed, and old names on the command line. Files are in tests/test_old_files.py."""
+
+import pytest
+
+from seqdigits.config.defaults import DEFAULTS, KEYS
+from seqdigits.config.flags import experiment_flags, parse
+from seqdigits.config.upgrade import (
+    LAYER_KEYS,
+    RENAMED_KEYS,
+    RENAMED_LAYERS,
+    RENAMED_VALUES,
+    upgrade,
+    upgrade_record,
+    upgrade_value,
+)
+from seqdigits.config_checks.validate import validate
+from seqdigits.core.errors import UserError
+from seqdigits.models import layer_spec
+
+
+def test_renamed_names_exist_and_old_ones_do_not():
+    allowed = {key.name: key.allowed for key in KEYS}
+    assert set(RENAMED_KEYS.values()) <= set(DEFAULTS)
+    assert not set(RENAMED_KEYS) & set(DEFAULTS)
+    for key, values in RENAMED_VALUES.items():
+        assert set(values.values()) <= set(allowed[key])
+        assert not set(values) & set(allowed[key])
+    assert not set(RENAMED_LAYERS) & set(layer_spec._FORMS)
+    assert set(RENAMED_LAYERS.values()) <= set(layer_spec._FORMS)
+    assert set(LAYER_KEYS) <= set(DEFAULTS)
+
+
+def test_upgrade_is_idempotent_and_keeps_its_argument(experiment):
+    saved = {"seed": 1, "read": {"slope": 2.0}, "data": {"source": "plain", "grey": True, "parts": ["train"]}}
+    upgraded = upgrade(saved)
+    assert upgraded == {
+        "seed": 1,
+        "decode": {"platt_scale": 2.0},
+        "data": {"source": "device", "gray": True, "parts": ["train"]},
+    }
+    assert saved["read"] == {"slope": 2.0}
+    assert upgrade(upgraded) == upgraded
+    config = experiment("reader_scene").to_dict()
+    assert upgrade(config) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fold 2,mark a ,  join a, unfold 2", "space_to_depth 2,keep a ,  concat a, depth_to_space 2"),
+        ("mark fold, conv 3x3x8, add fold", "keep fold, conv 3x3x8, add fold"),
+        ("conv 5x5x32, relu", "conv 5x5x32, relu"),
+        ("", ""),
+    ],
+)
+def test_upgrade_value_renames_layers(text, expected):
+    assert upgrade_value("model.encoder", text) == expected
+
+
+def test_upgrade_record_renames_every_stage():
+    config = {"model": {"name": "reader"}}
+    record = {"step": 7, "config": config, "begun_with": {"path": "x", "config": config, "begun_with": None}}
+    new = {"model": {"name": "dense_detector"}}
+    assert upgrade_record(record) == {
+        "step": 7,
+        "config": new,
+        "initialized_from": {"path": "x", "config": new, "initialized_from": None},
+    }
+    assert upgrade_record(upgrade_record(record)) == upgrade_record(record)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_KEYS.items())
+def test_parse_refuses_an_old_key_with_its_new_name(old, new):
+    argv = ["main", "--config=configs/quickstart.py", f"--config.{old}=1"]
+    with pytest.raises(UserError, match=rf"^--config\.{old}: this key was renamed to {new}\.$"):
+        parse(experiment_flags(), argv, "usage", needed=("config",))
+
+
+@pytest.mark.parametrize(("key", "values"), RENAMED_VALUES.items())
+def test_validate_refuses_an_old_value_with_its_new_name(small_config, key, values):
+    for old, new in values.items():
+        with pytest.raises(UserError, match=f"{old!r} was renamed to {new!r}"):
+            validate(small_config({key: old}))
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_LAYERS.items())
+def test_layer_parse_refuses_an_old_word_with_its_new_name(old, new):
+    with pytest.raises(UserError, match=f"{old!r} was renamed to {new!r}"):
+        layer_spec.parse(f"{old} a", "model.encoder")
