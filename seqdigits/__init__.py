@@ -1,3 +1,3 @@
-"""Reads sequences of digits in images, and says where they stand."""
+"""Reads sequences of digits in images and localizes them."""
 
 __version__ = "0.1.0"

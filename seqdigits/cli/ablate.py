@@ -21,7 +21,7 @@ def main(stop: Stop) -> None:
     from absl import flags
 
     values = flags.FlagValues()
-    values.set_gnu_getopt(True)  # flags may stand behind names
+    values.set_gnu_getopt(True)  # flags may follow names
     flags.DEFINE_integer("seeds", 1, "seeds 0..N-1 of each variant", lower_bound=1, flag_values=values)
     flags.DEFINE_string("out", "results/ablation", "the folder of the results", flag_values=values)
     flags.DEFINE_string("workdirs", "runs/ablation", "the folder of the workdirs", flag_values=values)

@@ -24,7 +24,7 @@ def main(stop: Stop) -> None:
     from absl import flags
 
     values = flags.FlagValues()
-    values.set_gnu_getopt(True)  # flags may stand behind names
+    values.set_gnu_getopt(True)  # flags may follow names
     flags.DEFINE_boolean("partial", False, "publish: accepts an incomplete run", flag_values=values)
     flags.DEFINE_multi_string("only", [], "measure: only this target; repeatable", flag_values=values)
     flags.DEFINE_integer(

@@ -26,7 +26,7 @@ def main(stop: Stop) -> None:
     from absl import flags
 
     values = flags.FlagValues()
-    values.set_gnu_getopt(True)  # flags may stand behind names
+    values.set_gnu_getopt(True)  # flags may follow names
     flags.DEFINE_float(
         "budget-minutes", None, "time limit in minutes; then the current run is saved", flag_values=values
     )

@@ -1,1 +1,1 @@
-"""Series of experiments: results beside the published figures, reports, ablation, benchmark."""
+"""Series of experiments: results and the published ones, reports, ablation, benchmark."""

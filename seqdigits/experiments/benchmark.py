@@ -66,7 +66,7 @@ def starts(config_flags: list[str], stop: Stop) -> dict[str, Any]:
 def stream_alone(config: Any) -> dict[str, Any]:
     """Measures the images per second that records deliver while nothing else runs, over 10 seconds, and the memory.
 
-    Memory is that of such a process, and its growth since reading began, in bytes.
+    Memory is that of such a process, and its growth since streaming began, in bytes.
 
     Args:
       config: the whole config, with data.source = tfrecord.

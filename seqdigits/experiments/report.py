@@ -46,14 +46,14 @@ def text(results: list[Result]) -> str:
         rows = [row for result in results if _family(result) == letter for row in _rows(result)]
         if rows:
             lines += ["", f"## {f'{letter}. ' if letter else ''}{what[0].upper()}{what[1:]}", "", *_HEAD, *rows]
-    soon = [row for result in results for row in _how_soon(result)]
-    if soon:
-        lines += ["", "## Training time of our dense detectors", "", *_SOON_HEAD, *soon]
+    times = [row for result in results for row in _training_time(result)]
+    if times:
+        lines += ["", "## Training time of our dense detectors", "", *_TRAINING_TIME_HEAD, *times]
     return "\n".join(lines) + "\n"
 
 
 _LEVELS = (0.80, 0.95, 0.99)
-_SOON_HEAD = (
+_TRAINING_TIME_HEAD = (
     "Minutes of training, evaluations and compilation included, until the validation sequence accuracy first reached each level,",
     "with the localization error at that point. The schedule is that of the whole run.",
     "",
@@ -62,19 +62,19 @@ _SOON_HEAD = (
 )
 
 
-def _how_soon(result: Result) -> list[str]:
+def _training_time(result: Result) -> list[str]:
     """Returns a row for a randomly initialized dense detector, else nothing."""
     model, init = result.config["model"], result.config["init"]
     if model["name"] != "dense_detector" or init["path"] or result.partial:
         return []
-    seen = [
+    evaluations = [
         (p.sequence_accuracy, p.seconds, p.localization_error)
         for p in result.curve
         if p.sequence_accuracy is not None and p.seconds is not None
     ]
     cells = []
     for level in _LEVELS:
-        first = next((point for point in seen if point[0] >= level), None)
+        first = next((point for point in evaluations if point[0] >= level), None)
         cells.append("-" if first is None else f"{first[1] / 60:.1f}, {first[2]:.2f} px²")
     examples = result.config["evaluate"]["examples"] or result.config["data"]["validation_examples"]
     return [f"| `{_base(result)}` | {examples:,} | {' | '.join(cells)} | {_origin(result)} |"]
@@ -82,9 +82,9 @@ def _how_soon(result: Result) -> list[str]:
 
 def _origin(result: Result) -> str:
     device = result.devices[0] + (f" x {len(result.devices)}" if len(result.devices) > 1 else "")
-    commits = [one.commit or "?" for one in result.trained]
-    named = ", ".join(f"`{one[:7]}{'+' * one.endswith('+')}`" for one in dict.fromkeys(commits))
-    return f"{named}; {result.seed}; {device}"
+    commits = [part.commit or "?" for part in result.trained]
+    shown = ", ".join(f"`{commit[:7]}{'+' * commit.endswith('+')}`" for commit in dict.fromkeys(commits))
+    return f"{shown}; {result.seed}; {device}"
 
 
 _HEAD = (
@@ -107,8 +107,8 @@ def _family(result: Result) -> str:
 
 
 def _rows(result: Result) -> list[str]:
-    whole = "*shorter*" if "optim.decay_steps" in result.settings else "*partial*"
-    steps = f"{result.steps:,}" + (f" of {result.steps_planned:,}, {whole}" if result.partial else "")
+    kind = "*shorter*" if "optim.decay_steps" in result.settings else "*partial*"
+    steps = f"{result.steps:,}" + (f" of {result.steps_planned:,}, {kind}" if result.partial else "")
     origin = _origin(result)
     name = f"`{_base(result)}`" + "".join(f"<br>{key}={value}" for key, value in result.settings.items())
     rows: list[str] = []
@@ -122,21 +122,21 @@ def _rows(result: Result) -> list[str]:
 def _metrics(result: Result) -> list[tuple[str, str, str, str]]:
     """Returns metric, published, ours, verdict: one row per metric."""
     published: dict[str, dict[str, ComparedMetric]] = {}
-    for figure in result.published.metrics if result.published else []:
-        published.setdefault(figure.metric, {})[figure.split] = figure
+    for compared in result.published.metrics if result.published else []:
+        published.setdefault(compared.metric, {})[compared.split] = compared
     for metric in ("sequence_accuracy", "localization_error"):
         if any(report.get(metric) is not None for report in result.reports.values()):
             published.setdefault(metric, {})
     rows = []
     for metric, by_split in published.items():
-        verdicts = {split: figure.improves for split, figure in by_split.items() if split != "train"}
+        verdicts = {split: compared.improves for split, compared in by_split.items() if split != "train"}
         verdict = "-" if not verdicts or None in verdicts.values() else "yes" if all(verdicts.values()) else "no"
         if verdict == "no" and any(verdicts.values()):
-            verdict = ", ".join(f"{split} {'yes' if won else 'no'}" for split, won in verdicts.items())
-        theirs = " / ".join(f"{by_split[s].value:g}" for s in SPLITS if s in by_split) or "-"
+            verdict = ", ".join(f"{split} {'yes' if improved else 'no'}" for split, improved in verdicts.items())
+        published_text = " / ".join(f"{by_split[s].value:g}" for s in SPLITS if s in by_split) or "-"
         if by_split and len(by_split) < 3:
-            theirs += f" ({', '.join(s for s in SPLITS if s in by_split)})"
-        rows.append((metric.replace("_", " "), theirs, _ours(result.reports, metric), verdict))
+            published_text += f" ({', '.join(s for s in SPLITS if s in by_split)})"
+        rows.append((metric.replace("_", " "), published_text, _ours(result.reports, metric), verdict))
     return rows
 
 

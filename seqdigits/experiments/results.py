@@ -219,8 +219,8 @@ def _initialized_from(config: ConfigDict, workdir: Path, step: int) -> dict[str,
 
     Its path is the one in the config, wherever the series kept that run.
     """
-    found = read_meta(checkpoint_layout.checkpoints_folder(workdir) / str(step)).get("initialized_from")
-    return found and {**found, "path": config.init.path}
+    origin = read_meta(checkpoint_layout.checkpoints_folder(workdir) / str(step)).get("initialized_from")
+    return origin and {**origin, "path": config.init.path}
 
 
 _LONG = ("split", "confusion", "reliability")
@@ -255,11 +255,11 @@ def _compare(row: Published | None, reports: dict[str, dict[str, Any]], comparab
         return None
     metrics = [
         ComparedMetric(
-            **dataclasses.asdict(figure),
-            ours=ours(figure, reports),
-            improves=improves(figure, reports) if comparable else None,
+            **dataclasses.asdict(metric),
+            ours=ours(metric, reports),
+            improves=improves(metric, reports) if comparable else None,
         )
-        for figure in row.metrics
+        for metric in row.metrics
     ]
     return Comparison(row.family, row.params, row.note, metrics)
 

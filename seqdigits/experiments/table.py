@@ -1,4 +1,4 @@
-"""How far the experiments of a series are, as a table."""
+"""The progress of a series of experiments, as a table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
     planned = f"{run.planned:,}" if run.config is not None else "?"
     start = (run.name, run.state, f"{steps:,}/{planned}", f"{minutes:.1f}" if steps else "-")
     metrics = _metrics(run) or [("-", "-", "-", "-")]
-    return [(*start, *metrics[0]), *(("", "", "", "", *figure) for figure in metrics[1:])]
+    return [(*start, *metrics[0]), *(("", "", "", "", *row) for row in metrics[1:])]
 
 
 def _steps_and_minutes(run: Run) -> tuple[int, float]:
@@ -38,24 +38,25 @@ def _steps_and_minutes(run: Run) -> tuple[int, float]:
 
 
 def _metrics(run: Run) -> list[tuple[str, str, str, str]]:
-    """Name, ours, published, beaten; ours alone where nothing was published."""
+    """Returns metric, ours, published, improves; ours alone where nothing was published."""
     if run.published is None or not run.published.metrics:
         report = run.result.reports.get("test", {}) if run.result else {}
         names = [name for name in ("sequence_accuracy", "localization_error") if report.get(name) is not None]
         return [(f"test {name}", _number(report[name], name), "-", "-") for name in names]
-    metrics = run.published.metrics
-    found = _found(run.result) if run.result else {}
+    published = run.published.metrics
+    measured = _measured(run.result) if run.result else {}
     rows = []
-    for figure in [figure for figure in metrics if figure.split == "test"] or metrics:
-        value, is_beaten = found.get((figure.split, figure.metric), (None, None))
-        verdict = "-" if is_beaten is None else "yes" if is_beaten else "no"
-        rows.append((f"{figure.split} {figure.metric}", _number(value, figure.metric), f"{figure.value:g}", verdict))
+    for metric in [metric for metric in published if metric.split == "test"] or published:
+        value, improves = measured.get((metric.split, metric.metric), (None, None))
+        verdict = "-" if improves is None else "yes" if improves else "no"
+        rows.append((f"{metric.split} {metric.metric}", _number(value, metric.metric), f"{metric.value:g}", verdict))
     return rows
 
 
-def _found(result: Result) -> dict[tuple[str, str], tuple[float | None, bool | None]]:
+def _measured(result: Result) -> dict[tuple[str, str], tuple[float | None, bool | None]]:
+    """Returns our value and whether it improves on the published one, by split and metric."""
     metrics = result.published.metrics if result.published else []
-    return {(figure.split, figure.metric): (figure.ours, figure.improves) for figure in metrics}
+    return {(metric.split, metric.metric): (metric.ours, metric.improves) for metric in metrics}
 
 
 def _number(value: float | None, metric: str) -> str:
@@ -65,14 +66,14 @@ def _number(value: float | None, metric: str) -> str:
 
 
 def time_left(runs: Sequence[Run]) -> list[str]:
-    """A line on what waits; with a time as soon as one was trained here to tell from."""
+    """Returns a line on the waiting runs, with the time left as soon as a run of this series was trained."""
     waiting = [run for run in runs if run.state == "waiting"]
     if not waiting:
         return []
     steps = sum(max(0, run.steps - results.progress(run.workdir)[0]) for run in waiting)
-    line = f"{len(waiting)} to go, {steps:,} steps"
+    line = f"{len(waiting)} waiting, {steps:,} steps"
     trained = [run.result for run in runs if run.result is not None and run.state in ("done", "partial")]
     if not trained:
         return [line]
     second = 60 * sum(result.minutes for result in trained) / sum(result.steps for result in trained)
-    return [f"{line}: about {duration(steps * second)} if a step takes as long as it did so far, {second:.3f} s"]
+    return [f"{line}: about {duration(steps * second)} at {second:.3f} s per step, the mean so far"]

@@ -157,7 +157,7 @@ def test_reproduce_resumes_after_a_stop(folders, monkeypatch, capsys, exit_statu
     output = capsys.readouterr().out
     assert "saved step 1 of 4" in output
     assert "stopped" in output
-    assert "1 to go, 4 steps" in output
+    assert "1 waiting, 4 steps" in output
     assert ("The budget is used up" in output) == (exit_status == 0)
     assert not list(folders["out"].iterdir())
 

@@ -207,6 +207,6 @@ def test_example_grid_names_all_numbers():
     assert predictions._predicted_text(as_numpy[1], 0) == "12 8"
     assert predictions._predicted_text(as_numpy[1].replace(length=np.array([[5, 0, 0]])), 0) == "12+"
     assert predictions._predicted_text(as_numpy[1].replace(length=np.array([[0, 0, 0]])), 0) == "nothing"
-    sheet = predictions.make_example_grid(batch, prediction)
-    red = (np.asarray(sheet) == predictions.PREDICTED).all(-1)
+    grid = predictions.make_example_grid(batch, prediction)
+    red = (np.asarray(grid) == predictions.PREDICTED).all(-1)
     assert red.sum() > 2 * 2 * (6 * 4 + 4 * 4)  # boxes of both, and the caption
