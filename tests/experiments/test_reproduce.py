@@ -238,7 +238,7 @@ def test_second_stage_is_initialized_from_the_first(folders, capsys):
     (config_registry.CONFIGS / "b.py").write_text(CONFIG.format(values=SMALL | {"init.path": "runs/a"}))
     first, second = reproduce.reproduce(["a", "b"], settings={"seed": 5}, **folders)
     assert (first.state, second.state) == ("done", "done")
-    assert f"taken from {first.workdir}: " in capsys.readouterr().out
+    assert f"initialized from {first.workdir}: " in capsys.readouterr().out
     assert second.result.config["init"]["path"] == "runs/a"  # as in the config file
     assert first.result.initialized_from is None
     origin = second.result.initialized_from
