@@ -3,8 +3,8 @@
     python -m seqdigits.main --config configs/reader_canvas.py --workdir runs/reader_canvas
     python -m seqdigits.main --config configs/reader_mnist.py --workdir runs/reader_mnist
 
-It is initialized from `reader_canvas`, which has learned the same 55,000 digits, and trains 8 epochs on them, each warped anew at
-every visit, with the moving average of the weights.
+It is initialized from `reader_canvas`, which has learned the same 55,000 digits, and trains 8 epochs on them, each warped differently
+at every visit, with the moving average of the weights.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@ Photographs are resized to 128x256 and decoded at that size and at 3/4, 1/2 and 
     python -m seqdigits.main --config configs/reader_svhn.py --workdir runs/reader_svhn
 
 It is initialized from the pretrained weights `scene`, which `reader_scene` learned from synthetic scenes, and trains on the first
-2,000 photographs of train (1,800, and 200 held out), each warped and color-jittered anew at every visit. All photographs:
+2,000 photographs of train (1,800, and 200 held out), each augmented differently at every visit. All photographs:
 --config.data.photographs=svhn
 
 Published, on all 33,402 photographs and more: sequence accuracy 0.43 and less.

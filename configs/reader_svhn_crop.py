@@ -4,7 +4,7 @@
     python -m seqdigits.main --config configs/reader_svhn_crop.py --workdir runs/reader_svhn_crop
 
 It is initialized from `reader_svhn`, which has learned the same photographs uncropped: the first 2,000 of train (1,800, and 200
-held out), each warped and color-jittered anew at every visit. All photographs, in both commands: --config.data.photographs=svhn.
+held out), each augmented differently at every visit. All photographs, in both commands: --config.data.photographs=svhn.
 From the pretrained weights, and with fewer photographs (--config.data.train_photographs=N): --config.init.path=scene
 --config.optim.learning_rate=1e-3 --config.train.steps=2500 --config.optim.decay_steps=2500, followed by seqdigits calibrate.
 

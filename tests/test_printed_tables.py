@@ -130,7 +130,7 @@ def test_calibrate_table_is_stable():
         "min_score": 0.3,
     }
     after = before | {"coverage_at_98": 0.875, "temperature": 1.5}
-    assert calibrate.text({"before": before, "after": after, "dense_detector": False}) == (
+    assert calibrate.text({"before": before, "after": after, "fits_min_score": False}) == (
         "validation, 4,000 examples\n"
         "                         before   after\n"
         "sequence_accuracy        0.9500  0.9500\n"

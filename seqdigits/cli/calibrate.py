@@ -49,7 +49,7 @@ def text(found: dict[str, Any]) -> str:
     flags = {key: f"--config.decode.{key}={after[key]:g}" for key in ("temperature", "platt_scale", "platt_bias")}
     if not MIN_TEMPERATURE * 1.02 < after["temperature"] < MAX_TEMPERATURE / 1.02:
         lines += ["", "The temperature is at the end of the search range, so it is unreliable."]
-    if found["dense_detector"]:
+    if found["fits_min_score"]:
         flags["min_score"] = f"--config.decode.min_score={after['min_score']:g}"
     return "\n".join([*lines, "", *flags.values()])
 

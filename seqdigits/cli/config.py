@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from seqdigits.config.defaults import DEFAULTS, KEYS, SECTIONS, Key, get
 from seqdigits.config.flags import experiment_flags, parse, with_config
 from seqdigits.config.registry import CONFIGS
+from seqdigits.config.upgrade import RENAMED_KEYS, RENAMED_LAYERS, RENAMED_METRICS, RENAMED_VALUES
 from seqdigits.core.interrupt import Stop
 
 USAGE = "python -m seqdigits config NAME [--config.key=value ...] | --markdown"
@@ -63,6 +64,21 @@ def markdown() -> str:
         lines += ["", f"## {section}" if section else "## General", "", about, ""]
         lines += ["| Key | Default | Allowed | Unit | Meaning |", "| --- | --- | --- | --- | --- |"]
         lines += [_row(key) for key in keys]
+    lines += [
+        "",
+        "## Renamed",
+        "",
+        "Earlier versions had other names. Saved configs are upgraded; on the command line an old name is an error.",
+    ]
+    lines += ["", "| Old | New |", "| --- | --- |"]
+    lines += [f"| `{old}` | `{new}` |" for old, new in RENAMED_KEYS.items()]
+    lines += [
+        f"| `{key} = {old}` | `{key} = {new}` |"
+        for key, values in RENAMED_VALUES.items()
+        for old, new in values.items()
+    ]
+    lines += [f"| layer `{old}` | layer `{new}` |" for old, new in RENAMED_LAYERS.items()]
+    lines += [f"| metric `{old}` | metric `{new}` |" for old, new in RENAMED_METRICS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -149,7 +149,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.composition",
         "canvas",
-        "What an image shows. Of digits: digit: one, unchanged; canvas: several side by side, anywhere on "
+        "What an image shows. Compositions of digits: digit: a single one, unchanged; canvas: several side by side, anywhere on "
         "black; centered: several of 12 pixels, in the middle; rotated: each rotated by up to 45 degrees and "
         "shifted; scene: synthetic scenes with handwritten and printed numbers, in color, with distractors. Of "
         "photographs: photograph: the whole image; crop: cropped to the true box with a margin of 15% on each "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from seqdigits.config.registry import config_names, suggest_config
-from seqdigits.config.upgrade import RENAMED_KEYS
+from seqdigits.config.upgrade import RENAMED_KEYS, check_renamed
 from seqdigits.core.errors import Help, UserError
 
 
@@ -49,13 +50,21 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
     if "config" in values and path != "configs/X.py" and not Path(path).exists():
         raise UserError(_no_config(path))
     for flag in argv[1:]:
-        key = flag.lstrip("-").partition("=")[0].removeprefix("config.")
-        if flag.startswith("-") and key in RENAMED_KEYS:
-            raise UserError(f"--config.{key}: this key was renamed to {RENAMED_KEYS[key]}.")
+        name, _, value = flag.lstrip("-").partition("=")
+        key = name.removeprefix("no").removeprefix("config.")
+        if flag.startswith("-"):
+            check_renamed(key, value, f"--config.{key}")
     try:
         rest = values(argv)[1:]
     except (KeyError, AttributeError) as e:
-        raise UserError(f"unknown key: {_reason(e)}\nAll keys are listed in docs/configuration.md.") from e
+        reason = _reason(e).partition(" Other fields present")[0]
+        unknown = set(re.findall(r"['\"](\w+)['\"]", reason))
+        renamed = [
+            f"{old} was renamed to {new}. " for old, new in RENAMED_KEYS.items() if unknown & set(old.split("."))
+        ]
+        raise UserError(
+            f"unknown key: {reason}\n{''.join(renamed)}All keys are listed in docs/configuration.md."
+        ) from e
     except (flags.Error, TypeError, ValueError) as e:
         reason = _reason(e)
         hint = "All keys are listed in docs/configuration.md. " if "config." in reason else ""
@@ -121,6 +130,8 @@ def next_steps(argv: list[str], workdir: Path, cosine: bool) -> str:
     inside = sys.executable.startswith(f"{Path.cwd()}/")
     python = os.path.relpath(sys.executable) if inside else sys.executable
     command = shlex.join([python, "-m", "seqdigits.main", *argv[1:]])
+    without_steps = [argument for argument in argv[1:] if not argument.startswith("--config.train.steps=")]
+    resume = shlex.join([python, "-m", "seqdigits.main", *without_steps, "--config.train.steps=N"])
     longer = "for a longer run: --config.train.steps=N --config.optim.decay_steps=N and a new --workdir"
     return "\n".join(
         [
@@ -129,7 +140,7 @@ def next_steps(argv: list[str], workdir: Path, cosine: bool) -> str:
             f"  {workdir / 'evaluation'}/*.png: correct and wrong predictions; true boxes green, predicted boxes red",
             f"  {python} -m tensorboard.main --logdir {workdir}",
             f"  {command} --mode evaluate --checkpoint best",
-            f"  {longer}" if cosine else f"  {command} --config.train.steps=N resumes the run and trains it to step N",
+            f"  {longer}" if cosine else f"  to resume and train to step N: {resume}",
         ]
     )
 

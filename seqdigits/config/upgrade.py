@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from seqdigits.core.errors import UserError
+
 RENAMED_KEYS = {
     "read.min_score": "decode.min_score",
     "read.max_overlap": "decode.max_overlap",
@@ -76,6 +78,42 @@ def upgrade_value(key: str, value: Any) -> Any:
         return re.sub(r"(^|,)(\s*)(fold|unfold|mark|join)(?=\s)", lambda m: m[1] + m[2] + RENAMED_LAYERS[m[3]], value)
     names = RENAMED_VALUES.get(key)
     return names.get(value, value) if names else value
+
+
+def check_renamed(key: str, value: str, flag: str) -> None:
+    """Refuses an old name on a command line.
+
+    Args:
+      key: config key, with its section.
+      value: its value as text; "" for none.
+      flag: how the message names the key, such as --config.data.source.
+
+    Raises:
+      UserError: the key, its value or a layer word was renamed; the message has the new name.
+    """
+    if key in RENAMED_KEYS:
+        raise UserError(f"{flag}: this key was renamed to {RENAMED_KEYS[key]}.")
+    new = upgrade_value(key, value)
+    if new != value:
+        raise UserError(f"{flag} = {value!r}: this value was renamed to {new!r}.")
+
+
+def old_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns settings by key as the version before the renaming named them, sorted by key.
+
+    >>> old_names({"data.source": "device", "loss.background_weight": 0.4, "seed": 1})
+    {'data.source': 'plain', 'loss.background': 0.4, 'seed': 1}
+    """
+    keys = {new: old for old, new in RENAMED_KEYS.items()}
+    words = {new: old for old, new in RENAMED_LAYERS.items()}
+    old = {}
+    for key, value in settings.items():
+        if key in LAYER_KEYS:
+            pattern = rf"(^|,)(\s*)({'|'.join(words)})(?=\s)"
+            value = re.sub(pattern, lambda m: m[1] + m[2] + words[m[3]], value)
+        values = {new: name for name, new in RENAMED_VALUES.get(key, {}).items()}
+        old[keys.get(key, key)] = values.get(value, value)
+    return dict(sorted(old.items()))
 
 
 def upgrade_record(record: dict[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def calibrate(
     result = {
         "checkpoint": which,
         "step": restored.step,
-        "dense_detector": config.model.name == "dense_detector",
+        "fits_min_score": config.model.name == "dense_detector",
         "before": {**current._asdict(), **before},
         "after": {**best._asdict(), **after},
     }

@@ -16,6 +16,7 @@ from seqdigits.checkpoint import weights
 from seqdigits.config import registry as config_registry
 from seqdigits.config.defaults import diff_configs
 from seqdigits.config.registry import load_config
+from seqdigits.config.upgrade import old_names
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
@@ -62,6 +63,7 @@ def reproduce(
     runs = []
     for base in names:
         name = name_of(base, settings)
+        _adopt_old_name(name_of(base, old_names(settings)), name, out, workdirs)
         runs.append(Run(base, settings, workdirs / name, out / f"{name}.json"))
         with _noted(runs[-1]):
             _prepare(runs[-1], fraction, keep_weights, skip)
@@ -87,9 +89,19 @@ def _prepare(run: Run, fraction: float, keep_weights: bool, skip: Path | None) -
     run.config, run.steps = config, steps_of(config, fraction)
     run.result = None if keep_weights and not weights_of(run).exists() else _earlier(run, run.path)
     if run.result is None and skip is not None:
-        run.result = _earlier(run, skip / run.path.name)
+        names = (run.name, name_of(run.base, old_names(run.settings)))
+        run.result = next(filter(None, (_earlier(run, skip / f"{name}.json") for name in names)), None)
     if run.result is not None:
         run.state = "done before"
+
+
+def _adopt_old_name(old: str, new: str, out: Path, workdirs: Path) -> None:
+    """Renames the workdir and the result of a run whose name contains renamed keys, so that it resumes."""
+    for folder, suffix in ((workdirs, ""), (out, ".json"), (out, ".npz")):
+        source, target = folder / f"{old}{suffix}", folder / f"{new}{suffix}"
+        if old != new and source.exists() and not target.exists():
+            source.rename(target)
+            print(f"{source} was renamed to {target}", flush=True)
 
 
 def _wake_first_stages(runs: Sequence[Run]) -> None:

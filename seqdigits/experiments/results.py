@@ -140,7 +140,10 @@ class Result:
         Raises:
           ValueError, TypeError, KeyError, AttributeError: it is not JSON, lacks keys, or has unknown ones.
         """
-        values = upgrade_result(json.loads(text))
+        saved = json.loads(text)
+        values = upgrade_result(saved)
+        if values["config"] != saved["config"]:
+            values["config_sha256"] = digest(values["config"])
         trained = [TrainedPart(**part) for part in values["trained"]]
         points = [CurvePoint(**point) for point in values["curve"]]
         published = values["published"]
@@ -239,7 +242,9 @@ def progress(workdir: Path) -> tuple[int, float]:
     """Returns the last saved step and the seconds up to it, evaluations included; (0, 0.0) where nothing is saved."""
     folder = checkpoint_layout.checkpoints_folder(workdir)
     for step in reversed(checkpoint_layout.all_steps(folder)):
-        with contextlib.suppress(OSError, ValueError, KeyError):  # unfinished: the one before counts
+        with contextlib.suppress(
+            OSError, ValueError, KeyError, TypeError, AttributeError
+        ):  # unfinished: the one before counts
             return step, read_meta(folder / str(step))["seconds"]
     return 0, 0.0
 

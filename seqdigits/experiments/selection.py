@@ -7,7 +7,7 @@ from typing import Any
 
 from seqdigits.config import registry as config_registry
 from seqdigits.config.defaults import base_config
-from seqdigits.config.upgrade import RENAMED_KEYS
+from seqdigits.config.upgrade import check_renamed
 from seqdigits.core.errors import UserError
 from seqdigits.experiments.published import FAMILIES, PUBLISHED
 
@@ -59,13 +59,12 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"--set {text}: write KEY=VALUE, for example --set train.batch_size=64.")
+        check_renamed(key, value, f"--set {key}")
         settings[key] = _typed(key, value, _default(base_config(), key))
     return dict(sorted(settings.items()))
 
 
 def _default(config: Any, key: str) -> Any:
-    if key in RENAMED_KEYS:
-        raise UserError(f"--set {key}: this key was renamed to {RENAMED_KEYS[key]}.")
     for part in key.split("."):
         if not hasattr(config, "keys") or part not in config:
             raise UserError(f"--set {key}: unknown key. All keys are in docs/configuration.md.")

@@ -26,7 +26,7 @@ class Tile:
       boxes: left, top, width and height of each true box, in pixels of the image.
       text: the label.
       note: behind the label.
-      columns: width of the tile, at least, in pixels of the page.
+      min_width: width of the tile, at least, in pixels of the page.
     """
 
     uri: str
@@ -36,7 +36,7 @@ class Tile:
     boxes: list[tuple[float, float, float, float]]
     text: str
     note: str
-    columns: int
+    min_width: int
 
 
 def make_tile(example: Example, note: str = "") -> Tile:
@@ -52,7 +52,7 @@ def make_tile(example: Example, note: str = "") -> Tile:
         boxes=[(x - w / 2, y - h / 2, w, h) for x, y, w, h in boxes],
         text=text,
         note=note or f"{example.index:,}",
-        columns=tile_width(width),
+        min_width=tile_width(width),
     )
 
 

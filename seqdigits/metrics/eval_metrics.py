@@ -43,8 +43,8 @@ class EvalMetrics(clu_metrics.Metric):
       numbers_predicted: i32 [], predicted numbers.
       numbers_matched: i32 [], true numbers that are matched by a predicted one.
       numbers_correct: i32 [], predicted numbers that match a true one.
-      number_confidence: of the best number of each image.
-      digit_confidence_histogram: of all predicted digits.
+      number_confidences: of the best number of each image.
+      digit_confidences: of all predicted digits.
     """
 
     correct_by_position: Array
@@ -62,8 +62,8 @@ class EvalMetrics(clu_metrics.Metric):
     numbers_predicted: Array
     numbers_matched: Array
     numbers_correct: Array
-    number_confidence: ConfidenceHistogram
-    digit_confidence_histogram: ConfidenceHistogram
+    number_confidences: ConfidenceHistogram
+    digit_confidences: ConfidenceHistogram
 
     def merge(self, other: "EvalMetrics") -> "EvalMetrics":
         """Adds the counts of two evaluations."""
@@ -95,12 +95,12 @@ class EvalMetrics(clu_metrics.Metric):
             "top_k_accuracy": [_ratio(correct, characters) for correct in np.cumsum(count.ranks)],
             "number_recall": _ratio(count.numbers_matched, int(count.numbers)),
             "number_precision": _ratio(count.numbers_correct, int(count.numbers_predicted)),
-            "calibration_error": count.number_confidence.calibration_error(),
-            "digit_calibration_error": count.digit_confidence_histogram.calibration_error(),
-            "coverage_at_98": count.number_confidence.coverage(0.98),
+            "calibration_error": count.number_confidences.calibration_error(),
+            "digit_calibration_error": count.digit_confidences.calibration_error(),
+            "coverage_at_98": count.number_confidences.coverage(0.98),
             "reliability": {
-                "numbers": count.number_confidence.reliability(),
-                "digits": count.digit_confidence_histogram.reliability(),
+                "numbers": count.number_confidences.reliability(),
+                "digits": count.digit_confidences.reliability(),
             },
             "wrong_digits_per_missed_number": count.missed_by_wrong_digits.tolist(),
             "confusion": count.confusion.tolist(),
@@ -169,8 +169,8 @@ def batch_metrics(batch: Batch, outputs: Outputs, prediction: Prediction) -> Eva
         numbers_predicted=total(matched.numbers_predicted),
         numbers_matched=total(matched.numbers_matched),
         numbers_correct=total(matched.numbers_correct),
-        number_confidence=confidence_histogram(prediction.confidence[:, 0], matched.top1_correct, row),
-        digit_confidence_histogram=confidence_histogram(
+        number_confidences=confidence_histogram(prediction.confidence[:, 0], matched.top1_correct, row),
+        digit_confidences=confidence_histogram(
             prediction.digit_confidence, matched.digit_correct, (prediction.digits != NO_DIGIT) & row[:, None, None]
         ),
     )

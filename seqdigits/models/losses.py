@@ -153,10 +153,10 @@ def per_example(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) 
     """
     terms = {}
     if config.digits:
-        assert outputs.digit_logits is not None, "config.validate refuses this"
+        assert outputs.digit_logits is not None, "config_checks.validate refuses this"
         terms["digits"] = digit_loss(outputs.digit_logits, batch.digits, config)
     if config.box:
-        assert outputs.box is not None, "config.validate refuses this"
+        assert outputs.box is not None, "config_checks.validate refuses this"
         terms["box"] = box_squared_error(outputs.box, box)
     if config.cells or config.cell_boxes:
         of_cells = dict(zip(("cells", "cell_boxes"), cell_losses(outputs, batch, config), strict=True))

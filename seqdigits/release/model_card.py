@@ -104,7 +104,7 @@ def _metrics(name: str, facts: dict[str, Any]) -> list[str]:
     if not facts["metrics"]:
         return ["Not measured yet."]
     lines = [
-        "On test splits, which neither trained nor selected anything: sequence accuracy (exact match of the image) ± half of its 95% "
+        "On test splits, which were used neither for training nor for model selection: sequence accuracy (exact match of the image) ± half of its 95% "
         "interval (Wilson), digit accuracy, localization error (mean squared error of cx, cy, w, h, px²), expected calibration error "
         "of numbers, and coverage at 98% accuracy (selective prediction: the share of images that remains when the least confident "
         "ones are rejected until 98% of the rest are correct).",

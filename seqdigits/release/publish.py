@@ -83,7 +83,7 @@ def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
         decode_keys = {k.removeprefix("decode."): v for k, v in facts["settings"].items() if k.startswith("decode.")}
         options.update(decode_keys)
         facts["config"] = {**facts["config"], "decode": options.to_dict()}
-        facts["config_sha256"] = defaults.digest(facts["config"])
+    facts["config_sha256"] = defaults.digest(facts["config"])
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
         weights.save(

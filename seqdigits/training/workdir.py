@@ -67,5 +67,5 @@ def _saved_config(checkpoint: Path) -> dict[str, Any]:
     """
     try:
         return read_meta(checkpoint)["config"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

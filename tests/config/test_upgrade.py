@@ -2,6 +2,7 @@
 
 import pytest
 
+from seqdigits.checkpoint import manifest
 from seqdigits.config.defaults import DEFAULTS, KEYS
 from seqdigits.config.flags import experiment_flags, parse
 from seqdigits.config.upgrade import (
@@ -15,6 +16,7 @@ from seqdigits.config.upgrade import (
 )
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.errors import UserError
+from seqdigits.experiments.selection import parse_settings
 from seqdigits.models import layer_spec
 
 
@@ -87,3 +89,52 @@ def test_validate_refuses_an_old_value_with_its_new_name(small_config, key, valu
 def test_layer_parse_refuses_an_old_word_with_its_new_name(old, new):
     with pytest.raises(UserError, match=f"{old!r} was renamed to {new!r}"):
         layer_spec.parse(f"{old} a", "model.encoder")
+
+
+def test_read_meta_upgrades_every_stage(tmp_path):
+    config = {"model": {"name": "reader"}, "read": {"group": True}}
+    first = {"path": "runs/first", "step": 3, "config": config, "begun_with": None}
+    second = {"path": "runs/second", "step": 5, "config": config, "begun_with": first}
+    manifest.seal(tmp_path, {"step": 7, "best": None, "config": config, "begun_with": second})
+    manifest.verify(tmp_path)  # the digest is that of what was written
+    stage, paths = manifest.read_meta(tmp_path), []
+    while stage:
+        assert stage["config"] == {"model": {"name": "dense_detector"}, "decode": {"group_digits": True}}
+        assert "begun_with" not in stage
+        stage = stage["initialized_from"]
+        paths += [stage["path"]] if stage else []
+    assert paths == ["runs/second", "runs/first"]
+
+
+@pytest.mark.parametrize("flag", ["--config.read.group=true", "--config.read.group", "--noconfig.read.group"])
+def test_parse_refuses_every_form_of_an_old_boolean(flag):
+    with pytest.raises(UserError, match=r"renamed to decode\.group_digits"):
+        parse(experiment_flags(), ["main", "--config=configs/quickstart.py", flag], "usage", needed=("config",))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "new"),
+    [
+        ("data.source", "stream", "'tfrecord'"),
+        ("model.name", "reader", "'dense_detector'"),
+        ("model.encoder", "mark a", "'keep a'"),
+    ],
+)
+def test_command_lines_refuse_an_old_value(key, value, new):
+    with pytest.raises(UserError, match=f"{key} = {value!r}: this value was renamed to {new}"):
+        parse(experiment_flags(), ["main", "--config=configs/quickstart.py", f"--config.{key}={value}"], "usage", ())
+    with pytest.raises(UserError, match=f"^--set {key} = {value!r}: this value was renamed to {new}"):
+        parse_settings([f"{key}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("line", "new"),
+    [("config.read.group = True", "decode.group_digits"), ("config.optim.plan = ''", "optim.boundaries")],
+)
+def test_parse_names_the_new_key_of_an_old_config_file(tmp_path, line, new):
+    path = tmp_path / "old.py"
+    path.write_text(
+        f"from seqdigits.config import base_config\n\ndef get_config():\n    config = base_config()\n    {line}\n    return config\n"
+    )
+    with pytest.raises(UserError, match=f"was renamed to {new}"):
+        parse(experiment_flags(), ["main", f"--config={path}"], "usage", needed=("config",))

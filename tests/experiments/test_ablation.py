@@ -1,9 +1,10 @@
-"""The design by measurement: variants that can run, and a table of what is there."""
+"""The ablation: its variants are valid, and the table of its results."""
 
 import json
 import sys
 
 import pytest
+from conftest import ROOT
 
 from seqdigits.cli import ablate as cli_ablate
 from seqdigits.config.defaults import to_json
@@ -103,3 +104,8 @@ def test_load_results_names_a_damaged_file(tmp_path, text):
     (tmp_path / "plain-0.json").write_text(text)
     with pytest.raises(UserError, match="is damaged.*Delete it"):
         ablation.load_results(tmp_path)
+
+
+def test_table_in_the_tree_equals_the_generated_text():
+    folder = ROOT / "results" / "ablation"
+    assert (folder / "table.md").read_text() == ablation.table(ablation.load_results(folder))

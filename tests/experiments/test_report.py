@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from conftest import ROOT
 
 from seqdigits.cli import report as cli_report
 from seqdigits.core.errors import UserError
@@ -154,3 +155,7 @@ def test_report_refuses_bad_arguments(monkeypatch, tmp_path):
     (tmp_path / "a.json").write_text(result("mnist_linear").to_json())
     with pytest.raises(UserError, match="cannot be written"):
         run(monkeypatch, tmp_path, "/nowhere/at/all.md")
+
+
+def test_page_in_the_tree_equals_the_generated_text():
+    assert (ROOT / "RESULTS.md").read_text() == report.text(report.load_results(ROOT / "results"))

@@ -10,6 +10,7 @@ from conftest import ROOT, SMALL
 from seqdigits.checkpoint import weights
 from seqdigits.cli import reproduce as cli_reproduce
 from seqdigits.config import registry as config_registry
+from seqdigits.config.upgrade import old_names
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import reproduce, results, selection
@@ -218,6 +219,20 @@ def test_skip_runs_a_first_stage_that_is_needed(folders, monkeypatch, tmp_path):
     runs = reproduce.reproduce(["a", "b"], skip=tmp_path / "earlier", **folders)
     assert "nothing should be trained" in runs[0].problem, "its workdir is missing, so it is trained again"
     assert reproduce.reproduce(["a"], skip=tmp_path / "earlier", **folders)[0].state == "done before"
+
+
+def test_adopt_old_name_moves_workdir_and_results(folders, capsys):
+    settings = parse_settings(["loss.background_weight=0.4"])
+    old, new = "a+loss.background=0.4", "a+loss.background_weight=0.4"
+    for path in (folders["workdirs"] / old, folders["out"]):
+        path.mkdir(parents=True)
+    (folders["out"] / f"{old}.json").write_text("{}")
+    assert run_of_series.name_of("a", settings) == new
+    assert run_of_series.name_of("a", old_names(settings)) == old
+    reproduce._adopt_old_name(old, new, folders["out"], folders["workdirs"])
+    assert (folders["workdirs"] / new).is_dir()
+    assert [path.name for path in folders["out"].iterdir()] == [f"{new}.json"]
+    assert "was renamed to" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)

@@ -160,9 +160,9 @@ def test_metrics_of_several_numbers(numbers, recall, precision, exact_match, dig
     result = metrics(counted, has_logits=False)
     assert (result["number_recall"], result["number_precision"]) == (recall, pytest.approx(precision))
     assert result["sequence_accuracy"] == exact_match
-    assert counted.digit_confidence_histogram.correct.sum() == digits_correct
-    assert counted.digit_confidence_histogram.count.sum() == sum(len(text) for text, _, _ in numbers)
-    assert counted.number_confidence.count.sum() == 1
+    assert counted.digit_confidences.correct.sum() == digits_correct
+    assert counted.digit_confidences.count.sum() == sum(len(text) for text, _, _ in numbers)
+    assert counted.number_confidences.count.sum() == 1
 
 
 def test_positions_of_several_numbers_match_by_location():
@@ -177,9 +177,9 @@ def test_positions_of_several_numbers_match_by_location():
 
 def test_top1_is_correct_if_it_is_any_true_number():
     counted = batch_metrics(two_numbers(), Outputs(), predicted(("7", 60, 0.9)))
-    assert counted.number_confidence.correct.sum() == 1
+    assert counted.number_confidences.correct.sum() == 1
     wrong = batch_metrics(two_numbers(), Outputs(), predicted(("8", 60, 0.9), ("12", 4, 0.8)))
-    assert wrong.number_confidence.correct.sum() == 0
+    assert wrong.number_confidences.correct.sum() == 0
 
 
 def test_merge_of_several_numbers_equals_one_batch():

@@ -22,7 +22,7 @@ from seqdigits.data import record_location
 from seqdigits.data.builders import tfds, writer
 from seqdigits.data.builders.base import RecordsBuilder, features, photograph, pixels
 from seqdigits.data.photos import svhn, svhn_archive
-from seqdigits.data.photos.crop import view_photo
+from seqdigits.data.photos.crop import crop_photo
 from seqdigits.data.photos.svhn_annotations import Annotation
 
 MAX_DIGITS = 6
@@ -196,6 +196,6 @@ def _serialized(
         photo, annotation = svhn_archive.decode_image(data, gray=False, described=where), of_part[number - 1]
         boxes = annotation.boxes
         if kind == "cropped":
-            crop, moved = view_photo(photo, boxes, "crop", _CROP, _CROP, where)
+            crop, moved = crop_photo(photo, boxes, "crop", _CROP, _CROP, where)
             data, boxes = writer.encode_image(crop, "png"), moved.astype(np.float32)
         yield photograph(data, annotation.digits, boxes, MAX_DIGITS, number - 1)

@@ -1,1 +1,1 @@
-"""Photographs: SVHN, single digits of SVHN, and folders of your own."""
+"""Photographs: SVHN, single digits of SVHN, and custom photos."""

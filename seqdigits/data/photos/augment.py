@@ -41,7 +41,7 @@ class Augmentation:
 
     @property
     def on(self) -> bool:
-        """Whether any range is nonzero."""
+        """Returns whether any range is nonzero."""
         return any(dataclasses.astuple(self))
 
 

@@ -25,7 +25,7 @@ Window = tuple[float, float, float, float]
 """Left, top, right and bottom edge, in pixels of a photograph."""
 
 
-def view_photo(
+def crop_photo(
     photo: Image.Image, boxes: np.ndarray, kind: str, height: int, width: int, described: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crops a photograph and resizes the crop to height x width; the aspect ratio is not preserved.

@@ -17,7 +17,7 @@ from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError, short
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import labels
-from seqdigits.data.photos.crop import DAMAGED, view_photo
+from seqdigits.data.photos.crop import DAMAGED, crop_photo
 from seqdigits.data.photos.labels import MAX_DIGITS, Row, rows
 
 
@@ -135,7 +135,7 @@ def load(
     Args:
       folder: see `chosen_rows`.
       split: see `chosen_rows`.
-      kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; with "cropped_digit", each digit is an example.
+      kind: one of crop.PHOTO_COMPOSITIONS, see `crop_photo`; with "cropped_digit", each digit is an example.
       height: height of the images, in pixels.
       width: width of the images, in pixels.
       gray: whether to return one channel instead of three.
@@ -160,7 +160,7 @@ def load(
         known = np.zeros((len(row.digits), 4), np.float32) if row.boxes is None else row.boxes
         n = 1 if kind == "cropped_digit" else len(row.digits)
         for i in range(0, len(row.digits), n):
-            pixels, boxes[at, :n] = view_photo(photo, known[i : i + n], kind, height, width, _where(row))
+            pixels, boxes[at, :n] = crop_photo(photo, known[i : i + n], kind, height, width, _where(row))
             images[at] = pixels.reshape(height, width, -1)
             digits[at, :n] = row.digits[i : i + n]
             at += 1

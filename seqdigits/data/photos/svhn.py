@@ -19,7 +19,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import svhn_annotations, svhn_archive
-from seqdigits.data.photos.crop import view_photo
+from seqdigits.data.photos.crop import crop_photo
 from seqdigits.data.photos.svhn_annotations import Annotation
 
 
@@ -119,7 +119,7 @@ def load(
       name: see `count`.
       parts: see `count`.
       split: see `count`.
-      kind: one of crop.PHOTO_COMPOSITIONS, see `view_photo`; with "cropped_digit", each digit is an example.
+      kind: one of crop.PHOTO_COMPOSITIONS, see `crop_photo`; with "cropped_digit", each digit is an example.
       height: height of the images, in pixels.
       width: width of the images, in pixels.
       gray: whether to return one channel instead of three.
@@ -157,7 +157,7 @@ def load(
             photo = svhn_archive.decode_image(data, gray, where)
             for row in rows[number]:
                 example, at, n = examples[row], begin + row, len(examples[row].digits)
-                pixels, boxes[at, :n] = view_photo(photo, example.boxes, kind, height, width, where)
+                pixels, boxes[at, :n] = crop_photo(photo, example.boxes, kind, height, width, where)
                 images[at] = pixels.reshape(height, width, -1)
                 digits[at, :n] = example.digits
         begin += len(examples)

@@ -1,4 +1,4 @@
-"""Crops and resizes photographs in TensorFlow, byte for byte as `crop.view_photo` does with Pillow.
+"""Crops and resizes photographs in TensorFlow, byte for byte as `crop.crop_photo` does with Pillow.
 
 Pillow resizes along one axis and then along the other, and rounds to bytes after each. An output pixel is a weighted sum
 of input pixels under a triangle filter, whose half width is the scale factor, but at least one pixel. The weights are
@@ -17,7 +17,7 @@ _BITS = 22
 """Fractional bits of a weight. With the 8 bits of a pixel and 2 bits of headroom, sums fit into 32 bits."""
 
 
-def view_photo(
+def crop_photo(
     image: Any, boxes: Any, valid: Any, *, kind: str, height: int, width: int, gray: bool
 ) -> tuple[Any, Any]:
     """Crops and resizes a photograph, with the same result as `svhn.load`. Traceable, for `tf.data.Dataset.map`.
@@ -26,7 +26,7 @@ def view_photo(
       image: u8 [h, w, 3], a photograph.
       boxes: f32 [L, 4], of its digits, cxcywh in its pixels.
       valid: bool [L], False at positions after the last digit.
-      kind: "photograph" or "crop", see `crop.view_photo`.
+      kind: "photograph" or "crop", see `crop.crop_photo`.
       height: height of the output image, in pixels.
       width: width of the output image, in pixels.
       gray: whether to return one channel instead of three.

@@ -278,7 +278,7 @@ class StreamedPhotographs(StreamedSource):
         record = _parsed(serialized, stored)
         padding = max(length - stored, 0)
         digits = tf.pad(tf.cast(record["digits"][:length], tf.int32), [[0, padding]], constant_values=NO_DIGIT)
-        image, boxes = resize.view_photo(
+        image, boxes = resize.crop_photo(
             tf.io.decode_png(record["image"], 3),
             tf.pad(record["boxes"][:length], [[0, padding], [0, 0]]),
             digits != NO_DIGIT,

@@ -27,7 +27,7 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.create import create_source
 from seqdigits.data.photos import folder as photos_folder
 from seqdigits.data.photos import labels
-from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS, view_photo
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS, crop_photo
 from seqdigits.data.photos.folder import load
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.training.loop import train_and_evaluate
@@ -130,7 +130,7 @@ def test_load_equals_view_photo_for_each_kind(folder, kind):
         parts = range(len(row.digits)) if kind == "cropped_digit" else [slice(None)]
         for part in parts:
             chosen = row.boxes[part].reshape(-1, 4)
-            pixels, boxes = view_photo(photo.convert("L"), chosen, kind, 28, 28, "")
+            pixels, boxes = crop_photo(photo.convert("L"), chosen, kind, 28, 28, "")
             np.testing.assert_array_equal(loaded["images"][at, :, :, 0], pixels)
             np.testing.assert_allclose(loaded["boxes"][at, : len(chosen)], boxes, rtol=1e-6)
             at += 1

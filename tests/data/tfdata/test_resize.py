@@ -6,7 +6,7 @@ from PIL import Image
 
 from seqdigits.data.builders import tf
 from seqdigits.data.photos import svhn, svhn_archive
-from seqdigits.data.photos.crop import view_photo
+from seqdigits.data.photos.crop import crop_photo
 from seqdigits.data.tfdata import resize
 
 pytest.importorskip("tensorflow", reason="records on disk need TensorFlow: make stream")
@@ -30,7 +30,7 @@ def in_graph(photographs, kind, height, width, gray):
             yield np.asarray(photo), padded, np.arange(LENGTH) < len(boxes)
 
     stream = tf.data.Dataset.from_generator(each, output_signature=signature)
-    made = stream.map(lambda *example: resize.view_photo(*example, kind=kind, height=height, width=width, gray=gray))
+    made = stream.map(lambda *example: resize.crop_photo(*example, kind=kind, height=height, width=width, gray=gray))
     assert made.element_spec[0].shape == (height, width, 1 if gray else 3)
     return made.as_numpy_iterator()
 
@@ -39,7 +39,7 @@ def assert_same(photographs, kind, height, width, gray):
     made = list(in_graph(photographs, kind, height, width, gray))
     assert len(made) == len(photographs)
     for (image, boxes), (photo, true) in zip(made, photographs, strict=True):
-        pixels, moved = view_photo(photo.convert("L") if gray else photo, true, kind, height, width, "")
+        pixels, moved = crop_photo(photo.convert("L") if gray else photo, true, kind, height, width, "")
         np.testing.assert_array_equal(image, pixels.reshape(image.shape), str(photo.size))
         np.testing.assert_array_equal(boxes[: len(moved)], moved.astype(np.float32), str(photo.size))
         assert not boxes[len(moved) :].any()
