@@ -53,6 +53,9 @@ _WIDTHS = (64, 128, 256, 512)
 
 
 def _block(name: str, features: int, stride: int) -> str:
-    """Two convolutions and what came in; the first of each width but the first halves the map."""
+    """Returns the layer text of a residual block of two convolutions.
+
+    The first convolution of each width but the first has stride 2.
+    """
     first = f"conv 3x3x{features} /{stride}" if stride > 1 else f"conv 3x3x{features}"
     return f"keep b{name}, {first}, norm, relu, conv 3x3x{features}, norm, add b{name}, relu"

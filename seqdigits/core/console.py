@@ -15,13 +15,13 @@ _JUSTIFY: dict[str, Literal["left", "right"]] = {"l": "left", "r": "right"}
 def render_table(columns: Sequence[str], rows: Iterable[Sequence[str]], align: str | None = None) -> str:
     """Returns a table as text for standard output.
 
-    The text depends on the arguments alone: columns two spaces apart, no lines drawn, nothing wrapped or cut. Where standard
-    output is a terminal, escape codes for styles are added; NO_COLOR and TERM=dumb are obeyed.
+    The text depends only on the arguments: columns are two spaces apart, without lines, wrapping or truncation. If standard
+    output is a terminal, escape codes for styles are added, unless NO_COLOR or TERM=dumb is set.
 
     Args:
       columns: the headers; they may be empty.
-      rows: the cells of each row, at most as many as there are headers. They are printed as they are: no markup.
-      align: one letter a column, l (left, for text) or r (right, for numbers); by default the first is l, the others r.
+      rows: the cells of each row, at most as many as there are headers. Markup is not interpreted.
+      align: one letter per column, l (left, for text) or r (right, for numbers); by default the first is l, the others r.
     """
     # rich takes 0.1 s to import: only commands that print a table wait for it.
     from rich.console import Console

@@ -45,8 +45,8 @@ def restore(config: ConfigDict, workdir: Path, which: str, split: str) -> Restor
     Args:
       config: validated, with the model of the run; its data may differ from the training data.
       workdir: the folder of the run.
-      which: latest, best, a step, a path W/checkpoints/STEP, a file of weights (.npz), or the name of weights that come
-        with the package. A file of that name in the working directory takes precedence over weights of the package.
+      which: latest, best, a step, a path W/checkpoints/STEP, a file of weights (.npz), or the name of pretrained
+        weights. A file of that name in the working directory takes precedence.
       split: a split that is not empty, whose shapes the model gets: custom photos may all be in one split.
 
     Raises:

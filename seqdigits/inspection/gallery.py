@@ -17,16 +17,16 @@ from seqdigits.visualization.predictions import png
 
 @dataclass(frozen=True)
 class Tile:
-    """An example as the page shows it.
+    """An example for the page.
 
     Attributes:
       uri: the image as a data URI.
-      alt: the image in words.
-      height, width: of the image, in its pixels.
+      alt: description for screen readers.
+      height, width: size of the image, in pixels.
       boxes: left, top, width and height of each true box, in pixels of the image.
       text: the label.
-      note: behind the label.
-      min_width: width of the tile, at least, in pixels of the page.
+      note: text after the label.
+      min_width: minimum width of the tile, in pixels of the page.
     """
 
     uri: str

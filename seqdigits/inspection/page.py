@@ -49,10 +49,10 @@ def html(name: str, config: ConfigDict, statistics: Sequence[SplitStatistics], c
     """Returns the whole page.
 
     Args:
-      name: of the config.
-      config: the whole config.
-      statistics: of at least one split.
-      command: what made the page.
+      name: name of the config.
+      config: the config, with all keys.
+      statistics: statistics of one or more splits.
+      command: the command line, for the section on provenance.
     """
     prints = {s.split: s.prints for s in statistics}
     copies = checks.copies(prints)

@@ -82,7 +82,7 @@ class _KeptMap(NamedTuple):
 
 
 class _LayerContext(NamedTuple):
-    """What a layer needs beside its input.
+    """The arguments of a layer other than its input.
 
     Attributes:
       stack: the module in whose scope the layer's submodules are created. Flax names them in the order of their

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from seqdigits.visualization import svg
 
 COLORS = {"train": "#3a76f0", "validation": "#de8426", "test": "#129882"}
-"""Of the splits, in both light and dark."""
+"""Color of each split, for light and dark pages."""
 
 _WIDTH, _HEIGHT = 4.6, 2.5  # inches
 _LEFT, _RIGHT = 0.55, 0.1  # inches around the axes
@@ -23,13 +23,13 @@ _TAIL = 0.998
 
 @svg.style()
 def bars(title: str, names: Sequence[str], counts: Mapping[str, np.ndarray], xlabel: str) -> str:
-    """Draws bars side by side, one color a split: the share of the split that each name has.
+    """Draws grouped bars: the share of each name in each split, one color per split.
 
     Args:
-      title: what is counted.
-      names: of the N groups of bars.
+      title: title of the chart.
+      names: names of the N groups of bars.
       counts: i64 [N] of each split.
-      xlabel: of the axis of names.
+      xlabel: label of the axis of names.
     """
     shares = {split: count / max(count.sum(), 1) for split, count in counts.items()}
     figure, axes = _new(title, xlabel)
@@ -53,14 +53,14 @@ def bars(title: str, names: Sequence[str], counts: Mapping[str, np.ndarray], xla
 
 @svg.style()
 def histogram(title: str, counts: Mapping[str, np.ndarray], xlabel: str) -> str:
-    """Draws a histogram of integers, one stepped outline a split; empty where there is nothing to count.
+    """Draws a histogram of integers, one stepped outline per split; empty where there is nothing to count.
 
     The largest 0.2% of the values are left out where they would compress the others; the title then says so.
 
     Args:
-      title: what is counted.
+      title: title of the chart.
       counts: i64 [N] of each split, the number of values 0, 1, 2 ..; N may differ between splits.
-      xlabel: of the axis of values, with their unit.
+      xlabel: label of the axis of values, with their unit.
     """
     size = max(len(count) for count in counts.values())
     counts = {split: np.pad(count, (0, size - len(count))) for split, count in counts.items()}
@@ -97,10 +97,10 @@ def density(split: str, counts: np.ndarray, cell: int, label: str) -> str:
     """Draws a two-dimensional histogram as a map of the image: opacity grows with the square root of the count.
 
     Args:
-      split: whose color it has.
+      split: the split, which sets the color.
       counts: i64 [rows, columns].
       cell: side of a cell, in pixels of the image.
-      label: what it shows, for screen readers.
+      label: description for screen readers.
     """
     height, width = (cell * n for n in counts.shape)
     across = min(3.0, 2.6 * width / height)  # inches; no map is much higher than 2.6

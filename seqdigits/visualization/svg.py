@@ -1,4 +1,4 @@
-"""How every chart is drawn with matplotlib: fixed settings, SVG whose text is text, colors for light and dark pages."""
+"""Settings and rendering of all matplotlib charts: SVG with real text, in colors for light and dark pages."""
 
 from __future__ import annotations
 
