@@ -56,13 +56,13 @@ def main(stop: Stop) -> None:
     except OSError as e:
         raise UserError(f"--out: {out} cannot be written: {e.strerror}. Name another file.") from e
     print(f"{table(statistics)}\n\n{out}")
-    if any(split.faults.total() for split in statistics):
+    if any(s.faults.total() for s in statistics):
         raise UserError(f"{faults(statistics)}\nThe page {out} shows some of them.")
 
 
 def table(statistics: list[SplitStatistics]) -> str:
     """Returns the statistics of each split as text for standard output."""
-    prints = {split.split: split.prints for split in statistics}
+    prints = {s.split: s.prints for s in statistics}
     copies = checks.copies(prints)
     rows = [
         ("examples", [f"{s.examples:,}" for s in statistics]),
@@ -84,9 +84,9 @@ _NOTES = {
 }
 
 
-def _range(split: SplitStatistics) -> str:
-    there = split.lengths.nonzero()[0]
-    return f"{there[0]} to {there[-1]}" if len(there) > 1 else f"{there[0]}"
+def _range(statistics: SplitStatistics) -> str:
+    present = statistics.lengths.nonzero()[0]
+    return f"{present[0]} to {present[-1]}" if len(present) > 1 else f"{present[0]}"
 
 
 def faults(statistics: list[SplitStatistics]) -> str:
