@@ -364,7 +364,12 @@ KEYS: tuple[Key, ...] = (
     Key("loss.no_digit_weight", 1.0, "Weight of a position without a digit, within loss.digits.", low=0),
     Key("loss.box", 0.0, "With model.localize: weight of the mean squared error of the box (px²).", low=0),
     Key("loss.cells", 0.0, "dense_detector: weight of the cross entropy of cells.", low=0),
-    Key("loss.cell_boxes", 0.0, "dense_detector: weight of the L1 error of the boxes of digits (in cells).", low=0),
+    Key(
+        "loss.cell_boxes",
+        0.0,
+        "dense_detector: weight of the L1 error of the boxes of digits (centers in cells, sizes as logarithms).",
+        low=0,
+    ),
     Key("loss.background_weight", 0.2, "dense_detector: weight of a cell without a digit, within loss.cells.", low=0),
     Key(
         "loss.target",

@@ -46,7 +46,7 @@ class DenseDetector(Base):
         """
         encoder = Stack(**self.common, layers=self.encoder, name="encoder")
         digit_head = nn.Dense(NO_DIGIT + 1, kernel_init=self.kernels(), bias_init=_no_digit_bias, name="digits")
-        box_head = nn.Dense(4, kernel_init=self.kernels(), name="place")
+        box_head = nn.Dense(4, kernel_init=self.kernels(), name="place")  # the name in saved weights
         stride, multiple = total_stride(self.encoder), largest_stride(self.encoder)
 
         def predict_scale(x: Array, shrink: float = 1) -> tuple[Array, Array]:
