@@ -4,7 +4,7 @@ The manifest exists because orbax restores an array file with a flipped bit with
 `W/checkpoints/STEP/` as orbax writes it, and in it `manifest.json`, written after orbax's commit, with the digest
 of every file and the metadata of the run (`meta`). A step without a manifest, or with a file that differs, is never
 restored; a message names it, and the next older step that verifies is restored. The newest `train.keep_checkpoints`
-are kept, and the best.
+are kept, and the step that each of them names as the best: a run that falls back to an older one still has its best.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Checkpoints:
     """Saves and restores the checkpoints of one run."""
 
     def __init__(self, workdir: Path, keep: int = 1):
-        """Opens the checkpoints, after damaged ones are moved away.
+        """Opens the checkpoints, after those newer than the newest that verifies are moved away.
 
         Args:
           workdir: folder of the run.
@@ -49,7 +49,7 @@ class Checkpoints:
         Args:
           step: number of steps done.
           state: tree of arrays.
-          meta: any JSON. Its `best` is {"step": ..., ...} or None, and that step is kept.
+          meta: any JSON. Its `best` is {"step": ..., ...} or None, and that step is kept while one of the newest names it.
         """
         self.wait()
         self._manager.save(step, args=ocp.args.StandardSave(state))

@@ -14,7 +14,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from seqdigits.config.registry import config_names, suggest_config
-from seqdigits.config.upgrade import RENAMED_KEYS, check_renamed
+from seqdigits.config.upgrade import LAYER_KEYS, RENAMED_KEYS, RENAMED_VALUES, check_renamed
 from seqdigits.core.errors import Help, UserError
 
 
@@ -50,10 +50,9 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
     if "config" in values and path != "configs/X.py" and not Path(path).exists():
         raise UserError(_no_config(path))
     for flag in argv[1:]:
-        name, _, value = flag.lstrip("-").partition("=")
-        key = name.removeprefix("no").removeprefix("config.")
+        key = flag.lstrip("-").partition("=")[0].removeprefix("no").removeprefix("config.")
         if flag.startswith("-"):
-            check_renamed(key, value, f"--config.{key}")
+            check_renamed(key, None, f"--config.{key}")
     try:
         rest = values(argv)[1:]
     except (KeyError, AttributeError) as e:
@@ -80,6 +79,11 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
         if Path(path.partition(":")[0]).exists():
             raise UserError(f"the config {path} does not return a ConfigDict from get_config().")
         raise UserError(_no_config(path))
+    for key in (*RENAMED_VALUES, *LAYER_KEYS):  # also for commands that do not validate the config as it is
+        section, _, name = key.partition(".")
+        value = config.get(section, {}).get(name)
+        if value is not None:
+            check_renamed(key, value, key)
     return values
 
 

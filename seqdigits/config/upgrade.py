@@ -75,27 +75,34 @@ def upgrade_value(key: str, value: Any) -> Any:
     ('piecewise', 0.1)
     """
     if key in LAYER_KEYS:
-        return re.sub(r"(^|,)(\s*)(fold|unfold|mark|join)(?=\s)", lambda m: m[1] + m[2] + RENAMED_LAYERS[m[3]], value)
+        return _rename_layers(value, RENAMED_LAYERS)
     names = RENAMED_VALUES.get(key)
     return names.get(value, value) if names else value
 
 
-def check_renamed(key: str, value: str, flag: str) -> None:
-    """Refuses an old name on a command line.
+def _rename_layers(text: str, names: dict[str, str]) -> str:
+    """Returns a layer text with the first word of each layer renamed."""
+    return re.sub(rf"(^|,)(\s*)({'|'.join(names)})(?=\s)", lambda m: m[1] + m[2] + names[m[3]], text)
+
+
+def check_renamed(key: str, value: Any, name: str) -> None:
+    """Refuses an old name.
 
     Args:
       key: config key, with its section.
-      value: its value as text; "" for none.
-      flag: how the message names the key, such as --config.data.source.
+      value: its value; None = only the key is checked.
+      name: how the message names the key, such as --set data.source.
 
     Raises:
       UserError: the key, its value or a layer word was renamed; the message has the new name.
     """
     if key in RENAMED_KEYS:
-        raise UserError(f"{flag}: this key was renamed to {RENAMED_KEYS[key]}.")
+        raise UserError(f"{name}: this key was renamed to {RENAMED_KEYS[key]}.")
+    if value is None:
+        return
     new = upgrade_value(key, value)
     if new != value:
-        raise UserError(f"{flag} = {value!r}: this value was renamed to {new!r}.")
+        raise UserError(f"{name} = {value!r}: this value was renamed to {new!r}.")
 
 
 def old_names(settings: dict[str, Any]) -> dict[str, Any]:
@@ -105,12 +112,11 @@ def old_names(settings: dict[str, Any]) -> dict[str, Any]:
     {'data.source': 'plain', 'loss.background': 0.4, 'seed': 1}
     """
     keys = {new: old for old, new in RENAMED_KEYS.items()}
-    words = {new: old for old, new in RENAMED_LAYERS.items()}
+    layers = {new: old for old, new in RENAMED_LAYERS.items()}
     old = {}
     for key, value in settings.items():
         if key in LAYER_KEYS:
-            pattern = rf"(^|,)(\s*)({'|'.join(words)})(?=\s)"
-            value = re.sub(pattern, lambda m: m[1] + m[2] + words[m[3]], value)
+            value = _rename_layers(value, layers)
         values = {new: name for name, new in RENAMED_VALUES.get(key, {}).items()}
         old[keys.get(key, key)] = values.get(value, value)
     return dict(sorted(old.items()))

@@ -7,7 +7,7 @@ import math
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import COUNT, KEYS, get, predicts_box
-from seqdigits.config.upgrade import RENAMED_VALUES
+from seqdigits.config.upgrade import check_renamed
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.config_checks.data import validate_data
 from seqdigits.config_checks.model import validate_model
@@ -32,14 +32,13 @@ def _validate_keys(config: ConfigDict) -> None:
     """Refuses values that a key does not allow, independently of the other keys."""
     for key in KEYS:
         value = get(config, key.name)
+        check_renamed(key.name, value, key.name)
         if key.allowed and isinstance(value, tuple):
             for element in value:
                 if element not in key.allowed:
                     raise UserError(f"{key.name} has {element!r}. Allowed are {key.allowed_text()}.")
         elif key.allowed and value not in key.allowed:
-            renamed = RENAMED_VALUES.get(key.name, {}).get(value)
-            hint = f" {value!r} was renamed to {renamed!r}." if renamed else ""
-            raise UserError(f"{key.name} = {value!r} is not known.{hint} Allowed are {key.allowed_text()}.")
+            raise UserError(f"{key.name} = {value!r} is not known. Allowed are {key.allowed_text()}.")
         if key.low is not None:
             high = math.inf if key.high is None else key.high
             if not (key.low <= value <= high and math.isfinite(value)):

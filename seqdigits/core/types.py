@@ -82,9 +82,9 @@ class Outputs(struct.PyTreeNode):
     Attributes:
       digit_logits: f32 [B, L, K], K = 10, or 11 with NO_DIGIT.
       box: f32 [B, 4], the box of the whole sequence, cxcywh in pixels. A dense detector returns the mean box of the
-        training set here, which is used where no digit is detected.
-      cell_logits: f32 [B, h, w, 11], logits of each cell of the dense detector: the digit whose center is in the
-        cell, or NO_DIGIT.
+        training set here, which is no prediction and is used where no digit is detected.
+      cell_logits: f32 [B, h, w, 11], logits of each cell of the dense detector: a digit at or near the cell
+        (`loss.target` decides), or NO_DIGIT.
       cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
       stride: side of a cell, in pixels; static. The grid may extend beyond the right and the lower edge of the image.
       scales: number of cells of each scale of the image; static. With several scales, h is their sum and w is 1.

@@ -106,7 +106,11 @@ def load(
     Raises:
       UserError: a file is damaged, or missing and cannot be downloaded.
     """
-    images, labels = _uci() if name == "uci" else (read_mnist or mnist_files)(data_folder(folder) / "mnist", url)
+    if name == "uci":
+        images, labels = _uci()
+    else:
+        assert name == "mnist", "DIGITS has no other set"
+        images, labels = (read_mnist or mnist_files)(data_folder(folder) / "mnist", url)
     part = DIGITS[name].slices(validation)[split]
     return images[part], labels[part]
 

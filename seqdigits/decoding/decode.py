@@ -1,4 +1,4 @@
-"""Decodes Outputs into a Prediction; shared by evaluation, inference and export."""
+"""Decodes Outputs into a Prediction; shared by evaluation and inference."""
 
 from __future__ import annotations
 

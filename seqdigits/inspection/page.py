@@ -41,6 +41,7 @@ _ORIGINS = {
     "uci": "The digits are those of E. Alpaydin and C. Kaynak (Optical Recognition of Handwritten Digits, UCI Machine "
     "Learning Repository, 1998, CC BY 4.0).",
     "folder": "The photographs are your own.",
+    **dict.fromkeys(("svhn", "svhn_2000", "svhn_cropped"), _SVHN),
 }
 _ROWS, _PAGE_WIDTH, _GAP = 3, 1040, 12  # of examples, on a wide page; pixels
 
@@ -87,7 +88,7 @@ def _head(config: ConfigDict, statistics: Sequence[SplitStatistics]) -> dict[str
     low, high = min(s.spec.min_length for s in statistics), max(s.spec.max_length for s in statistics)
     length = str(high) if low == high else f"{low} to {high}"
     is_photograph = config.data.composition in PHOTO_COMPOSITIONS
-    origin = _ORIGINS.get(config.data.photographs if is_photograph else config.data.digits, _SVHN)
+    origin = _ORIGINS[config.data.photographs if is_photograph else config.data.digits]
     return {
         "about": f"{' or '.join(sizes)} pixels, {'gray' if spec.image[2] == 1 else 'color'}, {length} "
         f"digit{'' if high == 1 else 's'}: {_COMPOSITIONS[config.data.composition]}.",

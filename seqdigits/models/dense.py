@@ -1,6 +1,6 @@
-"""The dense detector: every cell of a grid predicts the digit whose center it contains, or none, and the digit's box.
+"""The dense detector: every cell of a grid predicts a digit at or near it, or none, and the digit's box.
 
-The outputs of the network become boxes in `_decode_boxes`. The targets of the cells are assigned in
+`loss.target` decides which cells are positive for a digit. The outputs of the network become boxes in `_decode_boxes`. The targets of the cells are assigned in
 `models/targets.py`, their losses are in `models/losses.py: cell_losses`, and `decoding/cells.py` turns cells into
 predicted numbers.
 """

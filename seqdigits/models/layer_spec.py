@@ -23,7 +23,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from seqdigits.config.upgrade import RENAMED_LAYERS
 from seqdigits.core.errors import UserError
 
 
@@ -117,8 +116,7 @@ def _parse_layer(word: str, key: str) -> Layer:
     kind = word.split(" ")[0]
     match = _FORMS[kind].fullmatch(word) if kind in _FORMS else None
     if match is None:
-        hint = f" {kind!r} was renamed to {RENAMED_LAYERS[kind]!r}." if kind in RENAMED_LAYERS else ""
-        raise UserError(f"{key}: {word!r} is not a layer.{hint} Allowed are, for example: {_EXAMPLES}.")
+        raise UserError(f"{key}: {word!r} is not a layer. Allowed are, for example: {_EXAMPLES}.")
     fields = match.groupdict()
     size, features = (int(fields.get(name) or 1) for name in ("size", "features"))
     stride = int(fields.get("stride") or (size if kind in ("pool", "space_to_depth") else 1))

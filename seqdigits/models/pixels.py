@@ -1,6 +1,6 @@
 """Pixel normalization: the first layer of every model, from uint8 pixels to floats.
 
-It is part of the model so that training, evaluation and export cannot differ.
+It is part of the model so that training and evaluation cannot differ.
 """
 
 from __future__ import annotations

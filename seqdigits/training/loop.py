@@ -4,8 +4,8 @@ Which checkpoints exist is decided in two places.
 
 - Saving: this loop. It saves every `train.checkpoint_every` steps, at the last step, when the run is stopped, and
   whenever an evaluation finds a new best value of `train.best_metric`.
-- Retention: checkpoint.manager.Checkpoints. It keeps the newest `train.keep_checkpoints` and the best one, which it
-  finds in the `best` that this loop saves with each state (see Progress). It deletes others only after the new one is
+- Retention: checkpoint.manager.Checkpoints. It keeps the newest `train.keep_checkpoints`, and the step that each of
+  them names as the best. This loop saves that name with each state (`best` in Progress). It deletes others only after the new one is
   sealed.
 """
 

@@ -1,5 +1,7 @@
 """Configs of earlier versions: what is renamed, and old names on the command line. Files are in tests/test_old_files.py."""
 
+import sys
+
 import pytest
 
 from seqdigits.checkpoint import manifest
@@ -81,14 +83,14 @@ def test_parse_refuses_an_old_key_with_its_new_name(old, new):
 @pytest.mark.parametrize(("key", "values"), RENAMED_VALUES.items())
 def test_validate_refuses_an_old_value_with_its_new_name(small_config, key, values):
     for old, new in values.items():
-        with pytest.raises(UserError, match=f"{old!r} was renamed to {new!r}"):
+        with pytest.raises(UserError, match=f"{key} = {old!r}: this value was renamed to {new!r}"):
             validate(small_config({key: old}))
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED_LAYERS.items())
-def test_layer_parse_refuses_an_old_word_with_its_new_name(old, new):
-    with pytest.raises(UserError, match=f"{old!r} was renamed to {new!r}"):
-        layer_spec.parse(f"{old} a", "model.encoder")
+def test_validate_refuses_an_old_layer_with_its_new_name(small_config, old, new):
+    with pytest.raises(UserError, match=f"model.encoder = '{old} a': this value was renamed to '{new} a'"):
+        validate(small_config({"model.encoder": f"{old} a"}))
 
 
 def test_read_meta_upgrades_every_stage(tmp_path):
@@ -120,9 +122,12 @@ def test_parse_refuses_every_form_of_an_old_boolean(flag):
         ("model.encoder", "mark a", "'keep a'"),
     ],
 )
-def test_command_lines_refuse_an_old_value(key, value, new):
-    with pytest.raises(UserError, match=f"{key} = {value!r}: this value was renamed to {new}"):
-        parse(experiment_flags(), ["main", "--config=configs/quickstart.py", f"--config.{key}={value}"], "usage", ())
+def test_command_lines_refuse_an_old_value(monkeypatch, key, value, new):
+    for flag in ([f"--config.{key}={value}"], [f"--config.{key}", value]):
+        argv = ["main", "--config=configs/quickstart.py", *flag]
+        monkeypatch.setattr(sys, "argv", argv)  # ml_collections finds the keys there
+        with pytest.raises(UserError, match=f"{key} = {value!r}: this value was renamed to {new}"):
+            parse(experiment_flags(), argv, "usage", needed=("config",))
     with pytest.raises(UserError, match=f"^--set {key} = {value!r}: this value was renamed to {new}"):
         parse_settings([f"{key}={value}"])
 

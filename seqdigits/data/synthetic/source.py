@@ -132,5 +132,7 @@ def _composition(data: ConfigDict, split: str) -> compositions.Composition:
         return compositions.Digit()
     if data.composition == "rotated":
         return compositions.Rotated(height, width, data.max_length, min_length, data.jitter, data.stacked)
-    kind = compositions.Centered if data.composition == "centered" else compositions.Canvas
-    return kind(height, width, data.max_length, min_length)
+    if data.composition == "centered":
+        return compositions.Centered(height, width, data.max_length, min_length)
+    assert data.composition == "canvas", "COMPOSITIONS has no other name"
+    return compositions.Canvas(height, width, data.max_length, min_length)
