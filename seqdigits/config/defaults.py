@@ -464,7 +464,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "train.best_metric",
         "sequence_accuracy",
-        "The validation metric that selects the best checkpoint.",
+        "The metric that selects the best checkpoint, on evaluate.examples of validation; of equal values the later step wins.",
         allowed=METRICS,
     ),
     Key(

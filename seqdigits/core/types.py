@@ -105,12 +105,12 @@ class Prediction(struct.PyTreeNode):
     too, and its confidence is that the image contains no number.
 
     Attributes:
-      length: i32 [B, N], number of digits. It may exceed L; such a prediction counts as wrong and is never
-        truncated to match.
+      length: i32 [B, N], number of digits. It may exceed L: `digits` has L of them then, and the prediction counts
+        as wrong.
       digits: i32 [B, N, L], NO_DIGIT after the last digit.
       digit_confidence: f32 [B, N, L], 0..1.
       digit_boxes: f32 [B, N, L, 4], cxcywh in pixels, or None.
-      confidence: f32 [B, N], 0..1, the product over the positions, including the end of the sequence.
+      confidence: f32 [B, N], 0..1, the product over the positions, including the end of the sequence, after Platt scaling.
       box: f32 [B, N, 4], the box of the number, cxcywh in pixels, or None.
     """
 

@@ -29,11 +29,11 @@ def create_source(config: ConfigDict, split: str) -> DataSource:
     if config.data.source == "tfrecord":
         from seqdigits.data.tfdata import source as tfdata_source  # needs TensorFlow
 
-        return tfdata_source.create_streamed(config, split, _resident_or_virtual(config, split))
-    return _resident_or_virtual(config, split)
+        return tfdata_source.create_streamed(config, split, _source_on_device(config, split))
+    return _source_on_device(config, split)
 
 
-def _resident_or_virtual(config: ConfigDict, split: str) -> DataSource:
+def _source_on_device(config: ConfigDict, split: str) -> DataSource:
     data = config.data
     reads_tfds = data.source == "tfds"
     if data.composition in PHOTO_COMPOSITIONS:

@@ -27,7 +27,7 @@ class DigitSet:
 
     Attributes:
       pool: number of digits for training and validation.
-      test: number of test digits. They follow the pool in file order.
+      test: number of test digits. They are stored after the pool.
       validation: number of pool digits held out for validation by default.
       validation_first: whether the held out digits are the first of the pool, or the last.
     """

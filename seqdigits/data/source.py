@@ -16,7 +16,7 @@ TRAIN_LIMIT = 10_000
 
 
 class DataSource(abc.ABC):
-    """Examples 0..N-1 of one split, each a pure function of its index.
+    """Examples 0..N-1 of one split, each a pure function of its index; augmentation in training also of key and position.
 
     Attributes:
       spec: see Spec.

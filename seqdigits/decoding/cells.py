@@ -1,13 +1,14 @@
-"""Decodes the cells of a dense detector into numbers: merging of cells, NMS, grouping, confidences.
+"""Decodes the cells of one scale of an image into numbers: merging of cells, NMS, grouping, confidences.
 
 The steps for one image:
   1. Cells become seeds, in the order of their scores (`_select_seeds`).
-  2. The cells whose boxes overlap a seed's are merged into one candidate (`merge_cells`).
-  3. Candidates at or above `min_score` that overlap no better one are kept (`greedy_nms`).
+  2. The cells whose boxes overlap a seed's are merged into one candidate (`merge_cells`),
+     whose box is their mean, weighted by score.
+  3. Candidates at or above `min_score` that overlap no earlier kept one are kept (`greedy_nms`).
   4. Kept candidates are grouped into numbers (`grouping.py`), or all form one.
   5. The digits of a number are put in reading order, with their confidences (`_assemble_number`).
 
-The boxes of the cells are decoded before, in the model: see `models/dense.py: _decode_boxes`.
+The model has already turned offsets into the boxes of the cells: see `models/dense.py: boxes_from_offsets`.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ _CANDIDATES_PER_POSITION = 4
 
 
 class _Candidates(NamedTuple):
-    """The M candidates for digits in one image, in the order of their seeds, the highest score first.
+    """The M candidates for digits in one image, in the order of the scores of their seeds, the highest first.
 
     Attributes:
       box: f32 [M, 4], cxcywh in pixels.
       digit: i32 [M], 0..9, the most probable one.
       digit_probability: f32 [M], 0..1, of `digit`.
-      score: f32 [M], probability that there is a digit at all; sums of several cells may exceed 1.
+      score: f32 [M], score of any digit: with `target = cell` the sum of the probabilities of the merged cells, which may
+        exceed 1; else a probability.
       kept: bool [M], those that are part of the prediction.
       rejected: bool [M], those below `min_score` that overlap no kept one.
       tempered_digit_probability: f32 [M], digit_probability of logits divided by the temperature.
@@ -59,7 +61,7 @@ def decode_grid(logits: Array, cell_boxes: Array, mean_box: Array, options: Deco
     Args:
       logits: f32 [..., 11], for each cell.
       cell_boxes: f32 [..., 4], for each cell, cxcywh in pixels.
-      mean_box: f32 [4], the box of an image without digits.
+      mean_box: f32 [4], the mean box of the training set, returned if no digit is detected.
       options: of decoding.
 
     Returns:
@@ -190,9 +192,10 @@ def _assemble_number(
       max_length: L.
       member: bool [M], the digits of this number.
       position: f32 [M], along the reading direction.
-      adjacent: bool [M], candidates that would belong to this number if they were kept.
+      adjacent: bool [M], candidates next to this number, kept or not; a rejected one lowers the probability that the number
+        ends.
     """
-    # The L members with the highest scores are output; `length` counts all of them.
+    # The first L members are output; `length` counts all of them.
     chosen = member & (jnp.cumsum(member) <= max_length)
     sort_key = jnp.where(chosen, position, jnp.inf)
     order = jnp.argsort(sort_key)[:max_length]
@@ -225,10 +228,10 @@ def _overlaps(box: Array, max_overlap: float) -> Array:
 
 
 def greedy_nms(overlaps: Array, candidate: Array) -> Array:
-    """Keeps the candidates that overlap no better one that is kept (greedy non-maximum suppression).
+    """Keeps the candidates that overlap no earlier one that is kept (greedy non-maximum suppression).
 
     Args:
-      overlaps: bool [M, M], which boxes overlap, in the order of their scores, the best first.
+      overlaps: bool [M, M], which boxes overlap, in the order of the scores of their seeds, the highest first.
       candidate: bool [M].
 
     Returns:

@@ -70,7 +70,7 @@ def select_scale(predictions: list[Prediction]) -> Prediction:
     A scale without a number is selected only if no scale has one. Numbers of different lengths are compared by the
     geometric mean of the factors of their confidence: one factor per digit, and one for the end. By the product, a
     stray digit with a medium confidence would win over a correct number of four digits. A single digit keeps a small
-    advantage, because the end is half of its factors. Leaving out that factor did not improve validation accuracy.
+    advantage, because one of its two factors is that of the end. Leaving out that factor did not improve validation accuracy.
 
     Args:
       predictions: of all scales, for the same images.

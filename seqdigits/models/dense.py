@@ -1,8 +1,8 @@
 """The dense detector: every cell of a grid predicts a digit at or near it, or none, and the digit's box.
 
-`loss.target` decides which cells are positive for a digit. The outputs of the network become boxes in `_decode_boxes`. The targets of the cells are assigned in
-`models/targets.py`, their losses are in `models/losses.py: cell_losses`, and `decoding/cells.py` turns cells into
-predicted numbers.
+`loss.target` decides which cells are positive for a digit. The outputs of the network become boxes in
+`boxes_from_offsets`. The targets of the cells are assigned in `models/targets.py`, their losses are in
+`models/losses.py: cell_losses`, and `decoding/cells.py` turns cells into predicted numbers.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class DenseDetector(Base):
         stride, multiple = total_stride(self.encoder), largest_stride(self.encoder)
 
         def predict_scale(x: Array, shrink: float = 1) -> tuple[Array, Array]:
-            """Returns logits and boxes of a copy of `image` that is `shrink` times smaller; boxes in pixels of `image`."""
+            """Returns logits and boxes of `image` with its sides divided by `shrink`; boxes in pixels of `image`."""
             x = encoder(_pad_to_multiple(x, multiple), train=train, mask=mask)  # [B, h, w, F]
-            return digit_head(x), _decode_boxes(box_head(x), stride) * shrink
+            return digit_head(x), boxes_from_offsets(box_head(x), stride) * shrink
 
         x = PixelNormalization(self.pixels, name="pixels")(image)
         logits, boxes = predict_scale(x)
@@ -76,24 +76,24 @@ class DenseDetector(Base):
         )
 
 
-def _decode_boxes(encoded: Array, stride: int) -> Array:
-    """Decodes the outputs of the box head into boxes.
+def boxes_from_offsets(offsets: Array, stride: int) -> Array:
+    """Returns the boxes of cells, computed from the outputs of the box head.
 
     The center is an offset from the center of the cell, in cells. The size is the exponential of its logarithm, in
-    cells. So zeros decode to the square of the cell itself. The logarithms are clipped to -4..6, which keeps the
-    exponential finite.
+    cells. So zeros are the square of the cell itself. The logarithms are clipped to -4..6, that is sizes
+    of 0.018 to 403 cells, which keeps the exponential finite.
 
     Args:
-      encoded: f32 [B, h, w, 4]: x and y offset in cells, logarithm of width and height in cells.
+      offsets: f32 [B, h, w, 4]: x and y offset in cells, logarithm of width and height in cells.
       stride: side of a cell, in pixels.
 
     Returns:
       f32 [B, h, w, 4], cxcywh in pixels.
     """
-    rows, columns = jnp.arange(encoded.shape[1]), jnp.arange(encoded.shape[2])
+    rows, columns = jnp.arange(offsets.shape[1]), jnp.arange(offsets.shape[2])
     cell_centers = jnp.stack(jnp.meshgrid(columns, rows), axis=-1) + 0.5  # [h, w, 2], x and y in cells
-    center = (cell_centers + encoded[..., :2]) * stride
-    size = jnp.exp(jnp.clip(encoded[..., 2:], -4.0, 6.0)) * stride
+    center = (cell_centers + offsets[..., :2]) * stride
+    size = jnp.exp(jnp.clip(offsets[..., 2:], -4.0, 6.0)) * stride
     return jnp.concatenate([center, size], axis=-1)
 
 

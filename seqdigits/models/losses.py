@@ -1,4 +1,4 @@
-"""Losses: one term for each part of Outputs, per example f32 [B]; `total` weights and averages the terms.
+"""Losses: one term for each part of Outputs, per example f32 [B]; `total_loss` weights and averages the terms.
 
 The loss of a cell of the dense detector is computed in `cell_losses`, from the targets that `targets.cell_targets`
 assigns.
@@ -100,16 +100,16 @@ def l2(params: Variables, pattern: str) -> Array:
 def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Array, Array]:
     """Returns the classification and the box loss of the cells of a dense detector, per example.
 
-    Each cell has a target digit, a target box and a target weight w from `targets.cell_targets`. Its classification
-    loss is the cross entropy with the soft target w for the digit and 1 - w for NO_DIGIT. In a cell with w > 0, label
-    smoothing moves `smoothing` x w of the target to the uniform distribution over the 11 classes. Cells are weighted by
-    `background_weight` + (1 - `background_weight`) x w: a digit's cell counts 1, a cell without a digit
-    `background_weight`.
+    Each cell has a target digit, a target box and a target weight w from `targets.cell_targets`. With the probabilities p
+    of the cell, s = `smoothing` x w, b = `background_weight` and sums over the cells:
 
-    The box loss is the L1 distance, weighted by w: of the centers in cells, of the sizes as logarithms.
+      classification = sum((b + (1 - b) w) H) / max(sum(w), 1)
+      H = -(1 - s) (w log p[digit] + (1 - w) log p[NO_DIGIT]) - s mean(log p)
+      box = sum(w (|center error| + |log size error|)) / max(sum(w), 1)
 
-    Both sums over the grid are divided by the sum of w, or by 1 if that is larger. With `target = cell` this is the
-    number of cells that contain the center of a digit.
+    A cell with w = 1 counts 1 in the classification, one with w = 0 counts b. The mean is over the 11 classes. Center
+    errors are in cells, both norms are L1. With `target = cell`, sum(w) is the number of cells that contain the center
+    of a digit.
 
     Args:
       outputs: with cell_logits f32 [B, h, w, 11] and cell_boxes f32 [B, h, w, 4].
@@ -129,19 +129,19 @@ def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Arr
     log_p_digit = jnp.take_along_axis(log_p, digits[..., None], axis=-1)[..., 0]
     log_likelihood = weight * log_p_digit + (1 - weight) * log_p[..., NO_DIGIT]
     smoothing = config.smoothing * weight
-    entropy = -((1 - smoothing) * log_likelihood + smoothing * jnp.mean(log_p, axis=-1))
+    cross_entropy = -((1 - smoothing) * log_likelihood + smoothing * jnp.mean(log_p, axis=-1))
     cell_weight = config.background_weight + (1 - config.background_weight) * weight
-    entropy = jnp.sum(entropy * cell_weight, axis=(1, 2)) / normalizer
+    classification = jnp.sum(cross_entropy * cell_weight, axis=(1, 2)) / normalizer
 
     center_error = jnp.abs(outputs.cell_boxes[..., :2] - boxes[..., :2]) / outputs.stride
     true_size = jnp.where(weight[..., None] > 0, boxes[..., 2:], 1.0)  # 1: the logarithm of 0 is not finite
     size_error = jnp.abs(jnp.log(outputs.cell_boxes[..., 2:]) - jnp.log(true_size))
     box_error = jnp.where(weight > 0, weight * jnp.sum(center_error + size_error, axis=-1), 0.0)
-    return entropy, jnp.sum(box_error, axis=(1, 2)) / normalizer
+    return classification, jnp.sum(box_error, axis=(1, 2)) / normalizer
 
 
-def per_example(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) -> dict[str, Array]:
-    """Returns the unweighted loss terms, each f32 [B], by their keys in the section `loss`.
+def loss_terms(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) -> dict[str, Array]:
+    """Returns the unweighted loss terms, each f32 [B], by the keys of their weights in the section `loss`.
 
     Only terms whose weight is not 0 are computed.
 
@@ -164,13 +164,13 @@ def per_example(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) 
     return terms
 
 
-def total(terms: dict[str, Array], mask: Array, count: Array, config: ConfigDict) -> Array:
+def total_loss(terms: dict[str, Array], mask: Array, count: Array, config: ConfigDict) -> Array:
     """Returns the weighted sum of the terms over the rows that are not padding, divided by `count`: f32 [].
 
     Padded rows change neither the value nor the gradient of the other rows, even where their terms are not finite.
 
     Args:
-      terms: from `per_example`, each f32 [B].
+      terms: from `loss_terms`, each f32 [B].
       mask: bool [B], False on padding.
       count: f32 [], number of rows without padding in the whole batch, of which the terms may be one shard.
       config: the section `loss`, with a weight for each term.

@@ -21,7 +21,8 @@ class PixelNormalization(nn.Module):
 
     Attributes:
       kind: one of PIXELS: `unit` = 0..1; `raw` = 0..255; `image_mean` = 0..1 minus the mean of the image;
-        `per_pixel` = 0..255 minus the training set's mean of that pixel, divided by its standard deviation.
+        `per_pixel` = 0..255 minus the training set's mean of that pixel, divided by its standard deviation,
+        which counts as 1 at least.
     """
 
     kind: str

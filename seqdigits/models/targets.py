@@ -36,19 +36,19 @@ def cell_targets(
 ) -> tuple[Array, Array, Array]:
     """Assigns a digit, a box and a target weight to each cell of an h x w grid.
 
-    The cell that contains the center of a digit always has weight 1. `target` decides on the other cells. Their
+    The cell that contains the center of a digit always has weight 1. The assignment rule `target` decides on the other cells. Their
     distance is that from the center of the cell to the center of the digit, in sides of the digit's box:
       `cell`: no other cell is positive.
       `center_sampling`: cells within `radius` have weight 1 (as in FCOS, Tian et al. 2020, arXiv:2006.09214).
       `heatmap`: the weight falls with the distance d as exp(-d² / (2 radius²)), and is 0 from 0.05 downward (as in
         CenterNet, Zhou et al. 2019, arXiv:1904.07850, section 3).
-    A cell is assigned to the digit whose center it contains, to the first of several, and else to the nearest digit.
+    A cell is assigned to the digit whose center it contains (the first, if there are several), or else to the nearest digit.
 
     Args:
       batch: the ground truth.
       grid: h, w.
       stride: side of a cell, in pixels.
-      target: one of TARGETS.
+      target: the assignment rule, one of TARGETS.
       radius: for `center_sampling` the largest distance, for `heatmap` the standard deviation, both in sides of the
         digit's box.
 

@@ -182,8 +182,8 @@ class TrainStep:
                 rngs={"dropout": dropout},
                 mutable=["batch_stats"],
             )
-            terms = losses.per_example(outputs, batch, box, config)
-            return losses.total(terms, batch.mask, count, config), (terms, updated.get("batch_stats", {}))
+            terms = losses.loss_terms(outputs, batch, box, config)
+            return losses.total_loss(terms, batch.mask, count, config), (terms, updated.get("batch_stats", {}))
 
         # Each device differentiates its own shard of the sum. A psum inside loss_fn would count the gradient once per
         # device.

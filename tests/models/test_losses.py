@@ -119,8 +119,8 @@ def test_total_weights_terms_and_averages_unpadded_rows():
     terms = {"digits": jnp.array([1.0, 3.0, 100.0]), "box": jnp.array([10.0, 20.0, 100.0])}
     config = ConfigDict({"digits": 2.0, "box": 0.1})
     mask = jnp.array([True, True, False])
-    assert losses.total(terms, mask, 2, config) == pytest.approx((2 + 1 + 6 + 2) / 2)
-    assert losses.total(terms, mask, 5, config) == pytest.approx((2 + 1 + 6 + 2) / 5)  # a part of a batch of five
+    assert losses.total_loss(terms, mask, 2, config) == pytest.approx((2 + 1 + 6 + 2) / 2)
+    assert losses.total_loss(terms, mask, 5, config) == pytest.approx((2 + 1 + 6 + 2) / 5)  # a part of a batch of five
 
 
 @pytest.mark.parametrize("garbage", [1e30, jnp.nan, jnp.inf])
@@ -131,7 +131,7 @@ def test_digit_loss_ignores_padded_rows(garbage):
     mask = jnp.array([True, True, False])
 
     def loss(logits, digits, mask):
-        return losses.total({"digits": losses.digit_loss(logits, digits, SECTION)}, mask, jnp.sum(mask), config)
+        return losses.total_loss({"digits": losses.digit_loss(logits, digits, SECTION)}, mask, jnp.sum(mask), config)
 
     value, grads = jax.value_and_grad(loss)(logits.at[2].set(garbage), digits, mask)
     expected, expected_grads = jax.value_and_grad(loss)(logits[:2], digits[:2], mask[:2])
@@ -139,12 +139,12 @@ def test_digit_loss_ignores_padded_rows(garbage):
     np.testing.assert_array_equal(grads[:2], expected_grads)
 
 
-def test_per_example_returns_only_weighted_terms():
+def test_loss_terms_returns_only_weighted_terms():
     config = base_config().loss
     config.digits = 1.0
     truth = batch([[1]], [[[4, 4, 8, 8]]])
     outputs = Outputs(digit_logits=jnp.zeros((1, 1, 10)))
-    assert set(losses.per_example(outputs, truth, jnp.zeros((1, 4)), config)) == {"digits"}
+    assert set(losses.loss_terms(outputs, truth, jnp.zeros((1, 4)), config)) == {"digits"}
 
 
 @pytest.mark.parametrize("garbage", [1e30, jnp.nan, jnp.inf])
@@ -159,7 +159,7 @@ def test_cell_losses_ignore_padded_rows(garbage):
     def loss(logits, boxes, truth):
         outputs = Outputs(cell_logits=logits, cell_boxes=boxes, stride=8)
         entropy, error = losses.cell_losses(outputs, truth, config)
-        return losses.total({"cells": entropy, "cell_boxes": error}, truth.mask, jnp.sum(truth.mask), config)
+        return losses.total_loss({"cells": entropy, "cell_boxes": error}, truth.mask, jnp.sum(truth.mask), config)
 
     padded = truth.replace(index=jnp.array([0, 1, -1]))
     measure = jax.jit(jax.value_and_grad(loss, (0, 1)))

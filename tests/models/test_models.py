@@ -107,7 +107,7 @@ def test_gradient_reaches_every_parameter(name, changes):
             {**variables, "params": params}, batch.image, train=True, mask=batch.mask, mutable=["batch_stats"]
         )
         box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
-        return losses.total(losses.per_example(outputs, batch, box, config.loss), batch.mask, 4, config.loss)
+        return losses.total_loss(losses.loss_terms(outputs, batch, box, config.loss), batch.mask, 4, config.loss)
 
     for path, grad in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables["params"])):
         assert jnp.any(grad != 0), jax.tree_util.keystr(path)
