@@ -10,11 +10,13 @@ from seqdigits.core import app
 COMMANDS = {
     "ablate": "trains the variants of the ablation and compares them",
     "benchmark": "measures the speed of an experiment",
+    "build-backgrounds": "collects natural backgrounds from Debian packages into one file",
     "build-glyphs": "draws the glyphs of synthetic scenes from fonts",
     "calibrate": "calibrates the confidences of a checkpoint on validation",
     "check-photos": "checks a folder of custom photos",
     "config": "prints a config with all keys, or the documentation of all keys",
     "inspect": "writes a page with the statistics and faults of a data set",
+    "paste-photos": "makes private pictures to choose reading rules on",
     "prepare": "writes the records that a config streams",
     "pretrained": "lists, publishes and measures the pretrained weights",
     "report": "writes all results as one page",
@@ -25,7 +27,7 @@ COMMANDS = {
 
 
 def _usage() -> str:
-    lines = [f"  {name:<14}{what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:<19}{what}" for name, what in COMMANDS.items()]
     train = "Training and evaluation: python -m seqdigits.main --help"
     return "\n".join(["usage: python -m seqdigits COMMAND [--help | ...]", "", *lines, "", train])
 
