@@ -52,17 +52,21 @@ def draw_sheet(wrong: Sequence[WrongAnswer], columns: int = 6) -> Image.Image:
       columns: maximum number of pictures in a row.
     """
     columns = min(columns, len(wrong))
-    width, height = SIDE + 2 * _MARGIN, SIDE + 2 * _MARGIN + 2 * _LINE
-    sheet = Image.new("RGB", (columns * width, -(-len(wrong) // columns) * height), _BACKGROUND)
+    rows = [wrong[i : i + columns] for i in range(0, len(wrong), columns)]
+    heights = [max(item.picture.height for item in row) for row in rows]  # pictures of text lines are flat
+    width, around = SIDE + 2 * _MARGIN, 2 * _MARGIN + 2 * _LINE
+    sheet = Image.new("RGB", (columns * width, sum(heights) + around * len(rows)), _BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for i, (picture, box, answer, truth) in enumerate(wrong):
-        picture = picture.copy()
-        if box:
-            x, y, w, h = box
-            outline = (x - w / 2, y - h / 2, x + max(w, 1) / 2, y + max(h, 1) / 2)
-            ImageDraw.Draw(picture).rectangle(outline, outline=BOX, width=2)
-        left, top = i % columns * width + _MARGIN, i // columns * height + _MARGIN
-        sheet.paste(picture, (left + (SIDE - picture.width) // 2, top + (SIDE - picture.height) // 2))
-        draw.text((left, top + SIDE + 1), answer, BOX, font)
-        draw.text((left, top + SIDE + 1 + _LINE), truth, _TEXT, font)
+    top = _MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        for i, item in enumerate(row):
+            picture, left = item.picture.copy(), i * width + _MARGIN
+            if item.box:
+                x, y, w, h = item.box
+                outline = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+                ImageDraw.Draw(picture).rectangle(outline, outline=BOX, width=2)
+            sheet.paste(picture, (left + (SIDE - picture.width) // 2, top + (height - picture.height) // 2))
+            draw.text((left, top + height + 1), item.answer, BOX, font)
+            draw.text((left, top + height + 1 + _LINE), item.truth, _TEXT, font)
+        top += height + around
     return sheet

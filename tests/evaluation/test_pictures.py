@@ -116,8 +116,8 @@ def test_write_files(folder, tmp_path):
     assert record["answers"][4]["answer"] is None
     assert "Reliability diagram. numbers, calibration error" in (out / "reliability.svg").read_text()
     with Image.open(out / "wrong.jpg") as sheet:  # 2, 5 and 7
-        assert sheet.size == (3 * (SIDE + 8), SIDE + 8 + 32)
-        levels = [np.asarray(sheet)[SIDE // 2 + 40, i * (SIDE + 8) + 20].mean() for i in range(3)]
+        assert sheet.size == (3 * (SIDE + 8), SIDE // 2 + 8 + 32)
+        levels = [np.asarray(sheet)[SIDE // 4 + 40, i * (SIDE + 8) + 20].mean() for i in range(3)]
     np.testing.assert_allclose(levels, [70, 50, 20], atol=3)  # the most confident first
 
     right = measured(folder, only=("cards",))
@@ -136,7 +136,8 @@ def test_sheet_of_many_pictures_and_its_box():
     assert wrong.box == (64.0, 128.0, 32.0, 16.0)
     small = thumbnail(WrongAnswer(Image.new("RGB", (16, 4), "white"), None, "nothing", "is 13"))
     assert small.picture.size == (256, 64)
-    assert draw_sheet([small] * 5).size == (5 * 264, 296)
+    assert draw_sheet([small] * 5).size == (5 * 264, 64 + 40)
+    assert draw_sheet([small] * 6 + [wrong]).size == (6 * 264, 64 + 256 + 2 * 40)  # each row as high as its pictures
     sheet = draw_sheet([*[wrong] * 7])
     assert sheet.size == (6 * 264, 2 * 296)
     left = 4 + (256 - 128) // 2
