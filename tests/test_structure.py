@@ -47,11 +47,15 @@ NO_JAX = (
     "seqdigits.core.files",
     "seqdigits.core.interrupt",
     "seqdigits.core.progress",
+    "seqdigits.data.photos.labeled_pictures",
     "seqdigits.data.photos.svhn_annotations",
     "seqdigits.data.scenes.fonts",
     "seqdigits.data.scenes.glyphs",
+    "seqdigits.evaluation.answer_files",
+    "seqdigits.evaluation.score_table",
 )
-"""Modules that do not import JAX: signal handling must start before it, and some commands run without a model."""
+"""Modules that do not import JAX: signal handling must start before it, and some commands run without a model, or without
+JAX beside an off-the-shelf engine."""
 
 TENSORFLOW = {"tensorflow", "tensorflow_datasets", "tf_keras"}
 DEFERRED = {"tensorflow", "tensorflow_datasets", "matplotlib", "pooch", "sklearn", "scipy", "h5py", "tqdm", "rich"}

@@ -99,19 +99,15 @@ def picture(row: Row) -> Image.Image:
     """Opens the image file of a row.
 
     Returns:
-      The image in mode "RGB", rotated upright as its EXIF orientation demands. Boxes are in its pixels.
+      The image, see `open_picture`. Boxes are in its pixels.
 
     Raises:
       UserError: the file cannot be read, or a box is outside of the image.
     """
     try:
-        with Image.open(row.image, formats=["PNG", "JPEG"]) as file:
-            photo = ImageOps.exif_transpose(file)
-            if photo.mode.startswith("I;16"):  # Pillow would clip all but the 256 darkest of 65,536 levels
-                photo = Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8))
-            photo = photo.convert("RGB")
-    except DAMAGED as e:
-        raise UserError(f"{_where(row)} cannot be read as PNG or JPEG: {short(e)}") from e
+        photo = open_picture(row.image)
+    except UserError as e:
+        raise UserError(f"{labels.NAME} line {row.line}: {e}") from e
     upright = f"the upright image, which is {photo.width} pixels wide and {photo.height} high"
     for x, y, width, height in [] if row.boxes is None else row.boxes.tolist():
         left, top = x - width / 2, y - height / 2
@@ -121,6 +117,39 @@ def picture(row: Row) -> Image.Image:
         if width > 2 * photo.width or height > 2 * photo.height:
             raise UserError(f"{box} is more than twice as large as {upright}")
     return photo
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """Opens an image file.
+
+    Returns:
+      The image in mode "RGB", see `as_rgb`.
+
+    Raises:
+      UserError: the file cannot be read as PNG or JPEG, or has more pixels than Pillow accepts.
+    """
+    try:
+        with Image.open(path, formats=["PNG", "JPEG"]) as file:
+            return as_rgb(file)
+    except DAMAGED as e:
+        raise UserError(f"{path} cannot be read as PNG or JPEG: {short(e)}") from e
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Returns an image of any mode in mode "RGB".
+
+    It is rotated upright as its EXIF orientation demands. 16 bits are reduced to the upper 8. Transparent pixels are
+    composited onto white.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):  # Pillow would clip all but the 256 darkest of 65,536 levels
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        return white
+    return image.convert("RGB")
 
 
 def _where(row: Row) -> str:

@@ -22,7 +22,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -34,7 +34,7 @@ MAX_DIGITS = 100
 """Maximum number of digits in a number."""
 MAX_COORDINATE = 100_000.0
 """Upper bound, in pixels, of the coordinates and sizes of boxes."""
-_MAX_LISTED = 20
+MAX_LISTED = 20
 """Maximum number of lines listed in a message."""
 
 
@@ -58,6 +58,8 @@ class Row(NamedTuple):
 
 Problem = tuple[int, str]
 """A line number, and the error in that line."""
+Parsers = dict[str, tuple[str, Callable[[Path, str], Any]]]
+"""By column: the field that it holds, and its parser: (folder, cell) -> value, or ValueError with what is allowed."""
 
 
 def rows(folder: str | Path) -> tuple[Row, ...]:
@@ -68,7 +70,7 @@ def rows(folder: str | Path) -> tuple[Row, ...]:
     """
     valid, problems = read(folder)
     if problems:
-        raise refusal(folder, problems, _MAX_LISTED)
+        raise refusal(folder, problems, MAX_LISTED)
     return valid
 
 
@@ -98,47 +100,81 @@ def refusal(folder: str | Path, problems: Sequence[Problem], max_count: int) -> 
 
 def line_list(rows: Sequence[Row]) -> str:
     """Returns the line numbers of rows for a message: the first 20, then the number of others."""
-    more = f" and {len(rows) - _MAX_LISTED} more" if len(rows) > _MAX_LISTED else ""
+    more = f" and {len(rows) - MAX_LISTED} more" if len(rows) > MAX_LISTED else ""
     return (
-        f"{NAME} {'line' if len(rows) == 1 else 'lines'} {', '.join(str(row.line) for row in rows[:_MAX_LISTED])}{more}"
+        f"{NAME} {'line' if len(rows) == 1 else 'lines'} {', '.join(str(row.line) for row in rows[:MAX_LISTED])}{more}"
     )
 
 
 @functools.lru_cache(maxsize=4)
 def _parse(path: Path, mtime: int, size: int) -> tuple[tuple[Row, ...], tuple[Problem, ...]]:
     del mtime, size  # they are part of the cache key, so that a changed file is parsed again
+    seen: dict[Path, int] = {}
+    table = read_table(
+        path, header_problem, lambda line, columns, cells: parse_row(path.parent, line, columns, cells, seen, COLUMNS)
+    )
+    valid = table.rows
+    if "split" not in table.columns:
+        valid = [row._replace(split=_random_split(i)) for i, row in enumerate(valid)]
+    return tuple(valid), tuple(table.problems)
+
+
+Parsed = TypeVar("Parsed")
+
+
+class Table(NamedTuple, Generic[Parsed]):
+    """The content of a CSV file: the names of its columns, the parsed rows and the invalid lines, in file order."""
+
+    columns: list[str]
+    rows: list[Parsed]
+    problems: list[Problem]
+
+
+def read_table(
+    path: Path,
+    header_problem: Callable[[list[str]], str],
+    parse_row: Callable[[int, list[str], list[str]], Parsed],
+) -> Table[Parsed]:
+    """Reads a CSV file in UTF-8, whose first line names the columns.
+
+    Args:
+      path: the file.
+      header_problem: returns what is wrong with the names of the columns, or "".
+      parse_row: (line number, names of the columns, cells without outer spaces) -> the row, or ValueError with what is
+        wrong. The number of cells may differ from that of columns.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         line = content[: e.start].count(b"\n") + 1
-        return (), ((line, f"{content[e.start : e.end]!r} is not UTF-8; allowed is CSV in UTF-8"),)
-    valid: list[Row] = []
+        return Table([], [], [(line, f"{content[e.start : e.end]!r} is not UTF-8; allowed is CSV in UTF-8")])
+    valid: list[Parsed] = []
     problems: list[Problem] = []
     columns: list[str] = []
-    seen: dict[Path, int] = {}
     reader = csv.reader(io.StringIO(text, newline=None), strict=True, skipinitialspace=True)
     line = 1  # first line of the next row; a quoted line break makes a row span several lines
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
             if not columns and cells:
-                columns, problem = stripped, _header_problem(stripped)
+                columns, problem = stripped, header_problem(stripped)
                 if problem:
-                    return (), ((line, problem),)
+                    return Table(columns, [], [(line, problem)])
             elif cells:
                 try:
-                    valid.append(_row(path.parent, line, columns, stripped, seen))
+                    valid.append(parse_row(line, columns, stripped))
                 except ValueError as e:
                     problems.append((line, str(e)))
             line = reader.line_num + 1
     except csv.Error as e:
         problems.append((line, f"{e}; is a quotation mark not closed?"))
     if not valid and not problems:
-        problems.append((line, "there is no row" if columns else _header_problem([])))
-    if "split" not in columns:
-        valid = [row._replace(split=_random_split(i)) for i, row in enumerate(valid)]
-    return tuple(valid), tuple(problems)
+        problems.append((line, "there is no row" if columns else header_problem([])))
+    return Table(columns, valid, problems)
 
 
 def _random_split(i: int) -> str:
@@ -157,11 +193,11 @@ def _random_split(i: int) -> str:
     return "validation" if place == validation else "test" if place == test else "train"
 
 
-def _header_problem(columns: list[str]) -> str:
-    """Returns what is wrong with the names of the columns, or ""."""
+def header_problem(columns: list[str]) -> str:
+    """Returns what is wrong with the names of the columns of a folder of custom photos, or ""."""
     checks = {
         "missing column": [name for name in ("image", "number") if name not in columns],
-        "unknown column": [name for name in columns if name not in _CELLS],
+        "unknown column": [name for name in columns if name not in COLUMNS],
         "duplicate column": [name for name, times in Counter(columns).items() if times > 1],
     }
     problems = [f"{problem} {', '.join(map(repr, names))}" for problem, names in checks.items() if names]
@@ -169,7 +205,9 @@ def _header_problem(columns: list[str]) -> str:
     return "; ".join([*problems, allowed]) if problems else ""
 
 
-def _row(folder: Path, line: int, columns: list[str], cells: list[str], seen: dict[Path, int]) -> Row:
+def parse_row(
+    folder: Path, line: int, columns: list[str], cells: list[str], seen: dict[Path, int], parsers: Parsers
+) -> Row:
     """Parses a row; its split is "" if there is no such column.
 
     Args:
@@ -178,6 +216,7 @@ def _row(folder: Path, line: int, columns: list[str], cells: list[str], seen: di
       columns: names of the columns.
       cells: content of the cells.
       seen: images of the previous rows, with their line numbers; this row's image is added.
+      parsers: the field of Row that each column holds, and its parser; columns without one are ignored.
 
     Raises:
       ValueError: lists everything that is wrong with the row.
@@ -188,7 +227,9 @@ def _row(folder: Path, line: int, columns: list[str], cells: list[str], seen: di
     problems = []
     for column, cell in zip(columns, cells, strict=True):
         try:
-            values[column] = _CELLS[column](folder, cell)
+            if column in parsers:
+                field, parse = parsers[column]
+                values[field] = parse(folder, cell)
         except ValueError as e:
             problems.append(f"{column} {cell[:60]!r}: {e}")
     image, digits, boxes = (values[column] for column in ("image", "number", "boxes"))
@@ -203,7 +244,8 @@ def _row(folder: Path, line: int, columns: list[str], cells: list[str], seen: di
     return Row(line, image, digits, boxes, values["split"])
 
 
-def _image(folder: Path, cell: str) -> Path:
+def parse_image(folder: Path, cell: str) -> Path:
+    """Returns the path of an existing file within the folder, or raises ValueError."""
     path = PurePath(cell)  # "./1.png" becomes "1.png"
     if path.is_absolute() or ".." in path.parts:
         raise ValueError("the path leaves the folder; allowed are paths within it, such as images/1.png")
@@ -212,7 +254,8 @@ def _image(folder: Path, cell: str) -> Path:
     return folder / path
 
 
-def _number(_folder: Path, cell: str) -> np.ndarray:
+def parse_number(_folder: Path, cell: str) -> np.ndarray:
+    """Returns the digits of a number, i32 [n], or raises ValueError."""
     if not re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", cell):
         raise ValueError(f"allowed are 1 to {MAX_DIGITS} digits, each 0 to 9, such as 407")
     return np.array([int(digit) for digit in cell], np.int32)
@@ -243,5 +286,10 @@ def _split(_folder: Path, cell: str) -> str:
     return cell
 
 
-_CELLS: dict[str, Callable[[Path, str], Any]] = {"image": _image, "number": _number, "boxes": _boxes, "split": _split}
-"""The parsers of the columns: (folder, cell) -> value, or ValueError with what is allowed."""
+COLUMNS: Parsers = {
+    "image": ("image", parse_image),
+    "number": ("number", parse_number),
+    "boxes": ("boxes", _boxes),
+    "split": ("split", _split),
+}
+"""The columns of a folder of custom photos."""

@@ -1,0 +1,145 @@
+"""Measuring an engine on labeled pictures: the choice of rows, the files, the sheet, the command."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from photo_folders import write
+from PIL import Image
+
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.data.photos.labeled_pictures import labeled_pictures
+from seqdigits.evaluation.answer_files import write_files
+from seqdigits.evaluation.answers import Answer
+from seqdigits.evaluation.pictures import choose, measure_pictures, score_folders
+from seqdigits.visualization.wrong_answers import BOX, SIDE, WrongAnswer, draw_sheet, thumbnail
+
+LABELS = [
+    "filename,label,note",
+    "doors/1.png,11,",
+    "doors/2.png,12,",
+    "cards/3.png,13,",
+    "doors/4.png,14,UNCERTAIN",
+    "doors/5.png,15,",
+    "none/6.png,,",
+    "none/7.png,,",
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pictures 1 to 7, each of one gray level 10 x its number, in three subfolders."""
+    for line in LABELS[1:]:
+        name = line.split(",")[0]
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (80, 40), 10 * int(re.sub(r"\D", "", name))).save(tmp_path / name)
+    return write(tmp_path, LABELS)
+
+
+def engine(picture: Image.Image) -> Answer:
+    """Reads 11, 1, 13, 25, none, 7 in the pictures 1, 2, 3, 5, 6, 7."""
+    level = np.asarray(picture)[0, 0, 0] // 10
+    number = {1: "11", 2: "1", 3: "13", 5: "25", 7: "7"}.get(level)
+    if number is None:
+        return Answer(None, 0.0, 2.0)
+    return Answer(number, 0.5 + level / 20, 2.0, (number,), (40.0, 20.0, 20.0, 10.0))
+
+
+def measured(folder, **chosen):
+    rows, _ = choose(folder, labeled_pictures(folder), chosen.get("only", ()), chosen.get("limit"))
+    return measure_pictures(folder, rows, engine, Stop())
+
+
+def test_choose_leaves_out_uncertain_labels(folder):
+    rows = labeled_pictures(folder)
+    everything, uncertain = choose(folder, rows, (), None)
+    assert [row.path.stem for row in everything] == ["1", "2", "3", "5", "6", "7"]
+    assert uncertain == 1
+    assert [row.path.stem for row in choose(folder, rows, (), 1)[0]] == ["1", "3", "6"]
+    assert [row.path.stem for row in choose(folder, rows, ("doors/",), 3)[0]] == ["1", "2", "5"]
+    assert choose(folder, rows, ("cards", "none"), None)[1] == 0
+
+
+def test_choose_names_the_subfolders(folder):
+    with pytest.raises(UserError, match=r"--only door: .*has no picture there\. Allowed are cards, doors, none\."):
+        choose(folder, labeled_pictures(folder), ("door",), None)
+    write(folder, [LABELS[0], LABELS[4]])
+    with pytest.raises(UserError, match="no picture whose label is certain in doors"):
+        choose(folder, labeled_pictures(folder), (), None)
+
+
+def test_measure_pictures_scores_each_folder(folder):
+    scores = score_folders(measured(folder), 0.7)
+    assert list(scores["folders"]) == ["doors", "cards", "none"]
+    assert scores["folders"]["doors"]["right"] == pytest.approx(1 / 3)
+    assert scores["folders"]["cards"]["right"] == 1.0
+    assert scores["all"]["right"] == 0.5
+    assert scores["all"]["part_read"] == 0.25
+    assert scores["folders"]["none"]["no_number"]["false_answers"] == scores["all"]["no_number"]["false_answers"] == 0.5
+
+
+def test_measure_pictures_goes_on_after_an_unreadable_picture(folder):
+    (folder / "doors/2.png").write_text("not a picture")
+    found = measured(folder)
+    assert [row.path.stem for row in found.pictures] == ["1", "3", "5", "6", "7"]
+    assert found.unreadable[0][0] == 3
+    assert "doors/2.png cannot be read as PNG or JPEG" in found.unreadable[0][1]
+
+
+def test_measure_pictures_can_be_stopped(folder):
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        measure_pictures(folder, labeled_pictures(folder), engine, stop)
+
+
+def test_write_files(folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    found = measured(folder)
+    files = write_files(out, found, score_folders(found, 0.8), {"engine": "fake"})
+    assert [file.name for file in files] == ["answers.json", "reliability.svg", "wrong.jpg"]
+    record = json.loads((out / "answers.json").read_text())
+    assert record["engine"] == "fake"
+    assert record["scores"]["all"]["right"] == 0.5
+    assert record["answers"][1] == {
+        "path": "doors/2.png",
+        "truth": "12",
+        "answer": "1",
+        "confidence": 0.6,
+        "box": [40.0, 20.0, 20.0, 10.0],
+        "numbers": ["1"],
+        "milliseconds": 2.0,
+    }
+    assert record["answers"][4]["answer"] is None
+    assert "Reliability diagram. numbers, calibration error" in (out / "reliability.svg").read_text()
+    with Image.open(out / "wrong.jpg") as sheet:  # 2, 5 and 7
+        assert sheet.size == (3 * (SIDE + 8), SIDE // 2 + 8 + 32)
+        levels = [np.asarray(sheet)[SIDE // 4 + 40, i * (SIDE + 8) + 20].mean() for i in range(3)]
+    np.testing.assert_allclose(levels, [70, 50, 20], atol=3)  # the most confident first
+
+    right = measured(folder, only=("cards",))
+    assert [f.name for f in write_files(out, right, score_folders(right, 0.8), {})] == [
+        "answers.json",
+        "reliability.svg",
+    ]
+    assert not (out / "wrong.jpg").exists()
+
+
+def test_sheet_of_many_pictures_and_its_box():
+    wrong = thumbnail(
+        WrongAnswer(Image.new("RGB", (512, 1024), "white"), (256.0, 512.0, 128.0, 64.0), "12  80%", "is 13")
+    )
+    assert wrong.picture.size == (128, 256)
+    assert wrong.box == (64.0, 128.0, 32.0, 16.0)
+    small = thumbnail(WrongAnswer(Image.new("RGB", (16, 4), "white"), None, "nothing", "is 13"))
+    assert small.picture.size == (256, 64)
+    assert draw_sheet([small] * 5).size == (5 * 264, 64 + 40)
+    assert draw_sheet([small] * 6 + [wrong]).size == (6 * 264, 64 + 256 + 2 * 40)  # each row as high as its pictures
+    sheet = draw_sheet([*[wrong] * 7])
+    assert sheet.size == (6 * 264, 2 * 296)
+    left = 4 + (256 - 128) // 2
+    assert sheet.getpixel((left + 64 - 16, 4 + 128)) == BOX
+    assert sheet.getpixel((left + 64, 4 + 128)) == (255, 255, 255)
