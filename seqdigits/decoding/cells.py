@@ -130,6 +130,37 @@ def _candidates(logits: Array, cell_boxes: Array, options: DecodeOptions) -> _Ca
     )
 
 
+def best_candidates(
+    box: Array, probability: Array, *, count: int, min_score: float, max_overlap: float, target: str
+) -> tuple[Array, Array]:
+    """Merges the cells of one image into its best candidates, by steps 1 to 3.
+
+    Args:
+      box: f32 [cells, 4], cxcywh in pixels.
+      probability: f32 [cells, 10], of each digit.
+      count: M.
+      min_score: of a candidate.
+      max_overlap: largest IoU of two candidates; cells that overlap more are merged.
+      target: see `merge_cells`.
+
+    Returns:
+      f32 [M, 4] and f32 [M, 10], boxes and probabilities in the order of the scores of their seeds; zeros where a candidate
+      is rejected.
+    """
+    score = jnp.sum(probability, axis=-1)
+    seed, is_new = _select_seeds(score, box, count, max_overlap)
+    cluster = (bx.iou(box[seed][:, None], box) > max_overlap) | (seed[:, None] == jnp.arange(len(score)))
+    cluster &= is_new[:, None]
+    weight = jnp.where(cluster, score, 0.0)
+    merged_score, merged_probability = merge_cells(cluster, seed, probability, target)
+    merged_box = (
+        jnp.matmul(weight, box, precision=jax.lax.Precision.HIGHEST)
+        / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
+    )
+    kept = greedy_nms(_overlaps(merged_box, max_overlap), merged_score >= min_score)
+    return jnp.where(kept[:, None], merged_box, 0.0), jnp.where(kept[:, None], merged_probability, 0.0)
+
+
 def _select_seeds(score: Array, box: Array, count: int, max_overlap: float) -> tuple[Array, Array]:
     """Selects seed cells greedily: the highest score among the cells that overlap no earlier seed.
 

@@ -1,0 +1,114 @@
+"""The engine of the Reader that evaluates a dense detector with JAX."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from ml_collections import ConfigDict
+
+from seqdigits.checkpoint.load import load_variables
+from seqdigits.config.defaults import base_config
+from seqdigits.core import params
+from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.errors import UserError
+from seqdigits.core.types import Spec, Variables
+from seqdigits.decoding.cells import best_candidates
+from seqdigits.models.build import build, init_variables
+
+CELLS = 1000
+"""Only the cells with the highest scores are merged."""
+
+CANDIDATES = 48
+"""M, candidates of an image."""
+
+BATCHES = (1, 4, 8, 12)
+"""Batches are padded to one of these sizes; larger ones are split."""
+
+
+class JaxEngine:
+    """A dense detector, see reader.Engine. It is compiled once for each size of images and batches."""
+
+    def __init__(self, weights: Path) -> None:
+        """Loads the variables of a dense detector.
+
+        Args:
+          weights: see checkpoint.load.load_variables.
+
+        Raises:
+          UserError: there are none, they are damaged, or those of another model.
+        """
+        variables, meta = load_variables(weights)
+        trained = meta["config"]
+        if trained["model"]["name"] != "dense_detector":
+            raise UserError(
+                f"{weights}: model.name = {trained['model']['name']} reads only images of its own size. Allowed is "
+                "dense_detector: train one of configs/reader_*.py, or use pretrained weights."
+            )
+        config = base_config()
+        for section in ("model", "decode", "loss"):
+            config[section].update(trained[section])
+        config.decode.octaves = 0  # the Reader makes its own levels
+        self.channels = _channels(config, variables, weights)
+        self.min_score = float(config.decode.min_score)
+        model = build(config, _spec(self.channels))
+
+        def cells(variables: Variables, images: Array) -> tuple[Array, Array]:
+            """Returns the boxes and probabilities of the CELLS cells with the highest scores, f32 [B, cells, 4 and 10]."""
+            outputs = model.apply(variables, images, train=False, mask=jnp.ones(len(images), bool))
+            box = outputs.cell_boxes.reshape(len(images), -1, 4)
+            probability = jax.nn.softmax(outputs.cell_logits)[..., :NO_DIGIT].reshape(len(images), -1, NO_DIGIT)
+            missing = (0, 0), (0, max(CELLS - box.shape[1], 0)), (0, 0)
+            box, probability = jnp.pad(box, missing), jnp.pad(probability, missing)
+            best = jax.lax.top_k(probability.sum(-1), CELLS)[1][..., None]
+            return jnp.take_along_axis(box, best, 1), jnp.take_along_axis(probability, best, 1)
+
+        merge = partial(
+            best_candidates,
+            count=CANDIDATES,
+            min_score=self.min_score,
+            max_overlap=config.decode.max_overlap,
+            target=config.loss.target,
+        )
+        self._variables = jax.device_put(variables)
+        self._cells = jax.jit(cells)
+        self._merge = jax.jit(jax.vmap(merge))  # apart, because it does not depend on the size of the images
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the best M candidates, see reader.Engine."""
+        boxes, probabilities = [], []
+        for start in range(0, len(images), BATCHES[-1]):
+            part = images[start : start + BATCHES[-1]]
+            size = next(size for size in BATCHES if size >= len(part))
+            padded = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.uint8)])
+            box, probability = self._merge(*self._cells(self._variables, padded))
+            boxes.append(np.asarray(box)[: len(part)])
+            probabilities.append(np.asarray(probability)[: len(part)])
+        return np.concatenate(boxes), np.concatenate(probabilities)
+
+
+def _spec(channels: int) -> Spec:
+    """Returns a spec for images of any size; a dense detector depends on its channels alone."""
+    return Spec(image=(64, 64, channels), max_length=1, min_length=0, num_examples=None, arrays={})
+
+
+def _channels(config: ConfigDict, variables: Variables, weights: Path) -> int:
+    """Returns the number of channels of the images that the variables belong to.
+
+    Raises:
+      UserError: they belong to images of one size.
+    """
+    saved = params.shapes(variables)
+    for channels in (3, 1):
+        spec = _spec(channels)
+        expected = jax.eval_shape(lambda spec=spec: init_variables(build(config, spec), spec, seed=0))
+        if params.shapes(expected) == saved:
+            return channels
+    raise UserError(
+        f"{weights} reads only images of its own size (model.pixels = {config.model.pixels}). Train a dense detector with "
+        "model.pixels = image_mean or unit."
+    )

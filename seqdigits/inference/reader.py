@@ -1,0 +1,251 @@
+"""The Reader: reads the numbers in a picture of any size. Numpy and Pillow; an engine evaluates the network.
+
+docs/reading.md describes the steps: `reading.py` has their arithmetic, `views.py` their pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol, overload
+
+import numpy as np
+from PIL import Image
+
+from seqdigits.core.errors import UserError
+from seqdigits.data.photos.folder import as_rgb, open_picture
+from seqdigits.inference.reading import Choice, Place, Reading, choose, find_places, group, rank, shared_area
+from seqdigits.inference.views import View, cut, cut_geometry, overview_levels
+
+OVERVIEW, MAX_OVERVIEW = 512, 1024
+"""The overview of a picture of 4:3 is this many pixels wide; the largest that `overview` allows."""
+
+PLACES = 6
+"""So many places are cut and read again."""
+
+CUTS = ((40.0, 0.3), (32.0, 0.5))
+"""The cuts of a place: height of its digits in the cut, in pixels, and margin left and right, in heights of a digit."""
+
+MIN_CONFIDENCE = 0.1
+"""A number with a lower confidence is no number."""
+
+SIDEWAYS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)
+"""Rotations, counterclockwise, that are tried where nothing upright is read."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, width and height, in pixels of the picture."""
+
+Picture = str | Path | Image.Image | np.ndarray
+"""A file, an image of Pillow, or pixels: u8 [H, W] or [H, W, 1], 3 or 4 channels."""
+
+
+class Engine(Protocol):
+    """A network, and the merging of its cells.
+
+    Attributes:
+      channels: of the images that it takes, 1 or 3.
+      min_score: a candidate with a lower score, the sum of its probabilities, is no digit.
+    """
+
+    channels: int
+    min_score: float
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the best M candidates for digits of each image u8 [B, H, W, channels].
+
+        Returns:
+          f32 [B, M, 4], cxcywh in pixels, and f32 [B, M, 10], the probability of each digit; zeros where an image has fewer.
+        """
+
+
+class Digit(NamedTuple):
+    """A digit of a number: 0..9, its confidence, 0..1, and its box."""
+
+    digit: int
+    confidence: float
+    box: Box
+
+
+class Number(NamedTuple):
+    """A number in a picture.
+
+    Attributes:
+      number: the digits in reading order.
+      confidence: that all of them are right, 0..1.
+      box: of the number.
+      digits: in reading order.
+    """
+
+    number: str
+    confidence: float
+    box: Box
+    digits: tuple[Digit, ...]
+
+
+class Result(NamedTuple):
+    """What is read in a picture.
+
+    Attributes:
+      numbers: all numbers, best first; empty where there is none.
+    """
+
+    numbers: tuple[Number, ...]
+
+    @property
+    def number(self) -> str | None:
+        """The digits of the best number, or None."""
+        return self.numbers[0].number if self.numbers else None
+
+    @property
+    def confidence(self) -> float:
+        """The confidence of the best number; 0 where there is none."""
+        return self.numbers[0].confidence if self.numbers else 0.0
+
+    @property
+    def box(self) -> Box | None:
+        """The box of the best number, or None."""
+        return self.numbers[0].box if self.numbers else None
+
+
+class Reader:
+    """Reads the numbers in pictures of any size. It keeps no state between pictures: threads may share it."""
+
+    def __init__(self, engine: Engine, overview: int = OVERVIEW) -> None:
+        """Creates a Reader.
+
+        Args:
+          engine: evaluates the network.
+          overview: width of the overview of a picture of 4:3, in pixels, a multiple of 128 up to MAX_OVERVIEW. A larger one
+            finds smaller numbers and takes longer.
+
+        Raises:
+          UserError: `overview` is not allowed.
+        """
+        if overview % 128 or not 0 < overview <= MAX_OVERVIEW:
+            raise UserError(f"overview = {overview} is not allowed: allowed are multiples of 128 up to {MAX_OVERVIEW}.")
+        self._engine = engine
+        self._overview = overview
+
+    @classmethod
+    def from_pretrained(cls, name: str = "scene", overview: int = OVERVIEW) -> Reader:
+        """Creates a Reader with pretrained weights.
+
+        Args:
+          name: one of checkpoint.pretrained.NAMES.
+          overview: see __init__.
+
+        Raises:
+          UserError: the name is unknown, or the weights are damaged.
+        """
+        from seqdigits.checkpoint import pretrained  # JAX is imported by engines, not by the Reader
+        from seqdigits.inference.jax_engine import JaxEngine
+
+        return cls(JaxEngine(pretrained.path(name)), overview)
+
+    @classmethod
+    def from_workdir(cls, workdir: str | Path, overview: int = OVERVIEW) -> Reader:
+        """Creates a Reader with the best checkpoint of a run.
+
+        Args:
+          workdir: the folder of the run; or a checkpoint W/checkpoints/STEP, or a file of weights.
+          overview: see __init__.
+
+        Raises:
+          UserError: there is no checkpoint, it is damaged, or its model is no dense detector.
+        """
+        from seqdigits.inference.jax_engine import JaxEngine
+
+        return cls(JaxEngine(Path(workdir)), overview)
+
+    @overload
+    def read(self, picture: Picture) -> Result: ...
+    @overload
+    def read(self, picture: Sequence[Picture]) -> list[Result]: ...
+    def read(self, picture: Picture | Sequence[Picture]) -> Result | list[Result]:
+        """Reads the numbers in a picture, or in each picture of a list.
+
+        Raises:
+          UserError: a file cannot be read, or an array has another shape or dtype.
+        """
+        if isinstance(picture, str | Path | Image.Image | np.ndarray):
+            return self._read(_opened(picture))
+        return [self._read(_opened(one)) for one in picture]
+
+    def _read(self, picture: Image.Image) -> Result:
+        found = self._read_upright(picture)
+        if not found:
+            for rotation in SIDEWAYS:
+                turned = self._read_upright(picture.transpose(rotation))
+                found += [_turned_back(number, rotation, picture.size) for number in turned]
+            found.sort(key=lambda number: -number.confidence)
+        return Result(tuple(found))
+
+    def _read_upright(self, picture: Image.Image) -> list[Number]:
+        levels = overview_levels(picture, self._overview)
+        overview = [reading for level in levels for reading in self._readings([level])[0]]
+        places = find_places(overview, PLACES)
+        cuts = [cut(picture, cut_geometry(place.first, *size)) for place in places for size in CUTS]
+        again = self._readings(cuts)
+        choices = []
+        for i, place in enumerate(places):
+            seen = [r for view in again[i * len(CUTS) : (i + 1) * len(CUTS)] for r in view]
+            near = tuple(r for r in seen if shared_area(place.first, r) > 0.3)
+            choices.append(choose(Place(place.first, place.readings + near), len(levels) + len(CUTS), max(picture.size)))
+        numbers = [_number(choice) for choice in rank(choices)]
+        return [number for number in numbers if number.confidence >= MIN_CONFIDENCE]
+
+    def _readings(self, views: Sequence[View]) -> list[list[Reading]]:
+        """Returns the readings of each view, in pixels of the picture; views of one shape are one batch."""
+        result: list[list[Reading]] = [[] for _ in views]
+        for shape in sorted({view.pixels.shape for view in views}):
+            chosen = [i for i, view in enumerate(views) if view.pixels.shape == shape]
+            images = np.stack([self._image(views[i].pixels) for i in chosen])
+            for i, box, probability in zip(chosen, *self._engine(images), strict=True):
+                box, probability = box.astype(np.float64), probability.astype(np.float64)
+                shown = views[i].shows(box)
+                result[i] = group(views[i].to_picture(box[shown]), probability[shown], self._engine.min_score)
+        return result
+
+    def _image(self, pixels: np.ndarray) -> np.ndarray:
+        if self._engine.channels == 3:
+            return pixels
+        return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+
+
+def _opened(picture: Picture) -> Image.Image:
+    if isinstance(picture, str | Path):
+        return open_picture(picture)
+    if isinstance(picture, np.ndarray):
+        channels = picture.shape[2] if picture.ndim == 3 else 1
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels not in (1, 3, 4) or not picture.size:
+            raise UserError(
+                f"an array of {picture.dtype} {list(picture.shape)} is no picture: allowed is uint8 [height, width] or "
+                "[height, width, channels], with 1, 3 (RGB) or 4 (RGBA) channels."
+            )
+        picture = Image.fromarray(picture[..., 0] if picture.ndim == 3 and channels == 1 else picture)
+    return as_rgb(picture)
+
+
+def _number(choice: Choice) -> Number:
+    reading = choice.reading
+    left, top, right, bottom = reading.edges
+    digits = tuple(
+        Digit(int(digit), float(confidence), (x - w / 2, y - h / 2, w, h))
+        for digit, confidence, (x, y, w, h) in zip(
+            reading.text, reading.digit_confidence, reading.box.tolist(), strict=True
+        )
+    )
+    return Number(reading.text, choice.support, (left, top, right - left, bottom - top), digits)
+
+
+def _turned_back(number: Number, rotation: Image.Transpose, size: tuple[int, int]) -> Number:
+    """Maps a number from the picture after `rotation` to the picture of `size` (width, height)."""
+
+    def back(box: Box) -> Box:
+        left, top, width, height = box
+        if rotation == Image.Transpose.ROTATE_90:  # the top of the rotated picture is the right side of this one
+            return size[0] - top - height, left, height, width
+        return top, size[1] - left - width, height, width
+
+    digits = tuple(digit._replace(box=back(digit.box)) for digit in number.digits)
+    return number._replace(box=back(number.box), digits=digits)
