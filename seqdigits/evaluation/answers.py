@@ -13,7 +13,7 @@ class Answer(NamedTuple):
       confidence: of `number`, 0..1; 0 where there is none.
       milliseconds: wall time of reading the decoded picture.
       numbers: all numbers found, best first; `number` is the first.
-      box: of `number`, cxcywh in pixels of the picture; None if unknown.
+      box: of `number`, left, top, width and height in pixels of the picture; None if unknown.
     """
 
     number: str | None

@@ -21,7 +21,7 @@ class WrongAnswer(NamedTuple):
 
     Attributes:
       picture: mode "RGB", of any size; `thumbnail` makes it small.
-      box: of the answer, cxcywh in pixels of `picture`; None if there is none.
+      box: of the answer, left, top, width and height in pixels of `picture`; None if there is none.
       answer: the first line below the picture.
       truth: the second one.
     """
@@ -63,8 +63,7 @@ def draw_sheet(wrong: Sequence[WrongAnswer], columns: int = 6) -> Image.Image:
             picture, left = item.picture.copy(), i * width + _MARGIN
             if item.box:
                 x, y, w, h = item.box
-                outline = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
-                ImageDraw.Draw(picture).rectangle(outline, outline=BOX, width=2)
+                ImageDraw.Draw(picture).rectangle((x, y, x + w, y + h), outline=BOX, width=2)
             sheet.paste(picture, (left + (SIDE - picture.width) // 2, top + (height - picture.height) // 2))
             draw.text((left, top + height + 1), item.answer, BOX, font)
             draw.text((left, top + height + 1 + _LINE), item.truth, _TEXT, font)

@@ -130,10 +130,10 @@ def test_write_files(folder, tmp_path):
 
 def test_sheet_of_many_pictures_and_its_box():
     wrong = thumbnail(
-        WrongAnswer(Image.new("RGB", (512, 1024), "white"), (256.0, 512.0, 128.0, 64.0), "12  80%", "is 13")
+        WrongAnswer(Image.new("RGB", (512, 1024), "white"), (192.0, 480.0, 128.0, 64.0), "12  80%", "is 13")
     )
     assert wrong.picture.size == (128, 256)
-    assert wrong.box == (64.0, 128.0, 32.0, 16.0)
+    assert wrong.box == (48.0, 120.0, 32.0, 16.0)
     small = thumbnail(WrongAnswer(Image.new("RGB", (16, 4), "white"), None, "nothing", "is 13"))
     assert small.picture.size == (256, 64)
     assert draw_sheet([small] * 5).size == (5 * 264, 64 + 40)
