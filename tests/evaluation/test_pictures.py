@@ -2,13 +2,17 @@
 
 import json
 import re
+import sys
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from photo_folders import write
 from PIL import Image
 
-from seqdigits.core.errors import UserError
+from seqdigits.cli import measure as cli_measure
+from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.photos.labeled_pictures import labeled_pictures
 from seqdigits.evaluation.answer_files import write_files
@@ -143,3 +147,112 @@ def test_sheet_of_many_pictures_and_its_box():
     left = 4 + (256 - 128) // 2
     assert sheet.getpixel((left + 64 - 16, 4 + 128)) == BOX
     assert sheet.getpixel((left + 64, 4 + 128)) == (255, 255, 255)
+
+
+class FakeReader:
+    """Answers as `engine` does."""
+
+    loaded: str
+
+    @classmethod
+    def from_pretrained(cls, name):
+        cls.loaded = f"weights {name}"
+        return cls()
+
+    @classmethod
+    def from_workdir(cls, workdir):
+        cls.loaded = f"workdir {workdir}"
+        return cls()
+
+    def read(self, picture):
+        answer = engine(picture)
+        best = SimpleNamespace(number=answer.number, confidence=answer.confidence, box=answer.box)
+        return SimpleNamespace(**vars(best), numbers=[best] if answer.number else [])
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Runs the command on a FakeReader; the files are in the folder out."""
+    monkeypatch.setattr(cli_measure, "Reader", FakeReader)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["python -m seqdigits measure", *map(str, arguments)])
+        cli_measure.main(Stop())
+
+    return run
+
+
+def test_command_prints_tables_and_writes_files(folder, tmp_path, command, capsys):
+    command(folder, "--out", tmp_path / "out", "--min-confidence", "0.75", "--limit", 2)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{folder}: 1 picture with an uncertain label is left out\n")
+    rows = [line.split() for line in printed.splitlines()]
+    assert [row[:3] for row in rows if row[:1] == ["doors"]] == [["doors", "2", "0.500"]]
+    assert [row[:3] for row in rows if row[:1] == ["all"]] == [["all", "3", "0.667"], ["all", "2", "0.500"]]
+    assert "precision at 0.75" in printed
+    assert str(tmp_path / "out" / "wrong.jpg") in printed
+    record = json.loads((tmp_path / "out" / "answers.json").read_text())
+    assert FakeReader.loaded == "weights scene"
+    assert record["engine"] == {"weights": "scene"}
+    assert (record["min_confidence"], record["limit"], record["uncertain"]) == (0.75, 2, 1)
+    assert "versions" in record["provenance"]
+    assert [answer["answer"] for answer in record["answers"]] == ["11", "1", "13", None, "7"]
+
+
+def test_command_measures_a_workdir(folder, tmp_path, command, capsys):
+    command("--workdir", "runs/mine", folder, "--out", tmp_path / "out", "--only", "cards", "--only", "none")
+    assert FakeReader.loaded == "workdir runs/mine"
+    printed = capsys.readouterr().out
+    assert "uncertain" not in printed
+    assert "doors" not in printed
+
+
+def test_command_reports_unreadable_pictures_at_the_end(folder, tmp_path, command, capsys):
+    (folder / "doors/1.png").write_text("not a picture")
+    with pytest.raises(
+        UserError, match=r"1 to fix\n  labels\.csv line 2: .*doors/1\.png cannot be read as PNG or JPEG"
+    ):
+        command(folder, "--out", tmp_path / "out")
+    assert "doors" in capsys.readouterr().out
+    assert "1.png" in json.loads((tmp_path / "out" / "answers.json").read_text())["unreadable"][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "FOLDER is missing. usage: "),
+        (("FOLDER", "more"), "'more' is not understood"),
+        (("FOLDER", "--limit", "0"), "limit"),
+        (("FOLDER", "--min-confidence", "nan"), "--min-confidence = nan is out of range: 0 to 1"),
+        (("FOLDER", "--min-confidence", "80"), "--min-confidence = 80.0 is out of range"),
+        (("FOLDER", "--weights", "scene", "--workdir", "W"), "--weights scene and --workdir W: allowed is one of them"),
+        (("FOLDER", "--only", "windows"), "--only windows: "),
+        (("/nowhere",), "labels.csv cannot be read"),
+        (("FOLDER", "--out", "FOLDER/labels.csv"), "--out: .*labels.csv cannot be used"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_command_errors(folder, command, arguments, message):
+    with pytest.raises(UserError, match=message):
+        command(*(argument.replace("FOLDER", str(folder)) for argument in arguments))
+
+
+def test_command_help(command):
+    with pytest.raises(Help, match=r"usage: python -m seqdigits measure FOLDER(.|\n)*filename,label"):
+        command("--help")
+
+
+def test_reader_engine_does_not_time_compilation():
+    read = []
+
+    class Compiling(FakeReader):
+        def read(self, picture):
+            read.append(picture.size)
+            jax.block_until_ready(double(np.asarray(picture)))
+            return super().read(picture)
+
+    double = jax.jit(lambda pixels: 2 * pixels)
+    answer = cli_measure.reader_engine(Compiling())
+    for width in (5, 5, 6, 5):
+        assert answer(Image.new("RGB", (width, 4), (10, 10, 10))).number == "11"
+    assert [width for width, _ in read] == [5, 5, 5, 6, 6, 5]
