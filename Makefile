@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BESIDE := -n auto --maxprocesses 4 --dist loadfile  # one process per core, each test file in one of them
 
-.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream lint types lock glyphs clean
+.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream peers lint types lock glyphs clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -53,6 +53,14 @@ $(VENV)/stream-ready: $(VENV)/ready requirements-stream.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-stream.lock
 	@touch $@
 
+PEERS := .venv-peers
+peers: $(PEERS)/ready  ## the environment of the engines that `python -m seqdigits peers` compares with
+
+$(PEERS)/ready: requirements-peers.lock
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-peers.lock
+	@touch $@
+
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,16 +68,18 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
-COMPILE := uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q
+COMPILE := $(LOCK) pyproject.toml --extra dev
 lock:  ## regenerates the locks from pyproject.toml, with the same versions (needs uv)
 	$(COMPILE) --extra stream -o requirements-stream.lock
 	cp requirements-stream.lock requirements.lock
 	$(COMPILE) -o requirements.lock
 	$(subst 3.11,3.12,$(COMPILE)) --extra newest -o requirements-newest.lock
+	$(LOCK) peers/requirements.in -o requirements-peers.lock
 
 glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs.npz from the fonts of the extra `fonts`
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
 	$(BIN)/python -m seqdigits build-glyphs
 
 clean:
-	rm -rf $(VENV) $(NEWEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(NEWEST) $(PEERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
