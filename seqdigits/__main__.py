@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "writes a page with the statistics and faults of a data set",
     "measure": "measures the Reader on a folder of labeled pictures",
     "paste-photos": "makes private pictures to choose reading rules on",
+    "peers": "compares with off-the-shelf engines on labeled pictures",
     "prepare": "writes the records that a config streams",
     "pretrained": "lists, publishes and measures the pretrained weights",
     "report": "writes all results as one page",
