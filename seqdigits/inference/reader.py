@@ -14,17 +14,29 @@ from PIL import Image
 
 from seqdigits.core.errors import UserError
 from seqdigits.data.photos.folder import as_rgb, open_picture
-from seqdigits.inference.reading import Choice, Place, Reading, choose, find_places, group, rank, shared_area
+from seqdigits.inference.reading import (
+    Choice,
+    Place,
+    Reading,
+    add_readings,
+    choose,
+    find_places,
+    group,
+    remove_overlaps,
+)
 from seqdigits.inference.views import View, cut, cut_geometry, overview_levels
 
 OVERVIEW, MAX_OVERVIEW = 512, 1024
 """The overview of a picture of 4:3 is this many pixels wide; the largest that `overview` allows."""
 
-PLACES = 6
-"""So many places are cut and read again."""
+PLACES, FIRST_CUTS = 6, ((36.0, 0.4),)
+"""The best PLACES of the overview are cut and read again.
 
-CUTS = ((40.0, 0.3), (32.0, 0.5))
-"""The cuts of a place: height of its digits in the cut, in pixels, and margin left and right, in heights of a digit."""
+A cut is described by the height of the number's digits in it, in pixels, and the margin left and right, in heights of a digit.
+"""
+
+FINALISTS, LAST_CUTS = 2, ((32.0, 0.5), (24.0, 0.7))
+"""The best FINALISTS of these are read a third time, in cuts around what was read before."""
 
 MIN_CONFIDENCE = 0.1
 """A number with a lower confidence is no number."""
@@ -158,7 +170,7 @@ class Reader:
         return cls(JaxEngine(Path(workdir)), overview)
 
     @overload
-    def read(self, picture: Picture) -> Result: ...
+    def read(self, picture: Picture) -> Result: ...  # type: ignore[overload-overlap] # a str is a sequence of str
     @overload
     def read(self, picture: Sequence[Picture]) -> list[Result]: ...
     def read(self, picture: Picture | Sequence[Picture]) -> Result | list[Result]:
@@ -181,18 +193,27 @@ class Reader:
         return Result(tuple(found))
 
     def _read_upright(self, picture: Image.Image) -> list[Number]:
+        longer_side = max(picture.size)
         levels = overview_levels(picture, self._overview)
-        overview = [reading for level in levels for reading in self._readings([level])[0]]
-        places = find_places(overview, PLACES)
-        cuts = [cut(picture, cut_geometry(place.first, *size)) for place in places for size in CUTS]
-        again = self._readings(cuts)
-        choices = []
-        for i, place in enumerate(places):
-            seen = [r for view in again[i * len(CUTS) : (i + 1) * len(CUTS)] for r in view]
-            near = tuple(r for r in seen if shared_area(place.first, r) > 0.3)
-            choices.append(choose(Place(place.first, place.readings + near), len(levels) + len(CUTS), max(picture.size)))
-        numbers = [_number(choice) for choice in rank(choices)]
+        overview = [reading for readings in self._readings(levels) for reading in readings]
+        places = find_places(overview, PLACES, views=len(levels))
+        places = self._read_again(picture, places, FIRST_CUTS)
+        places.sort(key=lambda place: -choose(place, longer_side).rank)
+        places = self._read_again(picture, places[:FINALISTS], LAST_CUTS) + places[FINALISTS:]
+        choices = remove_overlaps([choose(place, longer_side) for place in places])
+        numbers = [_number(choice) for choice in choices]
         return [number for number in numbers if number.confidence >= MIN_CONFIDENCE]
+
+    def _read_again(
+        self, picture: Image.Image, places: Sequence[Place], sizes: Sequence[tuple[float, float]]
+    ) -> list[Place]:
+        """Adds to each place the readings of cuts around the number that its readings agree on."""
+        around = [choose(place, max(picture.size)).reading for place in places]
+        cuts = [cut(picture, cut_geometry(reading, *size)) for reading in around for size in sizes]
+        found = iter(self._readings(cuts))
+        return [
+            add_readings(place, [reading for _ in sizes for reading in next(found)], len(sizes)) for place in places
+        ]
 
     def _readings(self, views: Sequence[View]) -> list[list[Reading]]:
         """Returns the readings of each view, in pixels of the picture; views of one shape are one batch."""

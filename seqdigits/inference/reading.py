@@ -24,6 +24,9 @@ MAX_LENGTH, SURE = 8, 0.8
 MIN_SHARED_AREA = 0.5
 """Two readings are of the same place if they share this part of the smaller one's area."""
 
+MIN_CUT_SHARE = 0.3
+"""A reading of a cut is of the place that was cut if it shares this part of the smaller area with its first reading."""
+
 AGREEMENT_POWER = 8.0
 """A reading votes with its confidence to this power, so that a few sure readings outvote many unsure ones."""
 
@@ -66,10 +69,12 @@ class Place(NamedTuple):
     Attributes:
       first: the best reading of the overview.
       readings: all readings of this place, `first` included.
+      views: number of views that may show it.
     """
 
     first: Reading
     readings: tuple[Reading, ...]
+    views: int
 
 
 class Choice(NamedTuple):
@@ -162,15 +167,16 @@ def shared_area(a: Reading, b: Reading) -> float:
     return width * height / max(smaller, 1e-9)
 
 
-def find_places(readings: Sequence[Reading], count: int) -> list[Place]:
+def find_places(readings: Sequence[Reading], count: int, views: int) -> list[Place]:
     """Returns the best places, best first.
 
     Readings are ranked by confidence x height^0.25 x length^0.3, where more than three digits count as three. A reading
-    belongs to the first place whose best reading it shares MIN_SHARED_AREA with.
+    belongs to the first place whose best reading it shares more than MIN_SHARED_AREA with.
 
     Args:
       readings: of all overview levels.
       count: the number of places, at most.
+      views: the number of levels.
     """
     ranked = sorted(readings, key=lambda r: -r.confidence * r.height**0.25 * min(len(r.text), 3) ** 0.3)
     places: list[list[Reading]] = []
@@ -181,15 +187,20 @@ def find_places(readings: Sequence[Reading], count: int) -> list[Place]:
                 break
         else:
             places.append([reading])
-    return [Place(place[0], tuple(place)) for place in places[:count]]
+    return [Place(place[0], tuple(place), views) for place in places[:count]]
 
 
-def choose(place: Place, views: int, longer_side: float) -> Choice:
+def add_readings(place: Place, readings: Sequence[Reading], views: int) -> Place:
+    """Adds the readings of `views` cuts to a place: those that share more than MIN_CUT_SHARE with its first reading."""
+    near = tuple(r for r in readings if shared_area(place.first, r) > MIN_CUT_SHARE)
+    return Place(place.first, place.readings + near, place.views + views)
+
+
+def choose(place: Place, longer_side: float) -> Choice:
     """Chooses the text that the readings of a place vote for, each with its confidence to the power AGREEMENT_POWER.
 
     Args:
-      place: with the readings of all views.
-      views: number of views that may show the place.
+      place: with the readings of its views.
       longer_side: of the picture, in pixels.
     """
     votes: dict[str, float] = {}
@@ -197,12 +208,12 @@ def choose(place: Place, views: int, longer_side: float) -> Choice:
         votes[reading.text] = votes.get(reading.text, 0.0) + reading.confidence**AGREEMENT_POWER
     text = max(votes, key=lambda t: votes[t])
     best = max((r for r in place.readings if r.text == text), key=lambda r: r.confidence)
-    support = min(votes[text] / views, 1.0)
+    support = min(votes[text] / place.views, 1.0)
     return Choice(best, support, support * min(len(text), 3) * math.sqrt(best.height / longer_side))
 
 
-def rank(choices: Sequence[Choice]) -> list[Choice]:
-    """Sorts numbers by rank and drops those that share MIN_SHARED_AREA with a better one."""
+def remove_overlaps(choices: Sequence[Choice]) -> list[Choice]:
+    """Sorts numbers by rank, best first, and drops those that share more than MIN_SHARED_AREA with a better one."""
     kept: list[Choice] = []
     for choice in sorted(choices, key=lambda c: -c.rank):
         if all(shared_area(choice.reading, better.reading) <= MIN_SHARED_AREA for better in kept):

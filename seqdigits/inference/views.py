@@ -150,7 +150,9 @@ def cut(picture: Image.Image, geometry: CutGeometry) -> View:
     left, top = min(max(low[0], 0), picture.width - 1), min(max(low[1], 0), picture.height - 1)
     right, bottom = max(min(high[0], picture.width), left + 1), max(min(high[1], picture.height), top + 1)
     part = np.asarray(picture.crop((left, top, right, bottom)).reduce(factor))
-    columns, rows = ((np.arange(a, b, factor) - start) // factor for a, b, start in zip(low, high, (left, top), strict=True))
+    columns, rows = (
+        (np.arange(a, b, factor) - start) // factor for a, b, start in zip(low, high, (left, top), strict=True)
+    )
     part = part[np.clip(rows, 0, part.shape[0] - 1)][:, np.clip(columns, 0, part.shape[1] - 1)]
     to_part = matrix.copy()
     to_part[:, 2] -= low
