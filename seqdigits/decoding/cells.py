@@ -158,8 +158,8 @@ def _select_seeds(score: Array, box: Array, count: int, max_overlap: float) -> t
     seeds, scores, clusters = [], [], []
     for _ in range(count):
         highest = jnp.max(score)
-        # The first cell with this score, as argmax, which takes XLA three times as long on a CPU. Unlike `score ==
-        # highest`, the comparison finds a cell if scores are NaN, so that these remain visible in the prediction.
+        # The first cell with this score. XLA computes an argmax, which is the same, in three times the time on a CPU.
+        # Unlike `score == highest`, the comparison finds a cell if scores are NaN, which thus reach the prediction.
         seed = jnp.min(jnp.where(score < highest, score.shape[0], index))
         row = table.at[seed].get(mode="promise_in_bounds", wrap_negative_indices=False)
         # The IoU of all cells with the seed, as core.boxes.iou, from corners and areas that are computed once.
@@ -262,11 +262,11 @@ def greedy_nms(overlaps: Array, candidate: Array) -> Array:
       bool [M], the ones kept.
     """
     index = jnp.arange(candidate.shape[0])
-    earlier = overlaps & (index < index[:, None])
+    later = overlaps & (index[:, None] < index)  # [M, M], row by column
     kept = candidate
     # After round i the first i + 1 are decided. A chain of boxes in which each overlaps only the next takes all rounds.
     for _ in range(candidate.shape[0] - 1):
-        kept = candidate & ~jnp.any(earlier & kept, axis=-1)
+        kept = candidate & ~jnp.any(later & kept[:, None], axis=0)
     return kept
 
 

@@ -61,13 +61,15 @@ def _decode_cells(outputs: Outputs, options: DecodeOptions) -> Prediction:
     ends: Any = np.cumsum(outputs.scales)[:-1] if outputs.scales else []
     scales = zip(*(jnp.split(x, ends, axis=1) for x in cells), strict=True)
     find = jax.vmap(partial(find_candidates, options=options))
-    candidates = _stack_scales([find(logits, boxes) for logits, boxes in scales])  # [scales, B, M]
-    assemble = jax.vmap(partial(assemble_numbers, options=options))
-    return select_scale(jax.vmap(assemble, (0, None))(candidates, outputs.box))
+    candidates = _join_scales([find(logits, boxes) for logits, boxes in scales])  # [scales * B, M]
+    count = max(len(outputs.scales), 1)
+    mean_boxes = jnp.concatenate([outputs.box] * count)
+    predictions = jax.vmap(partial(assemble_numbers, options=options))(candidates, mean_boxes)
+    return select_scale(jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), predictions))
 
 
-def _stack_scales(candidates: list[Candidates]) -> Candidates:
-    """Stacks the candidates of all scales, [B, M] each, to [scales, B, M], so that they are compiled once.
+def _join_scales(candidates: list[Candidates]) -> Candidates:
+    """Joins the candidates of all scales, [B, M] each, to [scales * B, M], so that their decoding is compiled once.
 
     A scale with fewer cells has fewer candidates. It is padded with scores of -1, which are no digits.
     """
@@ -78,7 +80,7 @@ def _stack_scales(candidates: list[Candidates]) -> Candidates:
         return jnp.pad(x, [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)], constant_values=fill) if missing else x
 
     fill = Candidates(box=0, digit=0, digit_probability=0, score=-1, tempered_digit_probability=0, tempered_score=-1)
-    return Candidates(*(jnp.stack([pad(x, f) for x in field]) for f, *field in zip(fill, *candidates, strict=True)))
+    return Candidates(*(jnp.concatenate([pad(x, f) for x in field]) for f, *field in zip(fill, *candidates, strict=True)))
 
 
 def select_scale(predictions: Prediction) -> Prediction:
