@@ -70,9 +70,7 @@ def find_candidates(logits: Array, cell_boxes: Array, options: DecodeOptions) ->
     Returns:
       M candidates: 4 L, or fewer where there are fewer cells, but at least L.
     """
-    probability, tempered = (
-        jax.nn.softmax(x)[:, :NO_DIGIT] for x in (logits, logits / options.temperature)
-    )  # [cells, 10]
+    probability, tempered = (softmax(x)[:, :NO_DIGIT] for x in (logits, logits / options.temperature))  # [cells, 10]
     missing = options.max_length - probability.shape[0]
     if missing > 0:  # a grid with fewer than L cells is padded
         probability, tempered, cell_boxes = (
@@ -134,6 +132,12 @@ def assemble_numbers(candidates: Candidates, mean_box: Array, options: DecodeOpt
         confidence=jnp.where(used, rows.confidence, 0.0),
         box=jnp.where((used & (rows.length == 0))[:, None], mean_box, rows.box),
     )
+
+
+def softmax(logits: Array) -> Array:
+    """Returns the softmax over the last axis; `jax.nn.softmax` has an infinite value in its program."""
+    unnormalized = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    return unnormalized / jnp.sum(unnormalized, axis=-1, keepdims=True)
 
 
 def _select_seeds(score: Array, box: Array, count: int, max_overlap: float) -> tuple[Array, Array]:
@@ -221,7 +225,8 @@ def _assemble_number(
         ends.
     """
     # The first L members are output; `length` counts all of them.
-    chosen = member & (jnp.cumsum(member) <= max_length)
+    index = jnp.arange(member.shape[0])
+    chosen = member & (jnp.sum(member & (index <= index[:, None]), axis=-1) <= max_length)
     order = grouping.order_of_smallest(jnp.where(chosen, position, bx.FAR), max_length)
     present = jnp.arange(max_length) < jnp.sum(chosen)
     digits = jnp.where(present, candidates.digit[order], NO_DIGIT)

@@ -12,7 +12,7 @@ from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Outputs, Prediction
-from seqdigits.decoding.cells import Candidates, assemble_numbers, find_candidates
+from seqdigits.decoding.cells import Candidates, assemble_numbers, find_candidates, softmax
 from seqdigits.decoding.options import DecodeOptions
 
 
@@ -40,14 +40,14 @@ def _calibrated(confidence: Array, options: DecodeOptions) -> Array:
 
 
 def _decode_positions(logits: Array, box: Array | None, temperature: float | Array) -> Prediction:
-    probability = jax.nn.softmax(logits / temperature)  # [B, L, K]
+    probability = softmax(logits / temperature)  # [B, L, K]
     digits = jnp.argmax(logits, axis=-1).astype(jnp.int32)
     confidence = jnp.max(probability, axis=-1)
     prediction = Prediction(
         length=jnp.sum(digits != NO_DIGIT, axis=-1),
         digits=digits,
         digit_confidence=confidence,
-        confidence=jnp.prod(jnp.max(jax.nn.softmax(logits), axis=-1), axis=-1),
+        confidence=jnp.prod(jnp.max(softmax(logits), axis=-1), axis=-1),
         box=box,
     )
     return jax.tree.map(lambda x: x[:, None], prediction)  # N = 1
@@ -80,7 +80,9 @@ def _join_scales(candidates: list[Candidates]) -> Candidates:
         return jnp.pad(x, [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)], constant_values=fill) if missing else x
 
     fill = Candidates(box=0, digit=0, digit_probability=0, score=-1, tempered_digit_probability=0, tempered_score=-1)
-    return Candidates(*(jnp.concatenate([pad(x, f) for x in field]) for f, *field in zip(fill, *candidates, strict=True)))
+    return Candidates(
+        *(jnp.concatenate([pad(x, f) for x in field]) for f, *field in zip(fill, *candidates, strict=True))
+    )
 
 
 def select_scale(predictions: Prediction) -> Prediction:
