@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 FAR = 1e9
-"""Further than any pixel. Exported programs need it in place of infinity, which some converters turn into a finite value."""
+"""Further than any pixel; in place of infinity, with which comparisons are wrong after conversion to TensorFlow Lite."""
 
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:

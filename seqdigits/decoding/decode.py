@@ -75,14 +75,15 @@ def _join_scales(candidates: list[Candidates]) -> Candidates:
     """
     most = max(scale.score.shape[1] for scale in candidates)
 
-    def pad(x: Array, fill: float) -> Array:
+    def pad(x: Array, fill: int) -> Array:
         missing = most - x.shape[1]
         return jnp.pad(x, [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)], constant_values=fill) if missing else x
 
-    fill = Candidates(box=0, digit=0, digit_probability=0, score=-1, tempered_digit_probability=0, tempered_score=-1)
-    return Candidates(
-        *(jnp.concatenate([pad(x, f) for x in field]) for f, *field in zip(fill, *candidates, strict=True))
-    )
+    padded = [
+        Candidates(*(pad(x, -1 if "score" in name else 0) for name, x in scale._asdict().items()))
+        for scale in candidates
+    ]
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *padded)
 
 
 def select_scale(predictions: Prediction) -> Prediction:
