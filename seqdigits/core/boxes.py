@@ -8,6 +8,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
+FAR = 1e9
+"""Further than any pixel; in place of infinity, with which comparisons are wrong after conversion to TensorFlow Lite."""
+
 
 def cxcywh_to_xyxy(boxes: Array) -> Array:
     """Converts boxes from cxcywh to xyxy: f32 [..., 4] -> f32 [..., 4].
@@ -44,8 +47,8 @@ def enclosing_box(boxes: Array, present: Array) -> Array:
     [28.0, 14.0, 56.0, 28.0]
     """
     corners = cxcywh_to_xyxy(boxes)
-    low = jnp.min(jnp.where(present[..., None], corners[..., :2], jnp.inf), axis=-2)
-    high = jnp.max(jnp.where(present[..., None], corners[..., 2:], -jnp.inf), axis=-2)
+    low = jnp.min(jnp.where(present[..., None], corners[..., :2], FAR), axis=-2)
+    high = jnp.max(jnp.where(present[..., None], corners[..., 2:], -FAR), axis=-2)
     enclosing = xyxy_to_cxcywh(jnp.concatenate([low, high], axis=-1))
     return jnp.where(jnp.any(present, axis=-1, keepdims=True), enclosing, 0.0)
 

@@ -1,6 +1,6 @@
-"""Decodes the cells of one scale of an image into numbers: merging of cells, NMS, grouping, confidences.
+"""Decodes the cells of one image into numbers: merging of cells, NMS, grouping, confidences.
 
-The steps for one image:
+The steps for one scale of one image:
   1. Cells become seeds, in the order of their scores (`_select_seeds`).
   2. The cells whose boxes overlap a seed's are merged into one candidate (`merge_cells`),
      whose box is their mean, weighted by score.
@@ -8,7 +8,12 @@ The steps for one image:
   4. Kept candidates are grouped into numbers (`grouping.py`), or all form one.
   5. The digits of a number are put in reading order, with their confidences (`_assemble_number`).
 
-The model has already turned offsets into the boxes of the cells: see `models/dense.py: boxes_from_offsets`.
+Steps 1 and 2 are `find_candidates`, the others `assemble_numbers`. The model has already turned offsets into the boxes
+of the cells: see `models/dense.py: boxes_from_offsets`.
+
+Only operators that ONNX and TensorFlow Lite have too, with the same meaning, are used: loops are unrolled, with as many
+rounds as any input can need; ranks are counted by comparing all pairs; nothing is scattered, and no number is infinite.
+An unrolled round is one round of a loop in run time, and a few operators more of the program to compile.
 """
 
 from __future__ import annotations
@@ -30,17 +35,15 @@ _CANDIDATES_PER_POSITION = 4
 """At most M = 4 L candidates are considered in an image, those with the highest scores."""
 
 
-class _Candidates(NamedTuple):
-    """The M candidates for digits in one image, in the order of the scores of their seeds, the highest first.
+class Candidates(NamedTuple):
+    """The M candidates for digits in one scale of an image, in the order of the scores of their seeds, the highest first.
 
     Attributes:
       box: f32 [M, 4], cxcywh in pixels.
       digit: i32 [M], 0..9, the most probable one.
       digit_probability: f32 [M], 0..1, of `digit`.
       score: f32 [M], score of any digit: with `target = cell` the sum of the probabilities of the merged cells, which may
-        exceed 1; else a probability.
-      kept: bool [M], those that are part of the prediction.
-      rejected: bool [M], those below `min_score` that overlap no kept one.
+        exceed 1; else a probability. 0 where no free cell was left.
       tempered_digit_probability: f32 [M], digit_probability of logits divided by the temperature.
       tempered_score: f32 [M], score of logits divided by the temperature.
     """
@@ -49,34 +52,78 @@ class _Candidates(NamedTuple):
     digit: Array
     digit_probability: Array
     score: Array
-    kept: Array
-    rejected: Array
     tempered_digit_probability: Array
     tempered_score: Array
 
 
-def decode_grid(logits: Array, cell_boxes: Array, mean_box: Array, options: DecodeOptions) -> Prediction:
-    """Decodes the cells of one image.
+def find_candidates(logits: Array, cell_boxes: Array, options: DecodeOptions) -> Candidates:
+    """Merges the cells of one scale of an image into candidates for digits.
+
+    Where the center of a digit is near the border of cells, the probability is split between neighboring cells, and
+    all of them predict the same box. Cells with overlapping boxes are therefore merged.
 
     Args:
-      logits: f32 [..., 11], for each cell.
-      cell_boxes: f32 [..., 4], for each cell, cxcywh in pixels.
+      logits: f32 [cells, 11].
+      cell_boxes: f32 [cells, 4], cxcywh in pixels.
+      options: of decoding.
+
+    Returns:
+      M candidates: 4 L, or fewer where there are fewer cells, but at least L.
+    """
+    probability, tempered = (softmax(x)[:, :NO_DIGIT] for x in (logits, logits / options.temperature))  # [cells, 10]
+    missing = options.max_length - probability.shape[0]
+    if missing > 0:  # a grid with fewer than L cells is padded
+        probability, tempered, cell_boxes = (
+            jnp.pad(x, ((0, missing), (0, 0))) for x in (probability, tempered, cell_boxes)
+        )
+    score = jnp.sum(probability, axis=-1)
+    count = min(_CANDIDATES_PER_POSITION * options.max_length, score.shape[0])
+    seed, cluster = _select_seeds(score, cell_boxes, count, options.max_overlap)  # [M], [M, cells]
+    weight = jnp.where(cluster, score, 0.0)
+    merged_score, merged_probability = merge_cells(cluster, seed, probability, options.target)
+    tempered_score, tempered_probability = merge_cells(cluster, seed, tempered, options.target)
+    box = (
+        jnp.matmul(weight, cell_boxes, precision=jax.lax.Precision.HIGHEST)
+        / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
+    )
+    digit = jnp.argmax(merged_probability, axis=-1).astype(jnp.int32)
+    is_digit = digit[:, None] == jnp.arange(NO_DIGIT)  # [M, 10]
+    return Candidates(
+        box=box,
+        digit=digit,
+        digit_probability=jnp.max(merged_probability, axis=-1),
+        score=merged_score,
+        tempered_digit_probability=jnp.sum(jnp.where(is_digit, tempered_probability, 0.0), axis=-1),
+        tempered_score=tempered_score,
+    )
+
+
+def assemble_numbers(candidates: Candidates, mean_box: Array, options: DecodeOptions) -> Prediction:
+    """Decides which candidates are digits, and assembles the numbers of one scale of an image.
+
+    Args:
+      candidates: M of them.
       mean_box: f32 [4], the mean box of the training set, returned if no digit is detected.
       options: of decoding.
 
     Returns:
       A Prediction without the axis B.
     """
-    candidates = _candidates(logits, cell_boxes, options)
+    overlaps = _overlaps(candidates.box, options.max_overlap)
+    above_threshold = candidates.score >= options.min_score
+    kept = greedy_nms(overlaps, above_threshold)
+    if options.min_length and not options.group_digits:
+        kept = _fill_to_min_length(options.min_length, overlaps, candidates.score, kept)
+    rejected = ~above_threshold & ~jnp.any(overlaps & kept, axis=-1)
     is_first = jnp.arange(options.max_numbers) == 0
     if options.group_digits:
         member, position, adjacent = grouping.group_numbers(
-            candidates.box, candidates.kept, candidates.digit_probability, options.max_numbers
+            candidates.box, kept, candidates.digit_probability, options.max_numbers
         )  # [N, M]
     else:
-        member = candidates.kept & is_first[:, None]
+        member = kept & is_first[:, None]
         position, adjacent = jnp.broadcast_to(candidates.box[:, 0], member.shape), jnp.ones_like(member)
-    rows = jax.vmap(partial(_assemble_number, candidates, options.max_length))(member, position, adjacent)
+    rows = jax.vmap(partial(_assemble_number, candidates, rejected, options.max_length))(member, position, adjacent)
     assert rows.box is not None, "cells have boxes"
     # An image without digits is predicted by the first row, with the confidence that there is none.
     used = (rows.length > 0) | is_first
@@ -87,47 +134,10 @@ def decode_grid(logits: Array, cell_boxes: Array, mean_box: Array, options: Deco
     )
 
 
-def _candidates(logits: Array, cell_boxes: Array, options: DecodeOptions) -> _Candidates:
-    """Merges cells into candidates and decides which of them are kept.
-
-    Where the center of a digit is near the border of cells, the probability is split between neighboring cells, and
-    all of them predict the same box. Cells with overlapping boxes are therefore merged.
-    """
-    probability, tempered = (
-        jax.nn.softmax(x).reshape(-1, NO_DIGIT + 1)[:, :NO_DIGIT] for x in (logits, logits / options.temperature)
-    )  # [cells, 10]
-    missing = max(options.max_length - probability.shape[0], 0)  # a grid with fewer than L cells is padded
-    probability, tempered = (jnp.pad(p, ((0, missing), (0, 0))) for p in (probability, tempered))
-    box = jnp.pad(cell_boxes.reshape(-1, 4), ((0, missing), (0, 0)))  # [cells, 4]
-    score = jnp.sum(probability, axis=-1)
-    count = min(_CANDIDATES_PER_POSITION * options.max_length, len(score))
-    seed, is_new = _select_seeds(score, box, count, options.max_overlap)  # [M]
-    cluster = (bx.iou(box[seed][:, None], box) > options.max_overlap) | (seed[:, None] == jnp.arange(len(score)))
-    cluster &= is_new[:, None]  # [M, cells]
-    weight = jnp.where(cluster, score, 0.0)
-    merged_score, merged_probability = merge_cells(cluster, seed, probability, options.target)
-    box = (
-        jnp.matmul(weight, box, precision=jax.lax.Precision.HIGHEST)
-        / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
-    )
-    digit = jnp.argmax(merged_probability, axis=-1)[:, None]
-    tempered_score, tempered_probability = merge_cells(cluster, seed, tempered, options.target)
-    overlaps = _overlaps(box, options.max_overlap)
-    above_threshold = merged_score >= options.min_score
-    kept = greedy_nms(overlaps, above_threshold)
-    if options.min_length and not options.group_digits:
-        kept = _fill_to_min_length(options.min_length, overlaps, merged_score, kept)
-    rejected = ~above_threshold & ~jnp.any(overlaps & kept, axis=-1)
-    return _Candidates(
-        box=box,
-        digit=digit[:, 0].astype(jnp.int32),
-        digit_probability=jnp.take_along_axis(merged_probability, digit, axis=-1)[:, 0],
-        kept=kept,
-        rejected=rejected,
-        tempered_digit_probability=jnp.take_along_axis(tempered_probability, digit, axis=-1)[:, 0],
-        score=merged_score,
-        tempered_score=tempered_score,
-    )
+def softmax(logits: Array) -> Array:
+    """Returns the softmax over the last axis; `jax.nn.softmax` has an infinite value in its program."""
+    unnormalized = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    return unnormalized / jnp.sum(unnormalized, axis=-1, keepdims=True)
 
 
 def best_candidates(
@@ -165,22 +175,40 @@ def _select_seeds(score: Array, box: Array, count: int, max_overlap: float) -> t
     """Selects seed cells greedily: the highest score among the cells that overlap no earlier seed.
 
     Args:
-      score: f32 [cells].
+      score: f32 [cells], 0..1.
       box: f32 [cells, 4].
       count: M.
       max_overlap: largest IoU with an earlier seed.
 
     Returns:
-      i32 [M], indices of cells; bool [M], False where no free cell was left.
+      i32 [M], indices of cells. bool [M, cells], the cells that overlap each seed, and the seed itself; none where no
+      free cell was left.
     """
-
-    def select(free: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
-        best = jnp.argmax(jnp.where(free, score, -1.0))
-        is_new = free[best]
-        free &= bx.iou(box[best], box) <= max_overlap
-        return free.at[best].set(False), (best, is_new)
-
-    return jax.lax.scan(select, jnp.ones(len(score), bool), None, length=count)[1]
+    index = jnp.arange(score.shape[0])
+    corners = bx.cxcywh_to_xyxy(box)
+    low, high = corners[:, :2].T, corners[:, 2:].T  # [2, cells]
+    width, height = jnp.maximum(high - low, 0.0)
+    area = width * height
+    table = jnp.concatenate([corners, area[:, None]], axis=-1)  # [cells, 5]
+    seeds, scores, clusters = [], [], []
+    for _ in range(count):
+        highest = jnp.max(score)
+        # The first cell with this score. XLA computes an argmax, which is the same, in three times the time on a CPU.
+        # Unlike `score == highest`, the comparison finds a cell if scores are NaN, which thus reach the prediction.
+        seed = jnp.min(jnp.where(score < highest, score.shape[0], index))
+        row = table.at[seed].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        # The IoU of all cells with the seed, as core.boxes.iou, from corners and areas that are computed once.
+        width, height = jnp.maximum(jnp.minimum(high, row[2:4, None]) - jnp.maximum(low, row[:2, None]), 0.0)
+        intersection = width * height
+        union = area + row[4] - intersection
+        iou = intersection / jnp.where(union > 0, union, 1.0)
+        cluster = (iou > max_overlap) | (index == seed)
+        score = jnp.where(cluster, -1.0, score)
+        seeds.append(seed)
+        scores.append(highest)
+        clusters.append(cluster)
+    none_free = jnp.stack(scores) < 0
+    return jnp.stack(seeds), jnp.stack(clusters) & ~none_free[:, None]
 
 
 def merge_cells(cluster: Array, seed: Array, probability: Array, target: str) -> tuple[Array, Array]:
@@ -214,12 +242,13 @@ def merge_cells(cluster: Array, seed: Array, probability: Array, target: str) ->
 
 
 def _assemble_number(
-    candidates: _Candidates, max_length: int, member: Array, position: Array, adjacent: Array
+    candidates: Candidates, rejected: Array, max_length: int, member: Array, position: Array, adjacent: Array
 ) -> Prediction:
     """Returns one number of an image, a Prediction without the axes B and N.
 
     Args:
       candidates: of the image.
+      rejected: bool [M], candidates below `min_score` that overlap no kept one.
       max_length: L.
       member: bool [M], the digits of this number.
       position: f32 [M], along the reading direction.
@@ -227,15 +256,15 @@ def _assemble_number(
         ends.
     """
     # The first L members are output; `length` counts all of them.
-    chosen = member & (jnp.cumsum(member) <= max_length)
-    sort_key = jnp.where(chosen, position, jnp.inf)
-    order = jnp.argsort(sort_key)[:max_length]
-    present = jnp.isfinite(sort_key[order])
+    index = jnp.arange(member.shape[0])
+    chosen = member & (jnp.sum(member & (index <= index[:, None]), axis=-1) <= max_length)
+    order = grouping.order_of_smallest(jnp.where(chosen, position, bx.FAR), max_length)
+    present = jnp.arange(max_length) < jnp.sum(chosen)
     digits = jnp.where(present, candidates.digit[order], NO_DIGIT)
     digit_boxes = jnp.where(present[:, None], candidates.box[order], 0.0)
     # The probability that the number ends here: no candidate that was left out is a digit. Duplicates of kept ones
     # do not count.
-    left_out = (adjacent & candidates.rejected) | (member & ~chosen)
+    left_out = (adjacent & rejected) | (member & ~chosen)
     end_probability, tempered_end_probability = (
         1.0 - jnp.minimum(jnp.max(jnp.where(left_out, score, 0.0)), 1.0)
         for score in (candidates.score, candidates.tempered_score)
@@ -268,12 +297,13 @@ def greedy_nms(overlaps: Array, candidate: Array) -> Array:
     Returns:
       bool [M], the ones kept.
     """
-
-    def consider(i: int, kept: Array) -> Array:
-        earlier = jnp.arange(candidate.shape[0]) < i
-        return kept.at[i].set(candidate[i] & ~jnp.any(kept & overlaps[i] & earlier))
-
-    return jax.lax.fori_loop(0, candidate.shape[0], consider, jnp.zeros_like(candidate))
+    index = jnp.arange(candidate.shape[0])
+    later = overlaps & (index[:, None] < index)  # [M, M], row by column
+    kept = candidate
+    # After round i the first i + 1 are decided. A chain of boxes in which each overlaps only the next takes all rounds.
+    for _ in range(candidate.shape[0] - 1):
+        kept = candidate & ~jnp.any(later & kept[:, None], axis=0)
+    return kept
 
 
 def _fill_to_min_length(min_length: int, overlaps: Array, score: Array, kept: Array) -> Array:
@@ -288,10 +318,9 @@ def _fill_to_min_length(min_length: int, overlaps: Array, score: Array, kept: Ar
     Returns:
       bool [M].
     """
-
-    def add(_: int, kept: Array) -> Array:
+    index = jnp.arange(kept.shape[0])
+    for _ in range(min_length):
         free = jnp.where(jnp.any(overlaps & kept, axis=-1), 0.0, score)
         best = jnp.argmax(free)
-        return kept.at[best].set(kept[best] | ((jnp.sum(kept) < min_length) & (free[best] > 0)))
-
-    return jax.lax.fori_loop(0, min_length, add, kept)
+        kept |= (index == best) & (jnp.sum(kept) < min_length) & (jnp.max(free) > 0)
+    return kept

@@ -12,7 +12,7 @@ from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Outputs, Prediction
-from seqdigits.decoding.cells import decode_grid
+from seqdigits.decoding.cells import Candidates, assemble_numbers, find_candidates, softmax
 from seqdigits.decoding.options import DecodeOptions
 
 
@@ -40,14 +40,14 @@ def _calibrated(confidence: Array, options: DecodeOptions) -> Array:
 
 
 def _decode_positions(logits: Array, box: Array | None, temperature: float | Array) -> Prediction:
-    probability = jax.nn.softmax(logits / temperature)  # [B, L, K]
+    probability = softmax(logits / temperature)  # [B, L, K]
     digits = jnp.argmax(logits, axis=-1).astype(jnp.int32)
     confidence = jnp.max(probability, axis=-1)
     prediction = Prediction(
         length=jnp.sum(digits != NO_DIGIT, axis=-1),
         digits=digits,
         digit_confidence=confidence,
-        confidence=jnp.prod(jnp.max(jax.nn.softmax(logits), axis=-1), axis=-1),
+        confidence=jnp.prod(jnp.max(softmax(logits), axis=-1), axis=-1),
         box=box,
     )
     return jax.tree.map(lambda x: x[:, None], prediction)  # N = 1
@@ -57,14 +57,36 @@ def _decode_cells(outputs: Outputs, options: DecodeOptions) -> Prediction:
     assert outputs.cell_logits is not None, "a dense detector predicts cells"
     assert outputs.cell_boxes is not None, "a dense detector predicts the boxes of cells"
     assert outputs.box is not None, "a dense detector outputs the mean box"
-    cells = [x.reshape(len(x), -1, x.shape[-1]) for x in (outputs.cell_logits, outputs.cell_boxes)]
+    cells = [x.reshape(x.shape[0], -1, x.shape[-1]) for x in (outputs.cell_logits, outputs.cell_boxes)]
     ends: Any = np.cumsum(outputs.scales)[:-1] if outputs.scales else []
     scales = zip(*(jnp.split(x, ends, axis=1) for x in cells), strict=True)
-    decode_one = jax.vmap(partial(decode_grid, options=options))
-    return select_scale([decode_one(logits, boxes, outputs.box) for logits, boxes in scales])
+    find = jax.vmap(partial(find_candidates, options=options))
+    candidates = _join_scales([find(logits, boxes) for logits, boxes in scales])  # [scales * B, M]
+    count = max(len(outputs.scales), 1)
+    mean_boxes = jnp.concatenate([outputs.box] * count)
+    predictions = jax.vmap(partial(assemble_numbers, options=options))(candidates, mean_boxes)
+    return select_scale(jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), predictions))
 
 
-def select_scale(predictions: list[Prediction]) -> Prediction:
+def _join_scales(candidates: list[Candidates]) -> Candidates:
+    """Joins the candidates of all scales, [B, M] each, to [scales * B, M], so that their decoding is compiled once.
+
+    A scale with fewer cells has fewer candidates. It is padded with scores of -1, which are no digits.
+    """
+    most = max(scale.score.shape[1] for scale in candidates)
+
+    def pad(x: Array, fill: int) -> Array:
+        missing = most - x.shape[1]
+        return jnp.pad(x, [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)], constant_values=fill) if missing else x
+
+    padded = [
+        Candidates(*(pad(x, -1 if "score" in name else 0) for name, x in scale._asdict().items()))
+        for scale in candidates
+    ]
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *padded)
+
+
+def select_scale(predictions: Prediction) -> Prediction:
     """Selects for each image the prediction of the scale whose best number is most confident.
 
     A scale without a number is selected only if no scale has one. Numbers of different lengths are compared by the
@@ -73,12 +95,14 @@ def select_scale(predictions: list[Prediction]) -> Prediction:
     advantage, because one of its two factors is that of the end. Leaving out that factor did not improve validation accuracy.
 
     Args:
-      predictions: of all scales, for the same images.
+      predictions: of all scales, [scales, B, N].
+
+    Returns:
+      A Prediction, [B, N].
     """
-    if len(predictions) == 1:
-        return predictions[0]
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *predictions)  # [scales, B, ...]
-    length = jnp.minimum(stacked.length[:, :, 0], stacked.digits.shape[-1])
-    mean_confidence = jnp.where(length > 0, stacked.confidence[:, :, 0] ** (1 / (length + 1)), -1.0)
+    if predictions.length.shape[0] == 1:
+        return jax.tree.map(lambda x: x[0], predictions)
+    length = jnp.minimum(predictions.length[:, :, 0], predictions.digits.shape[-1])
+    mean_confidence = jnp.where(length > 0, predictions.confidence[:, :, 0] ** (1 / (length + 1)), -1.0)
     best = jnp.argmax(mean_confidence, axis=0)  # [B]
-    return jax.tree.map(lambda x: x[best, jnp.arange(len(best))], stacked)
+    return jax.tree.map(lambda x: x[best, jnp.arange(best.shape[0])], predictions)

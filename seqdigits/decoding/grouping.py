@@ -57,7 +57,7 @@ def group_numbers(box: Array, kept: Array, confidence: Array, count: int) -> tup
         label == jnp.arange(box.shape[0])[:, None]
     ) & kept  # [M, M], one row for each label; empty where no component has it
     weight = jnp.where(members, confidence * box[:, 3], 0.0)
-    _, chosen = jax.lax.top_k(jnp.sum(weight, axis=-1), min(count, box.shape[0]))
+    chosen = order_of_smallest(-jnp.sum(weight, axis=-1), min(count, box.shape[0]))
     member = jnp.pad(members[chosen], ((0, max(count - box.shape[0], 0)), (0, 0)))  # [N, M]
     adjacent = (member.astype(jnp.float32) @ links.astype(jnp.float32) > 0) | ~jnp.any(member, axis=-1, keepdims=True)
     return member, jax.vmap(_reading_position, (None, 0))(box, member), adjacent
@@ -90,19 +90,29 @@ def link_neighbors(box: Array, kept: Array) -> Array:
 def _components(links: Array) -> Array:
     """Labels each element with the smallest index of its connected component: bool [M, M] -> i32 [M].
 
-    The smallest label spreads until nothing changes, in a few rounds of M² comparisons. Squaring the matrix would cost
-    M³ per round.
+    Squaring the matrix of what is reached doubles the length of the paths it stands for. The longest path that any
+    component can need has M - 1 links, so ceil(log2(M - 1)) rounds are enough. Spreading labels along links
+    instead takes up to M rounds, also with pointer jumping.
     """
     index = jnp.arange(links.shape[0])
-    reach = links | jnp.eye(links.shape[0], dtype=bool)
+    reached = (links | (index[:, None] == index)).astype(jnp.float32)  # 0 or 1
+    for _ in range(max(links.shape[0] - 2, 0).bit_length()):
+        reached = jnp.minimum(reached @ reached, 1.0)
+    return jnp.argmax(reached, axis=-1)
 
-    def spread(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        label, _ = state
-        smallest = jnp.min(jnp.where(reach, label, links.shape[0]), axis=-1)
-        smallest = smallest[smallest]  # pointer jumping: a label is an element of the component, with a label itself
-        return smallest, jnp.any(smallest != label)
 
-    return jax.lax.while_loop(lambda state: state[1], spread, (index, jnp.any(links)))[0]
+def order_of_smallest(value: Array, count: int) -> Array:
+    """Returns the indices of the `count` smallest values, in their order: f32 [M] -> i32 [count]; count <= M.
+
+    Equal values keep their order. The rank of each value is counted by comparing all pairs.
+
+    >>> order_of_smallest(jnp.array([3.0, 1, 2, 1]), 3).tolist()
+    [1, 3, 2]
+    """
+    index = jnp.arange(value.shape[0])
+    precedes = (value < value[:, None]) | ((value == value[:, None]) & (index < index[:, None]))
+    rank = jnp.sum(precedes, axis=-1)
+    return jnp.argmax(rank == jnp.arange(count)[:, None], axis=-1)
 
 
 def _reading_position(box: Array, member: Array) -> Array:
