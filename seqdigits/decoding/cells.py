@@ -79,13 +79,9 @@ def find_candidates(logits: Array, cell_boxes: Array, options: DecodeOptions) ->
     score = jnp.sum(probability, axis=-1)
     count = min(_CANDIDATES_PER_POSITION * options.max_length, score.shape[0])
     seed, cluster = _select_seeds(score, cell_boxes, count, options.max_overlap)  # [M], [M, cells]
-    weight = jnp.where(cluster, score, 0.0)
     merged_score, merged_probability = merge_cells(cluster, seed, probability, options.target)
     tempered_score, tempered_probability = merge_cells(cluster, seed, tempered, options.target)
-    box = (
-        jnp.matmul(weight, cell_boxes, precision=jax.lax.Precision.HIGHEST)
-        / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
-    )
+    box = _merge_boxes(cluster, score, cell_boxes)
     digit = jnp.argmax(merged_probability, axis=-1).astype(jnp.int32)
     is_digit = digit[:, None] == jnp.arange(NO_DIGIT)  # [M, 10]
     return Candidates(
@@ -158,15 +154,9 @@ def best_candidates(
       is rejected.
     """
     score = jnp.sum(probability, axis=-1)
-    seed, is_new = _select_seeds(score, box, count, max_overlap)
-    cluster = (bx.iou(box[seed][:, None], box) > max_overlap) | (seed[:, None] == jnp.arange(len(score)))
-    cluster &= is_new[:, None]
-    weight = jnp.where(cluster, score, 0.0)
+    seed, cluster = _select_seeds(score, box, count, max_overlap)
     merged_score, merged_probability = merge_cells(cluster, seed, probability, target)
-    merged_box = (
-        jnp.matmul(weight, box, precision=jax.lax.Precision.HIGHEST)
-        / jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
-    )
+    merged_box = _merge_boxes(cluster, score, box)
     kept = greedy_nms(_overlaps(merged_box, max_overlap), merged_score >= min_score)
     return jnp.where(kept[:, None], merged_box, 0.0), jnp.where(kept[:, None], merged_probability, 0.0)
 
@@ -209,6 +199,13 @@ def _select_seeds(score: Array, box: Array, count: int, max_overlap: float) -> t
         clusters.append(cluster)
     none_free = jnp.stack(scores) < 0
     return jnp.stack(seeds), jnp.stack(clusters) & ~none_free[:, None]
+
+
+def _merge_boxes(cluster: Array, score: Array, box: Array) -> Array:
+    """Returns the mean box of each cluster, weighted by score: bool [M, cells], f32 [cells], f32 [cells, 4] -> f32 [M, 4]."""
+    weight = jnp.where(cluster, score, 0.0)
+    total = jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)[:, None]
+    return jnp.matmul(weight, box, precision=jax.lax.Precision.HIGHEST) / total
 
 
 def merge_cells(cluster: Array, seed: Array, probability: Array, target: str) -> tuple[Array, Array]:

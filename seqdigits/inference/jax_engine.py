@@ -17,7 +17,7 @@ from seqdigits.core import params
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import Spec, Variables
-from seqdigits.decoding.cells import best_candidates
+from seqdigits.decoding.cells import best_candidates, softmax
 from seqdigits.models.build import build, init_variables
 
 CELLS = 1000
@@ -64,7 +64,7 @@ class JaxEngine:
             """Returns the boxes and probabilities of the CELLS cells with the highest scores, f32 [B, cells, 4 and 10]."""
             outputs = model.apply(variables, images, train=False, mask=jnp.ones(len(images), bool))
             box = outputs.cell_boxes.reshape(len(images), -1, 4)
-            probability = jax.nn.softmax(outputs.cell_logits)[..., :NO_DIGIT].reshape(len(images), -1, NO_DIGIT)
+            probability = softmax(outputs.cell_logits)[..., :NO_DIGIT].reshape(len(images), -1, NO_DIGIT)
             probability = jnp.where(probability.sum(-1, keepdims=True) >= MIN_CELL_SCORE, probability, 0.0)
             missing = (0, 0), (0, max(CELLS - box.shape[1], 0)), (0, 0)
             box, probability = jnp.pad(box, missing), jnp.pad(probability, missing)

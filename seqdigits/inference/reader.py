@@ -35,7 +35,7 @@ PLACES, FIRST_CUTS = 6, ((36.0, 0.4),)
 A cut is described by the height of the number's digits in it, in pixels, and the margin left and right, in heights of a digit.
 """
 
-FINALISTS, LAST_CUTS = 2, ((32.0, 0.5), (24.0, 0.7))
+FINALISTS, LAST_CUTS = 2, ((28.0, 0.5), (20.0, 0.7))
 """The best FINALISTS of these are read a third time, in cuts around what was read before."""
 
 MIN_CONFIDENCE = 0.1
