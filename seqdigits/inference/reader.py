@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, overload
 import numpy as np
 from PIL import Image
 
+from seqdigits.checkpoint import pretrained
 from seqdigits.core.errors import UserError
 from seqdigits.data.photos.folder import as_rgb, open_picture
 from seqdigits.inference.reading import (
@@ -38,8 +39,8 @@ A cut is described by the height of the number's digits in it, in pixels, and th
 FINALISTS, LAST_CUTS = 2, ((28.0, 0.5), (20.0, 0.7))
 """The best FINALISTS of these are read a third time, in cuts around what was read before."""
 
-MIN_CONFIDENCE = 0.1
-"""A number with a lower confidence is no number."""
+MIN_CONFIDENCE, MIN_SIDEWAYS_CONFIDENCE = 0.15, 0.5
+"""An answer with a lower confidence is no number; the second value is for a picture that is turned sideways."""
 
 SIDEWAYS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)
 """Rotations, counterclockwise, that are tried where nothing upright is read."""
@@ -149,10 +150,7 @@ class Reader:
         Raises:
           UserError: the name is unknown, or the weights are damaged.
         """
-        from seqdigits.checkpoint import pretrained  # JAX is imported by engines, not by the Reader
-        from seqdigits.inference.jax_engine import JaxEngine
-
-        return cls(JaxEngine(pretrained.path(name)), overview)
+        return cls(_jax_engine(pretrained.path(name)), overview)
 
     @classmethod
     def from_workdir(cls, workdir: str | Path, overview: int = OVERVIEW) -> Reader:
@@ -165,9 +163,7 @@ class Reader:
         Raises:
           UserError: there is no checkpoint, it is damaged, or its model is no dense detector.
         """
-        from seqdigits.inference.jax_engine import JaxEngine
-
-        return cls(JaxEngine(Path(workdir)), overview)
+        return cls(_jax_engine(Path(workdir)), overview)
 
     @overload
     def read(self, picture: Picture) -> Result: ...  # type: ignore[overload-overlap] # a str is a sequence of str
@@ -188,7 +184,8 @@ class Reader:
         if not found:
             for rotation in SIDEWAYS:
                 turned = self._read_upright(picture.transpose(rotation))
-                found += [_turned_back(number, rotation, picture.size) for number in turned]
+                sure = [number for number in turned if number.confidence >= MIN_SIDEWAYS_CONFIDENCE]
+                found += [_turned_back(number, rotation, picture.size) for number in sure]
             found.sort(key=lambda number: -number.confidence)
         return Result(tuple(found))
 
@@ -233,6 +230,12 @@ class Reader:
         return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
 
 
+def _jax_engine(weights: Path) -> Engine:
+    from seqdigits.inference.jax_engine import JaxEngine  # here, because the Reader itself imports no JAX
+
+    return JaxEngine(weights)
+
+
 def _opened(picture: Picture) -> Image.Image:
     if isinstance(picture, str | Path):
         return open_picture(picture)
@@ -256,7 +259,7 @@ def _number(choice: Choice) -> Number:
             reading.text, reading.digit_confidence, reading.box.tolist(), strict=True
         )
     )
-    return Number(reading.text, choice.support, (left, top, right - left, bottom - top), digits)
+    return Number(reading.text, choice.confidence, (left, top, right - left, bottom - top), digits)
 
 
 def _turned_back(number: Number, rotation: Image.Transpose, size: tuple[int, int]) -> Number:
