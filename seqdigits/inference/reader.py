@@ -43,7 +43,7 @@ MIN_CONFIDENCE, MIN_SIDEWAYS_CONFIDENCE = 0.15, 0.5
 """An answer with a lower confidence is no number; the second value is for a picture that is turned sideways."""
 
 SIDEWAYS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)
-"""Rotations, counterclockwise, that are tried where nothing upright is read."""
+"""Rotations, counterclockwise, that are tried where nothing upright is read but unsure single digits."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height, in pixels of the picture."""
@@ -180,14 +180,15 @@ class Reader:
         return [self._read(_opened(one)) for one in picture]
 
     def _read(self, picture: Image.Image) -> Result:
-        found = self._read_upright(picture)
-        if not found:
-            for rotation in SIDEWAYS:
-                turned = self._read_upright(picture.transpose(rotation))
-                sure = [number for number in turned if number.confidence >= MIN_SIDEWAYS_CONFIDENCE]
-                found += [_turned_back(number, rotation, picture.size) for number in sure]
-            found.sort(key=lambda number: -number.confidence)
-        return Result(tuple(found))
+        upright = self._read_upright(picture)
+        if any(len(n.number) > 1 or n.confidence >= MIN_SIDEWAYS_CONFIDENCE for n in upright):
+            return Result(tuple(upright))
+        sideways = []
+        for rotation in SIDEWAYS:
+            turned = self._read_upright(picture.transpose(rotation))
+            sure = [number for number in turned if number.confidence >= MIN_SIDEWAYS_CONFIDENCE]
+            sideways += [_turned_back(number, rotation, picture.size) for number in sure]
+        return Result((*sorted(sideways, key=lambda number: -number.confidence), *upright))
 
     def _read_upright(self, picture: Image.Image) -> list[Number]:
         longer_side = max(picture.size)
