@@ -25,18 +25,15 @@ from seqdigits.inference.reading import (
     group,
     remove_overlaps,
 )
-from seqdigits.inference.views import View, cut, cut_geometry, overview_levels
+from seqdigits.inference.views import CutSize, View, cut, cut_geometry, overview_levels
 
 OVERVIEW, MAX_OVERVIEW = 512, 1024
 """The overview of a picture of 4:3 is this many pixels wide; the largest that `overview` allows."""
 
-PLACES, FIRST_CUTS = 6, ((36.0, 0.4),)
-"""The best PLACES of the overview are cut and read again.
+PLACES, FIRST_CUTS = 6, (CutSize(32.0, 0.4, 0.6),)
+"""The best PLACES of the overview are cut and read again."""
 
-A cut is described by the height of the number's digits in it, in pixels, and the margin left and right, in heights of a digit.
-"""
-
-FINALISTS, LAST_CUTS = 2, ((28.0, 0.5), (20.0, 0.7))
+FINALISTS, LAST_CUTS = 2, (CutSize(36.0, 0.4, 1.0), CutSize(28.0, 0.5, 1.0), CutSize(22.0, 0.7, 0.5))
 """The best FINALISTS of these are read a third time, in cuts around what was read before."""
 
 MIN_CONFIDENCE, MIN_SIDEWAYS_CONFIDENCE = 0.15, 0.5
@@ -202,12 +199,10 @@ class Reader:
         numbers = [_number(choice) for choice in choices]
         return [number for number in numbers if number.confidence >= MIN_CONFIDENCE]
 
-    def _read_again(
-        self, picture: Image.Image, places: Sequence[Place], sizes: Sequence[tuple[float, float]]
-    ) -> list[Place]:
+    def _read_again(self, picture: Image.Image, places: Sequence[Place], sizes: Sequence[CutSize]) -> list[Place]:
         """Adds to each place the readings of cuts around the number that its readings agree on."""
         around = [choose(place, max(picture.size)).reading for place in places]
-        cuts = [cut(picture, cut_geometry(reading, *size)) for reading in around for size in sizes]
+        cuts = [cut(picture, cut_geometry(reading, size), size.contrast) for reading in around for size in sizes]
         found = iter(self._readings(cuts))
         return [
             add_readings(place, [reading for _ in sizes for reading in next(found)], len(sizes)) for place in places
