@@ -47,7 +47,7 @@ Box = tuple[float, float, float, float]
 """Left, top, width and height, in pixels of the picture."""
 
 Picture = str | Path | Image.Image | np.ndarray
-"""A file, an image of Pillow, or pixels: u8 [H, W] or [H, W, 1], 3 or 4 channels."""
+"""A file in any format that Pillow reads, an image of Pillow, or pixels: u8 [H, W] or [H, W, 1], 3 or 4 channels."""
 
 
 class Engine(Protocol):
