@@ -73,9 +73,11 @@ def main(stop: Stop) -> None:
         sys.stdout.reconfigure(errors="surrogateescape")  # a path need not be valid UTF-8
     try:
         unreadable = predict(reader, paths, "json" if values["json"].value else values["format"].value, stop)
-    except BrokenPipeError:  # for example of `head`, which has seen enough
+    except OSError as e:  # of standard output: those of the pictures are a UserError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
-        sys.exit(128 + signal.SIGPIPE)
+        if isinstance(e, BrokenPipeError):  # for example of `head`, which has seen enough
+            sys.exit(128 + signal.SIGPIPE)
+        raise UserError(f"standard output cannot be written: {e.strerror}") from e
     if unreadable:
         sys.exit(1)
 

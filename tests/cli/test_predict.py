@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import jax
 import numpy as np
@@ -155,11 +156,11 @@ def drawn(number: str) -> Image.Image:
     return picture
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, *arguments: str, stdout: int | IO[bytes] = subprocess.PIPE) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
     command = [sys.executable, "-m", "seqdigits", "predict", *arguments]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=stdout, stderr=subprocess.PIPE)
 
 
 @pytest.mark.slow
@@ -188,3 +189,13 @@ def test_the_command_reads_pictures_and_survives_a_closed_pipe(tmp_path):
     assert closed.stderr is not None
     assert closed.stderr.read() == b""
     assert closed.wait() == 141
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_a_user_error(tmp_path):
+    drawn("407").save(tmp_path / "door.png")
+    with open("/dev/full", "wb") as full:
+        writes = start(tmp_path, "door.png", stdout=full)
+        _, err = writes.communicate()
+    assert (writes.returncode, err) == (2, b"error: standard output cannot be written: No space left on device\n")
