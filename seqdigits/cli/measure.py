@@ -22,6 +22,7 @@ from seqdigits.core.files import make_folder
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.photos import labeled_pictures, labels
 from seqdigits.data.photos.labeled_pictures import LabeledPicture
+from seqdigits.evaluation import stages
 from seqdigits.evaluation.answer_files import write_files
 from seqdigits.evaluation.answers import Answer
 from seqdigits.evaluation.pictures import Engine, choose, measure_pictures, score_folders
@@ -29,7 +30,7 @@ from seqdigits.evaluation.score_table import score_tables
 from seqdigits.inference.reader import Reader, Result
 
 USAGE = """python -m seqdigits measure FOLDER [--weights NAME | --workdir W] [--out DIR] [--min-confidence P] [--limit N]
-       [--only SUBFOLDER ...]"""
+       [--only SUBFOLDER ...] [--stages [--boxes FILE]]"""
 _LISTED = 20
 """Maximum number of unreadable pictures listed in a message."""
 
@@ -54,6 +55,12 @@ def main(stop: Stop) -> None:
         "limit", None, "number of pictures of each subfolder, the first ones", lower_bound=1, flag_values=values
     )
     flags.DEFINE_multi_string("only", [], "only this subfolder of FOLDER; repeatable", flag_values=values)
+    flags.DEFINE_boolean(
+        "stages", False, "prints at which stage of reading numbers are lost, and writes nothing", flag_values=values
+    )
+    flags.DEFINE_string(
+        "boxes", None, "for --stages: JSON with true boxes, see evaluation/stages.py: read_boxes", flag_values=values
+    )
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
     if {"--help", "-h", "--helpfull"} & set(sys.argv):
         raise Help(f"usage: {USAGE}\n\n{values.get_help()}\n\n{labeled_pictures.__doc__}")
@@ -78,9 +85,16 @@ def main(stop: Stop) -> None:
             "1 picture with an uncertain label is" if uncertain == 1 else f"{uncertain:,} with an uncertain label are"
         )
         print(f"{folder}: {pictures} left out", flush=True)
-    make_folder(out, "--out")
+    boxes = stages.read_boxes(Path(values["boxes"].value)) if values["boxes"].value else {}
+    if boxes and not values["stages"].value:
+        raise UserError("--boxes is used by --stages only. Add --stages.")
+    if not values["stages"].value:
+        make_folder(out, "--out")
     prepare_jax()
     reader = Reader.from_workdir(workdir) if workdir else Reader.from_pretrained(name or pretrained.DEFAULT)
+    if values["stages"].value:
+        print(stages.stages_table(stages.measure_stages(folder, rows, reader, boxes, stop)), flush=True)
+        return
     about = {
         "engine": {"workdir": workdir} if workdir else {"weights": name or pretrained.DEFAULT},
         "folder": str(folder),

@@ -189,16 +189,24 @@ class Reader:
         return Result((*sorted(sideways, key=lambda number: -number.confidence), *upright))
 
     def _read_upright(self, picture: Image.Image, overview_width: int) -> list[Number]:
-        longer_side = max(picture.size)
-        levels = overview_levels(picture, overview_width)
-        overview = [reading for readings in self._readings(levels) for reading in readings]
-        places = find_places(overview, PLACES, views=len(levels))
-        places = self._read_again(picture, places, FIRST_CUTS)
-        places.sort(key=lambda place: -choose(place, longer_side).rank)
-        places = self._read_again(picture, places[:FINALISTS], LAST_CUTS) + places[FINALISTS:]
-        choices = remove_overlaps([choose(place, longer_side) for place in places])
+        places = self.read_places(picture, self.find(picture, overview_width))
+        choices = remove_overlaps([choose(place, max(picture.size)) for place in places])
         numbers = [_number(choice) for choice in choices]
         return [number for number in numbers if number.confidence >= MIN_CONFIDENCE]
+
+    def find(self, picture: Image.Image, overview_width: int | None = None) -> list[Place]:
+        """Returns the best places of the overview of a picture in mode RGB, best first, as the levels show them."""
+        levels = overview_levels(picture, overview_width or self._overview)
+        overview = [reading for readings in self._readings(levels) for reading in readings]
+        return find_places(overview, PLACES, views=len(levels))
+
+    def read_places(self, picture: Image.Image, places: Sequence[Place]) -> list[Place]:
+        """Reads places again, in cuts from the original pixels. Returns them best first, with the readings of the cuts."""
+        longer_side = max(picture.size)
+        again = self._read_again(picture, places, FIRST_CUTS)
+        again.sort(key=lambda place: -choose(place, longer_side).rank)
+        again = self._read_again(picture, again[:FINALISTS], LAST_CUTS) + again[FINALISTS:]
+        return sorted(again, key=lambda place: -choose(place, longer_side).rank)
 
     def _read_again(self, picture: Image.Image, places: Sequence[Place], sizes: Sequence[CutSize]) -> list[Place]:
         """Adds to each place the readings of cuts around the number that its readings agree on."""
