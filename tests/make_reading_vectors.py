@@ -216,7 +216,7 @@ def inputs() -> dict[str, list[Case]]:
     slanted, tall = line("123456", degrees=25.0), line("7", x=200.0, y=60.0, height=60.0)
     groups = [
         candidates([], []),
-        candidates(line("1") + [[0.0] * 4], [*probabilities("1"), [0.0] * 10], 0.0),  # the second one is missing
+        candidates([*line("1"), [0.0] * 4], [*probabilities("1"), [0.0] * 10], 0.0),  # the second one is missing
         candidates(line("7"), probabilities("7")),
         candidates(line("7"), probabilities("7", 0.5)),  # below min_score
         candidates(line("7"), probabilities("7", 0.4, rest=0.2)),  # at min_score: the score is the sum
@@ -352,9 +352,8 @@ def text() -> str:
     """The file: one case a line."""
     sections = []
     for name, cases in inputs().items():
-        lines = []
-        for case in map(rounded, cases):
-            lines.append(json.dumps({"input": case, "output": rounded(ANSWERS[name](case))}, separators=(",", ":")))
+        pairs = ({"input": case, "output": rounded(ANSWERS[name](case))} for case in map(rounded, cases))
+        lines = [json.dumps(pair, separators=(",", ":")) for pair in pairs]
         sections.append(f'"{name}": [\n' + ",\n".join(lines) + "\n]")
     return "{\n" + ",\n".join(sections) + "\n}\n"
 
