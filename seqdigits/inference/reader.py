@@ -25,25 +25,23 @@ from seqdigits.inference.reading import (
     group,
     remove_overlaps,
 )
-from seqdigits.inference.views import View, cut, cut_geometry, overview_levels
+from seqdigits.inference.views import CutSize, View, cut, cut_geometry, overview_levels
 
 OVERVIEW, MAX_OVERVIEW = 512, 1024
 """The overview of a picture of 4:3 is this many pixels wide; the largest that `overview` allows."""
 
-PLACES, FIRST_CUTS = 6, ((36.0, 0.4),)
-"""The best PLACES of the overview are cut and read again.
+PLACES, FIRST_CUTS = 6, (CutSize(32.0, 0.4, 0.6),)
+"""The best PLACES of the overview are cut and read again."""
 
-A cut is described by the height of the number's digits in it, in pixels, and the margin left and right, in heights of a digit.
-"""
-
-FINALISTS, LAST_CUTS = 2, ((28.0, 0.5), (20.0, 0.7))
+FINALISTS, LAST_CUTS = 2, (CutSize(36.0, 0.4, 1.0), CutSize(28.0, 0.5, 1.0), CutSize(22.0, 0.7, 0.5))
 """The best FINALISTS of these are read a third time, in cuts around what was read before."""
 
-MIN_CONFIDENCE, MIN_SIDEWAYS_CONFIDENCE = 0.15, 0.5
+MIN_CONFIDENCE, MIN_SIDEWAYS_CONFIDENCE = 0.1, 0.5
 """An answer with a lower confidence is no number; the second value is for a picture that is turned sideways."""
 
 SIDEWAYS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270)
-"""Rotations, counterclockwise, that are tried where nothing upright is read."""
+"""Rotations, counterclockwise, that are tried where nothing upright is read but unsure single digits, with an overview of half
+the size, because they would take most of the time."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height, in pixels of the picture."""
@@ -180,18 +178,19 @@ class Reader:
         return [self._read(_opened(one)) for one in picture]
 
     def _read(self, picture: Image.Image) -> Result:
-        found = self._read_upright(picture)
-        if not found:
-            for rotation in SIDEWAYS:
-                turned = self._read_upright(picture.transpose(rotation))
-                sure = [number for number in turned if number.confidence >= MIN_SIDEWAYS_CONFIDENCE]
-                found += [_turned_back(number, rotation, picture.size) for number in sure]
-            found.sort(key=lambda number: -number.confidence)
-        return Result(tuple(found))
+        upright = self._read_upright(picture, self._overview)
+        if any(len(n.number) > 1 or n.confidence >= MIN_SIDEWAYS_CONFIDENCE for n in upright):
+            return Result(tuple(upright))
+        sideways = []
+        for rotation in SIDEWAYS:
+            turned = self._read_upright(picture.transpose(rotation), self._overview // 2)
+            sure = [number for number in turned if number.confidence >= MIN_SIDEWAYS_CONFIDENCE]
+            sideways += [_turned_back(number, rotation, picture.size) for number in sure]
+        return Result((*sorted(sideways, key=lambda number: -number.confidence), *upright))
 
-    def _read_upright(self, picture: Image.Image) -> list[Number]:
+    def _read_upright(self, picture: Image.Image, overview_width: int) -> list[Number]:
         longer_side = max(picture.size)
-        levels = overview_levels(picture, self._overview)
+        levels = overview_levels(picture, overview_width)
         overview = [reading for readings in self._readings(levels) for reading in readings]
         places = find_places(overview, PLACES, views=len(levels))
         places = self._read_again(picture, places, FIRST_CUTS)
@@ -201,12 +200,10 @@ class Reader:
         numbers = [_number(choice) for choice in choices]
         return [number for number in numbers if number.confidence >= MIN_CONFIDENCE]
 
-    def _read_again(
-        self, picture: Image.Image, places: Sequence[Place], sizes: Sequence[tuple[float, float]]
-    ) -> list[Place]:
+    def _read_again(self, picture: Image.Image, places: Sequence[Place], sizes: Sequence[CutSize]) -> list[Place]:
         """Adds to each place the readings of cuts around the number that its readings agree on."""
         around = [choose(place, max(picture.size)).reading for place in places]
-        cuts = [cut(picture, cut_geometry(reading, *size)) for reading in around for size in sizes]
+        cuts = [cut(picture, cut_geometry(reading, size), size.contrast) for reading in around for size in sizes]
         found = iter(self._readings(cuts))
         return [
             add_readings(place, [reading for _ in sizes for reading in next(found)], len(sizes)) for place in places

@@ -99,6 +99,21 @@ def overview_levels(picture: Image.Image, overview: int) -> list[View]:
     return views
 
 
+class CutSize(NamedTuple):
+    """The size of a cut.
+
+    Attributes:
+      digit_height: height of the number's digits in the cut, in pixels.
+      margin: at the left and right, in heights of a digit.
+      contrast: the differences from the mean of the cut are multiplied by it, 0..1. Readings of several contrasts and heights
+        are more independent of each other; soft ones read thin pen better.
+    """
+
+    digit_height: float
+    margin: float
+    contrast: float
+
+
 class CutGeometry(NamedTuple):
     """Where a cut is in the picture.
 
@@ -113,24 +128,19 @@ class CutGeometry(NamedTuple):
     matrix: np.ndarray
 
 
-def cut_geometry(reading: Reading, digit_height: float, margin: float) -> CutGeometry:
-    """Places a cut around a number: centered, turned upright, with its digits `digit_height` pixels high.
+def cut_geometry(reading: Reading, size: CutSize) -> CutGeometry:
+    """Places a cut around a number: centered, turned upright, with digits of the height of `size`.
 
     A number that would be wider than the widest cut is scaled down to fit.
-
-    Args:
-      reading: of the number.
-      digit_height: in the cut, in pixels.
-      margin: at the left and right, in heights of a digit.
     """
     left, top, right, bottom = reading.edges
     tilted = abs(reading.angle) <= math.radians(MAX_TILT_DEGREES)
     angle = reading.angle if tilted else 0.0
     height = reading.height
-    scale = digit_height / height
+    scale = size.digit_height / height
     if not tilted:  # the height of a stack is that of all its digits
-        scale = min(scale, CUT_HEIGHT / (bottom - top + 2 * margin * height))
-    needed = ((right - left) / math.cos(angle) + 2 * margin * height) * scale
+        scale = min(scale, CUT_HEIGHT / (bottom - top + 2 * size.margin * height))
+    needed = ((right - left) / math.cos(angle) + 2 * size.margin * height) * scale
     width = next((w for w in CUT_WIDTHS if w >= needed), CUT_WIDTHS[-1])
     scale *= min(width / needed, 1.0)
     cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
@@ -140,8 +150,14 @@ def cut_geometry(reading: Reading, digit_height: float, margin: float) -> CutGeo
     return CutGeometry(width, scale, np.concatenate([turn, offset[:, None]], axis=1))
 
 
-def cut(picture: Image.Image, geometry: CutGeometry) -> View:
-    """Cuts a view from the original pixels, bilinear after a reduction by an integer; beyond the picture, its edge is repeated."""
+def cut(picture: Image.Image, geometry: CutGeometry, contrast: float) -> View:
+    """Cuts a view from the original pixels, bilinear after a reduction by an integer; beyond the picture, its edge is repeated.
+
+    Args:
+      picture: of mode RGB.
+      geometry: where.
+      contrast: see CutSize.
+    """
     matrix, size = geometry.matrix, (geometry.width, CUT_HEIGHT)
     corners = matrix[:, :2] @ np.array([[0, size[0], 0, size[0]], [0, 0, size[1], size[1]]]) + matrix[:, 2:]
     factor = max(int(1 / geometry.scale), 1)
@@ -160,4 +176,6 @@ def cut(picture: Image.Image, geometry: CutGeometry) -> View:
     pixels = Image.fromarray(part).transform(
         size, Image.Transform.AFFINE, tuple(to_part.ravel().tolist()), Image.Resampling.BILINEAR
     )
-    return View(np.asarray(pixels), matrix, geometry.scale, size)
+    softened = np.asarray(pixels, np.float64)
+    softened = (softened - softened.mean()) * contrast + softened.mean()
+    return View(np.round(softened).astype(np.uint8), matrix, geometry.scale, size)
