@@ -19,6 +19,7 @@ from PIL import Image
 from seqdigits.inference import reading, views
 from seqdigits.inference.reader import Number, _turned_back
 from seqdigits.inference.reading import Choice, Place, Reading
+from seqdigits.inference.views import CutSize
 
 PATH = Path(__file__).parent / "golden" / "reading.json"
 
@@ -72,7 +73,7 @@ def remove_overlaps(case: Case) -> Any:
 
 
 def cut_geometry(case: Case) -> Any:
-    found = views.cut_geometry(_reading_in(case["reading"]), case["digit_height"], case["margin"])
+    found = views.cut_geometry(_reading_in(case["reading"]), CutSize(case["digit_height"], case["margin"], 1.0))
     return {"width": found.width, "scale": found.scale, "matrix": found.matrix.tolist()}
 
 
@@ -319,7 +320,7 @@ def inputs() -> dict[str, list[Case]]:
         a_reading("12", x=2000.0, y=1500.0, height=800.0),
     ]
     box = np.stack([rng.uniform(0, 160, 8), rng.uniform(0, 110, 8), *rng.uniform(5, 40, (2, 8))], 1)
-    geometries = [views.cut_geometry(_reading_in(rounded(n)), 28.0, 0.5) for n in numbers[2:6]]
+    geometries = [views.cut_geometry(_reading_in(rounded(n)), CutSize(28.0, 0.5, 1.0)) for n in numbers[2:6]]
     mapped = [
         *({"matrix": g.matrix.tolist(), "scale": g.scale, "size": [g.width, views.CUT_HEIGHT]} for g in geometries),
         {"matrix": [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]], "scale": 0.5, "size": [128, 96]},
@@ -337,7 +338,7 @@ def inputs() -> dict[str, list[Case]]:
         "cut_geometry": [
             {"reading": number, "digit_height": height, "margin": margin}
             for number in numbers
-            for height, margin in ((36.0, 0.4), (28.0, 0.5), (20.0, 0.7))
+            for height, margin in ((36.0, 0.4), (28.0, 0.5), (22.0, 0.7))
         ],
         "to_picture": mapped,
         "turned_back": [

@@ -152,7 +152,7 @@ def test_a_few_sure_readings_outvote_many_unsure_ones():
     assert found.rank == pytest.approx(found.support * 2 * math.sqrt(20 / 500))
 
 
-def test_confidence_grows_with_support_and_is_lower_for_a_single_digit():
+def test_confidence_grows_with_support_and_length():
     def confidence(text, support):
         return choose(Place(a_reading(text), (a_reading(text, support ** (1 / 8)),), 1), 500).confidence
 

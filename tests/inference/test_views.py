@@ -15,12 +15,15 @@ from seqdigits.inference.views import (
     ASPECTS,
     CUT_HEIGHT,
     CUT_WIDTHS,
+    CutSize,
     View,
     cut,
     cut_geometry,
     level_shapes,
     overview_levels,
 )
+
+WIDE, NARROW = CutSize(36.0, 0.4, 1.0), CutSize(28.0, 0.5, 1.0)
 
 
 def drawn(size, boxes, degrees):
@@ -51,7 +54,7 @@ def measured(pixels):
 @pytest.mark.parametrize("degrees", [0.0, 17.0, -40.0, 45.0])
 def test_a_digit_is_upright_and_in_the_middle_of_its_cut(height, degrees):
     box = np.array([[201.25, 148.5, 0.6 * height, height]])
-    view = cut(drawn((400, 300), box, degrees), cut_geometry(number(box, degrees), 36.0, 0.4))
+    view = cut(drawn((400, 300), box, degrees), cut_geometry(number(box, degrees), WIDE), 1.0)
     assert view.pixels.shape == (CUT_HEIGHT, CUT_WIDTHS[0], 3)
     *center, width, height = measured(view.pixels)
     assert center == pytest.approx([48, 32], abs=0.3)
@@ -64,9 +67,9 @@ def test_each_digit_is_where_the_matrix_says(degrees, scale):
     box = np.array(
         [[200 + 20 * i * cosine * scale, 150 + 20 * i * sine * scale, 10 * scale, 22 * scale] for i in (-1, 1)]
     )
-    geometry = cut_geometry(number(box, degrees), 28.0, 0.5)
+    geometry = cut_geometry(number(box, degrees), NARROW)
     for one in box:  # one at a time, in the cut of both
-        x, y, width, height = measured(cut(drawn((400, 300), one[None], degrees), geometry).pixels)
+        x, y, width, height = measured(cut(drawn((400, 300), one[None], degrees), geometry, 1.0).pixels)
         in_picture = View(np.zeros(0), geometry.matrix, geometry.scale, (0, 0)).to_picture(
             np.array([[x, y, width, height]])
         )
@@ -74,10 +77,19 @@ def test_each_digit_is_where_the_matrix_says(degrees, scale):
         assert y == pytest.approx(CUT_HEIGHT / 2, abs=0.5)
 
 
+def test_contrast_is_reduced_around_the_mean_of_the_cut():
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    geometry = cut_geometry(number([[48.0, 32, 20, 28]]), NARROW)
+    whole, soft, none = (cut(picture, geometry, contrast).pixels.astype(float) for contrast in (1.0, 0.5, 0.0))
+    np.testing.assert_array_equal(whole, np.asarray(picture))
+    np.testing.assert_allclose(soft, (whole + whole.mean()) / 2, atol=0.5)
+    assert (none == round(whole.mean())).all()
+
+
 def test_a_stack_is_cut_upright_and_whole():
     box = np.array([[100.0, 60 + 50 * i, 25, 40] for i in range(3)])
     reading = number(box)._replace(angle=math.pi / 2)
-    pixels = cut(drawn((200, 250), box, 0.0), cut_geometry(reading, 36.0, 0.4)).pixels
+    pixels = cut(drawn((200, 250), box, 0.0), cut_geometry(reading, WIDE), 1.0).pixels
     x, y, width, height = measured(pixels)
     assert (x, y) == pytest.approx((48, 32), abs=0.3)
     assert width / height == pytest.approx(25 / 120, rel=0.1)
@@ -87,7 +99,7 @@ def test_a_stack_is_cut_upright_and_whole():
 
 def test_a_long_number_is_scaled_down_to_fit():
     box = np.array([[100.0 + 30 * i, 150, 25, 40] for i in range(10)])
-    pixels = cut(drawn((500, 300), box, 0.0), cut_geometry(number(box), 36.0, 0.4)).pixels
+    pixels = cut(drawn((500, 300), box, 0.0), cut_geometry(number(box), WIDE), 1.0).pixels
     assert pixels.shape == (CUT_HEIGHT, CUT_WIDTHS[-1], 3)
     x, _, width, _ = measured(pixels)
     assert x == pytest.approx(CUT_WIDTHS[-1] / 2, abs=0.3)
@@ -102,7 +114,7 @@ def test_the_edge_is_repeated_beyond_the_picture(height):
     ramp = np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (100, 200, 3))
     picture = Image.fromarray(np.ascontiguousarray(ramp))
     for x, y in [(200.0, 50.0), (199.0, 0.0), (0.0, 100.0), (1000.0, 50.0), (-1000.0, -1000.0)]:
-        view = cut(picture, cut_geometry(number([[x, y, 0.6 * height, height]]), 28.0, 0.5))
+        view = cut(picture, cut_geometry(number([[x, y, 0.6 * height, height]]), NARROW), 1.0)
         at = np.clip((np.arange(view.pixels.shape[1]) + 0.5) / view.scale + view.matrix[0, 2] - 0.5, 0, 199)
         difference = np.abs(view.pixels.astype(float) - at[None, :, None])
         assert difference.max() <= 1 + 0.6 / view.scale  # a reduced block at the edge is a mean
@@ -121,7 +133,7 @@ def test_levels_repeat_the_edge_and_halve():
         assert view.shows(beyond).tolist() == [False, False, True]
 
 
-@pytest.mark.parametrize("overview", [128, 512, 1024])
+@pytest.mark.parametrize("overview", [64, 128, 192, 512, 1024])
 def test_few_shapes_hold_pictures_of_every_size(overview):
     rng = np.random.default_rng(0)
     shapes = set()
@@ -138,14 +150,14 @@ import resource, time
 import numpy as np
 from PIL import Image
 from seqdigits.inference.reading import Reading
-from seqdigits.inference.views import cut, cut_geometry
+from seqdigits.inference.views import CutSize, cut, cut_geometry
 picture = Image.new("RGB", (8000, 5000), "white")
 unit = 2**20 if __import__("sys").platform == "darwin" else 2**10
 for height in (40.0, 400.0, 2500.0):
     number = Reading("12", np.array([[4000, 2500, height / 2, height]] * 2), np.ones(2), 0.3)
-    geometry = cut_geometry(number, 28.0, 0.5)
+    geometry = cut_geometry(number, CutSize(28.0, 0.5, 1.0))
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    cut(picture, geometry)
+    cut(picture, geometry, 1.0)
     print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit)
 """
 
@@ -167,8 +179,8 @@ def test_a_cut_of_a_large_picture_takes_little_memory_and_time():
 
 def test_a_cut_takes_milliseconds():
     picture = Image.new("RGB", (1024, 768))
-    geometry = cut_geometry(number([[500, 400, 30, 50], [540, 400, 30, 50]], 10.0), 28.0, 0.5)
+    geometry = cut_geometry(number([[500, 400, 30, 50], [540, 400, 30, 50]], 10.0), NARROW)
     start = time.perf_counter()
     for _ in range(20):
-        cut(picture, geometry)
+        cut(picture, geometry, 0.5)
     assert (time.perf_counter() - start) / 20 < 0.05
