@@ -23,6 +23,7 @@ COMMANDS = {
     "pretrained": "lists, publishes and measures the pretrained weights",
     "report": "writes all results as one page",
     "reproduce": "runs experiments and compares them with the published ones",
+    "unpack-photos": "writes photographs of SVHN in their own size, with labels",
     "upper-bound": "prints the upper bound of accuracy of a model's grid",
 }
 """Descriptions of the commands; each is `main` of the module cli/NAME.py."""

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop
-from seqdigits.data.photos import backgrounds, paste
+from seqdigits.data.photos import backgrounds, paste, svhn
+from seqdigits.data.photos.labeled_folder import check_new_folder
 
 USAGE = "python -m seqdigits paste-photos FOLDER [--backgrounds FILE] [--count N] [--empty N] [--seed S]"
 
@@ -40,9 +41,9 @@ def main(stop: Stop) -> None:
     if len(arguments) != 1:
         raise UserError(f"{' '.join(arguments[1:])!r} is not understood. usage: {USAGE}")
     folder, count, empty = Path(arguments[0]), values["count"].value, values["empty"].value
-    paste.check_folder(folder)
+    check_new_folder(folder)
     found = backgrounds.load(Path(values["backgrounds"].value), "validation")
-    photos = paste.validation_photos("")
+    photos = svhn.original_photos("svhn_2000", "validation", folder="")
     paste.make(folder, photos, found, count=count, empty=empty, seed=values["seed"].value, stop=stop)
     print(
         f"wrote {folder}: {count} pictures with a number (of {len(photos)} photographs) and {empty} without, in "

@@ -6,12 +6,7 @@ the validation split too, so the set may be used to choose rules and thresholds.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,16 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from seqdigits.core.errors import UserError
-from seqdigits.core.files import data_folder, make_folder
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
-from seqdigits.data.photos import labels, svhn, svhn_archive
 from seqdigits.data.photos.backgrounds import Background
 from seqdigits.data.photos.crop import Window
+from seqdigits.data.photos.labeled_folder import LabelRow, new_labeled_folder
+from seqdigits.data.photos.svhn import Photo
 
-PHOTOGRAPHS = "svhn_2000"
-"""The key of svhn.PHOTOGRAPHS whose validation split is pasted."""
 PASTED, NO_NUMBER = "pasted", "no_number"
 """The subfolders."""
 SHARE = (0.03, 0.15)
@@ -69,20 +61,6 @@ labels.csv has the columns image, number and boxes: the box of each digit, "left
 """
 
 
-class Photo(NamedTuple):
-    """A photograph of a house number.
-
-    Attributes:
-      pixels: u8 [h, w, 3], RGB.
-      digits: i32 [n], 0..9.
-      boxes: f32 [n, 4], of each digit, cxcywh in pixels of the photograph.
-    """
-
-    pixels: np.ndarray
-    digits: np.ndarray
-    boxes: np.ndarray
-
-
 class Pasted(NamedTuple):
     """A picture with a number.
 
@@ -120,66 +98,23 @@ def make(
       UserError: the folder exists and is not empty, or cannot be written.
       Stopped: `stop` was set.
     """
-    folder = folder.expanduser().absolute()
-    check_folder(folder)
-    make_folder(folder.parent, "FOLDER")
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".partial", dir=folder.parent))
-    try:
-        partial.chmod(0o755)
+    with new_labeled_folder(folder) as (partial, rows):
         (partial / PASTED).mkdir()
         (partial / NO_NUMBER).mkdir()
-        rows = [("image", "number", "boxes")]
         for k in progress(iter(range(count + empty)), count + empty, "pictures", folder):
             if stop.is_set():
                 raise Stopped
             if k < count:
                 photo, rng = photos[k % len(photos)], np.random.default_rng([seed, 0, k])
                 pixels, boxes = paste(photo, backgrounds[int(rng.integers(len(backgrounds)))].pixels, rng)
-                name, number = f"{PASTED}/{k + 1:04}.jpg", "".join(map(str, photo.digits))
+                name, digits = f"{PASTED}/{k + 1:04}.jpg", photo.digits
             else:
                 rng = np.random.default_rng([seed, 1, k - count])
                 pixels, boxes = cut(backgrounds[int(rng.integers(len(backgrounds)))].pixels, rng), np.zeros((0, 4))
-                name, number = f"{NO_NUMBER}/{k - count + 1:04}.jpg", ""
+                name, digits = f"{NO_NUMBER}/{k - count + 1:04}.jpg", np.zeros(0, np.int32)
             Image.fromarray(pixels).save(partial / name, "JPEG", quality=_QUALITY, subsampling=0)
-            rows.append((name, number, _boxes_text(boxes)))
+            rows.append(LabelRow(name, digits, boxes))
         (partial / "README.txt").write_text(_NOTICE.format(pasted=PASTED, no_number=NO_NUMBER))
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows(rows)
-        (partial / labels.NAME).write_text(table.getvalue())
-        os.replace(partial, folder)  # an empty folder may be replaced
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def check_folder(folder: Path) -> None:
-    """Raises a UserError if the folder to be made exists and is not empty."""
-    folder = folder.expanduser()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder. Name another one, or delete it.")
-
-
-def validation_photos(folder: str) -> list[Photo]:
-    """Returns the photographs of the validation split, in the order of their numbers.
-
-    Args:
-      folder: see svhn.load.
-
-    Raises:
-      UserError: see svhn.load.
-    """
-    place = svhn_archive.place(data_folder(folder) / svhn_archive.SUBFOLDER, "train")
-    counts = svhn.PHOTOGRAPHS[PHOTOGRAPHS].lengths["train"]
-    annotations = svhn.read_annotations(place, "train", counts)
-    lengths = {"train": np.array([len(a.digits) for a in annotations])}
-    index = svhn.examples(PHOTOGRAPHS, ("train",), "validation", len(counts), lengths)["train"]
-    chosen = {a.number: a for a, i in zip(annotations, index, strict=True) if i >= 0}
-    found = {}
-    for number, data in progress(
-        svhn_archive.photographs(place, "train", chosen.keys()), len(chosen), "photographs", place
-    ):
-        image = svhn_archive.decode_image(data, False, f"train/{number}.png in {place}")
-        found[number] = Photo(np.asarray(image), chosen[number].digits, chosen[number].boxes)
-    return [found[number] for number in sorted(found)]
 
 
 def paste(photo: Photo, background: np.ndarray, rng: np.random.Generator) -> Pasted:
@@ -310,9 +245,3 @@ def rotated(boxes: np.ndarray, size: tuple[int, int], angle: float) -> np.ndarra
     center = np.stack([x * cos + y * sin, y * cos - x * sin], 1) + np.array(size) / 2
     extent = np.stack([np.hypot(width * cos, height * sin), np.hypot(width * sin, height * cos)], 1)
     return np.concatenate([center, extent], 1)
-
-
-def _boxes_text(boxes: np.ndarray) -> str:
-    """Returns boxes cxcywh as a cell of labels.csv."""
-    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], 1)
-    return ";".join(" ".join(f"{value:.1f}" for value in box) for box in corners.tolist())

@@ -1,0 +1,74 @@
+"""Writes a new folder of labeled pictures: image files and labels.csv."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import make_folder
+from seqdigits.data.photos import labels
+
+
+class LabelRow(NamedTuple):
+    """A row of labels.csv.
+
+    Attributes:
+      image: path of the image within the folder.
+      digits: i32 [n], 0..9; empty if there is no number.
+      boxes: f64 [n, 4], of each digit, cxcywh in pixels.
+    """
+
+    image: str
+    digits: np.ndarray
+    boxes: np.ndarray
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raises a UserError if the folder to be made exists and is not empty."""
+    folder = folder.expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not an empty folder. Name another one, or delete it.")
+
+
+@contextlib.contextmanager
+def new_labeled_folder(folder: Path) -> Iterator[tuple[Path, list[LabelRow]]]:
+    """Makes a folder of labeled pictures, all of it or nothing.
+
+    The caller writes the images into the temporary folder that it gets, and appends a row for each. At the end, labels.csv is
+    written and the folder gets its name; after an exception it is deleted.
+
+    Raises:
+      UserError: the folder exists and is not empty, or cannot be written.
+    """
+    folder = folder.expanduser().absolute()
+    check_new_folder(folder)
+    make_folder(folder.parent, "FOLDER")
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".partial", dir=folder.parent))
+    rows: list[LabelRow] = []
+    try:
+        partial.chmod(0o755)
+        yield partial, rows
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(("image", "number", "boxes"))
+        writer.writerows((row.image, "".join(map(str, row.digits)), _boxes_text(row.boxes)) for row in rows)
+        (partial / labels.NAME).write_text(table.getvalue())
+        os.replace(partial, folder)  # an empty folder may be replaced
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _boxes_text(boxes: np.ndarray) -> str:
+    """Returns boxes cxcywh as a cell of labels.csv."""
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], 1)
+    return ";".join(" ".join(f"{value:.1f}" for value in box) for box in corners.tolist())

@@ -1,0 +1,53 @@
+"""Tests of the command unpack-photos."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seqdigits.cli import unpack_photos
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.data.photos import svhn
+from seqdigits.data.photos.labeled_pictures import labeled_pictures
+from seqdigits.data.photos.svhn import Photo
+
+
+@pytest.fixture
+def photos(monkeypatch):
+    box = np.array([[12.5, 9, 5, 10], [22.5, 9, 5, 10]], np.float32)
+    made = [Photo(7, np.full((20, 40, 3), 9, np.uint8), np.array([0, 4], np.int32), box)]
+    monkeypatch.setattr(svhn, "original_photos", lambda *which, folder: made)
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["unpack-photos", *map(str, arguments)])
+    stop = Stop()
+    unpack_photos.main(stop)
+
+
+def test_photographs_are_written_with_labels(photos, monkeypatch, tmp_path, capsys):
+    run(monkeypatch, tmp_path / "set", "--split=test")
+    (row,) = labeled_pictures(tmp_path / "set")
+    assert (row.number, row.group) == ("04", "test")
+    assert row.boxes.tolist() == [[12.5, 9, 5, 10], [22.5, 9, 5, 10]]
+    assert np.asarray(Image.open(row.path)).shape == (20, 40, 3)
+    assert "non-commercial" in capsys.readouterr().out
+
+
+def test_a_stopped_run_leaves_nothing(photos, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["unpack-photos", str(tmp_path / "set")])
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        unpack_photos.main(stop)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], "one FOLDER"), (["set", "--split=extra"], "split"), ([__file__], "not an empty folder")],
+)
+def test_invalid_arguments_are_refused(photos, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        run(monkeypatch, *arguments)
