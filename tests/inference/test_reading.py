@@ -1,7 +1,10 @@
 """The arithmetic of the Reader: hand numbers, its test vectors, and the same links as decoding/grouping.py."""
 
+import importlib
 import json
 import math
+import re
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +27,7 @@ from seqdigits.inference.reading import (
 )
 
 VECTORS = json.loads(PATH.read_text())
+DESCRIPTION = Path(__file__).parents[2] / "docs" / "reading.md"
 
 
 def a_reading(text, confidence=0.9, **where):
@@ -168,3 +172,16 @@ def test_a_number_inside_a_better_one_is_dropped():
         for r, rank in [(a_reading("123"), 0.3), (a_reading("12"), 0.2), (a_reading("7", x=300.0), 0.5)]
     )
     assert remove_overlaps([part, whole, far]) == [far, whole]
+
+
+def test_the_description_has_the_constants_of_the_code():
+    stated = []
+    for module, text in re.findall(
+        r"Constants of `(\w+)\.py`:(.*?)(?=Constants of|\n\n)", DESCRIPTION.read_text(), re.DOTALL
+    ):
+        stated += [(module, *pair) for pair in re.findall(r"`([A-Z_]+)`([^`]*)", text)]
+    assert len(stated) > 30
+    for module, name, value in stated:
+        constant = getattr(importlib.import_module(f"seqdigits.inference.{module}"), name)
+        numbers = re.findall(r"\d+(?:\.\d+)?", re.sub(r"\(.*|Input.*", "", value, flags=re.DOTALL))
+        assert np.ravel(constant).tolist() == list(map(float, numbers)), name
