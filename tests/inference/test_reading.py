@@ -176,12 +176,12 @@ def test_a_number_inside_a_better_one_is_dropped():
 
 def test_the_description_has_the_constants_of_the_code():
     stated = []
-    for module, text in re.findall(
+    for module, sentence in re.findall(
         r"Constants of `(\w+)\.py`:(.*?)(?=Constants of|\n\n)", DESCRIPTION.read_text(), re.DOTALL
     ):
-        stated += [(module, *pair) for pair in re.findall(r"`([A-Z_]+)`([^`]*)", text)]
+        stated += [(module, *pair) for pair in re.findall(r"`([A-Z_]+)`([^`]*)", sentence)]
     assert len(stated) > 30
     for module, name, value in stated:
         constant = getattr(importlib.import_module(f"seqdigits.inference.{module}"), name)
-        numbers = re.findall(r"\d+(?:\.\d+)?", re.sub(r"\(.*|Input.*", "", value, flags=re.DOTALL))
+        numbers = re.findall(r"\d+(?:\.\d+)?", re.sub(r"\(.*|\.\s.*", "", value, flags=re.DOTALL))
         assert np.ravel(constant).tolist() == list(map(float, numbers)), name
