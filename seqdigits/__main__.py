@@ -19,6 +19,7 @@ COMMANDS = {
     "measure": "measures the Reader on a folder of labeled pictures",
     "paste-photos": "makes private pictures to choose reading rules on",
     "peers": "compares with off-the-shelf engines on labeled pictures",
+    "predict": "reads the numbers in pictures",
     "prepare": "writes the records that a config streams",
     "pretrained": "lists, publishes and measures the pretrained weights",
     "report": "writes all results as one page",

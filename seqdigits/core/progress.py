@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 
 class Clock:
@@ -75,15 +75,19 @@ def duration(seconds: float) -> str:
 Item = TypeVar("Item")
 
 
-def progress(items: Iterator[Item], total: int, what: str, where: Path | str) -> Iterator[Item]:
-    """Yields the items, and prints every 10 seconds how many of `total` are done."""
+def progress(
+    items: Iterator[Item], total: int, what: str, where: Path | str, file: TextIO | None = None
+) -> Iterator[Item]:
+    """Yields the items, and prints every 10 seconds how many of `total` are done, on `file` or standard output."""
     began = printed = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
         if now - printed > 10:
             printed, rate = now, done / (now - began)
             print(
-                f"{where}: {done:,} of {total:,} {what}, {rate:,.0f}/s, {duration((total - done) / rate)} left",
+                f"{where}: {done:,} of {total:,} {what}, {rate:,.{0 if rate >= 10 else 1}f}/s, "
+                f"{duration((total - done) / rate)} left",
+                file=file,
                 flush=True,
             )
         yield item

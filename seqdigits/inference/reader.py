@@ -47,7 +47,7 @@ Box = tuple[float, float, float, float]
 """Left, top, width and height, in pixels of the picture."""
 
 Picture = str | Path | Image.Image | np.ndarray
-"""A file, an image of Pillow, or pixels: u8 [H, W] or [H, W, 1], 3 or 4 channels."""
+"""A file in any format that Pillow reads, an image of Pillow, or pixels: u8 [H, W] or [H, W, 1], 3 or 4 channels."""
 
 
 class Engine(Protocol):
@@ -235,7 +235,7 @@ def _jax_engine(weights: Path) -> Engine:
 
 def _opened(picture: Picture) -> Image.Image:
     if isinstance(picture, str | Path):
-        return open_picture(picture)
+        return open_picture(picture, formats=None)
     if isinstance(picture, np.ndarray):
         channels = picture.shape[2] if picture.ndim == 3 else 1
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels not in (1, 3, 4) or not picture.size:

@@ -119,20 +119,31 @@ def picture(row: Row) -> Image.Image:
     return photo
 
 
-def open_picture(path: str | Path) -> Image.Image:
-    """Opens an image file.
+def open_picture(path: str | Path, formats: tuple[str, ...] | None = ("PNG", "JPEG")) -> Image.Image:
+    """Opens an image file; of an animation, the first frame.
+
+    Args:
+      path: of the file.
+      formats: that are allowed, by Pillow's names; None = all that Pillow reads.
 
     Returns:
       The image in mode "RGB", see `as_rgb`.
 
     Raises:
-      UserError: the file cannot be read as PNG or JPEG, or has more pixels than Pillow accepts.
+      UserError: the file cannot be read in these formats, or has more pixels than Pillow accepts.
     """
     try:
-        with Image.open(path, formats=["PNG", "JPEG"]) as file:
+        with Image.open(path, formats=formats) as file:
             return as_rgb(file)
-    except DAMAGED as e:
-        raise UserError(f"{path} cannot be read as PNG or JPEG: {short(e)}") from e
+    except (
+        *DAMAGED,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+    ) as e:  # the last ones for rare formats
+        allowed = " or ".join(formats) if formats else "a picture"
+        raise UserError(f"{path} cannot be read as {allowed}: {short(e)}") from e
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -144,6 +155,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):  # Pillow would clip all but the 256 darkest of 65,536 levels
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode == "I" and np.asarray(image).max() > 255:  # 16 bits in 32: the mode of PGM, for example
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")

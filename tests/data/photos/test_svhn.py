@@ -288,8 +288,8 @@ def test_progress_is_printed_every_ten_seconds(capsys, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
     assert list(progress(iter(range(6)), 6, "photographs", "here")) == list(range(6))
     assert capsys.readouterr().out.splitlines() == [
-        "here: 2 of 6 photographs, 0/s, 24 s left",
-        "here: 5 of 6 photographs, 0/s, 5 s left",
+        "here: 2 of 6 photographs, 0.2/s, 24 s left",
+        "here: 5 of 6 photographs, 0.2/s, 5 s left",
     ]
 
 

@@ -1,0 +1,124 @@
+"""Reads the numbers in pictures: `python -m seqdigits predict IMAGE...`.
+
+Standard output has answers only, one line for each picture, as soon as it is read:
+
+--format text: the number; an empty line where there is none. With several pictures, the path and a tab precede it.
+--format json: an object with
+  path: as given.
+  number: the digits of the best number in reading order, a string; null where there is none.
+  confidence: that all of them are right, 0 to 1; 0 where there is none.
+  box: of the number, [left, top, width, height] in pixels of the upright picture as viewers show it (EXIF orientation
+    applied); null where there is none.
+
+IMAGE is a file of any format that Pillow reads. Of an animation, the first frame is read. A file that cannot be read
+has no line; its error is printed on standard error, and the other pictures are read.
+
+Exit status: 0 success, 1 files that cannot be read, 2 a user error, 130 or 143 stopped by a signal, 141 the program
+that reads the output has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+
+from PIL import Image
+
+from seqdigits.checkpoint import pretrained
+from seqdigits.config.flags import prepare_jax
+from seqdigits.core.errors import Help, UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.progress import progress
+from seqdigits.inference.reader import Reader, Result
+
+USAGE = "python -m seqdigits predict IMAGE... [--weights NAME | --workdir W] [--format text|json] [--json]"
+FORMATS = ("text", "json")
+
+
+def main(stop: Stop) -> None:
+    """Runs `seqdigits predict`."""
+    from absl import flags
+
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)  # flags may follow the pictures
+    flags.DEFINE_string(
+        "weights", None, f"the name of pretrained weights (default {pretrained.DEFAULT})", flag_values=values
+    )
+    flags.DEFINE_string("workdir", None, "the folder of a run, in place of pretrained weights", flag_values=values)
+    flags.DEFINE_enum("format", "text", FORMATS, "of the answers", flag_values=values)
+    flags.DEFINE_boolean("json", False, "short for --format json", flag_values=values)
+    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
+    if {"--help", "-h", "--helpfull"} & set(sys.argv):
+        raise Help(f"usage: {USAGE}\n\n{values.get_help()}\n\n{__doc__}")
+    try:
+        paths = values(sys.argv)[1:]
+    except flags.Error as e:
+        raise UserError(f"{e}\nusage: {USAGE}") from e
+    if not paths:
+        raise UserError(f"IMAGE is missing. usage: {USAGE}")
+    name, workdir = values["weights"].value, values["workdir"].value
+    if name and workdir:
+        raise UserError(f"--weights {name} and --workdir {workdir}: allowed is one of them.")
+    prepare_jax()
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as many pixels are an error
+    with contextlib.redirect_stdout(sys.stderr):  # loading may print messages, of a damaged checkpoint for example
+        reader = Reader.from_workdir(workdir) if workdir else Reader.from_pretrained(name or pretrained.DEFAULT)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path need not be valid UTF-8
+    try:
+        unreadable = predict(reader, paths, "json" if values["json"].value else values["format"].value, stop)
+    except OSError as e:  # of standard output: those of the pictures are a UserError
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+        if isinstance(e, BrokenPipeError):  # for example of `head`, which has seen enough
+            sys.exit(128 + signal.SIGPIPE)
+        raise UserError(f"standard output cannot be written: {e.strerror}") from e
+    if unreadable:
+        sys.exit(1)
+
+
+def predict(reader: Reader, paths: Sequence[str], answer_format: str, stop: Stop) -> int:
+    """Reads pictures and prints an answer for each; errors and progress go to standard error.
+
+    Args:
+      reader: reads the pictures.
+      paths: the files, read one at a time.
+      answer_format: one of FORMATS.
+      stop: is polled before each picture.
+
+    Returns:
+      The number of files that cannot be read.
+
+    Raises:
+      Stopped: `stop` was set.
+    """
+    unreadable = 0
+    for path in progress(iter(paths), len(paths), "pictures", "predict", file=sys.stderr):
+        if stop.is_set():
+            raise Stopped
+        try:
+            result = reader.read(path)
+        except UserError as e:
+            print(f"error: {e}", file=sys.stderr, flush=True)
+            unreadable += 1
+            continue
+        if answer_format == "json":
+            print(_json(path, result), flush=True)
+        else:
+            print(f"{path}\t" if len(paths) > 1 else "", result.number or "", sep="", flush=True)
+    return unreadable
+
+
+def _json(path: str, result: Result) -> str:
+    answer = {
+        "path": path,
+        "number": result.number,
+        "confidence": round(float(result.confidence), 4),
+        "box": None if result.box is None else [round(float(value), 1) for value in result.box],
+    }
+    return json.dumps(answer)
