@@ -252,6 +252,8 @@ def _opened(picture: Picture) -> Image.Image:
                 "[height, width, channels], with 1, 3 (RGB) or 4 (RGBA) channels."
             )
         picture = Image.fromarray(picture[..., 0] if picture.ndim == 3 and channels == 1 else picture)
+    if not picture.width or not picture.height:
+        raise UserError(f"an image of {picture.width} x {picture.height} pixels is no picture: it has no pixels.")
     return as_rgb(picture)
 
 

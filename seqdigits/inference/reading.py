@@ -159,8 +159,12 @@ def group(box: np.ndarray, probability: np.ndarray, min_score: float) -> list[Re
       box: f64 [M, 4].
       probability: f64 [M, 10], of each digit; their sum is the score.
       min_score: candidates with a lower score are no digits.
+
+    Returns:
+      The readings, in the order of their first candidates.
     """
-    sure = probability.sum(-1) >= min_score
+    score = probability.sum(-1)
+    sure = (score > 0) & (score >= min_score)  # a missing candidate has the score 0
     box, probability = box[sure], probability[sure]
     label = components(link(box))
     readings = [make_reading(box[label == i], probability[label == i]) for i in np.unique(label)]

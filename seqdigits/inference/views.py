@@ -72,7 +72,7 @@ def level_shapes(width: int, height: int, overview: int) -> list[tuple[tuple[int
     >>> level_shapes(1024, 768, 512)
     [((512, 384), (384, 512)), ((256, 192), (192, 256)), ((128, 96), (96, 128))]
     >>> level_shapes(74, 37, 512)
-    [((148, 74), (128, 192)), ((74, 37), (64, 96))]
+    [((148, 74), (160, 288)), ((74, 37), (80, 144))]
     """
     unit = overview // 8
     fit, rows, columns = max((min(h * unit / height, w * unit / width), h * unit, w * unit) for h, w in ASPECTS)
@@ -165,7 +165,7 @@ def cut(picture: Image.Image, geometry: CutGeometry, contrast: float) -> View:
     high = [int(v) for v in np.ceil(corners.max(1)) + 2 * factor]
     left, top = min(max(low[0], 0), picture.width - 1), min(max(low[1], 0), picture.height - 1)
     right, bottom = max(min(high[0], picture.width), left + 1), max(min(high[1], picture.height), top + 1)
-    part = np.asarray(picture.crop((left, top, right, bottom)).reduce(factor))
+    part = np.asarray(picture.reduce(factor, (left, top, right, bottom)))
     columns, rows = (
         (np.arange(a, b, factor) - start) // factor for a, b, start in zip(low, high, (left, top), strict=True)
     )
