@@ -5,6 +5,7 @@ Exit status: 0 success, 2 a user error or pictures that cannot be read, 130 or 1
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from seqdigits.evaluation.score_table import score_tables
 from seqdigits.inference.reader import Reader, Result
 
 USAGE = """python -m seqdigits measure FOLDER [--weights NAME | --workdir W] [--out DIR] [--min-confidence P] [--limit N]
-       [--only SUBFOLDER ...] [--stages [--boxes FILE]]"""
+       [--only SUBFOLDER ...] [--resize 1024x768] [--stages [--boxes FILE]]"""
 _LISTED = 20
 """Maximum number of unreadable pictures listed in a message."""
 
@@ -55,6 +56,9 @@ def main(stop: Stop) -> None:
         "limit", None, "number of pictures of each subfolder, the first ones", lower_bound=1, flag_values=values
     )
     flags.DEFINE_multi_string("only", [], "only this subfolder of FOLDER; repeatable", flag_values=values)
+    flags.DEFINE_string(
+        "resize", None, "WIDTHxHEIGHT in pixels: resizes each picture first, to compare times", flag_values=values
+    )
     flags.DEFINE_boolean(
         "stages", False, "prints at which stage of reading numbers are lost, and writes nothing", flag_values=values
     )
@@ -85,6 +89,7 @@ def main(stop: Stop) -> None:
             "1 picture with an uncertain label is" if uncertain == 1 else f"{uncertain:,} with an uncertain label are"
         )
         print(f"{folder}: {pictures} left out", flush=True)
+    size = parse_size(values["resize"].value)
     boxes = stages.read_boxes(Path(values["boxes"].value)) if values["boxes"].value else {}
     if boxes and not values["stages"].value:
         raise UserError("--boxes is used by --stages only. Add --stages.")
@@ -100,11 +105,44 @@ def main(stop: Stop) -> None:
         "folder": str(folder),
         "only": values["only"].value,
         "limit": values["limit"].value,
+        "resize": values["resize"].value,
         "min_confidence": min_confidence,
         "uncertain": uncertain,
         "provenance": provenance.describe(),
     }
-    measure(folder, rows, reader_engine(reader), out, min_confidence, about, stop)
+    engine = reader_engine(reader)
+    measure(folder, rows, at_size(engine, size) if size else engine, out, min_confidence, about, stop)
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Parses WIDTHxHEIGHT.
+
+    Raises:
+      UserError: it is something else.
+
+    >>> parse_size("1024x768"), parse_size(None)
+    ((1024, 768), None)
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if not found:
+        raise UserError(f"--resize {text}: allowed is WIDTHxHEIGHT in pixels, such as 1024x768.")
+    return int(found[1]), int(found[2])
+
+
+def at_size(engine: Engine, size: tuple[int, int]) -> Engine:
+    """Returns an engine that resizes each picture to `size` (width, height) before `engine` sees it."""
+
+    def answer(picture: Image.Image) -> Answer:
+        found = engine(picture.resize(size))
+        if found.box is None:
+            return found
+        x, y = picture.width / size[0], picture.height / size[1]
+        left, top, width, height = found.box
+        return found._replace(box=(left * x, top * y, width * x, height * y))
+
+    return answer
 
 
 def reader_engine(reader: Reader) -> Engine:

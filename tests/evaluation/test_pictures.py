@@ -256,3 +256,21 @@ def test_reader_engine_does_not_time_compilation():
     for width in (5, 5, 6, 5):
         assert answer(Image.new("RGB", (width, 4), (10, 10, 10))).number == "11"
     assert [width for width, _ in read] == [5, 5, 5, 6, 6, 5]
+
+
+def test_resized_pictures_keep_their_boxes():
+    seen = []
+
+    def engine(picture):
+        seen.append(picture.size)
+        return Answer("4", 1.0, 1.0, ("4",), (10.0, 20.0, 30.0, 40.0))
+
+    answer = cli_measure.at_size(engine, (100, 50))(Image.new("RGB", (200, 200)))
+    assert seen == [(100, 50)]
+    assert answer.box == (20, 80, 60, 160)
+
+
+@pytest.mark.parametrize("text", ["1024", "0x10", "10x-3", "x"])
+def test_invalid_sizes_are_refused(text):
+    with pytest.raises(UserError, match="--resize"):
+        cli_measure.parse_size(text)
