@@ -118,7 +118,7 @@ def serve(load: Callable[[int], Engine]) -> None:
         path = line.rstrip("\n")
         try:
             picture = decode(path)
-        except (OSError, ValueError, SyntaxError) as e:  # SyntaxError: Pillow raises it for some broken files
+        except Exception as e:  # Pillow raises many kinds for damaged files, and for too many pixels
             print(json.dumps({"path": path, "unreadable": str(e)}), file=answers)
             continue
         compilations = engine.compilations()
@@ -167,6 +167,8 @@ def decode(path: str) -> Any:
         image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I;16"):  # Pillow would clip it
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode == "I" and np.asarray(image).max() > 255:
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")

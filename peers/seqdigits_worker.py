@@ -19,6 +19,7 @@ def load(cores: int) -> protocol.Engine:
     import jax
 
     import seqdigits
+    from seqdigits.checkpoint import pretrained
     from seqdigits.config.flags import prepare_jax
     from seqdigits.core import provenance
     from seqdigits.inference.reader import Reader
@@ -37,12 +38,11 @@ def load(cores: int) -> protocol.Engine:
         return [protocol.Number(number.number, number.confidence) for number in reader.read(picture).numbers]
 
     package = Path(seqdigits.__file__).parent
-    weights = next((package / "shipped").glob(f"{WEIGHTS}*.npz"))
     sources = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).hexdigest()
     return protocol.Engine(
         version=f"{seqdigits.__version__}, {(provenance.commit() or 'unknown')[:8]}",
         settings={"weights": WEIGHTS, "sources_sha256": sources[:12]},
-        weights_bytes=weights.stat().st_size,
+        weights_bytes=pretrained.path(WEIGHTS).stat().st_size,
         threads=cores,
         read=read,
         compilations=lambda: len(compilations),

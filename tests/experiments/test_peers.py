@@ -253,3 +253,9 @@ def test_workers_see_the_pixels_of_our_own_pictures(tmp_path, mode):
     else:
         Image.fromarray(levels).convert(mode).save(path)
     np.testing.assert_array_equal(protocol.decode(str(path)), np.asarray(open_picture(path)))
+
+
+def test_workers_keep_the_upper_8_of_16_bits_in_32(tmp_path):
+    path = tmp_path / "picture.pgm"
+    Image.fromarray(np.linspace(0, 65535, 24).astype(np.uint16).reshape(4, 6)).save(path)
+    np.testing.assert_array_equal(protocol.decode(str(path)), np.asarray(open_picture(path, formats=None)))
