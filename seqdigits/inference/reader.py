@@ -5,7 +5,7 @@ docs/reading.md describes the steps: `reading.py` has their arithmetic, `views.p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, overload
 
@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from seqdigits.checkpoint import pretrained
-from seqdigits.core.errors import UserError
+from seqdigits.core.errors import UserError, short
+from seqdigits.data.photos.crop import DAMAGED
 from seqdigits.data.photos.folder import as_rgb, open_picture
 from seqdigits.inference.reading import (
     Choice,
@@ -171,9 +172,9 @@ class Reader:
         """Reads the numbers in a picture, or in each picture of a list.
 
         Raises:
-          UserError: a file cannot be read, or an array has another shape or dtype.
+          UserError: a file or image cannot be read, an array has another shape or dtype, or it is none of these.
         """
-        if isinstance(picture, str | Path | Image.Image | np.ndarray):
+        if isinstance(picture, str | Path | Image.Image | np.ndarray) or not isinstance(picture, Iterable):
             return self._read(_opened(picture))
         return [self._read(_opened(one)) for one in picture]
 
@@ -252,9 +253,17 @@ def _opened(picture: Picture) -> Image.Image:
                 "[height, width, channels], with 1, 3 (RGB) or 4 (RGBA) channels."
             )
         picture = Image.fromarray(picture[..., 0] if picture.ndim == 3 and channels == 1 else picture)
+    if not isinstance(picture, Image.Image):
+        raise UserError(
+            f"{type(picture).__name__} is no picture: allowed are a path, an image of Pillow, an array of uint8, or a list of "
+            "these."
+        )
     if not picture.width or not picture.height:
         raise UserError(f"an image of {picture.width} x {picture.height} pixels is no picture: it has no pixels.")
-    return as_rgb(picture)
+    try:
+        return as_rgb(picture)
+    except DAMAGED as e:  # an image of Pillow is decoded only now
+        raise UserError(f"the image cannot be read: {short(e)}") from e
 
 
 def _number(choice: Choice) -> Number:

@@ -210,6 +210,21 @@ def test_other_arrays_are_refused(reader, wrong):
         reader.read(wrong)
 
 
+@pytest.mark.parametrize("wrong", [None, 7, b"a.png", [None]], ids=repr)
+def test_what_is_no_picture_is_refused(reader, wrong):
+    with pytest.raises(UserError, match="is no picture: allowed are a path"):
+        reader.read(wrong)
+
+
+def test_a_truncated_image_is_refused(reader, tmp_path):
+    """Pillow opens it, and decodes it only when its pixels are needed."""
+    Image.effect_noise((300, 200), 50).save(tmp_path / "cut.png")
+    content = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
+    with Image.open(tmp_path / "cut.png") as image, pytest.raises(UserError, match="the image cannot be read"):
+        reader.read(image)
+
+
 def test_an_image_without_pixels_is_refused(reader):
     with pytest.raises(UserError, match="0 x 5"):
         reader.read(Image.new("RGB", (0, 5)))
