@@ -82,6 +82,10 @@ def main(stop: Stop) -> None:
     name, workdir = values["weights"].value, values["workdir"].value
     if name and workdir:
         raise UserError(f"--weights {name} and --workdir {workdir}: allowed is one of them.")
+    if values["boxes"].value and not values["stages"].value:
+        raise UserError("--boxes is used by --stages only. Add --stages.")
+    if values["resize"].value and values["stages"].value:
+        raise UserError("--resize is not used by --stages, which measures no time. Leave it out.")
     all_rows = labeled_pictures.labeled_pictures(folder)
     rows, uncertain = choose(folder, all_rows, values["only"].value, values["limit"].value)
     if uncertain:
@@ -91,8 +95,6 @@ def main(stop: Stop) -> None:
         print(f"{folder}: {pictures} left out", flush=True)
     size = parse_size(values["resize"].value)
     boxes = stages.read_boxes(Path(values["boxes"].value)) if values["boxes"].value else {}
-    if boxes and not values["stages"].value:
-        raise UserError("--boxes is used by --stages only. Add --stages.")
     if not values["stages"].value:
         make_folder(out, "--out")
     prepare_jax()

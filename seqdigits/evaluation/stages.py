@@ -49,7 +49,7 @@ def read_boxes(file: Path) -> dict[str, np.ndarray]:
       UserError: the file cannot be read, or has another content.
     """
     try:
-        return {
+        boxes = {
             Path(row["filename"]).name: np.array(
                 [
                     (b["left"] + b["width"] / 2, b["top"] + b["height"] / 2, b["width"], b["height"])
@@ -59,6 +59,10 @@ def read_boxes(file: Path) -> dict[str, np.ndarray]:
             ).reshape(-1, 4)
             for row in json.loads(file.read_text())
         }
+        for name, box in boxes.items():
+            if not len(box) or not np.isfinite(box).all() or not (box[:, 2:] > 0).all():
+                raise ValueError(f"{name} has no box, or one without a size")
+        return boxes
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise UserError(
             f"--boxes {file} cannot be read: {e!r}. Allowed is JSON: a list of filename and boxes, each with left, top, width "

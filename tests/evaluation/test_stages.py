@@ -68,7 +68,16 @@ def test_boxes_are_read_by_file_name(tmp_path):
     assert {name: boxes.tolist() for name, boxes in read_boxes(file).items()} == {"a.png": [[20, 20, 10, 20]]}
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '[{"filename": "a"}]', '[{"filename": "a", "boxes": [{"left": 1}]}]'])
+FLAT = '[{"filename": "a", "boxes": [{"left": 1, "top": 2, "width": 3, "height": 0}]}]'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *["", "[1]", '[{"filename": "a"}]', '[{"filename": "a", "boxes": [{"left": 1}]}]'],
+        *['[{"filename": "a", "boxes": []}]', FLAT],
+    ],
+)
 def test_other_files_of_boxes_are_refused(tmp_path, content):
     (tmp_path / "boxes.json").write_text(content)
     with pytest.raises(UserError, match="--boxes"):
