@@ -148,7 +148,11 @@ def build(out: Path, packages: Path | None, stop: Stop) -> str:
             missing += absent
             shutil.rmtree(folder)
     entries += _sklearn_pictures()
-    write_atomically(out, backgrounds.encode(entries))
+    data = backgrounds.encode(entries)
+    try:
+        write_atomically(out, data)
+    except OSError as e:
+        raise UserError(f"--out: {out} cannot be written: {e.strerror}. Name another file, or free some space.") from e
     return _summary(out, entries, missing)
 
 

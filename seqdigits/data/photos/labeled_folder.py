@@ -64,6 +64,8 @@ def new_labeled_folder(folder: Path) -> Iterator[tuple[Path, list[LabelRow]]]:
         writer.writerows((row.image, "".join(map(str, row.digits)), _boxes_text(row.boxes)) for row in rows)
         (partial / labels.NAME).write_text(table.getvalue())
         os.replace(partial, folder)  # an empty folder may be replaced
+    except OSError as e:
+        raise UserError(f"{folder} cannot be written: {e.strerror or e}. Name another one, or free some space.") from e
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
