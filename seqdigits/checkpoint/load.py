@@ -33,7 +33,7 @@ def load_variables(path: Path) -> tuple[Variables, dict[str, Any]]:
         problem = f"{path} is a file without the suffix .npz" if path.exists() else f"{path} does not exist"
         raise UserError(
             f"{problem}. Allowed are a workdir, a checkpoint W/checkpoints/STEP, a file of weights (.npz), or the name of "
-            f"pretrained weights: --config.init.path={' or '.join(pretrained.NAMES)}. Or train that run first."
+            f"pretrained weights ({', '.join(pretrained.NAMES)}). Or train that run first."
         )
     if checkpoints_folder(path).is_dir():
         if not all_steps(checkpoints_folder(path)):

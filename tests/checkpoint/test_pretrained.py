@@ -296,7 +296,7 @@ def test_load_variables_refuses_unknown_and_missing_names(folder, small_config, 
         load_variables(Path("scene"))
     with pytest.raises(
         UserError,
-        match=r"scenes does not exist.*pretrained weights: --config.init.path=handwriting or scene",
+        match=r"scenes does not exist.*pretrained weights \(handwriting, scene\)",
     ):
         load_variables(Path("scenes"))
     with pytest.raises(UserError, match="--checkpoint scenes: allowed are"):

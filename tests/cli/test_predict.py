@@ -86,7 +86,10 @@ def test_unreadable_files_do_not_stop_the_others(run, flags):
     assert status == 1
     assert len(out.splitlines()) == 2
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert errors[0] == "error: text.jpg cannot be read as a picture: cannot identify image file 'text.jpg'"
+    assert errors[0] == (
+        "error: text.jpg cannot be read as a picture: cannot identify image file 'text.jpg'. If it is a picture, convert it "
+        "to PNG or JPEG."
+    )
     assert errors[1].startswith("error: none.png cannot be read as a picture: ")
     assert "No such file" in errors[1]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError, short
@@ -143,7 +143,12 @@ def open_picture(path: str | Path, formats: tuple[str, ...] | None = ("PNG", "JP
         RuntimeError,
     ) as e:  # the last ones for rare formats
         allowed = " or ".join(formats) if formats else "a picture"
-        raise UserError(f"{path} cannot be read as {allowed}: {short(e)}") from e
+        fix = ""
+        if isinstance(e, UnidentifiedImageError):
+            fix = ". If it is a picture, convert it to PNG or JPEG."
+        elif isinstance(e, Image.DecompressionBombError):
+            fix = " Scale it down."
+        raise UserError(f"{path} cannot be read as {allowed}: {short(e)}{fix}") from e
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
