@@ -17,6 +17,7 @@ from seqdigits.core.errors import UserError, short
 from seqdigits.data.photos.crop import DAMAGED
 from seqdigits.data.photos.folder import as_rgb, open_picture
 from seqdigits.inference.reading import (
+    MIN_SHARED_AREA,
     Choice,
     Place,
     Reading,
@@ -187,7 +188,11 @@ class Reader:
             turned = self._read_upright(picture.transpose(rotation), self._overview // 2)
             sure = [number for number in turned if number.confidence >= MIN_SIDEWAYS_CONFIDENCE]
             sideways += [_turned_back(number, rotation, picture.size) for number in sure]
-        return Result((*sorted(sideways, key=lambda number: -number.confidence), *upright))
+        distinct: list[Number] = []  # both rotations, and the upright picture, may show something at one place
+        for number in (*sorted(sideways, key=lambda number: -number.confidence), *upright):
+            if all(_shared_area(number.box, better.box) <= MIN_SHARED_AREA for better in distinct):
+                distinct.append(number)
+        return Result(tuple(distinct))
 
     def _read_upright(self, picture: Image.Image, overview_width: int) -> list[Number]:
         places = self.read_places(picture, self.find(picture, overview_width))
@@ -276,6 +281,13 @@ def _number(choice: Choice) -> Number:
         )
     )
     return Number(reading.text, choice.confidence, (left, top, right - left, bottom - top), digits)
+
+
+def _shared_area(a: Box, b: Box) -> float:
+    """Returns the area that two boxes share, as a part of the smaller one's area, 0..1."""
+    width = max(min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]), 0.0)
+    height = max(min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]), 0.0)
+    return width * height / max(min(a[2] * a[3], b[2] * b[3]), 1e-9)
 
 
 def _turned_back(number: Number, rotation: Image.Transpose, size: tuple[int, int]) -> Number:
