@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments.ablation import is_done, load_results, run, table
@@ -27,12 +27,7 @@ def main(stop: Stop) -> None:
     flags.DEFINE_string("workdirs", "runs/ablation", "the folder of the workdirs", flag_values=values)
     flags.DEFINE_string("folder", "", "data.folder", flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{values.get_help()}\n\nVariants: {', '.join(VARIANTS)}.")
-    try:
-        names = values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {USAGE}") from e
+    names = parse_arguments(values, USAGE, f"{values.get_help()}\n\nVariants: {', '.join(VARIANTS)}.")
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise UserError(f"unknown variant {', '.join(unknown)}. Known are {', '.join(VARIANTS)}.")

@@ -6,10 +6,10 @@ split into train, validation and test. The file is for local use; its index list
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos.build_backgrounds import build
@@ -27,12 +27,7 @@ def main(stop: Stop) -> None:
         "packages", None, "folder of the packages as .deb files; default: apt-get download", flag_values=values
     )
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{__doc__}\n{values.get_help()}")
-    try:
-        arguments = values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {USAGE}") from e
+    arguments = parse_arguments(values, USAGE, f"{__doc__}\n{values.get_help()}")
     if arguments:
         raise UserError(f"{' '.join(arguments)!r} is not understood. usage: {USAGE}")
     packages = values["packages"].value

@@ -6,7 +6,6 @@ Exit status: 0 success, 2 a user error or pictures that cannot be read, 130 or 1
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,8 @@ from PIL import Image
 from seqdigits.checkpoint import pretrained
 from seqdigits.config.flags import prepare_jax
 from seqdigits.core import provenance
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.photos import labeled_pictures, labels
@@ -66,12 +66,7 @@ def main(stop: Stop) -> None:
         "boxes", None, "for --stages: JSON with true boxes, see evaluation/stages.py: read_boxes", flag_values=values
     )
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{values.get_help()}\n\n{labeled_pictures.__doc__}")
-    try:
-        arguments = values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {USAGE}") from e
+    arguments = parse_arguments(values, USAGE, f"{values.get_help()}\n\n{labeled_pictures.__doc__}")
     if not arguments:
         raise UserError(f"FOLDER is missing. usage: {USAGE}")
     if len(arguments) > 1:

@@ -7,12 +7,12 @@ FOLDER/labels.csv has the numbers and boxes. Nothing may be trained on them.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
-from seqdigits.data.photos import backgrounds, paste, svhn
+from seqdigits.data.photos import backgrounds, paste, svhn_originals
 from seqdigits.data.photos.labeled_folder import check_new_folder
 
 USAGE = "python -m seqdigits paste-photos FOLDER [--backgrounds FILE] [--count N] [--empty N] [--seed S]"
@@ -30,12 +30,7 @@ def main(stop: Stop) -> None:
     flags.DEFINE_integer("empty", 250, "number of pictures without a number", lower_bound=0, flag_values=values)
     flags.DEFINE_integer("seed", 0, "seed of all random choices", lower_bound=0, flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{__doc__}\n{values.get_help()}")
-    try:
-        arguments = values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {USAGE}") from e
+    arguments = parse_arguments(values, USAGE, f"{__doc__}\n{values.get_help()}")
     if not arguments:
         raise UserError(f"FOLDER is missing. usage: {USAGE}")
     if len(arguments) != 1:
@@ -43,7 +38,7 @@ def main(stop: Stop) -> None:
     folder, count, empty = Path(arguments[0]), values["count"].value, values["empty"].value
     check_new_folder(folder)
     found = backgrounds.load(Path(values["backgrounds"].value), "validation")
-    photos = svhn.original_photos("svhn_2000", "validation", folder="")
+    photos = svhn_originals.original_photos("svhn_2000", "validation", folder="")
     paste.make(folder, photos, found, count=count, empty=empty, seed=values["seed"].value, stop=stop)
     print(
         f"wrote {folder}: {count} pictures with a number (of {len(photos)} photographs) and {empty} without, in "

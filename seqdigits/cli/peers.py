@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from seqdigits.config.flags import prepare_jax
+from seqdigits.core.arguments import parse_arguments
 from seqdigits.core.console import render_table
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments import peers
@@ -30,12 +30,7 @@ def main(stop: Stop) -> None:
     )
     flags.DEFINE_string("out", "runs/peers", "the folder of the answers and of the tables", flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{__doc__.splitlines()[0]}\n{values.get_help()}\n\nFirst run: make peers")
-    try:
-        folders = values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {USAGE}") from e
+    folders = parse_arguments(values, USAGE, f"{__doc__.splitlines()[0]}\n{values.get_help()}\n\nFirst run: make peers")
     if not folders:
         raise UserError(f"FOLDER is missing. usage: {USAGE}")
 

@@ -32,7 +32,8 @@ from PIL import Image
 
 from seqdigits.checkpoint import pretrained
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
 from seqdigits.inference.reader import Reader, Result
@@ -54,12 +55,7 @@ def main(stop: Stop) -> None:
     flags.DEFINE_enum("format", "text", FORMATS, "of the answers", flag_values=values)
     flags.DEFINE_boolean("json", False, "short for --format json", flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{values.get_help()}\n\n{__doc__}")
-    try:
-        paths = values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {USAGE}") from e
+    paths = parse_arguments(values, USAGE, f"{values.get_help()}\n\n{__doc__}")
     if not paths:
         raise UserError(f"IMAGE is missing. usage: {USAGE}")
     name, workdir = values["weights"].value, values["workdir"].value

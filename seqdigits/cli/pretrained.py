@@ -8,8 +8,9 @@ from pathlib import Path
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.pretrained import DEFAULT, NAMES, facts, path
 from seqdigits.config.flags import prepare_jax
+from seqdigits.core.arguments import parse_arguments
 from seqdigits.core.console import render_table
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.release import publish
 from seqdigits.release.measure import measure
@@ -31,12 +32,7 @@ def main(stop: Stop) -> None:
         "limit", None, "measure: only the first N examples of each, to try it", lower_bound=1, flag_values=values
     )
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{values.get_help()}\n\nNames are {', '.join(NAMES)}.")
-    try:
-        arguments = values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {USAGE}") from e
+    arguments = parse_arguments(values, USAGE, f"{values.get_help()}\n\nNames are {', '.join(NAMES)}.")
     given = {name for name in ("partial", "only", "limit") if values[name].value}
     match arguments:
         case [] if not given:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments.reproduce import reproduce
 from seqdigits.experiments.selection import chosen_experiments, known_experiments, parse_settings
@@ -41,12 +42,7 @@ def main(stop: Stop) -> None:
     )
     flags.DEFINE_multi_string("set", [], "KEY=VALUE: changes a key of each config; repeatable", flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{values.get_help()}\n\n{known_experiments()}")
-    try:
-        arguments = values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {USAGE}") from e
+    arguments = parse_arguments(values, USAGE, f"{values.get_help()}\n\n{known_experiments()}")
     names, fraction = chosen_experiments(arguments), values["fraction"].value
     if not 0 < fraction <= 1:
         raise UserError(f"--fraction = {fraction} is out of range: above 0, to 1.")

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from PIL import Image
 
+from seqdigits.core.arguments import parse_arguments
 from seqdigits.core.constants import SPLITS
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.data.photos import svhn
+from seqdigits.data.photos import svhn, svhn_originals
 from seqdigits.data.photos.labeled_folder import LabelRow, check_new_folder, new_labeled_folder
 
 USAGE = "python -m seqdigits unpack-photos FOLDER [--photographs svhn_2000] [--split test]"
@@ -30,17 +30,12 @@ def main(stop: Stop) -> None:
     )
     flags.DEFINE_enum("split", "test", list(SPLITS), "the split", flag_values=values)
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{__doc__}\n{values.get_help()}")
-    try:
-        arguments = values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {USAGE}") from e
+    arguments = parse_arguments(values, USAGE, f"{__doc__}\n{values.get_help()}")
     if len(arguments) != 1:
         raise UserError(f"allowed is one FOLDER. usage: {USAGE}")
     folder, split = Path(arguments[0]), values["split"].value
     check_new_folder(folder)
-    photos = svhn.original_photos(values["photographs"].value, split, folder="")
+    photos = svhn_originals.original_photos(values["photographs"].value, split, folder="")
     with new_labeled_folder(folder) as (partial, rows):
         (partial / split).mkdir()
         for photo in photos:

@@ -19,6 +19,7 @@ from seqdigits.data.photos.folder import as_rgb, open_picture
 from seqdigits.inference.reading import (
     MIN_SHARED_AREA,
     Choice,
+    Edges,
     Place,
     Reading,
     add_readings,
@@ -26,6 +27,7 @@ from seqdigits.inference.reading import (
     find_places,
     group,
     remove_overlaps,
+    shared_edges_area,
 )
 from seqdigits.inference.views import CutSize, View, cut, cut_geometry, overview_levels
 
@@ -190,7 +192,7 @@ class Reader:
             sideways += [_turned_back(number, rotation, picture.size) for number in sure]
         distinct: list[Number] = []  # both rotations, and the upright picture, may show something at one place
         for number in (*sorted(sideways, key=lambda number: -number.confidence), *upright):
-            if all(_shared_area(number.box, better.box) <= MIN_SHARED_AREA for better in distinct):
+            if all(shared_edges_area(_edges(number.box), _edges(better.box)) <= MIN_SHARED_AREA for better in distinct):
                 distinct.append(number)
         return Result(tuple(distinct))
 
@@ -283,11 +285,9 @@ def _number(choice: Choice) -> Number:
     return Number(reading.text, choice.confidence, (left, top, right - left, bottom - top), digits)
 
 
-def _shared_area(a: Box, b: Box) -> float:
-    """Returns the area that two boxes share, as a part of the smaller one's area, 0..1."""
-    width = max(min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]), 0.0)
-    height = max(min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]), 0.0)
-    return width * height / max(min(a[2] * a[3], b[2] * b[3]), 1e-9)
+def _edges(box: Box) -> Edges:
+    left, top, width, height = box
+    return left, top, left + width, top + height
 
 
 def _turned_back(number: Number, rotation: Image.Transpose, size: tuple[int, int]) -> Number:

@@ -177,10 +177,11 @@ def group(box: np.ndarray, probability: np.ndarray, min_score: float) -> list[Re
 
 def shared_area(a: Reading, b: Reading) -> float:
     """Returns the area that two readings share, as a part of the smaller one's area, 0..1."""
-    return _shared_area(a.edges, b.edges)
+    return shared_edges_area(a.edges, b.edges)
 
 
-def _shared_area(a: Edges, b: Edges) -> float:
+def shared_edges_area(a: Edges, b: Edges) -> float:
+    """Returns the area that two rectangles share, as a part of the smaller one's area, 0..1."""
     (left, top, right, bottom), (left2, top2, right2, bottom2) = a, b
     width = max(min(right, right2) - max(left, left2), 0.0)
     height = max(min(bottom, bottom2) - max(top, top2), 0.0)
@@ -205,7 +206,7 @@ def find_places(readings: Sequence[Reading], count: int, views: int) -> list[Pla
     for reading in ranked:
         edges = reading.edges
         for place, first in zip(places, first_edges, strict=True):
-            if _shared_area(first, edges) > MIN_SHARED_AREA:
+            if shared_edges_area(first, edges) > MIN_SHARED_AREA:
                 place.append(reading)
                 break
         else:

@@ -19,7 +19,7 @@ from seqdigits.core.progress import progress
 from seqdigits.data.photos.backgrounds import Background
 from seqdigits.data.photos.crop import Window
 from seqdigits.data.photos.labeled_folder import LabelRow, new_labeled_folder
-from seqdigits.data.photos.svhn import Photo
+from seqdigits.data.photos.svhn_originals import Photo
 
 PASTED, NO_NUMBER = "pasted", "no_number"
 """The subfolders."""

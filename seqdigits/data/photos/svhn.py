@@ -11,7 +11,6 @@ import itertools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -147,7 +146,7 @@ def load(
         if not sum(PHOTOGRAPHS[name].lengths[part]):
             continue  # svhn_2000 has none of extra
         place = svhn_archive.place(data_folder(folder) / svhn_archive.SUBFOLDER, part)
-        examples = _examples(name, part, split, place, max_length, single)
+        examples = annotations_of(name, part, split, place, max_length, single)
         rows: dict[int, list[int]] = {}  # photograph -> its examples
         for row, example in enumerate(examples):
             rows.setdefault(example.number, []).append(row)
@@ -164,46 +163,6 @@ def load(
         begin += len(examples)
     assert begin == total  # `read_annotations` has checked the numbers that `count` adds up
     return {"images": images, "digits": digits, "boxes": boxes}
-
-
-class Photo(NamedTuple):
-    """A photograph of a house number, in its own size.
-
-    Attributes:
-      number: of its file, from 1.
-      pixels: u8 [h, w, 3], RGB.
-      digits: i32 [n], 0..9.
-      boxes: f32 [n, 4], of each digit, cxcywh in pixels of the photograph.
-    """
-
-    number: int
-    pixels: np.ndarray
-    digits: np.ndarray
-    boxes: np.ndarray
-
-
-def original_photos(name: str, split: str, folder: str) -> list[Photo]:
-    """Returns the photographs of a split of SVHN train or test, in the order of their numbers.
-
-    Args:
-      name: see `count`.
-      split: see `count`.
-      folder: see `load`.
-
-    Raises:
-      UserError: see `load`.
-    """
-    part = "test" if split == "test" else "train"
-    place = svhn_archive.place(data_folder(folder) / svhn_archive.SUBFOLDER, part)
-    max_length = len(PHOTOGRAPHS[name].lengths[part])
-    chosen = {a.number: a for a in _examples(name, part, split, place, max_length, single=False)}
-    found = {}
-    for number, data in progress(
-        svhn_archive.photographs(place, part, chosen.keys()), len(chosen), "photographs", place
-    ):
-        pixels = np.asarray(svhn_archive.decode_image(data, False, f"{part}/{number}.png in {place}"))
-        found[number] = Photo(number, pixels, chosen[number].digits, chosen[number].boxes)
-    return [found[number] for number in sorted(found)]
 
 
 def examples(
@@ -253,7 +212,7 @@ def _chosen(name: str, part: str, split: str, n: int, single: bool) -> np.ndarra
     return mask if split == "validation" else ~mask
 
 
-def _examples(name: str, part: str, split: str, place: Path, max_length: int, single: bool) -> list[Annotation]:
+def annotations_of(name: str, part: str, split: str, place: Path, max_length: int, single: bool) -> list[Annotation]:
     """Returns the annotations of the examples of a split in one part. Examples of a photograph are consecutive."""
     annotations = list(read_annotations(place, part, PHOTOGRAPHS[name].lengths[part]))
     if single:

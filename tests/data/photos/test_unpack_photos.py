@@ -7,16 +7,16 @@ from PIL import Image
 from seqdigits.cli import unpack_photos
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.data.photos import svhn
+from seqdigits.data.photos import svhn_originals
 from seqdigits.data.photos.labeled_pictures import labeled_pictures
-from seqdigits.data.photos.svhn import Photo
+from seqdigits.data.photos.svhn_originals import Photo
 
 
 @pytest.fixture
 def photos(monkeypatch):
     box = np.array([[12.5, 9, 5, 10], [22.5, 9, 5, 10]], np.float32)
     made = [Photo(7, np.full((20, 40, 3), 9, np.uint8), np.array([0, 4], np.int32), box)]
-    monkeypatch.setattr(svhn, "original_photos", lambda *which, folder: made)
+    monkeypatch.setattr(svhn_originals, "original_photos", lambda *which, folder: made)
 
 
 def run(monkeypatch, *arguments):
