@@ -69,7 +69,7 @@ series() { # EXPERIMENTS AND FLAGS: runs those without a result in the remaining
   "$python" -m seqdigits reproduce "$@" --set train.steps_per_call=50 --skip results --weights --out "$work/results" \
     --workdirs "$work/runs" --budget-minutes "$(printf '%d.%02d' $((left / 60)) $((left % 60 * 100 / 60)))" "${flags[@]}" ||
     status=$?
-  ((status < 128)) || exit "$status" # stopped by a signal
+  ((status < 75)) || exit "$status" # stopped by a signal
 }
 
 # shellcheck disable=SC2317 # called by the trap
@@ -125,7 +125,7 @@ done
 mkdir -p "$work/results"
 trap gather EXIT
 trap 'exit 130' INT # after the current run has saved
-trap 'exit 143' TERM
+trap 'exit 75' TERM
 unpack
 throughput
 for name in "${queues[@]}"; do queue "$name"; done

@@ -1,6 +1,6 @@
 """Trains or evaluates one experiment: `python -m seqdigits.main --config configs/X.py --workdir W`.
 
-Exit status: 0 success, 2 a user error, 130 or 143 stopped by a signal.
+Exit status: 0 success, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """
 
 from seqdigits.core import app

@@ -13,16 +13,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
 from seqdigits.checkpoint.manifest import DamagedCheckpoint, UnfinishedCheckpoint, read_meta, seal, verify
 from seqdigits.core.errors import UserError
+from seqdigits.parallel.processes import from_main, is_main
 
 
 class Checkpoints:
-    """Saves and restores the checkpoints of one run."""
+    """Saves and restores the checkpoints of one run; every process of the run calls each method."""
 
     def __init__(self, workdir: Path, keep: int = 1):
         """Opens the checkpoints, after those newer than the newest that verifies are moved away.
@@ -37,7 +38,10 @@ class Checkpoints:
         self._folder = checkpoints_folder(workdir)
         self._keep = keep
         self._unsealed: tuple[int, dict[str, Any]] | None = None
-        self._set_aside_damaged()
+        if is_main():
+            self._set_aside_damaged()
+        steps = all_steps(self._folder) if is_main() else []
+        self._latest = int(from_main(np.array(steps[-1] if steps else -1)))
         self._manager = ocp.CheckpointManager(
             self._folder.absolute(),
             options=ocp.CheckpointManagerOptions(create=True, cleanup_tmp_directories=True),
@@ -63,7 +67,7 @@ class Checkpoints:
     def wait(self) -> None:
         """Waits until the last save is on disk and sealed."""
         self._manager.wait_until_finished()
-        if self._unsealed and jax.process_index() == 0:
+        if self._unsealed and is_main():
             step, meta = self._unsealed
             seal(self._folder / str(step), meta)
             # Old steps are deleted here, not by orbax, so that none is deleted before the new one is sealed.
@@ -77,20 +81,19 @@ class Checkpoints:
     def amend(self, step: int, meta: dict[str, Any]) -> None:
         """Replaces the meta of a saved step."""
         self.wait()
-        if jax.process_index() == 0:
+        if is_main():
             seal(self._folder / str(step), meta)
 
     def restore(self, template: Any) -> tuple[Any, dict[str, Any]] | None:
-        """Restores the newest state and its meta; returns None if there is no checkpoint.
+        """Restores the state and its meta that were the newest at the start; returns None if there was no checkpoint.
 
         Args:
           template: tree of jax.ShapeDtypeStruct with shardings.
         """
-        steps = all_steps(self._folder)
-        if not steps:
+        if self._latest < 0:
             return None
-        state = self._manager.restore(steps[-1], args=ocp.args.StandardRestore(template))
-        return state, read_meta(self._folder / str(steps[-1]))
+        state = self._manager.restore(self._latest, args=ocp.args.StandardRestore(template))
+        return state, read_meta(self._folder / str(self._latest))
 
     def close(self) -> None:
         """Waits for the last save and ends the threads of orbax."""

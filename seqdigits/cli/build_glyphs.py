@@ -2,7 +2,7 @@
 
 It writes glyphs.npz and FONTS.md in seqdigits/data/scenes. `make glyphs` installs the fonts first.
 
-Exit status: 0 done, 2 a user error, 130 or 143 stopped by a signal.
+Exit status: 0 done, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Inspects a data set and writes a page about it: `python -m seqdigits inspect configs/X.py [--config.key=value ...]`.
 
-Exit status: 0 success, 2 a user error or a fault in the data, 130 or 143 stopped by a signal.
+Exit status: 0 success, 2 a user error or a fault in the data, 75 or 130 stopped by a signal (docs/running.md).
 """
 
 from __future__ import annotations

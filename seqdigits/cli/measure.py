@@ -1,6 +1,6 @@
 """Measures the Reader on a folder of labeled pictures: `python -m seqdigits measure FOLDER`.
 
-Exit status: 0 success, 2 a user error or pictures that cannot be read, 130 or 143 stopped by a signal.
+Exit status: 0 success, 2 a user error or pictures that cannot be read, 75 or 130 stopped by a signal (docs/running.md).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Standard output has answers only, one line for each picture, as soon as it is re
 IMAGE is a file of any format that Pillow reads. Of an animation, the first frame is read. A file that cannot be read
 has no line; its error is printed on standard error, and the other pictures are read.
 
-Exit status: 0 success, 1 files that cannot be read, 2 a user error, 130 or 143 stopped by a signal, 141 the program
+Exit status: 0 success, 1 files that cannot be read, 2 a user error, 75 or 130 stopped by a signal (docs/running.md), 141 the program
 that reads the output has ended.
 """
 

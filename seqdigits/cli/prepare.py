@@ -1,6 +1,6 @@
 """Writes the records that a config streams: `python -m seqdigits prepare configs/X.py [--config.key=value ...]`.
 
-Exit status: 0 success, 2 a user error, 130 or 143 stopped by a signal.
+Exit status: 0 success, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """
 
 from __future__ import annotations

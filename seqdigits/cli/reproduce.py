@@ -1,6 +1,6 @@
 """Runs a series of experiments: `python -m seqdigits reproduce [FAMILIES | NAMES ...]`.
 
-Exit status: 0 success, or the budget is used up; 1 an experiment failed; 2 a user error; 130 or 143 stopped by a signal.
+Exit status: 0 success, or the budget is used up; 1 an experiment failed; 2 a user error; 75 or 130 stopped by a signal (docs/running.md).
 """
 
 from __future__ import annotations

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from seqdigits.config.flags import experiment_flags, next_steps, parse, prepare_jax
 from seqdigits.core import interrupt
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
+from seqdigits.parallel import distributed
 from seqdigits.training.loop import train_and_evaluate
 
 USAGE = """python -m seqdigits.main --config configs/X.py --workdir W [--config.key=value ...]
-       the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH|FILE.npz|NAME]"""
+       the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH|FILE.npz|NAME]
+       the same in each of N processes with [--coordinator HOST:PORT --num_processes N --process_id R]"""
 
 
 def main(stop: interrupt.Stop) -> None:
@@ -29,8 +32,21 @@ def main(stop: interrupt.Stop) -> None:
         "(python -m seqdigits pretrained lists them)",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "several processes: HOST:PORT of process 0; or auto: detected (Slurm, Open MPI, Cloud TPU). "
+        "Default: $SEQDIGITS_COORDINATOR",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("num_processes", None, "their number; default: $SEQDIGITS_NUM_PROCESSES", flag_values=values)
+    flags.DEFINE_integer("process_id", None, "0 to N - 1; default: $SEQDIGITS_PROCESS_ID", flag_values=values)
     parse(values, sys.argv, USAGE, needed=("config", "workdir"))
     prepare_jax()
+    coordinator, num_processes, process_id = (
+        values[name].value for name in ("coordinator", "num_processes", "process_id")
+    )
+    distributed.connect(distributed.detect(coordinator, num_processes, process_id, os.environ), stop)
 
     config, workdir = values["config"].value, Path(values["workdir"].value)
     if values["mode"].value == "train":

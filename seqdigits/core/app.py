@@ -1,6 +1,8 @@
 """Runs a command: installs signal handling, then imports the modules that the command needs.
 
-The first Ctrl-C or SIGTERM finishes the step, saves, and stops; a second one stops at once.
+- The first Ctrl-C finishes the step, saves, and stops; a second one stops at once.
+- SIGTERM and SIGUSR1, which platforms send before they take a machine away, do the same. The process ends after
+  $SEQDIGITS_GRACE_SECONDS (default 25, because most platforms kill after 30), even if the step was not finished.
 
 Python's own handlers do not run while XLA compiles. The signals are therefore blocked, and a thread waits for them.
 Threads inherit the signal mask, so `run` blocks the signals before it imports the module of the command, and JAX
@@ -14,55 +16,116 @@ import os
 import signal
 import sys
 import threading
+import time
+import traceback
 from typing import NoReturn
 
-from seqdigits.core.errors import Help, UserError
-from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.errors import Help, PeerLost, UserError
+from seqdigits.core.interrupt import RESUMABLE, Stop, Stopped
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_PEER_SECONDS = 8
+"""After a failed collective operation: the time in which parallel.distributed reports the process that was lost."""
 
 
 def run(target: str) -> NoReturn:
-    """Runs a command and exits with its status.
+    """Runs a command and exits with its status; docs/running.md has the table.
 
-    The status is 0 on success, 2 after a UserError, whose message is printed, and 130 or 143 after a signal.
+    The status is 0 when all is done, 1 when some items failed or after a bug, 2 after a UserError, whose message is
+    printed, 130 after Ctrl-C, and RESUMABLE after SIGTERM, SIGUSR1 or a PeerLost.
 
     Args:
-      target: "package.module:function"; the function takes a Stop.
+      target: "package.module:function"; the function takes a Stop, and may raise SystemExit(1).
     """
-    stop = install_signal_handling()
-    status = 0
+    stop = Stop()
+    grace = _grace_seconds()
+    status = 2
+    if grace is not None:
+        _handle_signals(stop, grace)
+        status = _run(target, stop)
+    if stop.announce is None or status == 0:
+        if stop.announce is not None:
+            stop.announce(0)
+        sys.exit(status)
+    # JAX would wait at its exit for the other processes, which wait for this one.
+    stop.announce(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _run(target: str, stop: Stop) -> int:
+    """Runs a command and returns its status; see run."""
     try:
         module, _, function = target.partition(":")
-        getattr(importlib.import_module(module), function)(stop)
+        command = getattr(importlib.import_module(module), function)
+        if stop.is_set():
+            raise Stopped
+        command(stop)
     except Help as e:
         print(e)
     except UserError as e:
         print(f"error: {e}", file=sys.stderr)
-        status = 2
+        return 2
+    except PeerLost as e:
+        print(f"stopped: {e}", file=sys.stderr)
+        return RESUMABLE
     except Stopped:
-        status = stop.exit_status
-    sys.exit(status)
+        return stop.exit_status
+    except Exception:
+        if stop.announce is None:
+            raise
+        time.sleep(_PEER_SECONDS)  # the process ends here if the failure of another one is the cause
+        traceback.print_exc()
+        return 1
+    return 0
 
 
-def install_signal_handling() -> Stop:
+def _grace_seconds() -> float | None:
+    """Returns $SEQDIGITS_GRACE_SECONDS; prints an error and returns None if it is not a number above 0."""
+    text = os.environ.get("SEQDIGITS_GRACE_SECONDS", "25")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if 0 < seconds < 1e6:
+        return seconds
+    print(f"error: SEQDIGITS_GRACE_SECONDS={text!r}: a number of seconds above 0 is allowed.", file=sys.stderr)
+    return None
+
+
+def _handle_signals(stop: Stop, grace: float) -> None:
     """Blocks the signals in this thread and all later ones, and starts a thread that waits for them."""
-    stop = Stop()
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    threading.Thread(target=_wait, args=(stop,), daemon=True, name="signals").start()
-    return stop
+    threading.Thread(target=_wait, args=(stop, grace), daemon=True, name="signals").start()
 
 
-def _wait(stop: Stop) -> None:
-    received = signal.sigwait(_SIGNALS)
-    stop.exit_status = 128 + received
-    stop.set()
-    os.write(
-        2, b"\nstopping: finishing this step and saving. Press Ctrl-C again to stop at once; saved work is kept.\n"
-    )
-    received = signal.sigwait(_SIGNALS)
-    os.write(2, b"\nstopped at once; rerun the same command to resume from the last checkpoint.\n")
-    os._exit(128 + received)
+def _wait(stop: Stop, grace: float) -> None:
+    """Waits for signals. Platforms repeat SIGTERM and SIGUSR1; only Ctrl-C stops at once when it is repeated."""
+    deadline: float | None = None
+    is_asked = False
+    while True:
+        if deadline is None:
+            received: int | None = signal.sigwait(_SIGNALS)
+        else:
+            info = signal.sigtimedwait(_SIGNALS, max(deadline - time.monotonic(), 0))
+            received = None if info is None else info.si_signo
+        if received is None:
+            os.write(
+                2, b"\nstopped at the end of the grace period; the same command resumes from the last checkpoint.\n"
+            )
+            os._exit(stop.exit_status)
+        if received == signal.SIGINT and is_asked:
+            os.write(2, b"\nstopped at once; rerun the same command to resume from the last checkpoint.\n")
+            os._exit(128 + received)
+        if received != signal.SIGINT and deadline is None:
+            deadline = time.monotonic() + grace
+        if is_asked:
+            continue
+        is_asked = True
+        stop.request(128 + received if received == signal.SIGINT else RESUMABLE)
+        how = "Press Ctrl-C again to stop at once" if received == signal.SIGINT else f"This takes at most {grace:g} s"
+        os.write(2, f"\nstopping: finishing this step and saving. {how}; saved work is kept.\n".encode())
 
 
 if __name__ == "__main__":  # worker processes run python -m seqdigits.core.app package.module:function

@@ -11,6 +11,13 @@ class UserError(Exception):
     """
 
 
+class PeerLost(Exception):
+    """Another process of the run is missing or has ended; the message says which.
+
+    Commands print the message and exit with interrupt.RESUMABLE: the same command resumes the run.
+    """
+
+
 class Help(Exception):
     """Raised for --help; its text is printed."""
 

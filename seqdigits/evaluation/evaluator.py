@@ -21,6 +21,7 @@ from seqdigits.data.source import DataSource, example_limit
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages, eval_metrics
 from seqdigits.parallel.devices import Devices
+from seqdigits.parallel.processes import agree_to_stop, is_main
 from seqdigits.visualization import predictions
 
 
@@ -62,7 +63,7 @@ class Evaluator:
         last_print = start
         totals = self._zero(variables)
         for host_batch in self._host_batches(limit):
-            if stop is not None and stop.is_set():
+            if stop is not None and agree_to_stop(stop):
                 raise Stopped
             totals = self._accumulate(totals, variables, self._arrays, host_batch)
             jax.block_until_ready(totals)
@@ -114,10 +115,13 @@ class Evaluator:
           Stopped: see evaluate.
         """
         folder = workdir / "evaluation"
-        make_folder(folder)
+        if is_main():
+            make_folder(folder)
         metrics = self.evaluate(variables, example_limit(self._source, split), split, stop)
-        write_atomically(folder / f"{split}.json", json.dumps({"split": split, **metadata, **metrics}, indent=1))
-        write_atomically(folder / f"{split}.png", predictions.png(self.example_grid(variables)))
+        grid = self.example_grid(variables)
+        if is_main():
+            write_atomically(folder / f"{split}.json", json.dumps({"split": split, **metadata, **metrics}, indent=1))
+            write_atomically(folder / f"{split}.png", predictions.png(grid))
         return metrics
 
     @property

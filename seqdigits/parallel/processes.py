@@ -1,4 +1,4 @@
-"""The rows of a batch that each process provides."""
+"""What the processes of a run share: the rows of a batch, and decisions that all must take alike."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop
 from seqdigits.core.types import HostBatch, pad_rows
 
 
@@ -46,3 +48,33 @@ def process_slice(batch_size: int) -> ProcessSlice:
             f"train.batch_size and evaluate.batch_size to multiples of {count}."
         )
     return ProcessSlice(process * size, min((process + 1) * size, batch_size), size)
+
+
+def is_main() -> bool:
+    """Returns whether this is process 0, the only one that writes logs and manifests."""
+    return jax.process_index() == 0
+
+
+def agree_to_stop(stop: Stop) -> bool:
+    """Returns whether any process was asked to stop, and sets `stop` if so.
+
+    All processes must call this at the same point of the run, so that they stop at the same step. It costs one small
+    collective operation.
+    """
+    if jax.process_count() == 1:
+        return stop.is_set()
+    status = max(multihost_utils.process_allgather(np.int32(stop.exit_status if stop.is_set() else 0)))
+    if status and not stop.is_set():
+        stop.request(int(status))
+    return bool(status)
+
+
+def from_main(values: np.ndarray) -> np.ndarray:
+    """Returns the values of process 0, in every process; also a barrier.
+
+    Args:
+      values: an array of the same shape and dtype in every process.
+    """
+    if jax.process_count() == 1:
+        return values
+    return np.asarray(multihost_utils.broadcast_one_to_all(values))

@@ -11,7 +11,6 @@ import jax
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import warm_start
-from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
 from seqdigits.checkpoint.load import load_variables, origin
 from seqdigits.checkpoint.manager import Checkpoints
 from seqdigits.config.defaults import to_json
@@ -53,14 +52,13 @@ class Progress:
         }
 
 
-def initial_variables(config: ConfigDict, workdir: Path) -> tuple[Variables | None, dict[str, Any] | None]:
+def initial_variables(config: ConfigDict) -> tuple[Variables | None, dict[str, Any] | None]:
     """Loads the variables that a new run is initialized from (`init.path`), with their origin.
 
     Returns:
-      The variables, and the entries of Progress.initialized_from; None, None if `init.path` is empty or the run
-      resumes.
+      The variables, and the entries of Progress.initialized_from; None, None if `init.path` is empty.
     """
-    if not config.init.path or all_steps(checkpoints_folder(workdir)):
+    if not config.init.path:
         return None, None
     variables, meta = load_variables(Path(config.init.path))
     return variables, {"path": config.init.path, **origin(meta)}

@@ -38,7 +38,9 @@ from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
+from seqdigits.parallel.processes import agree_to_stop, is_main
 from seqdigits.training.initial_state import Progress, initial_variables, initialize, restore
+from seqdigits.training.lock import Lock
 from seqdigits.training.train_step import TrainState, TrainStep
 from seqdigits.training.workdir import claim
 from seqdigits.training.writers import Writers
@@ -62,11 +64,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | Non
     """
     validate(config)
     workdir = Path(workdir)
-    with claim(config, workdir):
-        return _train_and_evaluate(config, workdir, stop or Stop())
+    with claim(config, workdir) as lock:
+        return _train_and_evaluate(config, workdir, lock, stop or Stop())
 
 
-def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainState:
+def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, stop: Stop) -> TrainState:
     """Runs train_and_evaluate in a locked workdir; one long function, so that it reads from top to bottom."""
     # Data and model. Invalid combinations raise here, before data is read.
     devices = Devices(config.parallel)
@@ -76,7 +78,6 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
     model = build(config, source.spec, devices.axis)
     train_step = TrainStep(config, model, devices.axis)
     shapes = jax.eval_shape(partial(train_step.init, source))
-    initial, initialized_from = initial_variables(config, workdir)
     arrays = devices.replicate(source.arrays)
 
     # Compiled functions. A call of several steps is compiled once per number of steps.
@@ -95,6 +96,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
     restored = restore(checkpoints, shapes, devices)
     if restored is None:
+        initial, initialized_from = initial_variables(config)
         state = devices.jit(partial(train_step.init, source))()
         state = initialize(state, initial, config, source, arrays, devices)
         progress = Progress(initialized_from=initialized_from)
@@ -103,7 +105,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
     step, steps = int(state.step), config.train.steps
     writers = Writers(workdir, step, rewritten_split="validation" if progress.evaluation_due else None)
     clock = Clock(progress.seconds, steps, config.train.batch_size)
-    if step < steps:
+    if step < steps and is_main():
         provenance.record(workdir, step, config.train.steps_per_call)
 
     try:
@@ -146,9 +148,11 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, stop: Stop) -> TrainS
                 clock.restart(step)
 
             # Save. A new best is saved at once; the progress records it as the one to keep.
-            stopping = stop.is_set()
+            stopping = agree_to_stop(stop)
             if step % config.train.checkpoint_every == 0 or step == steps or stopping or progress.best != previous_best:
                 _refuse_nonfinite(int(state.first_nonfinite), workdir)
+                if lock is not None:
+                    lock.check()
                 checkpoints.save(step, state, progress.meta(config, step, clock.seconds()))
             if stopping:
                 checkpoints.wait()

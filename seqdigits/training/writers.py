@@ -18,6 +18,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from seqdigits.core.files import write_atomically
+from seqdigits.parallel.processes import is_main
 from seqdigits.visualization.predictions import png
 
 # TensorBoard would import TensorFlow if it is installed, which takes 5 seconds. A module of this name prevents that.
@@ -25,7 +26,7 @@ sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat
 
 
 class Writers:
-    """The log files of one run.
+    """The log files of one run, which only process 0 writes.
 
     Opening them removes the entries after the restored step, so that a resumed run leaves no duplicate points in its
     curves.
@@ -40,6 +41,9 @@ class Writers:
           rewritten_split: a split whose entries of exactly this step are removed too, because they will be written
             again.
         """
+        self._events: EventFileWriter | None = None
+        if not is_main():
+            return
 
         def is_kept(entry_step: int, split: str) -> bool:
             return entry_step < step or (entry_step == step and split != rewritten_split)
@@ -52,6 +56,8 @@ class Writers:
 
     def write(self, step: int, split: str, values: dict[str, Any]) -> None:
         """Writes a line of JSON with all values, and each number as a TensorBoard scalar `split/name`."""
+        if self._events is None:
+            return
         line = json.dumps({"step": step, "split": split, **values})
         with self._lines.open("a") as file:
             file.write(line + "\n")
@@ -71,15 +77,18 @@ class Writers:
 
     def flush(self) -> None:
         """Writes all buffered TensorBoard events to disk."""
-        self._events.flush()
+        if self._events is not None:
+            self._events.flush()
 
     def close(self) -> None:
         """Writes all buffered events and closes the event file."""
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
 
     def _add(self, step: int, values: list[summary_pb2.Summary.Value]) -> None:
-        summary = summary_pb2.Summary(value=values)
-        self._events.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+        if self._events is not None:
+            summary = summary_pb2.Summary(value=values)
+            self._events.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
 
 
 def _truncate_lines(path: Path, is_kept: Callable[[int, str], bool]) -> None:

@@ -96,7 +96,7 @@ def test_ctrl_c_saves_and_the_same_command_resumes(tmp_path, moment):
     wait_for(resumed, "resumed from step")
     resumed.send_signal(signal.SIGTERM)
     resumed.communicate(timeout=120)
-    assert resumed.returncode == 143
+    assert resumed.returncode == 75
 
 
 @pytest.mark.slow

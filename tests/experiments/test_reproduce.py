@@ -143,7 +143,7 @@ def test_reproduce_continues_after_a_failure(folders, monkeypatch, capsys):
     assert json.loads((folders["out"] / "b.json").read_text())["steps"] == 1
 
 
-@pytest.mark.parametrize("exit_status", [0, pytest.param(143, marks=pytest.mark.slow)], ids=["budget", "signal"])
+@pytest.mark.parametrize("exit_status", [0, pytest.param(75, marks=pytest.mark.slow)], ids=["budget", "signal"])
 def test_reproduce_resumes_after_a_stop(folders, monkeypatch, capsys, exit_status):
     stop, train_and_evaluate = Stop(), reproduce.train_and_evaluate
 

@@ -1,6 +1,5 @@
 """The training loop: a run that is stopped, even by kill -9, and resumed equals an uninterrupted run bit for bit."""
 
-import fcntl
 import json
 import os
 import signal
@@ -25,6 +24,7 @@ from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
+from seqdigits.training.lock import Lock
 from seqdigits.training.loop import train_and_evaluate
 
 
@@ -237,10 +237,10 @@ def test_failed_start_does_not_block_workdir(tmp_path, run_config):
 
 
 def test_workdir_rejects_second_run(tmp_path, run_config):
-    with (tmp_path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="is in use by another run"):
-            train_and_evaluate(run_config({}), tmp_path)
+    lock = Lock(tmp_path)
+    with pytest.raises(UserError, match=rf"is in use by another run: process {os.getpid()} on"):
+        train_and_evaluate(run_config({}), tmp_path)
+    lock.release()
 
 
 def test_unwritable_workdir_is_rejected(tmp_path, run_config):

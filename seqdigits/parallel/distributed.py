@@ -1,0 +1,388 @@
+"""Joins the processes of a run: one each on several hosts, or several on one host.
+
+Before JAX connects the processes, they meet on the coordinator's port: process 0 listens, and every other process says
+hello. What is wrong with a launch (a process that is missing, a number that two processes have, another number of
+processes) is thus reported in words; JAX would abort. The connections stay open: when a process dies, the system
+closes its connection, and all others end within a second, although their next collective operation would never return.
+A host that vanishes without closing its connections is noticed by TCP keepalive after KEEPALIVE_SECONDS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax._src.clusters import ClusterEnv  # what jax.distributed.initialize() detects is not public
+
+from seqdigits.core.errors import PeerLost, UserError
+from seqdigits.core.interrupt import RESUMABLE, Stop
+
+TIMEOUT_SECONDS = 300
+"""How long processes wait for each other at the start; $SEQDIGITS_START_SECONDS overrides it."""
+KEEPALIVE_SECONDS = 15
+_MAX_PROCESSES = 10_000
+_END_SECONDS = 5
+"""How long process 0, on which the others depend, waits for them at its end."""
+
+
+class Launch(NamedTuple):
+    """The place of this process in a run: `coordinator` HOST:PORT of process 0, and the devices it may use on its host."""
+
+    coordinator: str
+    num_processes: int
+    process_id: int
+    local_devices: Sequence[int] | None = None
+
+
+def detect(
+    coordinator: str | None, num_processes: int | None, process_id: int | None, environment: Mapping[str, str]
+) -> Launch | None:
+    """Returns the launch that the flags or the environment describe; None for a single process.
+
+    Args:
+      coordinator: HOST:PORT of process 0; "auto" = JAX detects the launcher (Slurm, Open MPI, Cloud TPU); None =
+        $SEQDIGITS_COORDINATOR, or else auto under a launcher of several processes, or else a single process.
+      num_processes: None = $SEQDIGITS_NUM_PROCESSES.
+      process_id: 0 to num_processes - 1; None = $SEQDIGITS_PROCESS_ID, or else the index that Kubernetes gives a pod
+        of an Indexed Job.
+      environment: os.environ.
+
+    Raises:
+      UserError: a value is missing or is not allowed.
+    """
+    coordinator = coordinator or environment.get("SEQDIGITS_COORDINATOR")
+    names = {
+        "--num_processes": (num_processes, ("SEQDIGITS_NUM_PROCESSES",), 1),
+        "--process_id": (process_id, ("SEQDIGITS_PROCESS_ID", "JOB_COMPLETION_INDEX"), 0),
+    }
+    numbers: dict[str, int] = {}
+    for flag, (given, variables, low) in names.items():
+        variable = next((name for name in variables if environment.get(name)), None)
+        text = str(given) if given is not None else environment[variable] if variable else None
+        if text is None:
+            continue
+        source = flag if given is not None else str(variable)
+        if not text.isdecimal() or not low <= int(text) <= _MAX_PROCESSES:
+            raise UserError(f"{source} = {text}: an integer from {low} is allowed.")
+        numbers[flag] = int(text)
+    if not coordinator:
+        given_flags = [flag for flag, (given, _, _) in names.items() if given is not None]
+        if given_flags or environment.get("SEQDIGITS_NUM_PROCESSES") or environment.get("SEQDIGITS_PROCESS_ID"):
+            what = " and ".join(given_flags) or "SEQDIGITS_NUM_PROCESSES or SEQDIGITS_PROCESS_ID"
+            raise UserError(f"{what}: --coordinator HOST:PORT (or SEQDIGITS_COORDINATOR) is missing.")
+        if not _has_launcher(environment):
+            return None
+        coordinator = "auto"
+    if coordinator == "auto":
+        return _detected_by_jax()
+    if missing := names.keys() - numbers.keys():
+        raise UserError(f"--coordinator {coordinator}: {' and '.join(sorted(missing))} is missing. Give all three.")
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UserError(f"--coordinator {coordinator}: HOST:PORT is allowed, for example 10.0.0.1:7000, or auto.")
+    launch = Launch(coordinator, numbers["--num_processes"], numbers["--process_id"])
+    if launch.process_id >= launch.num_processes:
+        raise UserError(
+            f"--process_id {launch.process_id}: 0 to {launch.num_processes - 1} is allowed with --num_processes "
+            f"{launch.num_processes}."
+        )
+    return launch
+
+
+def _has_launcher(environment: Mapping[str, str]) -> bool:
+    """Returns whether a launcher that JAX detects started several processes."""
+    srun = "SLURM_STEP_NODELIST" in environment and environment.get("SLURM_NTASKS", "1") != "1"
+    mpirun = "OMPI_MCA_orte_hnp_uri" in environment and environment.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
+    tpu_pod = "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+    return srun or mpirun or tpu_pod
+
+
+def _detected_by_jax() -> Launch:
+    found = ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, TIMEOUT_SECONDS)
+    coordinator, num_processes, process_id, local_devices = found
+    if coordinator is None or num_processes is None or process_id is None:
+        raise UserError(
+            "--coordinator auto: JAX detects no launcher here. It knows Slurm (srun), Open MPI (mpirun) and Cloud TPU; "
+            "elsewhere give --coordinator HOST:PORT --num_processes N --process_id R."
+        )
+    return Launch(coordinator, num_processes, process_id, local_devices)
+
+
+def connect(launch: Launch | None, stop: Stop) -> None:
+    """Connects this process to the others of the run; must be called before anything uses a device.
+
+    Afterwards `stop.announce` tells the others how this process ends, and only process 0 writes to standard output.
+
+    Args:
+      launch: from detect; None does nothing.
+      stop: of the command.
+
+    Raises:
+      UserError: two processes have the same number, or the processes differ in their number.
+      PeerLost: a process did not come in time.
+    """
+    if launch is None or launch.num_processes == 1:
+        return
+    seconds = float(os.environ.get("SEQDIGITS_START_SECONDS") or TIMEOUT_SECONDS)
+    links = (_call if launch.process_id else _listen)(launch, seconds, stop)
+    watch = _Watch(launch, links, stop)
+    stop.announce = watch.announce
+    threading.Thread(target=watch.run, daemon=True, name="peers").start()
+    jax.distributed.initialize(
+        launch.coordinator, launch.num_processes, launch.process_id, local_device_ids=launch.local_devices
+    )
+    if launch.process_id:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open until the process ends)
+
+
+class _Link:
+    """A connection to another process: lines of JSON."""
+
+    def __init__(self, connection: socket.socket):
+        self.socket = connection
+        connection.settimeout(5)  # of a send or receive that should not wait
+        self.hello: dict[str, Any] = {}
+        self._received = b""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 5)):
+            if hasattr(socket, name):  # not on macOS
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def send(self, **message: Any) -> None:
+        """Sends a message; does nothing if the other side is gone."""
+        with contextlib.suppress(OSError):
+            self.socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """Returns the messages that have arrived; None if the connection is closed or its content is no message."""
+        try:
+            data = self.socket.recv(65536)
+        except OSError:
+            return None
+        if not data or len(self._received) > 65536:
+            return None
+        *lines, self._received = (self._received + data).split(b"\n")
+        try:
+            messages = [json.loads(line) for line in lines]
+        except ValueError:
+            return None
+        return messages if all(isinstance(message, dict) for message in messages) else None
+
+
+class _Wait:
+    """Waits for other processes until a deadline; `what` says what for, on standard error, every 10 seconds."""
+
+    def __init__(self, seconds: float, stop: Stop, what: str):
+        self.seconds, self.what, self._stop = seconds, what, stop
+        self._deadline = time.monotonic() + seconds
+        self._said = time.monotonic()
+
+    def goes_on(self) -> bool:
+        """Returns whether the deadline is ahead."""
+        if self._stop.is_set():
+            raise PeerLost("a signal came before all processes had started")
+        now = time.monotonic()
+        if now - self._said > 10:
+            self._said = now
+            print(f"{self.what}; {self._deadline - now:.0f} s left", file=sys.stderr, flush=True)
+        return now < self._deadline
+
+
+def _listen(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
+    """Waits for the other processes, and tells them that all are here, or what is wrong.
+
+    Returns:
+      The connection to each of them.
+    """
+    links: dict[int, _Link] = {}
+    unknown: set[_Link] = set()
+    wait = _Wait(seconds, stop, "")
+    with _server(launch) as server, selectors.DefaultSelector() as selector:
+        selector.register(server, selectors.EVENT_READ)
+        while len(links) < launch.num_processes - 1:
+            wait.what = f"process 0 is waiting for {_missing(launch, links)}"
+            if not wait.goes_on():
+                problem = f"{_missing(launch, links)} did not connect to process 0 within {seconds:g} s"
+                for link in links.values():
+                    link.send(lost=problem)
+                raise PeerLost(f"{problem}. Start all processes at about the same time.")
+            for key, _ in selector.select(0.5):
+                if key.fileobj is server:
+                    link = _Link(server.accept()[0])
+                    unknown.add(link)
+                    selector.register(link.socket, selectors.EVENT_READ, link)
+                    continue
+                link = key.data
+                messages = link.receive()
+                if messages == []:
+                    continue
+                if messages is None or not {"process_id", "num_processes", "host"} <= messages[0].keys():
+                    selector.unregister(link.socket)  # it gave up, or is none of ours
+                    link.socket.close()
+                    unknown.discard(link)
+                    links = {number: other for number, other in links.items() if other is not link}
+                    continue
+                link.hello = messages[0]
+                if refused := _problem(launch, links, link.hello):
+                    for other in (*links.values(), *unknown):
+                        other.send(error=refused)
+                    raise UserError(refused)
+                links[link.hello["process_id"]] = link
+                unknown.discard(link)
+    for link in links.values():
+        link.send(go=True)
+    return links
+
+
+def _problem(launch: Launch, links: dict[int, _Link], hello: dict[str, Any]) -> str | None:
+    """Returns what is wrong with a process that says hello to process 0; None if it may join."""
+    number, host = hello["process_id"], hello["host"]
+    if hello["num_processes"] != launch.num_processes:
+        return (
+            f"the processes differ in --num_processes: {hello['num_processes']} in process {number} on {host}, "
+            f"{launch.num_processes} in process 0 on {socket.gethostname()}. Start all with the same number."
+        )
+    if number in links or number == 0:
+        other = links[number].hello["host"] if number in links else socket.gethostname()
+        return (
+            f"two processes have --process_id {number}: one on {other} and one on {host}. Give each another number, 0 to "
+            f"{launch.num_processes - 1}."
+        )
+    return None
+
+
+def _call(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
+    """Connects to process 0, again and again until the deadline, and waits for its answer.
+
+    Returns:
+      The connection to process 0.
+    """
+    host, _, port = launch.coordinator.rpartition(":")
+    name = f"process {launch.process_id}"
+    reason = "nothing listens there yet"
+    wait = _Wait(seconds, stop, "")
+    hello = {"process_id": launch.process_id, "num_processes": launch.num_processes, "host": socket.gethostname()}
+    while wait.goes_on():
+        wait.what = f"{name} is waiting for process 0 at {launch.coordinator}: {reason}"
+        try:
+            link = _Link(socket.create_connection((host.strip("[]"), int(port)), timeout=2))
+        except OSError as e:
+            reason = e.strerror or str(e)
+            time.sleep(0.2)
+            continue
+        link.send(**hello)
+        wait.what = f"{name} and process 0 are waiting for other processes"
+        answer: list[dict[str, Any]] | None = []
+        while answer == [] and wait.goes_on():
+            if select.select([link.socket], [], [], 0.5)[0]:
+                answer = link.receive()
+        if answer == []:
+            break
+        if answer is None or not answer[0].keys() & {"error", "lost", "go"}:
+            reason = "what listens there does not answer as process 0 of a run that starts"
+            link.socket.close()  # process 0 of an earlier start that is ending, or another program
+            time.sleep(0.5)
+            continue
+        if "error" in answer[0]:
+            raise UserError(answer[0]["error"])
+        if "lost" in answer[0]:
+            raise PeerLost(answer[0]["lost"])
+        link.socket.settimeout(None)
+        return {0: link}
+    raise PeerLost(
+        f"{name} found no process 0 at {launch.coordinator} within {seconds:g} s: {reason}. Is the address right, is process 0 "
+        "running, and is the port open?"
+    )
+
+
+def _server(launch: Launch) -> socket.socket:
+    port = int(launch.coordinator.rpartition(":")[2])
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    try:
+        return socket.create_server(("", port), family=family, backlog=1024, dualstack_ipv6=family == socket.AF_INET6)
+    except OSError as e:
+        raise UserError(
+            f"--coordinator {launch.coordinator}: process 0 cannot listen on port {port}: {e.strerror}. Another process 0 or "
+            "another program uses it; use another port."
+        ) from e
+
+
+def _missing(launch: Launch, links: dict[int, _Link]) -> str:
+    missing = [str(number) for number in range(1, launch.num_processes) if number not in links]
+    shown = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+    return f"process{'es' if len(missing) > 1 else ''} {shown} of {launch.num_processes}"
+
+
+class _Watch:
+    """Watches the connections, and ends this process when another one was lost."""
+
+    def __init__(self, launch: Launch, links: dict[int, _Link], stop: Stop):
+        self._launch, self._links, self._stop = launch, links, stop
+        self._host = socket.gethostname()
+        self._all_closed = threading.Event()
+
+    def announce(self, status: int) -> None:
+        """Tells the other processes that this one ends with a status; process 0 ends last, or after _END_SECONDS."""
+        for link in self._links.values():
+            link.send(status=status, process=self._launch.process_id, host=self._host)
+        if self._launch.process_id == 0 and status:
+            self._all_closed.wait(_END_SECONDS)
+
+    def run(self) -> None:
+        """Reads the connections until all are closed in order."""
+        ended: set[int] = set()
+        with selectors.DefaultSelector() as selector:
+            for number, link in self._links.items():
+                selector.register(link.socket, selectors.EVENT_READ, number)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    number, link = key.data, self._links[key.data]
+                    messages = link.receive()
+                    if messages is None:
+                        selector.unregister(link.socket)
+                        if number not in ended:
+                            host = link.hello.get("host") or self._launch.coordinator.rpartition(":")[0]
+                            self._end(f"process {number} on {host} was lost", RESUMABLE)
+                        continue
+                    for message in messages:
+                        ended.add(number)
+                        self._peer_ended(message)
+        self._all_closed.set()
+
+    def _peer_ended(self, message: dict[str, Any]) -> None:
+        """Handles the end of another process, which may be reported by process 0."""
+        status = message["status"]
+        if status == 0:
+            return
+        if self._stop.is_set() and status == self._stop.exit_status:
+            return  # all processes stop at the same step
+        text = message.get("text") or (
+            f"process {message['process']} on {message['host']} ended with status {status}; its output says why"
+        )
+        self._end(text, status)
+
+    def _end(self, text: str, status: int) -> None:
+        """Reports a lost process, tells the others, and ends this process."""
+        for link in self._links.values() if self._launch.process_id == 0 else ():
+            link.send(status=status, text=text)
+        # JAX would abort the others, with a stack trace, if process 0 were gone before them.
+        deadline = time.monotonic() + 1
+        for link in self._links.values() if self._launch.process_id == 0 else ():
+            link.socket.settimeout(max(deadline - time.monotonic(), 0.01))
+            while link.receive() is not None:
+                continue
+        again = "; the same command resumes from the last checkpoint" if status == RESUMABLE else ""
+        os.write(2, f"\nstopped: {text}{again}.\n".encode())
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+        os._exit(status)
