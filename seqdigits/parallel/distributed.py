@@ -187,15 +187,15 @@ class _Wait:
         self._deadline = time.monotonic() + seconds
         self._said = time.monotonic()
 
-    def goes_on(self) -> bool:
-        """Returns whether the deadline is ahead."""
+    def goes_on(self, extra: float = 0.0) -> bool:
+        """Returns whether the deadline, put off by some extra seconds, is ahead."""
         if self._stop.is_set():
             raise PeerLost("a signal came before all processes had started")
         now = time.monotonic()
         if now - self._said > 10:
             self._said = now
             print(f"{self.what}; {self._deadline - now:.0f} s left", file=sys.stderr, flush=True)
-        return now < self._deadline
+        return now < self._deadline + extra
 
 
 def _listen(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
@@ -283,7 +283,7 @@ def _call(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
         link.send(**hello)
         wait.what = f"{name} and process 0 are waiting for other processes"
         answer: list[dict[str, Any]] | None = []
-        while answer == [] and wait.goes_on():
+        while answer == [] and wait.goes_on(10):  # process 0 says first who is missing
             if select.select([link.socket], [], [], 0.5)[0]:
                 answer = link.receive()
         if answer == []:
@@ -329,10 +329,11 @@ class _Watch:
     def __init__(self, launch: Launch, links: dict[int, _Link], stop: Stop):
         self._launch, self._links, self._stop = launch, links, stop
         self._host = socket.gethostname()
-        self._all_closed = threading.Event()
+        self._is_ending, self._all_closed = threading.Event(), threading.Event()
 
     def announce(self, status: int) -> None:
         """Tells the other processes that this one ends with a status; process 0 ends last, or after _END_SECONDS."""
+        self._is_ending.set()
         for link in self._links.values():
             link.send(status=status, process=self._launch.process_id, host=self._host)
         if self._launch.process_id == 0 and status:
@@ -350,7 +351,9 @@ class _Watch:
                     messages = link.receive()
                     if messages is None:
                         selector.unregister(link.socket)
-                        if number not in ended:
+                        # When all stop, the last message of a process may be lost with its connection.
+                        is_end = number in ended or (self._stop.is_set() and self._is_ending.wait(_END_SECONDS))
+                        if not is_end and not self._is_ending.is_set():
                             host = link.hello.get("host") or self._launch.coordinator.rpartition(":")[0]
                             self._end(f"process {number} on {host} was lost", RESUMABLE)
                         continue

@@ -1,0 +1,243 @@
+"""Several processes: how they meet, what they say when a launch is wrong, and how they end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from seqdigits.core.errors import UserError
+from seqdigits.parallel.distributed import Launch, detect
+
+PROCESS = """
+import os, sys, time
+from seqdigits.core import app
+
+def main(stop):
+    from seqdigits.core.errors import UserError
+    from seqdigits.core.interrupt import Stopped
+    from seqdigits.parallel import distributed
+    from seqdigits.parallel.processes import agree_to_stop, from_main
+    distributed.connect(distributed.detect(None, None, None, os.environ), stop)
+    import jax, numpy as np
+    text = from_main(np.array([7 + jax.process_index(), jax.process_count()])).tolist()
+    os.write(2, f"met {text}\\n".encode())
+    print("only process 0 prints")
+    if sys.argv[1] == "error" and jax.process_index() == 1:
+        raise UserError("no such thing")
+    if sys.argv[1] == "bug" and jax.process_index() == 1:
+        raise ZeroDivisionError
+    step = 0
+    while sys.argv[1] != "meet":
+        time.sleep(0.02)
+        step += 1
+        if agree_to_stop(stop):
+            os.write(2, f"stopped at {step}\\n".encode())
+            raise Stopped
+
+app.run("__main__:main")
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Processes:
+    """Processes that meet, do what `task` says, and end."""
+
+    def __init__(self, path, task, ranks, sizes, port=None, seconds=60):
+        script = path / "process.py"
+        script.write_text(PROCESS)
+        port = port or free_port()
+        self.all = []
+        for rank, size in zip(ranks, sizes, strict=True):
+            env = {
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "SEQDIGITS_COORDINATOR": f"localhost:{port}",
+                "SEQDIGITS_NUM_PROCESSES": str(size),
+                "SEQDIGITS_PROCESS_ID": str(rank),
+                "SEQDIGITS_START_SECONDS": str(seconds),
+            }
+            self.all.append(
+                subprocess.Popen(
+                    [sys.executable, str(script), task],
+                    env=env,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+
+    def wait_until_met(self):
+        for process in self.all:
+            while "met [7," not in (line := process.stderr.readline()):
+                assert line, process.communicate()
+
+    def ends(self, timeout=120):
+        """Status, standard output and standard error of each."""
+        try:
+            outputs = [process.communicate(timeout=timeout) for process in self.all]
+        finally:
+            for process in self.all:
+                process.kill()
+        return [(process.returncode, *output) for process, output in zip(self.all, outputs, strict=True)]
+
+
+def test_processes_meet_and_only_the_first_prints(tmp_path):
+    one, two = Processes(tmp_path, "meet", (0, 1), (2, 2)).ends()
+    assert one[0] == two[0] == 0
+    assert "met [7, 2]" in one[2]
+    assert "met [7, 2]" in two[2]
+    assert "only process 0 prints" in one[1]
+    assert "only process 0 prints" not in two[1]
+
+
+def test_same_number_twice_is_refused(tmp_path):
+    for status, _, error in Processes(tmp_path, "meet", (0, 1, 1), (3, 3, 3)).ends():
+        assert status == 2
+        assert "two processes have --process_id 1: one on" in error
+
+
+def test_other_number_of_processes_is_refused(tmp_path):
+    for status, _, error in Processes(tmp_path, "meet", (0, 1), (2, 3)).ends():
+        assert status == 2
+        assert "the processes differ in --num_processes: 3 in process 1 on" in error
+
+
+def test_missing_process_is_named(tmp_path):
+    one, two = Processes(tmp_path, "meet", (0, 2), (3, 3), seconds=12).ends()
+    for status, _, error in (one, two):
+        assert status == 75
+        assert "process 1 of 3 did not connect to process 0 within 12 s" in error
+
+
+def test_missing_coordinator_is_named(tmp_path):
+    ((status, _, error),) = Processes(tmp_path, "meet", (1,), (2,), seconds=2).ends()
+    assert status == 75
+    assert "found no process 0 at localhost:" in error
+    assert "Connection refused" in error
+
+
+def test_port_in_use_is_named(tmp_path):
+    with socket.create_server(("", 0)) as server:
+        ((status, _, error),) = Processes(tmp_path, "meet", (0,), (2,), server.getsockname()[1]).ends()
+    assert status == 2
+    assert "cannot listen on port" in error
+
+
+def test_stranger_on_the_port_does_not_disturb(tmp_path):
+    port = free_port()
+    processes = Processes(tmp_path, "meet", (0,), (2,), port)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with socket.create_connection(("localhost", port)) as stranger:
+                stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    processes.all += Processes(tmp_path, "meet", (1,), (2,), port).all
+    assert [status for status, _, _ in processes.ends()] == [0, 0]
+
+
+@pytest.mark.parametrize("killed", [0, 1, 2])
+def test_lost_process_ends_the_others_within_seconds(tmp_path, killed):
+    processes = Processes(tmp_path, "work", (0, 1, 2), (3, 3, 3))
+    processes.wait_until_met()
+    processes.all[killed].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    ends = processes.ends()
+    assert time.monotonic() - began < 20
+    for rank, (status, _, error) in enumerate(ends):
+        if rank == killed:
+            continue
+        assert status == 75, error
+        assert f"process {killed} on" in error
+        assert "was lost; the same command resumes from the last checkpoint" in error
+
+
+@pytest.mark.parametrize(("task", "status"), [("error", 2), ("bug", 1)])
+def test_error_of_one_process_ends_the_others_with_its_status(tmp_path, task, status):
+    one, two = Processes(tmp_path, task, (0, 1), (2, 2)).ends()
+    assert two[0] == status
+    assert ("error: no such thing" if task == "error" else "ZeroDivisionError") in two[2]
+    assert one[0] == status
+    assert f"ended with status {status}; its output says why" in one[2]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)],
+    ids=["TERM", "USR1", "INT"],
+)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_signal_to_one_process_stops_all_at_the_same_step(tmp_path, number, status, rank):
+    processes = Processes(tmp_path, "work", (0, 1), (2, 2))
+    processes.wait_until_met()
+    processes.all[rank].send_signal(number)
+    ends = processes.ends()
+    assert [end[0] for end in ends] == [status, status]
+    steps = {line for _, _, error in ends for line in error.splitlines() if line.startswith("stopped at")}
+    assert len(steps) == 1
+
+
+def test_launch_is_read_from_flags_and_environment():
+    assert detect(None, None, None, {}) is None
+    assert detect("a:1", 2, 1, {}) == Launch("a:1", 2, 1)
+    environment = {"SEQDIGITS_COORDINATOR": "a:1", "SEQDIGITS_NUM_PROCESSES": "4", "JOB_COMPLETION_INDEX": "3"}
+    assert detect(None, None, None, environment) == Launch("a:1", 4, 3)
+    assert detect(None, None, None, environment | {"SEQDIGITS_PROCESS_ID": "2"}) == Launch("a:1", 4, 2)
+    assert detect("b:1", None, 0, environment) == Launch("b:1", 4, 0)
+    # Under sbatch without srun, and in a pod of a Job of single processes, there is one process.
+    assert detect(None, None, None, {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}) is None
+    assert detect(None, None, None, {"JOB_COMPLETION_INDEX": "3"}) is None
+
+
+def test_launch_is_detected_under_srun(monkeypatch):
+    environment = {
+        "SLURM_JOB_ID": "17",
+        "SLURM_STEP_NODELIST": "node[001,007-015],host2",
+        "SLURM_NTASKS": "4",
+        "SLURM_PROCID": "3",
+        "SLURM_LOCALID": "1",
+        "SLURM_STEP_NUM_NODES": "2",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    launch = detect(None, None, None, os.environ)
+    assert launch.coordinator.startswith("node001:")
+    assert (launch.num_processes, launch.process_id) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((None, 2, 0), "--num_processes and --process_id: --coordinator HOST:PORT .* is missing"),
+        (("a:1", 2, None), "--process_id is missing"),
+        (("a", 2, 0), "--coordinator a: HOST:PORT is allowed"),
+        (("a:x", 2, 0), "--coordinator a:x: HOST:PORT is allowed"),
+        (("a:1", 2, 2), "--process_id 2: 0 to 1 is allowed with --num_processes 2"),
+        (("a:1", 0, 0), "--num_processes = 0: an integer from 1"),
+        (("a:1", 2, -1), "--process_id = -1: an integer from 0"),
+    ],
+)
+def test_launch_refuses_invalid_flags(flags, message):
+    with pytest.raises(UserError, match=message):
+        detect(*flags, {})
+
+
+def test_launch_refuses_an_invalid_environment():
+    with pytest.raises(UserError, match="SEQDIGITS_PROCESS_ID = x: an integer from 0 is allowed"):
+        detect("a:1", 2, None, {"SEQDIGITS_PROCESS_ID": "x"})
+    with pytest.raises(UserError, match="coordinator HOST:PORT .* is missing"):
+        detect(None, None, None, {"SEQDIGITS_NUM_PROCESSES": "2"})
