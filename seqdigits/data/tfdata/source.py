@@ -22,7 +22,7 @@ from seqdigits.core.files import sha256
 from seqdigits.core.types import Batch, HostBatch
 from seqdigits.data import record_location
 from seqdigits.data.builders import svhn_numbers, tf
-from seqdigits.data.manifest import Shard, open_records, read_manifest, rewrite_hint, shard_ranges, shards_of_split
+from seqdigits.data.manifest import Shard, open_records, read_manifest, rewrite_hint, shards_of_split
 from seqdigits.data.photos import svhn
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import cut_out
@@ -47,8 +47,8 @@ class StreamedSource(DataSource):
     """The records of one split in a shuffled order that is a function of (seed, epoch, number of skipped examples).
 
     In each epoch, files are shuffled, 16 of them are interleaved, and each example is sampled from a shuffle buffer of
-    10,000 examples (fewer if they are large). Each process reads its own share, so that each example occurs once per
-    epoch. The order depends on the number of processes, on the number of files, and on the form of the records.
+    10,000 examples (fewer if they are large). The order depends on the number of files and on the form of the records,
+    but not on the number of processes: each process reads the records of all, and decodes only its own rows of each batch.
     """
 
     def __init__(self, config: ConfigDict, split: str, same: DataSource):
@@ -107,44 +107,47 @@ class StreamedSource(DataSource):
     def batches(self, start: int, batch_size: int) -> Iterator[HostBatch]:
         """See DataSource.batches; the order is described with the class."""
         local = process_slice(batch_size)
-        rows = local.high - local.low
-        count = self.count()
-        low, high = count * local.low // batch_size, count * local.high // batch_size
-        if low == high:
-            raise UserError(f"{count:,} examples are too few for {jax.process_count()} processes. Use fewer processes.")
-        epoch, skip = divmod(start * rows, high - low)
-        stream = self._decoded(self._endless(low, high, epoch, skip)).batch(rows).prefetch(_PREFETCHED_BATCHES)
-        for step, values in enumerate(self._iterate(stream), start):
+        epoch, skip = divmod(start * batch_size, self.count())
+        stream = self._iterate(self._batched(self._endless(epoch, skip), local, batch_size))
+        for step, values in enumerate(stream, start):
             position = np.arange(step * batch_size + local.low, step * batch_size + local.high)
             yield self._host_batch(local, values, position)
 
     def all(self, batch_size: int, limit: int | None = None) -> Iterator[HostBatch]:
         """See DataSource.all; the order is that of the records."""
         local, count = process_slice(batch_size), self.count(limit)
-        processes, process = jax.process_count(), jax.process_index()
-        low, high = count * process // processes, count * (process + 1) // processes
-        files, open_file = self._files(low, high)
+        files, open_file = self._files(count)
         in_order = tf.data.Dataset.from_tensor_slices(files).flat_map(open_file)
-        stream, yielded = self._iterate(self._decoded(in_order).batch(local.size).prefetch(_PREFETCHED_BATCHES)), 0
-        max_count = -(-count // processes)  # examples of the process that has most
-        for _ in range(0, max_count, local.size):
-            values = next(stream, None)
-            if values is None:
-                yield self._empty(local.size)
-            else:
-                yielded += len(values["index"])
+        in_order = in_order.apply(tf.data.experimental.assert_cardinality(count))
+        stream = self._iterate(self._batched(in_order, local, batch_size))
+        for start in range(0, count, batch_size):
+            if start + local.low < count:
+                values = next(stream)
                 yield self._host_batch(local, values, values["index"])
-        if yielded != high - low:
-            raise self._damage_error(f"{yielded:,} of {high - low:,} examples were read")
+            else:
+                yield self._empty(local.size)
+        for _ in stream:  # a process that has no row of the last batch checks here that no record was missing
+            raise AssertionError("the number of records was checked")
 
-    def _endless(self, low: int, high: int, epoch: int, skip: int) -> tf.data.Dataset:
-        """Returns examples low..high-1 of the split, reshuffled in every epoch.
+    def _batched(self, examples: tf.data.Dataset, local: ProcessSlice, batch_size: int) -> tf.data.Dataset:
+        """Returns the decoded rows of this process in each batch of examples, which start with a new batch."""
+        rows = local.high - local.low
+        if rows < batch_size:  # before decoding, which costs far more than reading
+            examples = examples.enumerate().filter(
+                no_autograph(lambda row, _: (row % batch_size >= local.low) & (row % batch_size < local.high))
+            )
+            examples = examples.map(no_autograph(lambda _, example: example))
+        return self._decoded(examples).batch(rows).prefetch(_PREFETCHED_BATCHES)
+
+    def _endless(self, epoch: int, skip: int) -> tf.data.Dataset:
+        """Returns all examples of the split, reshuffled in every epoch.
 
         The stream starts in `epoch`, after `skip` of its examples.
         """
-        files, open_file = self._files(low, high)
+        count = self.count()
+        files, open_file = self._files(count)
         per_example = sum(shard.bytes for shard in self._shards) // sum(shard.examples for shard in self._shards) + 1
-        buffer = max(1, min(_SHUFFLE_BUFFER, high - low, _SHUFFLE_BUFFER_BYTES // per_example))
+        buffer = max(1, min(_SHUFFLE_BUFFER, count, _SHUFFLE_BUFFER_BYTES // per_example))
         seed = self._order_seed
 
         @no_autograph
@@ -154,29 +157,28 @@ class StreamedSource(DataSource):
             examples = shuffled.interleave(
                 open_file, cycle_length=_INTERLEAVED_FILES, num_parallel_calls=1, deterministic=True
             )
-            examples = examples.apply(tf.data.experimental.assert_cardinality(high - low))
+            examples = examples.apply(tf.data.experimental.assert_cardinality(count))
             mixed = tf.random.stateless_uniform([], [seed, e], maxval=2**62, dtype=tf.int64)
             examples = examples.shuffle(buffer, seed=mixed, reshuffle_each_iteration=False)
             return examples.skip(tf.where(e == epoch, tf.constant(skip, tf.int64), 0))
 
         return tf.data.Dataset.range(epoch, np.iinfo(np.int64).max).flat_map(one_epoch)
 
-    def _files(self, low: int, high: int) -> tuple[tuple[tf.Tensor, ...], Callable[..., tf.data.Dataset]]:
-        """Returns the files that hold examples low..high-1, and the function that opens one.
+    def _files(self, count: int) -> tuple[tuple[tf.Tensor, ...], Callable[..., tf.data.Dataset]]:
+        """Returns the files that hold the first `count` examples, and the function that opens one.
 
         The files are columns of tensors with one row per file. The function maps a row to a data set of pairs: index and
         serialized record.
         """
-        ranges = list(shard_ranges(self._shards, low, high))
-        firsts = low + np.cumsum([0, *(take for _, _, take in ranges)])[:-1]
-        skips, takes = [skip for _, skip, _ in ranges], [take for _, _, take in ranges]
+        edges = np.cumsum([0, *(shard.examples for shard in self._shards)]).clip(max=count)
+        present = np.flatnonzero(edges[:-1] < edges[1:])
 
         @no_autograph
-        def open_file(name: tf.Tensor, skip: tf.Tensor, take: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
-            serialized = tf.data.TFRecordDataset(name).skip(skip).take(take)
-            return tf.data.Dataset.zip((tf.data.Dataset.range(first, first + take), serialized))
+        def open_file(name: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> tf.data.Dataset:
+            serialized = tf.data.TFRecordDataset(name).take(stop - start)
+            return tf.data.Dataset.zip((tf.data.Dataset.range(start, stop), serialized))
 
-        return (self._names(shard for shard, _, _ in ranges), *_int64(skips, takes, firsts)), open_file
+        return (self._names(self._shards[i] for i in present), *_int64(edges[present], edges[present + 1])), open_file
 
     def _names(self, shards: Iterable[Shard]) -> tf.Tensor:
         return tf.constant([os.fspath(self._folder / shard.name) for shard in shards], tf.string)
@@ -231,8 +233,8 @@ class StreamedSource(DataSource):
 class StreamedPhotographs(StreamedSource):
     """Photographs stored in their original size and resized when they are read, byte for byte as ResidentSource does.
 
-    A split of house numbers is not a contiguous range of records. Each process therefore reads all records of the parts,
-    but decodes only its own share.
+    A split of house numbers is not a contiguous range of records. All records of its parts are therefore read, but only
+    those of the split are decoded.
     """
 
     @cached_property
@@ -256,7 +258,7 @@ class StreamedPhotographs(StreamedSource):
         lengths = {name: np.array([int(n) for n in text], np.int32) for name, text in digits.items()}
         return svhn.examples(data.photographs, tuple(data.parts), self._split, data.max_length, lengths)
 
-    def _files(self, low: int, high: int) -> tuple[tuple[tf.Tensor, ...], Callable[..., tf.data.Dataset]]:
+    def _files(self, count: int) -> tuple[tuple[tf.Tensor, ...], Callable[..., tf.data.Dataset]]:
         sizes = [len(indices) for indices in self._example_indices.values()]
         edges = dict(zip(self._example_indices, np.cumsum([0, *sizes]), strict=False))
         table = tf.constant(np.concatenate(list(self._example_indices.values())), tf.int64)
@@ -269,7 +271,7 @@ class StreamedPhotographs(StreamedSource):
                 return table[edge + record["index"]], serialized
 
             records = tf.data.TFRecordDataset(name).map(with_index)
-            return records.filter(no_autograph(lambda index, _: (low <= index) & (index < high)))
+            return records.filter(no_autograph(lambda index, _: (index >= 0) & (index < count)))
 
         return (self._names(self._shards), *_int64([edges[shard.split] for shard in self._shards])), open_file
 

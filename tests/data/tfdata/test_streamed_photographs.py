@@ -1,5 +1,6 @@
 """Photographs that are streamed from records equal those of the resident source byte for byte."""
 
+import itertools
 from functools import partial
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="records on disk need TensorFlow: make stream")
 
 from photo_folders import make
+from process_shares import assert_processes_share
 
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
@@ -70,6 +72,29 @@ def custom(tmp_path_factory, small_config):
 def test_custom_photos_equal_the_resident_source(custom, small_config, split, changes):
     folder, root = custom
     assert_same(*both(small_config, CUSTOM | {"data.folder": str(folder)} | changes, root, split))
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(2, 8), (3, 8), (4, 7)])
+@pytest.mark.parametrize("changes", [{}, {"data.cutout": 40}], ids=["whole", "cutout"])
+def test_processes_share_the_batches_of_one(custom, small_config, monkeypatch, count, batch_size, changes):
+    """Over an epoch boundary, from a step in the middle, and in an evaluation."""
+    folder, root = custom
+
+    def source():
+        return both(small_config, CUSTOM | {"data.folder": str(folder)} | changes, root, "train")[1]
+
+    examples = source().count()
+    steps = 2 * examples // batch_size + 2
+    for start in (0, steps // 2):
+
+        def batches(start=start):
+            return list(itertools.islice(source().batches(start, batch_size), steps - start))
+
+        assert_processes_share(monkeypatch, count, batch_size, batches)
+    for limit in (None, examples - 3, 1):
+        assert_processes_share(
+            monkeypatch, count, batch_size, lambda limit=limit: list(source().all(batch_size, limit))
+        )
 
 
 def test_cut_outs_equal_the_resident_source(custom, small_config):

@@ -1,5 +1,6 @@
 """Records equal the virtual source; tf.data yields each example once per epoch, in an order that can be resumed."""
 
+import itertools
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT, SMALL
+from process_shares import as_processes, assert_processes_share
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
@@ -25,7 +27,7 @@ from seqdigits.data.builders import registry as builders_registry
 from seqdigits.data.builders import tf, tfds, writer
 from seqdigits.data.builders.digit_sequences import DigitSequences, _serialized
 from seqdigits.data.create import create_source
-from seqdigits.data.manifest import MANIFEST, Shard, open_records, shard_ranges, shards_of_split
+from seqdigits.data.manifest import MANIFEST, open_records, shards_of_split
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
 from seqdigits.training.train_step import TrainStep
@@ -65,11 +67,6 @@ def damaged(root, tmp_path, small_config):
     config = small_config({**SET, "data.source": "tfrecord", "data.records": str(copy)})
     open_records(record_location.path(config))
     return record_location.path(config), lambda split="train": create_source(config, split)
-
-
-def as_processes(monkeypatch, process, count):
-    monkeypatch.setattr(jax, "process_index", lambda: process)
-    monkeypatch.setattr(jax, "process_count", lambda: count)
 
 
 _compiled = {}
@@ -234,22 +231,29 @@ def test_batches_can_start_at_any_step(streamed, start):
     assert (np.concatenate([host_batch["index"], taken(batches, 4)]) == expected[start * 40 : (start + 5) * 40]).all()
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(2, 50), (3, 50), (4, 20)])
-def test_batches_of_processes_cover_each_epoch_once(streamed, monkeypatch, count, batch_size):
-    steps = 500 // batch_size
-    seen, positions, sizes = [], [], set()
+@pytest.mark.parametrize("start", [0, 7])
+@pytest.mark.parametrize(("count", "batch_size"), [(2, 50), (3, 50), (4, 27), (4, 50)])
+def test_batches_of_processes_equal_those_of_one(streamed, monkeypatch, count, batch_size, start):
+    """Over two epochs of 500 examples, from the beginning and from a step in the middle."""
+
+    def batches():
+        return list(itertools.islice(streamed("train").batches(start, batch_size), 1000 // batch_size - start))
+
+    expected = assert_processes_share(monkeypatch, count, batch_size, batches)
+    if start == 0:
+        index = np.concatenate([host_batch["index"] for host_batch in expected])
+        assert sorted(index[:500]) == list(range(500))
+
+
+@pytest.mark.parametrize("limit", [None, 33, 7, 1])
+@pytest.mark.parametrize(("count", "batch_size"), [(2, 16), (3, 16), (4, 17), (4, 85)])
+def test_all_of_processes_equals_that_of_one(streamed, small_config, monkeypatch, count, batch_size, limit):
+    assert_processes_share(monkeypatch, count, batch_size, lambda: list(streamed("test").all(batch_size, limit)))
     for process in range(count):
         as_processes(monkeypatch, process, count)
-        batches = streamed("train").batches(0, batch_size)
-        for _ in range(steps):
-            host_batch = next(batches)
-            real = host_batch["index"] >= 0
-            seen += host_batch["index"][real].tolist()
-            positions += host_batch["position"][real].tolist()
-            sizes |= {len(value) for value in host_batch.values()}
-    assert sorted(seen) == list(range(500))
-    assert sorted(positions) == list(range(500))
-    assert sizes == {-(-batch_size // count)}
+        virtual = create_source(small_config(SET), "test").all(batch_size, limit)
+        for one, other in zip(streamed("test").all(batch_size, limit), virtual, strict=True):
+            assert one["index"].tolist() == other["index"].tolist()
 
 
 @pytest.mark.parametrize("limit", [None, 7, 1])
@@ -309,7 +313,7 @@ print(json.dumps({"metrics": metrics, "seen": seen, "count": jax.process_count()
 
 @pytest.mark.slow
 def test_two_processes_train_and_evaluate_on_records(root):
-    """Two processes connected over loopback read half each, have equal parameters, and count test examples once."""
+    """Two processes connected over loopback train on the order of one, and count each test example once."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -328,8 +332,8 @@ def test_two_processes_train_and_evaluate_on_records(root):
     first, second, single = results
     assert (first["count"], second["count"], single["count"]) == (2, 2, 1)
     assert first["params"] == second["params"]
-    assert len(first["seen"]) == len(second["seen"]) == 62 * 4
-    assert not set(first["seen"]) & set(second["seen"]), "each process has 250 examples and has read 248"
+    halves = (np.reshape(result["seen"], (62, 4)) for result in (first, second))
+    assert np.concatenate([*halves], 1).ravel().tolist() == single["seen"]
     assert first["metrics"]["examples"] == 85
     for name in ("character_accuracy", "localization_error", "sequence_accuracy", "length_accuracy"):
         assert first["metrics"][name] == pytest.approx(single["metrics"][name], rel=1e-5)
@@ -414,6 +418,19 @@ def test_truncated_file_does_not_shorten_an_epoch(damaged, evaluate):
     with pytest.raises(UserError, match=rf"{path.name} is damaged"):
         for _ in zip(range(11), host_batches, strict=False):
             pass
+
+
+@pytest.mark.parametrize("process", range(3))
+def test_every_process_sees_that_a_record_is_missing(damaged, monkeypatch, process):
+    folder, source = damaged
+    path = folder / "digit_sequences-test.tfrecord-00000-of-00001"
+    test = source("test")
+    assert test.arrays == {}
+    last = len(list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())[-1])
+    path.write_bytes(path.read_bytes()[: -last - 16])
+    as_processes(monkeypatch, process, 3)
+    with pytest.raises(UserError, match=rf"{path.name} is damaged"):
+        list(test.all(85))
 
 
 def test_file_removed_while_reading_is_named(damaged):
@@ -590,5 +607,3 @@ def test_plan_shards_covers_all_examples():
         (8000, 10_001),
     ]
     assert cut[-1].name == "d-test.tfrecord-00000-of-00001"
-    a, b = Shard("a", "train", 5, 0, ""), Shard("b", "train", 5, 0, "")
-    assert list(shard_ranges([a, b], 5, 10)) == [(b, 0, 5)]
