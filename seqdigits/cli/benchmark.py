@@ -1,8 +1,12 @@
-"""Measures the speed of an experiment: `python -m seqdigits benchmark configs/X.py`."""
+"""Measures the speed of an experiment: `python -m seqdigits benchmark configs/X.py`.
+
+Also in several processes, which are started with the variables of parallel.distributed.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,8 @@ from seqdigits.core.console import render_table
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments.benchmark import measure, starts, stream_alone
+from seqdigits.parallel import distributed
+from seqdigits.parallel.processes import is_main
 
 USAGE = "python -m seqdigits benchmark configs/X.py [--config.key=value ...] [--stream] [--json FILE] [--rounds N]"
 
@@ -30,6 +36,8 @@ def main(stop: Stop) -> None:
     )
     parse(values, argv, USAGE, needed=("config",))
     prepare_jax()
+    launch = distributed.detect(None, None, None, os.environ)
+    distributed.connect(launch, stop)
     config = values["config"].value
     validate(config)
     streamed = None
@@ -38,26 +46,36 @@ def main(stop: Stop) -> None:
         streamed.data.source = "tfrecord"
         validate(streamed)
         config.data.source, config.data.records, config.data.records_form = "device", "", "png"
-    metrics = starts([a for a in argv[1:] if a.startswith("--config")], stop)
+    metrics = {} if launch else starts([a for a in argv[1:] if a.startswith("--config")], stop)
     if streamed is not None:
         metrics |= stream_alone(streamed)
     metrics |= measure(config, streamed, values["rounds"].value, stop)
     print(table(metrics))
-    if values["json"].value:
+    if values["json"].value and is_main():
         write_atomically(Path(values["json"].value), json.dumps(metrics, indent=1))
 
 
 def table(metrics: dict[str, Any]) -> str:
     """Returns the measurements as text for standard output."""
-    rows = [
-        ("import seqdigits", f"{metrics['import_seconds']:.3f} s"),
-        ("first step, cold compilation cache", f"{metrics['first_step_seconds_cold']:.1f} s"),
-        ("first step, warm compilation cache", f"{metrics['first_step_seconds_warm']:.1f} s"),
+    rows = []
+    if "import_seconds" in metrics:  # not measured in a run of several processes
+        rows += [
+            ("import seqdigits", f"{metrics['import_seconds']:.3f} s"),
+            ("first step, cold compilation cache", f"{metrics['first_step_seconds_cold']:.1f} s"),
+            ("first step, warm compilation cache", f"{metrics['first_step_seconds_warm']:.1f} s"),
+        ]
+    rows += [
         ("compile the training step", f"{metrics['compile_seconds']:.1f} s"),
         ("train", f"{metrics['train_images_per_second']:,.0f} images/s"),
         ("predict", f"{metrics['predict_images_per_second']:,.0f} images/s"),
         ("data share of a training step", f"{metrics['data_share']:.1%}"),
     ]
+    if "gradient_sum_share" in metrics:
+        size, milliseconds = metrics["gradient_bytes"] / 1e6, metrics["gradient_sum_seconds"] * 1e3
+        rows += [
+            (f"sum of the gradients ({size:.1f} MB) over devices", f"{milliseconds:.1f} ms"),
+            ("  share of a training step", f"{metrics['gradient_sum_share']:.1%}"),
+        ]
     if "stream_bytes" in metrics:
         rows += [
             ("train, streamed", f"{metrics['train_images_per_second_streamed']:,.0f} images/s"),

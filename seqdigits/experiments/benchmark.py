@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from seqdigits.config.defaults import base_config
-from seqdigits.core import interrupt, provenance
+from seqdigits.core import interrupt, params, provenance
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.rng import RngStream, stream_key
@@ -107,7 +107,8 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     """Measures compile seconds, images per second, and the share of a training step that is spent on data.
 
     data share = 1 - (time of a step on one fixed Batch) / (time of a whole step, data included); the two are timed in
-    alternation.
+    alternation. On several devices also the share of a step that a sum of the gradients over all devices takes, when it is done alone:
+    an upper limit, because compilers overlap it with computation.
 
     Args:
       config: the whole config; its data are computed, or resident.
@@ -161,10 +162,16 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     if streamed is not None:
         from_disk = create_source(streamed, "train")
         functions.append(whole_call(from_disk, devices.replicate(from_disk.arrays)))
+    if devices.count > 1:
+        over_devices = Devices("pmap")
+        sum_gradients = over_devices.compile_step(lambda gradients, _: jax.lax.psum(gradients, over_devices.axis))
+        functions.append(lambda: sum_gradients(state.params, host_batch))
     for function in functions:
         timed(function)  # the first call compiles
     times = [[timed(function) for function in functions] for _ in range(rounds)]
-    without, predict_only, *with_data = (sorted(column)[rounds // 2] for column in zip(*times, strict=True))
+    without, predict_only, *others = (sorted(column)[rounds // 2] for column in zip(*times, strict=True))
+    gradient_sum = others.pop() if devices.count > 1 else None
+    with_data = others
     metrics = {
         "config": config.to_dict(),
         "compile_seconds": compile_seconds,
@@ -174,6 +181,12 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
         "rounds": rounds,
         **provenance.describe(),
     }
+    if gradient_sum is not None:
+        metrics |= {
+            "gradient_bytes": params.count(state.params) * 4,
+            "gradient_sum_seconds": gradient_sum,
+            "gradient_sum_share": calls * gradient_sum / with_data[0],
+        }
     if streamed is not None:
         metrics |= {
             "train_images_per_second_streamed": calls * size / with_data[1],
