@@ -59,7 +59,18 @@ NO_JAX = (
 JAX beside an off-the-shelf engine."""
 
 TENSORFLOW = {"tensorflow", "tensorflow_datasets", "tf_keras"}
-DEFERRED = {"tensorflow", "tensorflow_datasets", "matplotlib", "pooch", "sklearn", "scipy", "h5py", "tqdm", "rich"}
+DEFERRED = {
+    "tensorflow",
+    "tensorflow_datasets",
+    "fsspec",
+    "matplotlib",
+    "pooch",
+    "sklearn",
+    "scipy",
+    "h5py",
+    "tqdm",
+    "rich",
+}
 """Libraries that may be imported inside functions: optional, or slow to import and rarely used."""
 
 IMPORTS_LATER = {

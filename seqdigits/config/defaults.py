@@ -99,7 +99,9 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.records",
         "",
-        'tfds, tfrecord: the folder of TFDS data sets; "" = $TFDS_DATA_DIR, or ~/tensorflow_datasets.',
+        'tfds, tfrecord: the folder of TFDS data sets; "" = $TFDS_DATA_DIR, or ~/tensorflow_datasets. tfrecord: also '
+        "gs://BUCKET/FOLDER or s3://BUCKET/FOLDER, from which files are copied once per host to $SEQDIGITS_DATA/records, or "
+        "~/.cache/seqdigits/records.",
         resumable=True,
     ),
     Key(

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.core.errors import UserError
-from seqdigits.data import digits, scenes
+from seqdigits.data import digits, record_location, scenes
 from seqdigits.data.image_size import TRAIN_ONLY_KEYS
 from seqdigits.data.photos import augment, svhn, svhn_cropped
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
@@ -68,6 +68,7 @@ def _validate_stream(config: ConfigDict) -> None:
     }
     unread = {"data.records_form": data.composition in PHOTO_COMPOSITIONS, "data.rgb": True, **augmentations}
     refuse_unread(config, unread, "data.source = tfrecord")
+    record_location.bucket_parts(data.records)  # refuses URLs that are not of a bucket
     if data.composition == "cropped_digit":
         raise UserError(
             "data.composition = cropped_digit: with data.source = tfrecord, whose records are complete photographs, allowed are "
@@ -97,6 +98,7 @@ def _validate_tfds(config: ConfigDict) -> None:
             f"data.{key} = {config.data[key]}: data.source = tfds supports only mnist and svhn_cropped. Set "
             f"data.{key} to {known}, or --config.data.source=device."
         )
+    record_location.root(config.data.records)  # refuses a bucket
 
 
 def _validate_photographs(config: ConfigDict) -> None:

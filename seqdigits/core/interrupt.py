@@ -30,3 +30,7 @@ class Stop(threading.Event):
 
 class Stopped(Exception):
     """Raised by a long task when its `Stop` is set."""
+
+
+command = Stop()
+"""The Stop of the running command, for long tasks that are not passed one."""

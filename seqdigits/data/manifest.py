@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seqdigits.core.errors import UserError
+from seqdigits.core.errors import UserError, short
 from seqdigits.core.files import sha256, write_atomically
 from seqdigits.core.progress import progress
 
@@ -23,6 +23,7 @@ MANIFEST = "manifest.json"
 PREPARE_COMMAND = "python -m seqdigits prepare configs/X.py, with the same --config flags"
 """The command that writes records."""
 _VERIFIED = "verified.json"
+_SHARD_NAME = re.compile(r"[\w-][\w.-]*\.tfrecord-\d{5}-of-\d{5}")
 
 
 @dataclass(frozen=True)
@@ -53,40 +54,53 @@ def write_manifest(folder: Path, shards: list[Shard], metadata: dict[str, Any]) 
 def open_records(folder: Path) -> list[Shard]:
     """Returns the shards of a set after verifying that all files exist and are unchanged.
 
-    Sizes are compared every time. The SHA-256 is computed only for files that have changed (in size, times or inode)
-    since they were last verified. `verified.json` in the folder records this, if the folder is writable.
-
     Raises:
       UserError: there is no such set, or a file is missing, truncated, altered, or does not belong to the set.
     """
-    shards = [Shard(**shard) for shard in read_manifest(folder)["shards"]]
+    shards = shards_of(read_manifest(folder))
     known = {shard.name for shard in shards}
     for file in shard_files(folder):
         if file.name not in known:
             raise UserError(f"{file} does not belong to these records. Remove it.")
+    for shard, fault in faults(folder, shards):
+        raise UserError(f"{folder / shard.name} {fault}. {rewrite_hint(folder)}")
+    return shards
+
+
+def faults(folder: Path, shards: list[Shard]) -> Iterator[tuple[Shard, str]]:
+    """Yields each shard whose file is missing, truncated or altered, and what is wrong with it.
+
+    Sizes are compared every time. The SHA-256 is computed only for files that have changed (in size, times or inode)
+    since they were last verified. `verified.json` in the folder records this, if the folder is writable.
+    """
     verified = _read_verified(folder)
-    current: dict[str, list[int]] = {}
-    unverified = []
+    intact, unverified = [], []
     for shard in shards:
         try:
-            stat = (folder / shard.name).stat()
+            state = _state(folder / shard.name)
         except OSError as e:
-            raise UserError(f"{folder / shard.name} is missing ({e.strerror}). {rewrite_hint(folder)}") from e
-        if stat.st_size != shard.bytes:
-            raise UserError(
-                f"{folder / shard.name} has {stat.st_size:,} bytes, expected {shard.bytes:,}. {rewrite_hint(folder)}"
-            )
-        current[shard.name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-        if verified.get(shard.name) != current[shard.name]:
+            yield shard, f"is missing ({e.strerror})"
+            continue
+        if state[0] != shard.bytes:
+            yield shard, f"has {state[0]:,} bytes, expected {shard.bytes:,}"
+        elif verified.get(shard.name) != state:
             unverified.append(shard)
     for shard in progress(iter(unverified), len(unverified), "files verified", folder):
-        if sha256(folder / shard.name) != shard.sha256:
-            raise UserError(
-                f"{folder / shard.name} is damaged: its SHA-256 differs from the manifest. {rewrite_hint(folder)}"
-            )
-    if unverified:
-        _write_verified(folder, current)
-    return shards
+        if sha256(folder / shard.name) == shard.sha256:
+            intact.append(shard)
+        else:
+            yield shard, "is damaged: its SHA-256 differs from the manifest"
+    mark_verified(folder, intact)
+
+
+def mark_verified(folder: Path, shards: list[Shard]) -> None:
+    """Records that the files of these shards are intact as they are now."""
+    if shards:
+        verified = _read_verified(folder) | {shard.name: _state(folder / shard.name) for shard in shards}
+        try:
+            write_atomically(folder / _VERIFIED, json.dumps(verified))
+        except OSError:
+            return  # files in a read-only folder are verified every time
 
 
 def rewrite_hint(folder: Path) -> str:
@@ -101,14 +115,34 @@ def read_manifest(folder: Path) -> dict[str, Any]:
       UserError: the manifest is missing or damaged.
     """
     try:
-        content = json.loads((folder / MANIFEST).read_text())
-        if content.pop("sha256") != _digest(content):
-            raise ValueError("its checksum differs")
+        return parse_manifest((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
         raise UserError(f"{folder} has no records. Write them: {PREPARE_COMMAND}.") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
+    except (OSError, ValueError) as e:
         raise UserError(f"{folder / MANIFEST} cannot be read: {e}. {rewrite_hint(folder)}") from e
+
+
+def parse_manifest(data: bytes) -> dict[str, Any]:
+    """Returns the content of a manifest file.
+
+    Raises:
+      ValueError: it is damaged, or names a shard that would not be in the folder of the set.
+    """
+    try:
+        content = json.loads(data)
+        if content.pop("sha256") != _digest(content):
+            raise ValueError("its checksum differs")
+        for shard in shards_of(content):
+            if not _SHARD_NAME.fullmatch(shard.name):
+                raise ValueError(f"{shard.name!r} is not the name of a file of records")
+    except (TypeError, KeyError, AttributeError, RecursionError) as e:
+        raise ValueError(f"it is not a manifest: {short(e)}") from e
     return content
+
+
+def shards_of(manifest: dict[str, Any]) -> list[Shard]:
+    """Returns the shards that a manifest lists, in order."""
+    return [Shard(**shard) for shard in manifest["shards"]]
 
 
 def shard_files(folder: Path) -> list[Path]:
@@ -119,21 +153,6 @@ def shard_files(folder: Path) -> list[Path]:
 def shards_of_split(shards: list[Shard], split: str) -> list[Shard]:
     """Returns the shards of one split, in order."""
     return [shard for shard in shards if shard.split == split]
-
-
-def shard_ranges(shards: list[Shard], start: int, stop: int) -> Iterator[tuple[Shard, int, int]]:
-    """Yields the shards that hold examples start..stop-1, each with the number of records to skip and to take.
-
-    >>> a, b = Shard("a", "train", 5, 0, ""), Shard("b", "train", 5, 0, "")
-    >>> [(shard.name, skip, take) for shard, skip, take in shard_ranges([a, b], 3, 7)]
-    [('a', 3, 2), ('b', 0, 2)]
-    """
-    first = 0
-    for shard in shards:
-        low, high = max(start - first, 0), min(stop - first, shard.examples)
-        if low < high:
-            yield shard, low, high - low
-        first += shard.examples
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -148,8 +167,7 @@ def _read_verified(folder: Path) -> dict[str, list[int]]:
     return verified if isinstance(verified, dict) else {}
 
 
-def _write_verified(folder: Path, current: dict[str, list[int]]) -> None:
-    try:
-        write_atomically(folder / _VERIFIED, json.dumps(current))
-    except OSError:
-        return  # files in a read-only folder are verified every time
+def _state(file: Path) -> list[int]:
+    """Returns what changes when a file is written or replaced: size, times and inode."""
+    stat = file.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

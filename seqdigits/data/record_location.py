@@ -10,6 +10,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from seqdigits.core.errors import UserError
+from seqdigits.core.files import data_folder
 from seqdigits.data.photos import labels
 from seqdigits.data.synthetic import compositions
 
@@ -24,12 +25,49 @@ _NAMES_ON_DISK = {"rotated": "turned", "centered": "centred"}
 """Older names of compositions, kept in names of records so that existing records are still found."""
 
 
+SCHEMES = ("gs", "s3")
+"""The schemes of URLs of buckets: Google Cloud Storage and Amazon S3, or a service with the interface of S3."""
+
+
 def root(folder: str) -> Path:
     """Returns the folder of TFDS data sets.
 
     This is `folder`, or if empty $TFDS_DATA_DIR, or if unset ~/tensorflow_datasets, the default of TFDS.
+
+    Raises:
+      UserError: it is in a bucket.
     """
-    return Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    place = _root(folder)
+    if "://" in place:
+        raise UserError(
+            f"data.records = {place}: a bucket can only be read, and only with data.source = tfrecord. Set --config.data."
+            "records=DIR to a local folder."
+        )
+    return Path(place).expanduser()
+
+
+def _root(folder: str) -> str:
+    return folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+
+
+def bucket_parts(folder: str) -> tuple[str, ...]:
+    """Returns scheme, bucket and folders of a root in a bucket; an empty tuple if the root is a local folder.
+
+    >>> bucket_parts("gs://datasets/digits/"), bucket_parts("/datasets")
+    (('gs', 'datasets', 'digits'), ())
+
+    Raises:
+      UserError: it is not a URL of a bucket.
+    """
+    scheme, separator, rest = _root(folder).partition("://")
+    if not separator:
+        return ()
+    parts = rest.rstrip("/").split("/")
+    if scheme not in SCHEMES or {"", ".", ".."} & set(parts):
+        raise UserError(
+            f"data.records = {_root(folder)}: allowed are a local folder, gs://BUCKET/FOLDER and s3://BUCKET/FOLDER."
+        )
+    return (scheme, *parts)
 
 
 def sequences_name(data: ConfigDict) -> str:
@@ -103,5 +141,13 @@ def location(config: ConfigDict) -> tuple[str, str]:
 
 
 def path(config: ConfigDict) -> Path:
-    """Returns the folder of the records of a config."""
-    return root(config.data.records).joinpath(*location(config), VERSION)
+    """Returns the local folder of the records of a config; of their copy, if they are in a bucket."""
+    names = (*location(config), VERSION)
+    parts = bucket_parts(config.data.records)
+    return data_folder("").joinpath("records", *parts, *names) if parts else root(config.data.records).joinpath(*names)
+
+
+def url(config: ConfigDict) -> str:
+    """Returns the URL of the records of a config in a bucket; "" if they are in a local folder."""
+    parts = bucket_parts(config.data.records)
+    return f"{parts[0]}://" + "/".join((*parts[1:], *location(config), VERSION)) if parts else ""

@@ -175,6 +175,15 @@ REFUSALS = [
         {"data.digits": "mnist", "data.source": "tfds", "data.records_form": "raw"},
         "data.records_form = 'raw' has no effect with data.source = tfds",
     ),
+    (
+        {"data.digits": "mnist", "data.source": "tfds", "data.records": "gs://b/f"},
+        "data.records = gs://b/f: a bucket can only be read, and only with data.source = tfrecord",
+    ),
+    (
+        {"data.source": "tfrecord", "data.records": "http://b/f"},
+        "data.records = http://b/f: allowed are a local folder, gs://BUCKET/FOLDER and s3://BUCKET/FOLDER",
+    ),
+    ({"data.source": "tfrecord", "data.records": "gs://b/../f"}, "data.records = gs://b/../f: allowed are a local"),
     ({"data.stacked": True}, "data.stacked = True has no effect with data.composition = canvas"),
     ({"data.gray": True}, "data.gray = True has no effect"),
     ({"data.cutout": 28}, "data.cutout = 28 has no effect"),

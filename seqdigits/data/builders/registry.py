@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from seqdigits.core.errors import UserError
 from seqdigits.data import record_location
+from seqdigits.data.bucket import copy_command
 from seqdigits.data.builders import digit_sequences, own_numbers, svhn_numbers
 from seqdigits.data.builders.base import RecordsBuilder
 
 
 def builder(config: ConfigDict) -> RecordsBuilder:
-    """Returns the TFDS builder of the records that a config streams."""
+    """Returns the TFDS builder of the records that a config streams.
+
+    Raises:
+      UserError: the records are in a bucket.
+    """
+    if url := record_location.url(config):
+        written = "/".join(("DIR", *record_location.location(config), record_location.VERSION))
+        raise UserError(
+            f"{url} is in a bucket, but records are written to a local folder. Set --config.data.records=DIR, and then copy "
+            f"them: {copy_command(written, url)}"
+        )
     name, _ = record_location.location(config)
     return {"digit_sequences": digit_sequences, "svhn_numbers": svhn_numbers, "own_numbers": own_numbers}[name].builder(
         config

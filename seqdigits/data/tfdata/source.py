@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,17 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import sha256
 from seqdigits.core.types import Batch, HostBatch
 from seqdigits.data import record_location
+from seqdigits.data.bucket import fetch
 from seqdigits.data.builders import svhn_numbers, tf
-from seqdigits.data.manifest import Shard, open_records, read_manifest, rewrite_hint, shards_of_split
+from seqdigits.data.manifest import (
+    PREPARE_COMMAND,
+    Shard,
+    open_records,
+    read_manifest,
+    rewrite_hint,
+    shards_of,
+    shards_of_split,
+)
 from seqdigits.data.photos import svhn
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import cut_out
@@ -69,7 +79,7 @@ class StreamedSource(DataSource):
         super().__init__(dataclasses.replace(spec, arrays={}, payload=payload), config.seed)
         self.statistics_limit = same.statistics_limit
         self._split, self._data = split, data
-        self._folder = record_location.path(config)
+        self._folder, self._url = record_location.path(config), record_location.url(config)
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -84,15 +94,27 @@ class StreamedSource(DataSource):
     @cached_property
     def _shards(self) -> list[Shard]:
         """The files of the split's records."""
-        shards = shards_of_split(open_records(self._folder), self._split)
+        shards = self._verified_shards((self._split,))
         self._check_count(sum(shard.examples for shard in shards))
         return shards
 
+    def _verified_shards(self, splits: Collection[str]) -> list[Shard]:
+        """Returns the files of some splits on disk, after verifying them; they are copied if they are in a bucket."""
+        shards = fetch(self._url, self._folder, splits) if self._url else open_records(self._folder)
+        return [shard for split in splits for shard in shards_of_split(shards, split)]
+
+    @cached_property
+    def _manifest(self) -> dict[str, Any]:
+        if self._url:
+            fetch(self._url, self._folder, ())
+        return read_manifest(self._folder)
+
     def _check_count(self, count: int) -> None:
         if count != self.count():
+            hint = f"Write them again: {PREPARE_COMMAND}." if self._url else rewrite_hint(self._folder)
             raise UserError(
-                f"{self._folder} has {count:,} examples of {self._split}, but the config has {self.count():,}. "
-                f"{rewrite_hint(self._folder)}"
+                f"{self._url or self._folder} has {count:,} examples of {self._split}, but the config has "
+                f"{self.count():,}. {hint}"
             )
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
@@ -220,13 +242,16 @@ class StreamedSource(DataSource):
 
     def _damage_error(self, reason: str) -> UserError:
         """Returns the error that names the damaged file."""
+        hint = rewrite_hint(self._folder)
+        if self._url:
+            hint = f"Delete it and run the same command again: it is then copied again from {self._url}."
         for shard in self._shards:
             path = self._folder / shard.name
             try:
                 if sha256(path) != shard.sha256:
-                    return UserError(f"{path} is damaged: its SHA-256 differs. {rewrite_hint(self._folder)}")
+                    return UserError(f"{path} is damaged: its SHA-256 differs. {hint}")
             except OSError as e:
-                return UserError(f"{path} cannot be read: {e.strerror}. {rewrite_hint(self._folder)}")
+                return UserError(f"{path} cannot be read: {e.strerror}. {hint}")
         return UserError(f"{self._folder}: reading failed, although all files are intact: {reason[:300]}")
 
 
@@ -239,22 +264,18 @@ class StreamedPhotographs(StreamedSource):
 
     @cached_property
     def _shards(self) -> list[Shard]:
-        shards = [shard for name in self._example_indices for shard in shards_of_split(self._all_shards, name)]
+        shards = self._verified_shards(self._example_indices)
         self._check_count(sum(int((indices >= 0).sum()) for indices in self._example_indices.values()))
         return shards
-
-    @cached_property
-    def _all_shards(self) -> list[Shard]:
-        return open_records(self._folder)
 
     @cached_property
     def _example_indices(self) -> dict[str, np.ndarray]:
         """The example index i32 [n] of each record, for each split on disk that is part of this split; -1 = not used."""
         data = self._data
         if data.photographs == "folder":
-            count = sum(shard.examples for shard in shards_of_split(self._all_shards, self._split))
+            count = sum(shard.examples for shard in shards_of_split(shards_of(self._manifest), self._split))
             return {self._split: np.arange(count, dtype=np.int32)}
-        digits = read_manifest(self._folder)["lengths"]
+        digits = self._manifest["lengths"]
         lengths = {name: np.array([int(n) for n in text], np.int32) for name, text in digits.items()}
         return svhn.examples(data.photographs, tuple(data.parts), self._split, data.max_length, lengths)
 
@@ -294,7 +315,7 @@ class StreamedPhotographs(StreamedSource):
     @cached_property
     def _stored_length(self) -> int:
         """Number of digit positions in a record."""
-        return read_manifest(self._folder).get("longest", svhn_numbers.MAX_DIGITS)
+        return self._manifest.get("longest", svhn_numbers.MAX_DIGITS)
 
 
 def create_streamed(config: ConfigDict, split: str, same: DataSource) -> StreamedSource:
