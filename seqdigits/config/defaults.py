@@ -286,6 +286,20 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("model.bias_init", 0.0, "Initial value of biases."),
     Key(
+        "model.compute_dtype",
+        "float32",
+        "What activations and matrix products are computed in, in training and evaluation. Parameters, the state of the "
+        "optimizer, statistics of norms, the state of a GRU, logits, boxes and losses are float32 in any case.",
+        allowed=("float32", "bfloat16"),
+    ),
+    Key(
+        "model.remat",
+        False,
+        "Whether training recomputes the activations of the encoder in the backward pass instead of keeping them: less "
+        "memory, the same results, about a third more time.",
+        resumable=True,
+    ),
+    Key(
         "decode.min_score",
         0.4,
         "dense_detector: smallest score of a digit, the probability that its merged cells give to any digit.",
@@ -434,6 +448,17 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("optim.clip_norm", 0.0, "Largest global norm of the gradient; 0 = no clipping.", low=0),
     Key(
+        "optim.skip_nonfinite",
+        0,
+        "Number of steps in a row whose loss or gradient is not finite that stop the run (see training/nonfinite.py); "
+        "fewer are skipped and counted: the step changes neither parameters nor optimizer. 0 = the first such step stops "
+        "the run, and no step is skipped.",
+        unit="steps",
+        low=0,
+        high=COUNT,
+        resumable=True,
+    ),
+    Key(
         "optim.moving_average",
         0.0,
         "Decay of the exponential moving average of the weights, below 1. The average is evaluated; 0 = the weights "
@@ -442,6 +467,15 @@ KEYS: tuple[Key, ...] = (
         high=1,
     ),
     Key("train.batch_size", 50, "Examples per step, over all devices.", low=1, high=COUNT),
+    Key(
+        "train.accumulate",
+        1,
+        "Number of micro-batches that the batch of a step is split into, one after another, for less memory; it must divide "
+        "train.batch_size. The gradient is that of the whole batch, except that each micro-batch has its own dropout and that "
+        "batch norms use its statistics. Slow on a CPU, as train.steps_per_call.",
+        low=1,
+        high=COUNT,
+    ),
     Key("train.steps", 1_000, "Length of the run.", unit="steps", low=1, high=COUNT, resumable=True),
     Key(
         "train.steps_per_call",

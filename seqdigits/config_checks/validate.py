@@ -61,6 +61,11 @@ def _validate_training(config: ConfigDict) -> None:
             f"loss.l2 = {config.loss.l2}, loss.l2_params = {config.loss.l2_params!r}: set both, a weight and a pattern such as "
             "'encoder/.*/kernel', or neither."
         )
+    if train.batch_size % train.accumulate:
+        raise UserError(
+            f"train.accumulate = {train.accumulate} does not divide train.batch_size = {train.batch_size}. Set it to a divisor, "
+            "or change the latter."
+        )
     if train.steps * train.batch_size > COUNT:
         raise UserError(
             f"train.steps x train.batch_size = {train.steps * train.batch_size:,} examples is out of range: at most "

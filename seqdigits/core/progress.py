@@ -47,11 +47,15 @@ class Clock:
         return (step - before[0]) * self._batch_size / (self._mark[1] - before[1])
 
     def line(self, step: int, values: dict[str, float]) -> str:
-        """Returns the log line of a step."""
-        parts = [f"step {step:>7,}/{self._last:,}", f"loss {values['loss']:.4f}"]
+        """Returns the log line of a step; averages may be missing if all steps were skipped."""
+        parts = [f"step {step:>7,}/{self._last:,}"]
+        if "loss" in values:
+            parts.append(f"loss {values['loss']:.4f}")
         terms = [name for name in values if name.startswith("loss/")]
         if len(terms) > 1:
             parts += [f"{name[5:]} {values[name]:.4f}" for name in terms]
+        if "skipped_steps" in values:
+            parts.append(f"{values['skipped_steps']} steps skipped, not finite")
         if "images_per_second" in values and self.first is not None:
             left = (time.monotonic() - self.first[1]) / (step - self.first[0]) * (self._last - step)
             parts += [f"{values['images_per_second']:,.0f} images/s", f"{duration(left)} left"]

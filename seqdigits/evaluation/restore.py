@@ -55,7 +55,9 @@ def restore(config: ConfigDict, workdir: Path, which: str, split: str) -> Restor
     packaged = pretrained.find(which)
     path = packaged or (Path(which) if which.endswith(".npz") else find_checkpoint(workdir, which))
     variables, meta = load_variables(path)
-    other_model = diff_configs(config, meta["config"], ("model",))
+    of_model = diff_configs(config, meta["config"], ("model",))
+    computed_otherwise = [line for line in of_model if line.startswith("model.compute_dtype:")]
+    other_model = [line for line in of_model if not line.startswith(("model.compute_dtype:", "model.remat:"))]
     if config.model.name == "dense_detector":  # decoding of its cells depends on loss.target
         other_model += [
             line for line in diff_configs(config, meta["config"], ("loss",)) if line.startswith("loss.target:")
@@ -66,7 +68,7 @@ def restore(config: ConfigDict, workdir: Path, which: str, split: str) -> Restor
             + "\n  ".join(other_model)
             + "\nSet these keys back to the values of the checkpoint."
         )
-    different = diff_configs(config, meta["config"], ("data", "decode"))
+    different = computed_otherwise + diff_configs(config, meta["config"], ("data", "decode"))
     spec = create_source(config, split).spec
     model = build(config, spec)
     _check(variables, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)

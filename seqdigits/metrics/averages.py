@@ -24,6 +24,21 @@ def merge(a: Averages, b: Averages) -> Averages:
     return {name: a[name].merge(b[name]) for name in b}
 
 
+def skip(values: Averages, is_skipped: Array, counted: str) -> Averages:
+    """Returns the averages of a step, empty if it is skipped.
+
+    Only the count of the average `counted` is kept in any case. Its difference from the count of another average over
+    steps is the number of skipped steps. So skipped steps need no entry of their own.
+
+    Args:
+      values: the averages of one step.
+      is_skipped: bool [].
+      counted: name of an average over steps.
+    """
+    kept = jax.tree.map(lambda x: jnp.where(is_skipped, jnp.zeros_like(x), x), values)
+    return kept | {counted: kept[counted].replace(count=values[counted].count)}
+
+
 def zeros_like(shapes: Any) -> Any:
     """Returns a tree of zeros with the shapes and dtypes of a tree, the neutral element of every merge here."""
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -22,6 +23,7 @@ class MaskedBatchNorm(nn.Module):
       frozen: see stack.Base. A frozen norm uses its running statistics in training too, and does not update them.
       decay: of the running mean and variance.
       epsilon: added to the variance.
+      dtype: of the result. Statistics and normalization are computed in float32.
     """
 
     use_scale: bool = True
@@ -29,10 +31,12 @@ class MaskedBatchNorm(nn.Module):
     frozen: str = ""
     decay: float = 0.9
     epsilon: float = 1e-3
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
-        """Normalizes x f32 [B, ..., F] with mask bool [B], False on padding -> f32 [B, ..., F]."""
+        """Normalizes x [B, ..., F] with mask bool [B], False on padding -> dtype [B, ..., F]."""
+        x = x.astype(jnp.float32)
         features = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (features,)) if self.use_scale else 1.0
         shift = self.param("bias", nn.initializers.zeros, (features,))
@@ -40,7 +44,7 @@ class MaskedBatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, (features,))
         is_frozen = bool(self.frozen) and re.fullmatch(self.frozen, "/".join((*self.path, "bias")))
         if is_frozen or not train:
-            return (x - mean.value) * (scale * jax.lax.rsqrt(var.value + self.epsilon)) + shift
+            return ((x - mean.value) * (scale * jax.lax.rsqrt(var.value + self.epsilon)) + shift).astype(self.dtype)
         axes = tuple(range(x.ndim - 1))
         row_mask = mask.reshape((-1,) + (1,) * (x.ndim - 1))
         x = jnp.where(row_mask, x, 0)  # before any arithmetic: NaN in a padded row would reach the gradient
@@ -52,7 +56,7 @@ class MaskedBatchNorm(nn.Module):
         if not self.is_initializing():
             mean.value = self.decay * mean.value + (1 - self.decay) * batch_mean
             var.value = self.decay * var.value + (1 - self.decay) * batch_var
-        return (x - batch_mean) * (scale * jax.lax.rsqrt(batch_var + self.epsilon)) + shift
+        return ((x - batch_mean) * (scale * jax.lax.rsqrt(batch_var + self.epsilon)) + shift).astype(self.dtype)
 
     def _sum_over_devices(self, total: Array) -> Array:
         return jax.lax.psum(total, self.axis) if self.axis else total

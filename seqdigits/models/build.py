@@ -11,6 +11,7 @@ from seqdigits.core.types import Spec, Variables
 from seqdigits.models.dense import DenseDetector
 from seqdigits.models.layer_spec import parse
 from seqdigits.models.sequence import SequenceModel
+from seqdigits.models.stack import COMPUTE_DTYPES
 
 MODELS = ("heads", "gru", "attention", "row_gru", "dense_detector")
 """The allowed values of `model.name`: the SequenceModel with each of its decoders, and the DenseDetector."""
@@ -33,6 +34,8 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
         "bias_init": model.bias_init,
         "axis": axis,
         "frozen": config.optim.freeze,
+        "dtype": COMPUTE_DTYPES[model.compute_dtype],
+        "remat": model.remat,
         "pixels": model.pixels,
         "encoder": parse(model.encoder, "model.encoder"),
     }

@@ -31,11 +31,13 @@ class DenseDetector(Base):
       octaves: number of octaves of the image pyramid that is evaluated outside training, for digits larger than those
         of the training set. The scales are 1 and 3/4, and both halved once per octave. All scales share the weights.
         With octaves, the outputs list the cells of all scales one after another, see Outputs.scales.
+      remat: whether the encoder recomputes its activations, see Stack.
     """
 
     pixels: str = "unit"
     encoder: tuple[Layer, ...] = ()
     octaves: int = 0
+    remat: bool = False
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
@@ -44,9 +46,10 @@ class DenseDetector(Base):
         Returns:
           Outputs with cell_logits and cell_boxes; its box is the mean box of the training set.
         """
-        encoder = Stack(**self.common, layers=self.encoder, name="encoder")
-        digit_head = nn.Dense(NO_DIGIT + 1, kernel_init=self.kernels(), bias_init=_no_digit_bias, name="digits")
-        box_head = nn.Dense(4, kernel_init=self.kernels(), name="place")  # the name in saved weights
+        encoder = Stack(**self.common, layers=self.encoder, remat=self.remat, name="encoder")
+        outputs = {"kernel_init": self.kernels(), "dtype": jnp.float32}  # whatever the encoder computes in
+        digit_head = nn.Dense(NO_DIGIT + 1, **outputs, bias_init=_no_digit_bias, name="digits")
+        box_head = nn.Dense(4, **outputs, name="place")  # the name in saved weights
         stride, multiple = total_stride(self.encoder), largest_stride(self.encoder)
 
         def predict_scale(x: Array, shrink: float = 1) -> tuple[Array, Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
@@ -19,16 +21,22 @@ class GRU(nn.Module):
       units: u.
       repeats: number of steps that read one input f32 [B, F] -> f32 [B, repeats, u]. With 0 the input has a time
         axis: f32 [B, T, F] -> f32 [B, T, u].
+      dtype: of products and gates. The state is float32, because it accumulates over the steps.
     """
 
     units: int
     repeats: int = 0
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Returns the state after every step: f32 [B, F] or f32 [B, T, F] -> f32 [B, steps, u]."""
         projected = nn.Dense(
-            3 * self.units, kernel_init=nn.initializers.glorot_uniform(), bias_init=_gate_bias, name="input"
+            3 * self.units,
+            kernel_init=nn.initializers.glorot_uniform(),
+            bias_init=_gate_bias,
+            dtype=self.dtype,
+            name="input",
         )(x)
         step = nn.scan(
             _GRUStep,
@@ -38,8 +46,8 @@ class GRU(nn.Module):
             out_axes=1,
             length=self.repeats or x.shape[1],
         )
-        initial = jnp.zeros((x.shape[0], self.units), x.dtype)
-        _, states = step(units=self.units, name="recurrent")(initial, projected)
+        initial = jnp.zeros((x.shape[0], self.units), jnp.float32)
+        _, states = step(units=self.units, dtype=self.dtype, name="recurrent")(initial, projected)
         return states
 
 
@@ -53,20 +61,22 @@ class AttentionGRU(nn.Module):
     Attributes:
       units: u, of the GRU and of the queries and keys.
       repeats: L, number of steps.
+      dtype: of products and gates. The state and the attention weights are computed in float32.
     """
 
     units: int
     repeats: int
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Returns the state after every step: f32 [B, h, w, F] -> f32 [B, L, u]."""
         batch, h, w, _ = x.shape
         rows, columns = jnp.linspace(-1, 1, h), jnp.linspace(-1, 1, w)
-        coordinates = jnp.stack(jnp.meshgrid(columns, rows), axis=-1)  # [h, w, 2]
+        coordinates = jnp.stack(jnp.meshgrid(columns, rows), axis=-1).astype(x.dtype)  # [h, w, 2]
         x = jnp.concatenate([x, jnp.broadcast_to(coordinates, (batch, h, w, 2))], axis=-1)
         values = x.reshape(batch, h * w, -1)
-        keys = nn.Dense(self.units, name="keys")(values)
+        keys = nn.Dense(self.units, dtype=self.dtype, name="keys")(values)
         step = nn.scan(
             _AttentionStep,
             variable_broadcast="params",
@@ -75,32 +85,39 @@ class AttentionGRU(nn.Module):
             out_axes=1,
             length=self.repeats,
         )
-        initial = jnp.zeros((batch, self.units), x.dtype)
-        _, states = step(units=self.units, name="steps")(initial, values, keys)
+        initial = jnp.zeros((batch, self.units), jnp.float32)
+        _, states = step(units=self.units, dtype=self.dtype, name="steps")(initial, values, keys)
         return states
 
 
 class _AttentionStep(nn.Module):
     units: int
+    dtype: Any
 
     @nn.compact
     def __call__(self, state: Array, values: Array, keys: Array) -> tuple[Array, Array]:
-        query = nn.Dense(self.units, use_bias=False, name="query")(state)
-        score = nn.Dense(1, use_bias=False, name="score")(nn.tanh(keys + query[:, None]))[..., 0]  # [B, h*w]
-        attended = jnp.einsum("bp,bpf->bf", nn.softmax(score), values)
+        query = nn.Dense(self.units, use_bias=False, dtype=self.dtype, name="query")(state)
+        score = nn.Dense(1, use_bias=False, dtype=self.dtype, name="score")(nn.tanh(keys + query[:, None]))[..., 0]
+        weights = nn.softmax(score.astype(jnp.float32)).astype(self.dtype)  # [B, h*w]
+        attended = jnp.einsum("bp,bpf->bf", weights, values)
         projected = nn.Dense(
-            3 * self.units, kernel_init=nn.initializers.glorot_uniform(), bias_init=_gate_bias, name="input"
+            3 * self.units,
+            kernel_init=nn.initializers.glorot_uniform(),
+            bias_init=_gate_bias,
+            dtype=self.dtype,
+            name="input",
         )(attended)
-        return _GRUStep(units=self.units, name="recurrent")(state, projected)
+        return _GRUStep(units=self.units, dtype=self.dtype, name="recurrent")(state, projected)
 
 
 class _GRUStep(nn.Module):
     units: int
+    dtype: Any
 
     @nn.compact
     def __call__(self, state: Array, projected: Array) -> tuple[Array, Array]:
         gate_input, candidate_input = projected[:, : 2 * self.units], projected[:, 2 * self.units :]
-        dense = {"use_bias": False, "kernel_init": nn.initializers.glorot_uniform()}
+        dense = {"use_bias": False, "dtype": self.dtype, "kernel_init": nn.initializers.glorot_uniform()}
         gates = nn.sigmoid(gate_input + nn.Dense(2 * self.units, **dense, name="gates")(state))
         reset, update = gates[:, : self.units], gates[:, self.units :]
         candidate = nn.tanh(candidate_input + nn.Dense(self.units, **dense, name="candidate")(reset * state))

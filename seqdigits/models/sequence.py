@@ -34,6 +34,7 @@ class SequenceModel(Base):
       shared_head: whether all positions share one head.
       box_head: layers of the localization head before its last dense layer to 4, on the flat features. None disables
         localization.
+      remat: whether the encoder recomputes its activations, see Stack.
       positions: L.
       num_classes: K.
     """
@@ -45,6 +46,7 @@ class SequenceModel(Base):
     head: tuple[Layer, ...] = ()
     shared_head: bool = False
     box_head: tuple[Layer, ...] | None = None
+    remat: bool = False
     positions: int = 1
     num_classes: int = 10
 
@@ -56,33 +58,37 @@ class SequenceModel(Base):
           Outputs with digit_logits, and with box if there is a box head.
         """
         x = PixelNormalization(self.pixels, name="pixels")(image)
-        x = Stack(**self.common, layers=self.encoder, name="encoder")(x, train=train, mask=mask)
+        encoder = Stack(**self.common, layers=self.encoder, remat=self.remat, name="encoder")
+        x = encoder(x, train=train, mask=mask)
         vectors = self._decode(x)  # [B, L, F]
         head = (*self.head, Layer("dense", features=self.num_classes))
+        common = {**self.common, "float32_output": True}
         if self.shared_head:
-            shared = Stack(**self.common, layers=head, name="head")
+            shared = Stack(**common, layers=head, name="head")
             rows = vectors.reshape(-1, vectors.shape[-1])  # [B*L, F]
             logits = shared(rows, train=train, mask=jnp.repeat(mask, self.positions))
             logits = logits.reshape(-1, self.positions, self.num_classes)
         else:
-            heads = [Stack(**self.common, layers=head, name=f"head_{i}") for i in range(self.positions)]
+            heads = [Stack(**common, layers=head, name=f"head_{i}") for i in range(self.positions)]
             logits = jnp.stack(
                 [head_i(vectors[:, i], train=train, mask=mask) for i, head_i in enumerate(heads)], axis=1
             )
         box = None
         if self.box_head is not None:
             box_head = (*self.box_head, Layer("dense", features=4))
-            box = Stack(**self.common, layers=box_head, name="box_head")(flatten(x), train=train, mask=mask)
+            box = Stack(**common, layers=box_head, name="box_head")(flatten(x), train=train, mask=mask)
         return Outputs(digit_logits=logits, box=box)
 
     def _decode(self, x: Array) -> Array:
         if self.decoder == "row_gru":
             rows = x.reshape(x.shape[0], x.shape[1], -1)  # [B, h, w*F]
-            last = GRU(units=self.gru_units, name="gru")(rows)[:, -1]
+            last = GRU(units=self.gru_units, dtype=self.dtype, name="gru")(rows)[:, -1]
             return last.reshape(x.shape[0], self.positions, -1)
         if self.decoder == "attention":
-            return AttentionGRU(units=self.gru_units, repeats=self.positions, name="attention")(x)  # [B, L, units]
+            gru = AttentionGRU(units=self.gru_units, repeats=self.positions, dtype=self.dtype, name="attention")
+            return gru(x)  # [B, L, units]
         x = flatten(x)  # [B, F]
         if self.decoder == "gru":
-            return GRU(units=self.gru_units, repeats=self.positions, name="gru")(x)  # [B, L, units]
+            gru = GRU(units=self.gru_units, repeats=self.positions, dtype=self.dtype, name="gru")
+            return gru(x)  # [B, L, units]
         return jnp.broadcast_to(x[:, None], (x.shape[0], self.positions, x.shape[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -25,6 +26,10 @@ The truncated normal has standard deviation 0.1 before it is cut at two standard
 """
 
 
+COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+"""The allowed values of `model.compute_dtype`."""
+
+
 class Base(nn.Module):
     """The base of all modules with weights: their initialization and what concerns training.
 
@@ -33,17 +38,20 @@ class Base(nn.Module):
       bias_init: the initial value of biases.
       axis: name of the pmap axis that the batch is split over; None where the compiler splits the batch (jit).
       frozen: pattern of the parameters that are not trained, see params.matching.
+      dtype: of activations and products, a value of COMPUTE_DTYPES. Parameters are float32 in any case.
     """
 
     kernel_init: str = "lecun_normal"
     bias_init: float = 0.0
     axis: str | None = None
     frozen: str = ""
+    dtype: Any = jnp.float32
 
     @property
     def common(self) -> dict[str, Any]:
         """Returns these attributes as keyword arguments for a submodule."""
-        return {"kernel_init": self.kernel_init, "bias_init": self.bias_init, "axis": self.axis, "frozen": self.frozen}
+        names = ("kernel_init", "bias_init", "axis", "frozen", "dtype")
+        return {name: getattr(self, name) for name in names}
 
     def kernels(self) -> Callable:
         """Returns the initializer of kernels."""
@@ -59,19 +67,55 @@ class Stack(Base):
 
     Attributes:
       layers: from layer_spec.parse.
+      float32_output: whether the last layer is computed in float32, as the output layer of a head.
+      remat: whether training keeps only the inputs of the blocks of `blocks`, and recomputes the activations within a
+        block in the backward pass (Chen et al. 2016, arXiv:1604.06174).
     """
 
     layers: tuple[Layer, ...] = ()
+    float32_output: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool, mask: Array) -> Array:
-        """Applies the layers to x f32 [B, ...] with mask bool [B] -> f32 [B, ...]."""
+        """Applies the layers to x [B, ...] with mask bool [B] -> [B, ...] of `dtype`, or f32 with float32_output."""
         strides = cumulative_strides(self.layers)
         kept: dict[str, _KeptMap] = {}
-        for i, layer in enumerate(self.layers):
-            norm_follows = i + 1 < len(self.layers) and self.layers[i + 1].kind == "norm"
-            x = _APPLY[layer.kind](x, layer, _LayerContext(self, norm_follows, strides[i], kept, train, mask))
+        x = x.astype(self.dtype)
+
+        def apply(stack: Stack, x: Array, mask: Array, block: range) -> Array:
+            for i in block:
+                layer, is_last = self.layers[i], i + 1 == len(self.layers)
+                norm_follows = not is_last and self.layers[i + 1].kind == "norm"
+                dtype = jnp.float32 if is_last and self.float32_output else self.dtype
+                context = _LayerContext(stack, norm_follows, strides[i], kept, train, mask, dtype)
+                x = _APPLY[layer.kind](x, layer, context)
+            return x
+
+        if not (self.remat and train):
+            return apply(self, x, mask, range(len(self.layers)))
+        for block in blocks(self.layers):
+            # A kept map must not leave the function that computes it in the backward pass again.
+            is_keep = self.layers[block[0]].kind == "keep"
+            x = (apply if is_keep else nn.remat(apply, static_argnums=3))(self, x, mask, block)
         return x
+
+
+def blocks(layers: tuple[Layer, ...]) -> list[range]:
+    """Returns the blocks of layers, as ranges of their positions: a convolution or dense layer, and what follows it.
+
+    A `keep` is a block of its own.
+
+    >>> from seqdigits.models.layer_spec import parse
+    >>> blocks(parse("conv 3x3x8, norm, relu, keep a, conv 3x3x8, norm, add a, relu, mean, dense 9", "model.encoder"))
+    [range(0, 3), range(3, 4), range(4, 9), range(9, 10)]
+    """
+    starts = [
+        i
+        for i, layer in enumerate(layers)
+        if i == 0 or layer.kind in ("conv", "dense", "keep") or layers[i - 1].kind == "keep"
+    ]
+    return [range(start, end) for start, end in pairwise([*starts, len(layers)])]
 
 
 class _KeptMap(NamedTuple):
@@ -92,6 +136,7 @@ class _LayerContext(NamedTuple):
       kept: the maps kept so far, by name.
       train: as in Stack.
       mask: as in Stack.
+      dtype: of the result.
     """
 
     stack: Stack
@@ -100,14 +145,16 @@ class _LayerContext(NamedTuple):
     kept: dict[str, _KeptMap]
     train: bool
     mask: Array
+    dtype: Any
 
-    def inits(self) -> dict[str, Any]:
-        """Returns the initializers as keyword arguments of a convolution or dense layer."""
-        return {"kernel_init": self.stack.kernels(), "bias_init": self.stack.biases()}
+    def common(self) -> dict[str, Any]:
+        """Returns the initializers and the dtype as keyword arguments of a convolution or dense layer."""
+        return {"kernel_init": self.stack.kernels(), "bias_init": self.stack.biases(), "dtype": self.dtype}
 
     def norm(self, x: Array, scale: bool = True) -> Array:
         """Applies a new batch norm."""
-        return MaskedBatchNorm(scale, self.stack.axis, self.stack.frozen)(x, train=self.train, mask=self.mask)
+        norm = MaskedBatchNorm(scale, self.stack.axis, self.stack.frozen, dtype=self.dtype)
+        return norm(x, train=self.train, mask=self.mask)
 
 
 def _conv(x: Array, layer: Layer, context: _LayerContext) -> Array:
@@ -118,12 +165,12 @@ def _conv(x: Array, layer: Layer, context: _LayerContext) -> Array:
         padding=layer.padding,
         use_bias=not context.norm_follows,
         conv_general_dilated=convolve,
-        **context.inits(),
+        **context.common(),
     )(x)
 
 
 def _dense(x: Array, layer: Layer, context: _LayerContext) -> Array:
-    return nn.Dense(layer.features, use_bias=not context.norm_follows, **context.inits())(flatten(x))
+    return nn.Dense(layer.features, use_bias=not context.norm_follows, **context.common())(flatten(x))
 
 
 def _keep(x: Array, layer: Layer, context: _LayerContext) -> Array:
@@ -151,7 +198,10 @@ def _add(x: Array, layer: Layer, context: _LayerContext) -> Array:
             f"model.encoder: 'add {layer.name}' cannot project the kept map of {kept.shape[1]}x{kept.shape[2]} by stride "
             f"{factor} to {x.shape[1]}x{x.shape[2]}. Take out 'valid' between 'keep {layer.name}' and 'add {layer.name}'."
         )
-    kept = nn.Conv(x.shape[-1], (1, 1), factor, use_bias=False, kernel_init=context.stack.kernels())(kept)
+    projection = nn.Conv(
+        x.shape[-1], (1, 1), factor, use_bias=False, kernel_init=context.stack.kernels(), dtype=context.dtype
+    )
+    kept = projection(kept)
     return x + context.norm(kept)
 
 

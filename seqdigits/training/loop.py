@@ -19,12 +19,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits.checkpoint.layout import checkpoints_folder
 from seqdigits.checkpoint.manager import Checkpoints
 from seqdigits.config.defaults import LOWER_IS_BETTER
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import params, provenance
-from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import Clock
 from seqdigits.core.types import HostBatch
@@ -35,10 +33,10 @@ from seqdigits.data.source import DataSource
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.evaluation.table import report_table
 from seqdigits.inference.predict_step import PredictStep
-from seqdigits.metrics import averages
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
 from seqdigits.parallel.processes import agree_to_stop, is_main
+from seqdigits.training import nonfinite
 from seqdigits.training.initial_state import Progress, initial_variables, initialize, restore
 from seqdigits.training.lock import Lock
 from seqdigits.training.train_step import TrainState, TrainStep
@@ -91,6 +89,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
         return Evaluator(predict_step, evaluated, devices, arrays if is_trained_on else None)
 
     validation = evaluator("validation")
+    nonfinite_guard = nonfinite.NonfiniteGuard(config, workdir, source, arrays, devices)
 
     # State: restored from the newest checkpoint, or initialized. `Checkpoints` decides which checkpoints are kept.
     checkpoints = Checkpoints(workdir, config.train.keep_checkpoints)
@@ -111,7 +110,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
     try:
         print(_headline(config, source, state, devices), flush=True)
         if progress.evaluation_due:
-            _evaluate(validation, state, step, config, progress, writers, workdir, stop)
+            _evaluate(validation, state, step, config, progress, writers, stop)
             if progress.evaluation_due:
                 raise Stopped
             checkpoints.amend(step, progress.meta(config, step, progress.seconds))
@@ -132,7 +131,8 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
 
             # Log
             if step % config.train.log_every == 0 or step == steps:
-                values = _averages(state, workdir)
+                nonfinite_guard.check(state)
+                values = nonfinite.compute(jax.device_get(state.sums))
                 values["seconds"] = clock.seconds()
                 rate = clock.rate(step)
                 if rate is not None:
@@ -144,13 +144,14 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
             # Evaluate
             previous_best = progress.best
             if step % config.evaluate.every == 0 or step == steps:
-                _evaluate(validation, state, step, config, progress, writers, workdir, stop)
+                nonfinite_guard.check(state)
+                _evaluate(validation, state, step, config, progress, writers, stop)
                 clock.restart(step)
 
             # Save. A new best is saved at once; the progress records it as the one to keep.
             stopping = agree_to_stop(stop)
             if step % config.train.checkpoint_every == 0 or step == steps or stopping or progress.best != previous_best:
-                _refuse_nonfinite(int(state.first_nonfinite), workdir)
+                nonfinite_guard.check(state)
                 if lock is not None:
                     lock.check()
                 checkpoints.save(step, state, progress.meta(config, step, clock.seconds()))
@@ -209,17 +210,6 @@ def next_call(batches: Iterator[HostBatch], length: int, devices: Devices) -> di
     )
 
 
-def _averages(state: TrainState, workdir: Path) -> dict[str, float]:
-    """Returns the averages since the last log line.
-
-    Raises:
-      UserError: the loss or a gradient was not finite at some step.
-    """
-    sums, first = jax.device_get((state.sums, state.first_nonfinite))
-    _refuse_nonfinite(int(first), workdir)
-    return averages.compute(sums)
-
-
 def _evaluate(
     validation: Evaluator,
     state: TrainState,
@@ -227,14 +217,12 @@ def _evaluate(
     config: ConfigDict,
     progress: Progress,
     writers: Writers,
-    workdir: Path,
     stop: Stop,
 ) -> None:
     """Evaluates on validation and updates `progress.best`, which retention keeps.
 
     If `stop` ends the evaluation early, `progress.evaluation_due` stays True and the resumed run evaluates first.
     """
-    _refuse_nonfinite(int(state.first_nonfinite), workdir)
     progress.evaluation_due = True
     try:
         metrics = validation.evaluate(state.variables(), config.evaluate.examples or None, "validation", stop)
@@ -256,15 +244,6 @@ def _evaluate(
         f"  validation  sequence accuracy {metrics['sequence_accuracy']:.4f}{localization}{'  best' if is_best else ''}",
         flush=True,
     )
-
-
-def _refuse_nonfinite(first: int, workdir: Path) -> None:
-    """Raises a UserError if `first`, the first step that was not finite, is not -1."""
-    if first >= 0:
-        raise UserError(
-            f"the loss or its gradient is not finite at step {first}. Earlier checkpoints are in "
-            f"{checkpoints_folder(workdir)}. Try a smaller optim.learning_rate, or optim.clip_norm=1, in a new --workdir."
-        )
 
 
 def _headline(config: ConfigDict, source: DataSource, state: TrainState, devices: Devices) -> str:

@@ -25,6 +25,7 @@ from seqdigits.data.source import DataSource
 from seqdigits.metrics import averages
 from seqdigits.models import losses
 from seqdigits.models.build import init_variables
+from seqdigits.training.accumulate import accumulate
 
 
 class TrainState(struct.PyTreeNode):
@@ -36,7 +37,8 @@ class TrainState(struct.PyTreeNode):
       opt_state: the state of the optimizer.
       average: the exponential moving average of params and batch_stats, or {} if optim.moving_average is 0.
       sums: the metrics since the last log line, as totals and counts.
-      first_nonfinite: i32 [], the first step whose loss or gradient is not finite, or -1.
+      first_nonfinite: i32 [], the first step whose loss or gradient is not finite, or -1. With optim.skip_nonfinite the
+        first of the series of such steps that ends with the last step; see training.nonfinite.
     """
 
     step: Array
@@ -141,19 +143,48 @@ class TrainStep:
         if self.config.optim.moving_average:
             current = {"params": new_params, "batch_stats": batch_stats}
             average = optim.update_ema(average, current, self.config.optim.moving_average, state.step)
-        is_first_nonfinite = ~(jnp.isfinite(loss) & jnp.isfinite(norm)) & (state.first_nonfinite < 0)
-        state = state.replace(
-            step=state.step + 1,
-            params=new_params,
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-            average=average,
-            first_nonfinite=jnp.where(is_first_nonfinite, state.step, state.first_nonfinite),
+        is_finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        is_first_nonfinite = ~is_finite & (state.first_nonfinite < 0)
+        before, state = (
+            state,
+            state.replace(
+                step=state.step + 1,
+                params=new_params,
+                batch_stats=batch_stats,
+                opt_state=opt_state,
+                average=average,
+                first_nonfinite=jnp.where(is_first_nonfinite, state.step, state.first_nonfinite),
+            ),
         )
         per_example = {f"loss/{name}": term for name, term in terms.items() if term.ndim}
         per_batch = {f"loss/{name}": term for name, term in terms.items() if not term.ndim}
         values = self._sum_over_devices(averages.averages(per_example, batch.mask))
-        return state, values | averages.averages({"loss": loss, **per_batch, "gradient_norm": norm}, batch.mask)
+        values |= averages.averages({"loss": loss, **per_batch, "gradient_norm": norm}, batch.mask)
+        if self.config.optim.skip_nonfinite:
+            return self._skip_nonfinite(before, state, values, is_finite)
+        return state, values
+
+    def _skip_nonfinite(
+        self, before: TrainState, after: TrainState, values: averages.Averages, is_finite: Array
+    ) -> tuple[TrainState, averages.Averages]:
+        """Returns the state and the metrics after a step that is skipped if it is not finite.
+
+        Once as many steps in a row as optim.skip_nonfinite were skipped, the state no longer changes, so that it can be
+        studied: see training.nonfinite.
+
+        Args:
+          before: the state before the step.
+          after: the state after an update.
+          values: the metrics of the step.
+          is_finite: bool [], whether the loss and the norm of the gradient are finite.
+        """
+        first, most = before.first_nonfinite, self.config.optim.skip_nonfinite
+        is_stopped = (first >= 0) & (before.step - first >= most)  # a shorter series continues, or is reset to -1
+        is_skipped = ~is_finite | is_stopped
+        state = jax.tree.map(partial(jnp.where, is_skipped), before, after)
+        now = jnp.where(is_finite, -1, after.first_nonfinite)
+        state = state.replace(step=after.step, first_nonfinite=jnp.where(is_stopped, first, now))
+        return state, averages.skip(values, is_skipped, "loss")
 
     def _gradient(self, state: TrainState, batch: Batch) -> tuple[Array, dict[str, Array], Variables, Variables]:
         """Computes the gradient over all devices.
@@ -169,11 +200,13 @@ class TrainStep:
         box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
         count = jnp.maximum(self._sum_over_devices(jnp.sum(batch.mask)), 1)
 
-        def loss_fn(trained: Variables) -> tuple[Array, Any]:
+        def loss_fn(
+            trained: Variables, batch_stats: Variables, batch: Batch, box: Array, dropout: Array
+        ) -> tuple[Array, Any]:
             outputs, updated = self.model.apply(
                 {
                     "params": optim.freeze(trained, self.config.optim.freeze),
-                    "batch_stats": state.batch_stats,
+                    "batch_stats": batch_stats,
                     "input_stats": state.input_stats,
                 },
                 batch.image,
@@ -187,7 +220,11 @@ class TrainStep:
 
         # Each device differentiates its own shard of the sum. A psum inside loss_fn would count the gradient once per
         # device.
-        (loss, (terms, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        gradient_of = jax.value_and_grad(loss_fn, has_aux=True)
+        inputs = (state.params, state.batch_stats, batch, box, dropout)
+        parts = self.config.train.accumulate
+        gradient = gradient_of(*inputs) if parts == 1 else accumulate(gradient_of, parts, *inputs, self.axis)
+        (loss, (terms, batch_stats)), grads = gradient
         loss, grads = self._sum_over_devices((loss, grads))
         if config.l2:
             trained = partial(optim.freeze, frozen=self.config.optim.freeze)

@@ -335,6 +335,7 @@ CHOICES = {
     "data.composition": (*COMPOSITIONS, scenes.NAME, *PHOTO_COMPOSITIONS),
     "model.name": MODELS,
     "model.pixels": pixels.PIXELS,
+    "model.compute_dtype": stack.COMPUTE_DTYPES,
     "model.kernel_init": stack.KERNEL_INITS,
     "loss.digit_loss": losses.DIGIT_LOSSES,
     "loss.positions": losses.POSITIONS,
