@@ -136,6 +136,8 @@ REFUSALS = [
     ({"data.digits": "emnist"}, "data.digits.*uci, mnist"),
     ({"data.composition": "page"}, "data.composition.*digit, canvas, centered, rotated, scene, photograph, crop"),
     ({"model.pixels": "float"}, "model.pixels.*unit, raw"),
+    ({"model.compute_dtype": "float16"}, "model.compute_dtype.*float32, bfloat16"),
+    ({"train.accumulate": 4}, "train.accumulate = 4 does not divide train.batch_size = 50"),
     ({"optim.name": "adan"}, "optim.name.*adam, adamw, adagrad, rmsprop, sgd"),
     ({"optim.schedule": "linear"}, "optim.schedule.*constant, cosine, exponential, staircase"),
     ({"train.best_metric": "loss"}, "train.best_metric.*sequence_accuracy.*localization_error"),

@@ -62,6 +62,16 @@ def test_evaluate_step_path_and_other_data(trained, tmp_path):
     assert report(tmp_path, "test")["differs_from_training"] == ["data.test_examples: 40 -> 17"]
 
 
+def test_evaluation_may_compute_otherwise_than_training(trained, small_config, tmp_path):
+    """In bfloat16, which the report says; remat concerns training only."""
+    _, workdir = trained
+    other = small_config({"model.compute_dtype": "bfloat16", "model.remat": True})
+    evaluate_checkpoint(other, tmp_path, which=str(find_checkpoint(workdir, "latest")), splits=("test",))
+    differs = report(tmp_path, "test")["differs_from_training"]
+    assert "model.compute_dtype: 'float32' -> 'bfloat16'" in differs
+    assert not any("remat" in line for line in differs)
+
+
 def test_restore_rejects_another_model(trained, small_config):
     _, workdir = trained
     other = small_config({"model.pixels": "raw"})  # of the same shapes
