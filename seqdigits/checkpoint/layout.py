@@ -21,7 +21,12 @@ def checkpoints_folder(workdir: Path) -> Path:
 
 def all_steps(folder: Path) -> list[int]:
     """Returns the steps that have a folder, complete or not, in ascending order."""
-    return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal() and p.is_dir())
+    return sorted(int(p.name) for p in folder.glob("*") if _is_step(p.name) and p.is_dir())
+
+
+def _is_step(name: str) -> bool:
+    """Returns whether a name is that of a step as the program writes it: "020" is another folder than "20"."""
+    return name.isascii() and name.isdecimal() and name == str(int(name))
 
 
 def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -39,7 +44,10 @@ def load_raw(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     if not path.is_dir():
         raise UserError(f"there is no checkpoint {path}. {_available(path.parent)}")
-    verify(path)
+    try:
+        verify(path)
+    except DamagedCheckpoint as e:
+        raise DamagedCheckpoint(f"{e}. Name another step, or latest. {_available(path.parent)}") from e
     with ocp.PyTreeCheckpointer() as checkpointer:
         saved = checkpointer.metadata(path.absolute() / "default").item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
@@ -66,11 +74,13 @@ def find_checkpoint(workdir: Path, which: str) -> Path:
     folder = checkpoints_folder(workdir)
     steps = all_steps(folder)
     if which in ("latest", "best"):
+        damaged: list[DamagedCheckpoint] = []
         for step in reversed(steps):
             try:
                 verify(folder / str(step))
             except DamagedCheckpoint as e:
                 print(f"{e}\n-> falling back to an older checkpoint", flush=True)
+                damaged.append(e)
                 continue
             if which == "latest":
                 return folder / str(step)
@@ -81,6 +91,10 @@ def find_checkpoint(workdir: Path, which: str) -> Path:
                     "latest."
                 )
             return folder / str(best["step"])
+        if damaged:
+            raise UserError(
+                f"{damaged[0]}\nNo checkpoint in {folder} verifies. Copy them again from where they were written, or train again."
+            )
         raise UserError(
             f"there is no checkpoint to evaluate in {folder}. Train first: python -m seqdigits.main --config ... --workdir "
             f"{workdir}."

@@ -16,8 +16,15 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     A reader sees the old content or the new one, never a part, even after a crash.
     """
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power failure may leave the new name with an empty file
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)  # on a full disk it would take the last bytes
+        raise
 
 
 def make_folder(path: Path, flag: str = "--workdir") -> None:

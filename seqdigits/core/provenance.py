@@ -13,7 +13,10 @@ from typing import Any
 
 import jax
 
+from seqdigits.core.errors import UserError, short
 from seqdigits.core.files import write_atomically
+
+_FILE = "provenance.json"
 
 _PACKAGES = ("seqdigits", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "clu", "ml-collections")
 
@@ -40,11 +43,36 @@ def record(workdir: Path, step: int, steps_per_call: int) -> None:
       step: the step that the run starts or resumes from.
       steps_per_call: train.steps_per_call.
     """
-    path = workdir / "provenance.json"
-    earlier = [entry for entry in json.loads(path.read_text()) if entry["step"] < step] if path.exists() else []
+    path = workdir / _FILE
+    try:
+        earlier = [entry for entry in read(workdir) if entry["step"] < step] if path.exists() else []
+    except UserError as e:
+        copy = path.with_name(f"damaged-{path.name}")
+        os.replace(path, copy)
+        print(f"{e}\n-> moved to {copy}; what trained the steps before {step:,} is not recorded", flush=True)
+        earlier = []
     write_atomically(
         path, json.dumps([*earlier, {"step": step, "steps_per_call": steps_per_call, **describe()}], indent=2)
     )
+
+
+def read(workdir: Path) -> list[dict[str, Any]]:
+    """Returns the entries of `W/provenance.json`, first to last.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    path = workdir / _FILE
+    try:
+        entries = json.loads(path.read_text())
+        for entry in entries:
+            if not (isinstance(entry["step"], int) and {"commit", "devices"} <= entry.keys()):
+                raise ValueError("an entry has no step, commit or devices")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
+        raise UserError(
+            f"{path} is missing or damaged: {short(e)}. Restore it from a copy of the workdir, or train again."
+        ) from e
+    return entries
 
 
 def commit() -> str | None:

@@ -11,9 +11,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import layout as checkpoint_layout
-from seqdigits.checkpoint.manifest import read_meta
+from seqdigits.checkpoint.manifest import DamagedCheckpoint, read_meta
 from seqdigits.config.defaults import RESUMABLE_KEYS, digest, to_json
 from seqdigits.config.upgrade import upgrade_report, upgrade_result
+from seqdigits.core import provenance
 from seqdigits.experiments.published import PUBLISHED, Published, improves, ours
 
 CURVE_POINTS = 100
@@ -188,7 +189,7 @@ def collect(
     reports = _reports(config, workdir)
     steps, seconds = progress(workdir)
     comparable = steps >= planned and not _is_another_experiment(settings)
-    trained = json.loads((workdir / "provenance.json").read_text())
+    trained = provenance.read(workdir)
     return Result(
         name=name,
         settings={key: value for key, value in settings.items() if key not in UNNAMED_KEYS},
@@ -242,9 +243,7 @@ def progress(workdir: Path) -> tuple[int, float]:
     """Returns the last saved step and the seconds up to it, evaluations included; (0, 0.0) where nothing is saved."""
     folder = checkpoint_layout.checkpoints_folder(workdir)
     for step in reversed(checkpoint_layout.all_steps(folder)):
-        with contextlib.suppress(
-            OSError, ValueError, KeyError, TypeError, AttributeError
-        ):  # unfinished: the one before counts
+        with contextlib.suppress(DamagedCheckpoint):  # the one before counts
             return step, read_meta(folder / str(step))["seconds"]
     return 0, 0.0
 

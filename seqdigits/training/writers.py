@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -29,7 +30,8 @@ class Writers:
     """The log files of one run, which only process 0 writes.
 
     Opening them removes the entries after the restored step, so that a resumed run leaves no duplicate points in its
-    curves.
+    curves. A damaged file does not end the run, because no step depends on it: what can be read is kept, a message names
+    the file, and a copy of it is kept beside it.
     """
 
     def __init__(self, workdir: Path, step: int, rewritten_split: str | None = None):
@@ -95,26 +97,53 @@ def _truncate_lines(path: Path, is_kept: Callable[[int, str], bool]) -> None:
     """Keeps only lines whose step and split satisfy `is_kept`; drops a last line that a crash cut short."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
+    kept, damaged = [], []
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
         try:
             values = json.loads(line)
             if is_kept(values["step"], values["split"]):
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            continue
-    write_atomically(path, "".join(kept))
+                kept.append(line + b"\n")
+        except (ValueError, LookupError, TypeError, RecursionError):
+            if number < len(lines):  # what follows the last line break is empty, or was cut short
+                damaged.append(number)
+    if damaged:
+        _keep_damaged(path, f"{len(damaged)} of its lines cannot be read, the first one is line {damaged[0]}")
+    write_atomically(path, b"".join(kept))
 
 
 def _truncate_events(folder: Path, is_kept: Callable[[int, str], bool]) -> None:
     """Keeps only events whose step and split satisfy `is_kept`, in each event file."""
     for path in sorted(folder.glob("events.out.tfevents.*")):
-        partial = path.with_name(path.name.replace("events.out", "partial"))  # a name that TensorBoard does not read
+        partial = _unread_name(path, "partial")
+        read = 0
         with partial.open("wb") as out:
             writer = RecordWriter(out)
-            for record in RawEventFileLoader(str(path)).Load():
+            for record in RawEventFileLoader(str(path)).Load():  # ends at the first record whose checksum differs
                 event = event_pb2.Event.FromString(record)
                 split = event.summary.value[0].tag.split("/")[0] if event.summary.value else ""
                 if is_kept(event.step, split):
                     writer.write(record)
+                read += len(record) + _RECORD_FRAME
+        size = path.stat().st_size
+        if read < size:
+            _keep_damaged(
+                path, f"it cannot be read from byte {read:,} of {size:,} on; metrics.jsonl has the same values"
+            )
         os.replace(partial, path)
+
+
+_RECORD_FRAME = 16
+"""Bytes of a record of an event file besides its content: the length and two checksums."""
+
+
+def _keep_damaged(path: Path, reason: str) -> None:
+    """Copies a damaged log file and prints why."""
+    copy = _unread_name(path, "damaged")
+    shutil.copyfile(path, copy)
+    print(f"{path} is damaged or cut short: {reason}. What can be read is kept; the old file is now {copy}", flush=True)
+
+
+def _unread_name(path: Path, state: str) -> Path:
+    """Returns a path in the same folder, with a name that TensorBoard does not read."""
+    return path.with_name(f"{state}-{path.name.replace('tfevents', 'tf-events')}")
