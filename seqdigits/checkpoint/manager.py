@@ -17,7 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
-from seqdigits.checkpoint.manifest import DamagedCheckpoint, UnfinishedCheckpoint, read_meta, seal, verify
+from seqdigits.checkpoint.manifest import DamagedCheckpoint, UnfinishedCheckpoint, read_meta, reseal, seal, verify
 from seqdigits.core.errors import UserError
 from seqdigits.parallel.processes import from_main, is_main
 
@@ -72,17 +72,24 @@ class Checkpoints:
             seal(self._folder / str(step), meta)
             # Old steps are deleted here, not by orbax, so that none is deleted before the new one is sealed.
             newest = all_steps(self._folder)[-self._keep :]
-            bests = [read_meta(self._folder / str(step))["best"] for step in newest]
-            kept = {*newest, *(best["step"] for best in bests if best)}
+            kept = {*newest, *filter(None, map(self._best_step, newest))}
             for old in set(all_steps(self._folder)) - kept:
                 shutil.rmtree(self._folder / str(old))
         self._unsealed = None
+
+    def _best_step(self, step: int) -> int | None:
+        """Returns the step that a saved step names as the best; None if there is none, or the step is damaged."""
+        try:
+            best = read_meta(self._folder / str(step))["best"]
+        except DamagedCheckpoint:  # it is older than the one that was restored, which verified
+            return None
+        return best and best["step"]
 
     def amend(self, step: int, meta: dict[str, Any]) -> None:
         """Replaces the meta of a saved step."""
         self.wait()
         if is_main():
-            seal(self._folder / str(step), meta)
+            reseal(self._folder / str(step), meta)
 
     def restore(self, template: Any) -> tuple[Any, dict[str, Any]] | None:
         """Restores the state and its meta that were the newest at the start; returns None if there was no checkpoint.

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
-from seqdigits.checkpoint.manifest import read_meta
+from seqdigits.checkpoint.manifest import DamagedCheckpoint, read_meta
 from seqdigits.config.defaults import diff_configs, to_json
 from seqdigits.config.upgrade import upgrade
 from seqdigits.core.errors import UserError
@@ -101,5 +101,5 @@ def _saved_config(checkpoint: Path) -> dict[str, Any]:
     """
     try:
         return read_meta(checkpoint)["config"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (DamagedCheckpoint, KeyError):
         return {}
