@@ -37,6 +37,7 @@ from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
 from seqdigits.parallel.processes import agree_to_stop, is_main
 from seqdigits.training import nonfinite
+from seqdigits.training.full_disk import explain_full_disk
 from seqdigits.training.initial_state import Progress, initial_variables, initialize, restore
 from seqdigits.training.lock import Lock
 from seqdigits.training.train_step import TrainState, TrainStep
@@ -57,12 +58,13 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | Non
       The last state.
 
     Raises:
-      UserError: the config is invalid, the workdir is not usable, files are damaged, or the loss is not finite.
+      UserError: the config is invalid, the workdir is not usable, the disk is full, files are damaged, or the loss is
+        not finite.
       Stopped: `stop` was set before the end.
     """
     validate(config)
     workdir = Path(workdir)
-    with claim(config, workdir) as lock:
+    with explain_full_disk(workdir), claim(config, workdir) as lock:
         return _train_and_evaluate(config, workdir, lock, stop or Stop())
 
 
