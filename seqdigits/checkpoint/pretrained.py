@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parents[1] / "shipped"
 """The folder with NAME.npz (the weights), NAME.json (their metadata) and NAME.md (the model card) of each name."""
 
 SUMS = "sha256.json"
-"""The file in FOLDER with the SHA-256 of each NAME.npz; publishing writes it last."""
+"""The file in FOLDER with the SHA-256 of each NAME.npz, by NAME, and of each NAME.json; publishing writes it last."""
 
 
 def path(name: str) -> Path:
@@ -48,7 +48,8 @@ def path(name: str) -> Path:
         raise UserError(f"the weights {name!r} cannot be read: {file}: {e.strerror}. {_FIX}") from e
     if actual != expected:
         raise UserError(
-            f"the weights {name!r} are damaged: {file} has the SHA-256 {actual[:12]}..., expected {expected[:12]}.... {_FIX}"
+            f"the weights {name!r} are damaged: {file} has the SHA-256 {actual[:12]}..., expected {expected[:12]}... by {SUMS}. "
+            f"{_FIX}"
         )
     return file
 
@@ -90,7 +91,7 @@ def check_name(name: str) -> None:
 
 
 def sums() -> dict[str, str]:
-    """Returns the SHA-256 of the weights by name, hexadecimal; {} if no weights were published yet.
+    """Returns the SHA-256 of the weights by name and of their metadata by NAME.json, hexadecimal; {} if none are published.
 
     Raises:
       UserError: their file is damaged.
@@ -99,7 +100,7 @@ def sums() -> dict[str, str]:
     try:
         digests = json.loads(file.read_text()) if file.exists() else {}
         return {str(name): str(digest) for name, digest in digests.items()}
-    except (ValueError, AttributeError) as e:
+    except (OSError, ValueError, AttributeError, RecursionError) as e:
         raise UserError(f"{file} is damaged: {e}. {_FIX}") from e
 
 
@@ -111,7 +112,10 @@ def facts(name: str) -> dict[str, Any]:
     """
     file = FOLDER / f"{name}.json"
     try:
-        metadata = json.loads(file.read_text())
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sums().get(file.name):
+            raise ValueError(f"its SHA-256 is not that of {SUMS}")
+        metadata = json.loads(content)
         metadata["sha256"], metadata["metrics"]
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise UserError(f"{file} is missing or damaged: {e!r}. {_FIX}") from e

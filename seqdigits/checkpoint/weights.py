@@ -1,9 +1,14 @@
-"""Weights in one small file: an .npz of plain arrays, which cannot execute code, and their metadata."""
+"""Weights in one small file: an .npz of plain arrays, which cannot execute code, and their metadata.
+
+The checksum of each array in the file is verified, and its size before it is read: a damaged or malicious file takes no
+more memory than an intact one.
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -33,6 +38,12 @@ _LOAD_ERRORS = (
     zlib.error,
 )
 """Exceptions that numpy, zipfile and json raise for damaged or foreign files."""
+
+_SMALL_BYTES = 64_000_000
+_MAX_EXPANSION = 20
+"""A file may expand to _SMALL_BYTES, or to this many times its size. Float parameters hardly compress: 1.1 to 2 times."""
+_MAX_LEVELS = 32
+"""Maximum number of modules in the name of an array."""
 
 
 def save(path: Path, variables: Variables, about: dict[str, Any], *, half: bool = False) -> None:
@@ -66,17 +77,44 @@ def load(path: Path) -> tuple[Variables, dict[str, Any]]:
       UserError: the file is missing or damaged, or is not a file of weights.
     """
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(file[_METADATA].tobytes())
             arrays = {name: file[name] for name in file.files if name != _METADATA}
         about = upgrade_record(about)
-        about["step"], about["config"]
+        if not isinstance(about["step"], int) or not all(
+            isinstance(about["config"][name], dict) for name in ("model", "data")
+        ):
+            raise ValueError("step or config is of another type")
         variables = _nested(arrays)
     except FileNotFoundError:
         raise UserError(f"there is no file of weights {path}.") from None
     except _LOAD_ERRORS as e:  # the message of numpy is not repeated: it suggests pickle, which can execute code
         raise UserError(f"{path} is damaged, or not a file of weights (an .npz of plain arrays).") from e
     return {name: variables.get(name, {}) for name in ("params", "batch_stats", "input_stats")}, about
+
+
+def _check_sizes(path: Path) -> None:
+    """Raises a ValueError if the arrays of an .npz take more memory than they should, or do not fill their part of it.
+
+    Only the headers are read. A part that is not read to its end would escape its checksum.
+    """
+    with zipfile.ZipFile(path) as file:
+        parts = file.infolist()
+        names = [part.filename.removesuffix(".npy") for part in parts]
+        if sum(part.file_size for part in parts) > max(_SMALL_BYTES, _MAX_EXPANSION * path.stat().st_size):
+            raise ValueError("it expands to many times its size")
+        if len(set(names)) < len(names) or max(name.count("/") for name in names) > _MAX_LEVELS:
+            raise ValueError("a name occurs twice, or has too many levels")
+        for part in parts:
+            with file.open(part) as member:
+                version = np.lib.format.read_magic(member)
+                read_header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read_header(member)
+                if dtype.kind not in "fiub" or math.prod(shape) * dtype.itemsize != part.file_size - member.tell():
+                    raise ValueError(f"{part.filename} is not an array of numbers of its size")
 
 
 def _nested(arrays: dict[str, np.ndarray]) -> Variables:

@@ -57,7 +57,11 @@ def open_records(folder: Path) -> list[Shard]:
     Raises:
       UserError: there is no such set, or a file is missing, truncated, altered, or does not belong to the set.
     """
-    shards = shards_of(read_manifest(folder))
+    content = read_manifest(folder)
+    name = content.get("name", "")
+    if "/" in name and not folder.as_posix().endswith(f"/{name}"):
+        raise UserError(f"{folder} has the records of another set, {name}. Move them to a folder of that name.")
+    shards = shards_of(content)
     known = {shard.name for shard in shards}
     for file in shard_files(folder):
         if file.name not in known:

@@ -16,7 +16,7 @@ from seqdigits.config.upgrade import upgrade_result
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
-from seqdigits.release.facts import selected, write_facts
+from seqdigits.release.facts import selected, write_facts, write_sum
 
 MOST_BYTES = 4_000_000
 """Largest size of a file of published weights."""
@@ -46,8 +46,7 @@ def publish(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]
     make_folder(pretrained.FOLDER, "the folder of the pretrained weights")
     write_atomically(pretrained.FOLDER / f"{name}.npz", content)
     write_facts(name, facts)
-    sums = {**pretrained.sums(), name: facts["sha256"]}
-    write_atomically(pretrained.FOLDER / pretrained.SUMS, json.dumps(sums, indent=1, sort_keys=True) + "\n")
+    write_sum(name, facts["sha256"])
     file = pretrained.path(name)
     print(f"{file}, {len(content):,} bytes; now: python -m seqdigits pretrained measure {name}", flush=True)
     return facts

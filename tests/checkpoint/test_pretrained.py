@@ -129,7 +129,8 @@ def test_publish_writes_weights_digest_and_card(folder, result):
         "sha256.json",
     ]
     assert pretrained.path("handwriting").read_bytes() == path.with_suffix(".npz").read_bytes()
-    assert pretrained.sums() == {"handwriting": facts["sha256"]}
+    assert pretrained.sums().keys() == {"handwriting", "handwriting.json"}
+    assert pretrained.sums()["handwriting"] == facts["sha256"]
     assert pretrained.facts("handwriting") == facts
     assert (facts["images"], facts["commit"], facts["metrics"]) == (32, "fedcba9876543210", {})
     card = (folder / "handwriting.md").read_text()
@@ -144,7 +145,7 @@ def test_publish_writes_weights_digest_and_card(folder, result):
         assert part in card
     assert "Partial" not in card
     publish.publish("scene", result({"data.rgb": True, "data.digits": "mnist"}, "other"))
-    assert pretrained.sums().keys() == {"handwriting", "scene"}
+    assert pretrained.sums().keys() == {"handwriting", "handwriting.json", "scene", "scene.json"}
     card = (folder / "scene.md").read_text()
     for part in (
         "55,000 training digits of MNIST",

@@ -239,7 +239,7 @@ def exclusive_access(folder: Path) -> Iterator[None]:
 def _check_identity(folder: Path, identity: dict[str, Any]) -> None:
     make_folder(folder, "--config.data.records")
     path = folder / "begun.json"
-    if path.exists() and json.loads(path.read_text()) != identity:
+    if path.exists() and _json(path) != identity:
         raise UserError(
             f"{folder} is an unfinished set with other shards, other data files or another version. Delete it to start over."
         )
@@ -261,7 +261,17 @@ def _finished(folder: Path, plan: ShardPlan) -> Shard:
 
 
 def _examples(folder: Path) -> int:
-    return sum(json.loads(path.read_text())["examples"] for path in folder.glob("*.done"))
+    """Returns the number of examples in finished shards, as far as it is known."""
+    records = map(_json, folder.glob("*.done"))
+    return sum(record["examples"] for record in records if isinstance(record, dict) and "examples" in record)
+
+
+def _json(path: Path) -> Any:
+    """Returns the content of a file, None if it is damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def remove_progress_files(folder: Path) -> None:
