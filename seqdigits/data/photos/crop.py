@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -20,6 +22,17 @@ DAMAGED = (
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
 """The exceptions that Pillow raises for an unreadable image file."""
+
+
+def verify_png(file: str | Path | BinaryIO) -> None:
+    """Verifies the checksums of a PNG file, those of its pixels too, which Pillow does not verify when it decodes them.
+
+    Raises:
+      one of DAMAGED: a checksum differs, or the file is cut short.
+    """
+    with Image.open(file, formats=["PNG"]) as photo:
+        photo.verify()
+
 
 Window = tuple[float, float, float, float]
 """Left, top, right and bottom edge, in pixels of a photograph."""

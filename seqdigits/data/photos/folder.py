@@ -17,8 +17,11 @@ from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError, short
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import labels
-from seqdigits.data.photos.crop import DAMAGED, crop_photo
+from seqdigits.data.photos.crop import DAMAGED, crop_photo, verify_png
 from seqdigits.data.photos.labels import MAX_DIGITS, Row, rows
+
+_RUN_PROGRAMS = ("EPS", "IPTC")
+"""Formats that Pillow decodes by running Ghostscript on the file, and one that may contain a file of any format."""
 
 
 def chosen_rows(
@@ -124,7 +127,7 @@ def open_picture(path: str | Path, formats: tuple[str, ...] | None = ("PNG", "JP
 
     Args:
       path: of the file.
-      formats: that are allowed, by Pillow's names; None = all that Pillow reads.
+      formats: that are allowed, by Pillow's names; None = all that Pillow reads without another program.
 
     Returns:
       The image in mode "RGB", see `as_rgb`.
@@ -134,6 +137,10 @@ def open_picture(path: str | Path, formats: tuple[str, ...] | None = ("PNG", "JP
     """
     try:
         with Image.open(path, formats=formats) as file:
+            if file.format in _RUN_PROGRAMS:
+                raise ValueError(f"{file.format} is not allowed, because it is a program that would be run")
+            if file.format == "PNG":
+                verify_png(path)
             return as_rgb(file)
     except (
         *DAMAGED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -66,12 +67,24 @@ def read(mat: Path | BinaryIO, photographs: int | None = None, *, described: str
         raise UserError(f"{described} is damaged or not SVHN's: {short(e)}. Download the archive again.") from e
 
 
+_MAX_ENTRIES, _MAX_TEXT, _MAX_DIGITS = 1_000_000, 100, 1_000
+"""Upper bounds of the sizes that a file may announce; memory is allocated for them before they are read."""
+
+
+def _check_size(shape: tuple[int, ...], most: int) -> None:
+    if math.prod(shape) > most:
+        raise ValueError(f"it has the shape {shape}, at most {most:,} elements are allowed")
+
+
 _HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, UnicodeError)
 
 
 def _read_entries(file: Any, photographs: int | None, described: str) -> list[Annotation]:
     """Returns the annotations of an open h5py.File."""
-    names, boxes = (file[f"digitStruct/{field}"][()].ravel() for field in ("name", "bbox"))
+    datasets = [file[f"digitStruct/{field}"] for field in ("name", "bbox")]
+    for dataset in datasets:
+        _check_size(dataset.shape, _MAX_ENTRIES)
+    names, boxes = (dataset[()].ravel() for dataset in datasets)
     if len(names) != len(boxes):
         raise ValueError(f"{len(names):,} names, {len(boxes):,} boxes")
     reader = _Reader(file)
@@ -109,6 +122,7 @@ class _Reader:
     def text(self, reference: Any) -> str:
         """Decodes a MATLAB char array, which has UTF-16 code units."""
         dataset = self._open(reference, self._h5py.h5d.DatasetID)
+        _check_size(dataset.shape, _MAX_TEXT)
         units = np.empty(dataset.shape, "<u2")
         dataset.read(self._h5py.h5s.ALL, self._h5py.h5s.ALL, units, self._h5py.h5t.STD_U16LE)
         return units.tobytes().decode("utf-16-le")
@@ -134,6 +148,7 @@ class _Reader:
         dataset = self._h5py.h5d.open(group, field)
         if dataset.get_type().get_class() != self._h5py.h5t.REFERENCE:
             return [self._scalar(dataset)]
+        _check_size(dataset.shape, _MAX_DIGITS)
         references = np.empty(dataset.shape, self._h5py.ref_dtype)
         dataset.read(self._h5py.h5s.ALL, self._h5py.h5s.ALL, references)
         return [self._scalar(self._open(r, self._h5py.h5d.DatasetID)) for r in references.ravel()]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
-import shutil
 import tarfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -15,11 +15,15 @@ from typing import BinaryIO
 from PIL import Image
 
 from seqdigits.core.errors import UserError, short
-from seqdigits.data.photos.crop import DAMAGED
+from seqdigits.data.photos.crop import DAMAGED, verify_png
 
 SUBFOLDER = "svhn_numbers"
 MAT = "digitStruct.mat"
 URL = "http://ufldl.stanford.edu/housenumbers"
+MAX_PHOTOGRAPH_BYTES = 100_000_000
+"""Upper bound of the size of a photograph; larger files are not read."""
+MAX_MAT_BYTES = 4_000_000_000
+"""Upper bound of the size of a digitStruct.mat; larger files are not read."""
 BYTES = {"train": 404_141_560, "test": 276_555_967, "extra": 1_955_489_752}
 
 
@@ -44,16 +48,30 @@ def place(folder: Path, part: str) -> Path:
 def extract_member(archive: Path, member: str, to: Path) -> None:
     """Extracts one regular member of an archive into the file `to`.
 
+    The archive is read to its end, because its checksum is there, and HDF5 files have none of their own.
+
     Raises:
-      UserError: the archive cannot be read, or has no such member.
+      UserError: the archive cannot be read, has no such member, or `to` cannot be written.
     """
+    found = False
     with _reading(archive):
-        for name, content in _members(archive):
+        for name, content in _members(archive, MAX_MAT_BYTES):
             if name == member:
-                with to.open("wb") as file:
-                    shutil.copyfileobj(content, file, 1 << 20)
-                return
-    raise UserError(f"{archive} has no {member}. Download it again from {URL}.")
+                found = True
+                _copy(content, to)
+    if not found:
+        raise UserError(f"{archive} has no {member}. Download it again from {URL}.")
+
+
+def _copy(content: BinaryIO, to: Path) -> None:
+    while block := content.read(1 << 20):
+        try:
+            with to.open("ab") as file:
+                file.write(block)
+        except OSError as e:
+            raise UserError(
+                f"{to} cannot be written: {e.strerror}. Free some space, or name another folder in TMPDIR."
+            ) from e
 
 
 def photographs(place: Path, part: str, wanted: Collection[int]) -> Iterator[tuple[int, bytes]]:
@@ -81,36 +99,55 @@ def photographs(place: Path, part: str, wanted: Collection[int]) -> Iterator[tup
 def _in_folder(folder: Path, wanted: Collection[int]) -> Iterator[tuple[int, BinaryIO]]:
     for number in wanted:
         path = folder / f"{number}.png"
-        if path.exists():
+        if path.is_file() and path.stat().st_size <= MAX_PHOTOGRAPH_BYTES:
             with path.open("rb") as file:
                 yield number, file
 
 
 def _in_archive(archive: Path, part: str) -> Iterator[tuple[int, BinaryIO]]:
-    for name, content in _members(archive):
+    for name, content in _members(archive, MAX_PHOTOGRAPH_BYTES):
         match = re.fullmatch(re.escape(part) + r"/([1-9][0-9]{0,8})\.png", name)
         if match:
             yield int(match[1]), content
 
 
-def _members(archive: Path) -> Iterator[tuple[str, BinaryIO]]:
+class _Unzipped(gzip.GzipFile):
+    """Reads a .gz in parts of bounded size: the header of a tar archive may announce a name of gigabytes."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _MAX_READ:
+            raise tarfile.ReadError(f"a header or a read has {size:,} bytes")
+        return super().read(size)
+
+
+_MAX_READ = 2 * MAX_PHOTOGRAPH_BYTES
+
+
+def _members(archive: Path, max_bytes: int) -> Iterator[tuple[str, BinaryIO]]:
     """Yields name and content of the regular files of a .tar.gz; each must be read before the next.
 
-    No file is written and no link is followed; names are only compared, so that malicious archives are harmless.
+    No file is written and no link is followed; names are only compared, so that malicious archives are harmless. Files of
+    more than `max_bytes` are skipped. At the end, the checksum of the .gz is verified.
     """
-    with tarfile.open(archive, "r:gz") as tar:
+    with _Unzipped(archive) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # it would accumulate all 200,000
-            content = tar.extractfile(member) if member.isfile() else None
+            content = tar.extractfile(member) if member.isfile() and member.size <= max_bytes else None
             if content is not None:
                 yield member.name, content  # type: ignore[misc]  # IO[bytes] behaves as BinaryIO
+        while unzipped.read(1 << 20):
+            pass
+
+
+_TAR_ERRORS = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, LookupError, ArithmeticError, RuntimeError)
+"""Exceptions that tarfile and gzip raise for damaged archives."""
 
 
 @contextmanager
 def _reading(place: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as e:
+    except _TAR_ERRORS as e:
         raise UserError(
             f"{place} cannot be read: {short(e)}. If it is truncated or damaged, download it again from {URL}."
         ) from e
@@ -128,6 +165,7 @@ def decode_image(data: bytes, gray: bool, described: str) -> Image.Image:
       UserError: it is damaged.
     """
     try:
+        verify_png(io.BytesIO(data))
         with Image.open(io.BytesIO(data), formats=["PNG"]) as photo:
             return photo.convert("L" if gray else "RGB")
     except DAMAGED as e:
