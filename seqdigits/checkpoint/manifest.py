@@ -54,9 +54,14 @@ def verify(path: Path) -> None:
     Raises:
       UnfinishedCheckpoint: it has no manifest.
       DamagedCheckpoint: the manifest or a file is missing, unreadable or changed, or a file was added; the message names
-        it.
+        it. Or the folder is a copy of another step.
     """
-    expected = _read(path)["files"]
+    manifest = _read(path)
+    expected, step = manifest["files"], manifest["meta"].get("step")
+    if path.name.isdecimal() and isinstance(step, int) and step != int(path.name):
+        raise DamagedCheckpoint(
+            f"checkpoint {path} is damaged: by its {_MANIFEST} it is step {step}, in a folder of another name"
+        )
     present = _files(path)
     for name in expected:
         if name not in present:
