@@ -105,7 +105,7 @@ def _truncate_lines(path: Path, is_kept: Callable[[int, str], bool]) -> None:
             if is_kept(values["step"], values["split"]):
                 kept.append(line + b"\n")
         except (ValueError, LookupError, TypeError, RecursionError):
-            if number < len(lines):  # what follows the last line break is empty, or was cut short
+            if line or number < len(lines):  # nothing follows the last line break
                 damaged.append(number)
     if damaged:
         _keep_damaged(path, f"{len(damaged)} of its lines cannot be read, the first one is line {damaged[0]}")
