@@ -139,9 +139,12 @@ class Result:
         """Decodes a result; names of earlier versions are upgraded.
 
         Raises:
-          ValueError, TypeError, KeyError, AttributeError: it is not JSON, lacks keys, or has unknown ones.
+          ValueError, TypeError, KeyError, AttributeError: it is not JSON, lacks keys, has unknown ones, or its config is not
+            that of its `config_sha256`.
         """
         saved = json.loads(text)
+        if digest(saved["config"]) != saved["config_sha256"]:
+            raise ValueError("config_sha256 is not the SHA-256 of config")
         values = upgrade_result(saved)
         if values["config"] != saved["config"]:
             values["config_sha256"] = digest(values["config"])
