@@ -93,6 +93,20 @@ def test_every_damage_of_a_checkpoint_is_found(saved, tmp_path, capsys):
     matrix.report(capsys)
 
 
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+def test_damaged_best_is_refused_with_the_other_steps(copied, how):
+    """The latest verifies and names it: another step is not the best one, so that none is taken in silence."""
+    checkpoints = Checkpoints(copied, 3)
+    checkpoints.save(6, state(6), {"step": 6, "best": {"step": 2}, "config": {}})
+    checkpoints.close()
+    best = copied / "checkpoints" / "2"
+    flip(best / "default" / "_METADATA", copied) if how == "damaged" else shutil.rmtree(best)
+    assert find_checkpoint(copied, "latest").name == "6"
+    for load in (lambda: load_raw(find_checkpoint(copied, "best")), lambda: load_variables(copied)):
+        with pytest.raises(UserError, match=r"checkpoints/2.* has the steps .*4, 6"):
+            load()
+
+
 def test_added_file_is_named_with_the_fix(copied, capsys):
     added = copied / "checkpoints" / "4" / "default" / ".zarray"
     added.write_bytes(b"{}")

@@ -76,6 +76,16 @@ def test_every_damage_of_records_is_found(root, make_config, tmp_path, capsys):
     matrix.report(capsys)
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"{\xff}"])
+def test_prepare_names_damaged_metadata(root, make_config, tmp_path, content):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    info = record_location.path(make_config(copy)) / "dataset_info.json"
+    info.write_bytes(content)
+    with pytest.raises(UserError, match=r"dataset_info\.json is damaged.*write the records again"):
+        builders_registry.builder(make_config(copy))
+
+
 def test_records_of_another_set_in_the_folder_are_named(root, make_config, tmp_path):
     """Two complete sets whose folders were swapped: each has a manifest that fits its files."""
     other = make_config(tmp_path, **{"data.seed": 7})

@@ -6,6 +6,7 @@ import pytest
 from conftest import ROOT
 
 from seqdigits.cli import report as cli_report
+from seqdigits.config.defaults import digest
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments import report
@@ -17,7 +18,6 @@ def result(name, **changes):
         "name": name,
         "settings": {},
         "config": config(),
-        "config_sha256": "",
         "seed": 0,
         "commit": "0123456789",
         "devices": ["cpu"],
@@ -36,7 +36,8 @@ def result(name, **changes):
         "published": published(won=(False, True, True)),
         "curve": [],
     }
-    return Result(**values | changes)
+    values |= changes
+    return Result(**values, config_sha256=digest(values["config"]))
 
 
 def config(name="gru", path="", **sections):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from google.protobuf import json_format
 from ml_collections import ConfigDict
 
-from seqdigits.core.errors import UserError
+from seqdigits.core.errors import UserError, short
 from seqdigits.data import record_location
 from seqdigits.data.bucket import copy_command
 from seqdigits.data.builders import digit_sequences, own_numbers, svhn_numbers
 from seqdigits.data.builders.base import RecordsBuilder
+from seqdigits.data.manifest import rewrite_hint
 
 
 def builder(config: ConfigDict) -> RecordsBuilder:
     """Returns the TFDS builder of the records that a config streams.
 
     Raises:
-      UserError: the records are in a bucket.
+      UserError: the records are in a bucket; or they exist, and their `dataset_info.json`, which TFDS then reads, is
+        damaged.
     """
     if url := record_location.url(config):
         written = "/".join(("DIR", *record_location.location(config), record_location.VERSION))
@@ -24,6 +27,11 @@ def builder(config: ConfigDict) -> RecordsBuilder:
             f"them: {copy_command(written, url)}"
         )
     name, _ = record_location.location(config)
-    return {"digit_sequences": digit_sequences, "svhn_numbers": svhn_numbers, "own_numbers": own_numbers}[name].builder(
-        config
-    )
+    modules = {"digit_sequences": digit_sequences, "svhn_numbers": svhn_numbers, "own_numbers": own_numbers}
+    try:
+        return modules[name].builder(config)
+    except (json_format.ParseError, UnicodeDecodeError) as e:
+        folder = record_location.path(config)
+        raise UserError(
+            f"{folder / 'dataset_info.json'} is damaged: {short(e).rstrip('.')}. {rewrite_hint(folder)}"
+        ) from e
