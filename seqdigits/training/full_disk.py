@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,13 +23,15 @@ _REASONS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 def explain_full_disk(workdir: Path) -> Iterator[None]:
     """Raises a UserError in place of an exception that says that a file of the workdir could not be written.
 
-    Orbax and TensorBoard write in threads of their own, and raise the exception later, in a call of this thread.
+    Orbax and TensorBoard write in threads of their own, and raise the exception later, in a call of this thread. What they
+    print of it before is dropped: several tracebacks of one reason.
 
     Raises:
       UserError: names the workdir, the reason, what the run has kept, and what to do.
     """
     try:
-        yield
+        with _silenced():
+            yield
     except UserError:
         raise
     except Exception as e:
@@ -40,6 +44,29 @@ def explain_full_disk(workdir: Path) -> Iterator[None]:
             f"--workdir {workdir} cannot be written: {os.strerror(reason)}. {kept}. {_fix(workdir, reason)} Then rerun the same "
             "command to resume."
         ) from e
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Drops what loggers and threads print of an exception that has a `_reason`."""
+
+    def is_kept(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and _reason(record.exc_info[1]) is not None)
+
+    def print_exception(arguments: threading.ExceptHookArgs) -> None:
+        if _reason(arguments.exc_value) is None:
+            previous(arguments)
+
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    previous, threading.excepthook = threading.excepthook, print_exception
+    for logger in loggers:
+        logger.addFilter(is_kept)
+    try:
+        yield
+    finally:
+        threading.excepthook = previous
+        for logger in loggers:
+            logger.removeFilter(is_kept)
 
 
 def _newest_step(folder: Path) -> int | None:
