@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BESIDE := -n auto --maxprocesses 4 --dist loadfile  # one process per core, each test file in one of them
 
-.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream peers lint types lock glyphs clean
+.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream peers sky lint types lock glyphs clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -61,6 +61,14 @@ $(PEERS)/ready: requirements-peers.lock
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-peers.lock
 	@touch $@
 
+SKY := .venv-sky
+sky: $(SKY)/ready  ## SkyPilot, 460 MB, for launch/sky.yaml
+
+$(SKY)/ready: requirements-sky.lock
+	$(PYTHON) -m venv $(SKY)
+	$(SKY)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-sky.lock
+	@touch $@
+
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -76,10 +84,11 @@ lock:  ## regenerates the locks from pyproject.toml, with the same versions (nee
 	$(COMPILE) -o requirements.lock
 	$(subst 3.11,3.12,$(COMPILE)) --extra newest -o requirements-newest.lock
 	$(LOCK) peers/requirements.in -o requirements-peers.lock
+	$(LOCK) launch/requirements-sky.in -o requirements-sky.lock
 
 glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs.npz from the fonts of the extra `fonts`
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
 	$(BIN)/python -m seqdigits build-glyphs
 
 clean:
-	rm -rf $(VENV) $(NEWEST) $(PEERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(NEWEST) $(PEERS) $(SKY) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -72,7 +72,7 @@ series() { # EXPERIMENTS AND FLAGS: runs those without a result in the remaining
   ((status < 75)) || exit "$status" # stopped by a signal
 }
 
-# shellcheck disable=SC2317 # called by the trap
+# shellcheck disable=SC2317,SC2329 # called by the trap
 gather() { # collects the results as one file, then weights, the newest first, each once
   local file count=1
   mkdir -p "$out" "$work/sent"
