@@ -158,4 +158,4 @@ def test_skypilot_finds_a_misspelled_key(tmp_path: Path) -> None:
     file.write_text((LAUNCH / "sky.yaml").read_text().replace("accelerators:", "accelerator:"))
     result = _load_sky(file, tmp_path)
     assert result.returncode != 0
-    assert "Did you mean 'accelerators'" in result.stderr
+    assert "did you mean 'accelerators'" in result.stderr
