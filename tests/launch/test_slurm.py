@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tiny_run import FLAGS, environment, table
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "launch" / "slurm.sbatch"
@@ -88,7 +89,7 @@ class Slurm:
         key = folder / "munge" / "key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SEQDIGITS"))}
+        self.environment = environment()
         self.environment |= {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"/usr/sbin:{os.environ['PATH']}"}
         self.daemons = []
         munged = ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", f"--key-file={key}"]
@@ -185,6 +186,26 @@ def test_signalled_job_is_requeued_and_done(slurm: Slurm, stub: Path) -> None:
     assert out.count(f"got {signal.SIGUSR1.value}") == 2
     assert f"job {number}: saved, requeued" in out
     assert f"job {number}, start 1: 2 processes on {socket.gethostname()}" in out
+
+
+def test_training_is_signalled_requeued_and_ends_like_an_undisturbed_one(slurm: Slurm, tmp_path: Path) -> None:
+    """Two processes; the first start gets the signal that comes before the end of the time."""
+
+    def submit(name: str) -> tuple[str, Path]:
+        out = tmp_path / f"{name}.txt"
+        flags = [*FLAGS, f"--workdir={tmp_path / name}"]
+        return slurm.submit(ROOT, "--ntasks-per-node=2", f"--output={out}", str(SCRIPT), *flags), out
+
+    number, undisturbed = submit("undisturbed")
+    slurm.wait(number, "COMPLETED", 900)
+    number, out = submit("run")
+    _wait_for(lambda: out.exists() and "step     120/" in out.read_text(), 900, "step 120")
+    slurm.run("scancel", "--signal=USR1", number)
+    slurm.start_now(number)
+    slurm.wait(number, "COMPLETED", 900)
+    assert "rerun the same command to resume" in out.read_text()
+    assert "resumed from step" in out.read_text()
+    assert table(out.read_text()) == table(undisturbed.read_text())
 
 
 def test_user_error_takes_precedence_and_is_not_requeued(slurm: Slurm, stub: Path) -> None:
