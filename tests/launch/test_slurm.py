@@ -52,7 +52,10 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2
 """
 
 STUB = """
@@ -211,6 +214,31 @@ def test_training_is_signalled_requeued_and_ends_like_an_undisturbed_one(slurm: 
 def test_user_error_takes_precedence_and_is_not_requeued(slurm: Slurm, stub: Path) -> None:
     number = slurm.submit(stub, "--ntasks-per-node=2", str(SCRIPT), STUB="sys.exit((2, 75)[rank])")
     assert slurm.wait(number, "FAILED", 60)["ExitCode"] == "2:0"
+
+
+def test_preempted_job_saves_and_is_requeued(slurm: Slurm, stub: Path) -> None:
+    code = (
+        "'SLURM_RESTART_COUNT' in os.environ and sys.exit(0); "
+        + STOP
+        + "time.sleep(3); print('saved', flush=True); sys.exit(75)"
+    )
+    number = slurm.submit(stub, "--ntasks-per-node=2", str(SCRIPT), STUB=code)
+    _ready(stub, 2)
+    urgent = slurm.submit(stub, "--partition=urgent", "--ntasks=4", "--output=urgent.txt", "--wrap=true")
+    slurm.wait(urgent, "COMPLETED", 120)
+    slurm.start_now(number)
+    slurm.wait(number, "COMPLETED", 60)
+    out = (stub / "out.txt").read_text()
+    assert out.count(f"got {signal.SIGTERM.value}") == out.count("saved\n") == 2
+
+
+def test_job_at_the_end_of_its_time_is_requeued(slurm: Slurm, stub: Path) -> None:
+    code = STOP.replace("60", "0 if 'SLURM_RESTART_COUNT' in os.environ else 300") + "sys.exit(75 if received else 0)"
+    number = slurm.submit(stub, "--ntasks-per-node=2", "--time=3", str(SCRIPT), STUB=code)
+    _ready(stub, 2)
+    _wait_for(lambda: f"got {signal.SIGUSR1.value}" in (stub / "out.txt").read_text(), 180, "SIGUSR1")
+    slurm.start_now(number)
+    slurm.wait(number, "COMPLETED", 60)
 
 
 def test_killed_process_is_requeued(slurm: Slurm, stub: Path) -> None:
