@@ -74,8 +74,9 @@ start() { # FLAGS
 if systemctl -q is-active seqdigits; then exit 0; fi
 cat > seqdigits/run.sh <<'END'
 cd ~/seqdigits
-export SEQDIGITS_DATA=/mnt/seqdigits/data SEQDIGITS_COMMIT=\$(cat .commit) SEQDIGITS_GRACE_SECONDS=25
-exec .venv/bin/python -m seqdigits.main$command
+export SEQDIGITS_DATA=/mnt/seqdigits/data TFDS_DATA_DIR=/mnt/seqdigits/records JAX_COMPILATION_CACHE_DIR=/mnt/seqdigits/compiled
+export SEQDIGITS_COMMIT=\$(cat .commit) SEQDIGITS_GRACE_SECONDS=25
+exec .venv/bin/python -m seqdigits.main --coordinator auto$command
 END
 sudo tee /etc/systemd/system/seqdigits.service >/dev/null <<END
 [Unit]
