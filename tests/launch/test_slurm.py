@@ -1,7 +1,11 @@
-"""launch/slurm.sbatch on a real Slurm of one node, started here (Debian: apt-get install slurm-wlm munge)."""
+"""launch/slurm.sbatch on a real Slurm, started here: two nodes of two CPUs on this machine.
+
+Debian: apt-get install slurm-wlm munge
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -27,12 +31,11 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="slurmd runs jobs as root"),
 ]
 
-# The node claims four CPUs, whatever the machine has. Jobs end 10 seconds after SIGTERM.
+# Nodes claim two CPUs, whatever the machine has. Only the first one has a name that is an address, too: jobs of one node run there.
 CONFIG = """
 ClusterName=test
 SlurmctldHost={host}
 SlurmctldPort={ctld}
-SlurmdPort={slurmd}
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
@@ -46,12 +49,13 @@ ReturnToService=2
 KillWait=10
 MpiDefault=none
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
+SlurmdLogFile={folder}/slurmd-%n.log
+NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=2 Weight=1
+NodeName={host}-2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=2 Weight=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
@@ -78,14 +82,16 @@ def _wait_for(condition: Callable[[], object], seconds: float, what: str) -> Non
 
 
 class Slurm:
-    """A controller and a node, with SLURM_CONF in `environment`."""
+    """A controller and two nodes, with SLURM_CONF in `environment`."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as a, socket.socket() as b:
-            a.bind(("127.0.0.1", 0))
-            b.bind(("127.0.0.1", 0))
-            ports = {"ctld": a.getsockname()[1], "slurmd": b.getsockname()[1]}
-        for name in ("state", "spool", "munge"):
+        ports = {}
+        with contextlib.ExitStack() as sockets:
+            for name in ("ctld", "first", "second"):
+                free = sockets.enter_context(socket.socket())
+                free.bind(("127.0.0.1", 0))
+                ports[name] = free.getsockname()[1]
+        for name in ("state", "munge"):
             (folder / name).mkdir(mode=0o700)
         folder.chmod(0o755)
         (folder / "slurm.conf").write_text(CONFIG.format(host=socket.gethostname(), folder=folder, **ports))
@@ -104,8 +110,11 @@ class Slurm:
         self._start(munged)
         _wait_for((folder / "munge.socket").exists, 20, "munged")
         self._start(["slurmctld", "-D"])
-        self._start(["slurmd", "-D"])
-        _wait_for(lambda: self.run("sinfo", "-h", "-o", "%T").strip() == "idle", 60, "an idle node")
+        for node in (socket.gethostname(), f"{socket.gethostname()}-2"):
+            self._start(["slurmd", "-D", "-N", node])
+        _wait_for(
+            lambda: self.run("sinfo", "-h", "-p", "main", "-o", "%D %T").strip() == "2 idle", 60, "two idle nodes"
+        )
 
     def _start(self, command: list[str]) -> None:
         self.daemons.append(
@@ -257,6 +266,16 @@ def test_cancelled_job_is_not_requeued(slurm: Slurm, stub: Path) -> None:
     time.sleep(5)
     assert slurm.job(number)["JobState"] == "CANCELLED"
     assert (stub / "out.txt").read_text().count(f"got {signal.SIGTERM.value}") == 2
+
+
+def test_processes_with_a_node_each_are_told_the_coordinator(slurm: Slurm, stub: Path) -> None:
+    """JAX's own detection would give each of them one GPU."""
+    code = "print(*(os.environ[f'SEQDIGITS_{k}'] for k in ('COORDINATOR', 'NUM_PROCESSES', 'PROCESS_ID')), flush=True)"
+    number = slurm.submit(stub, "--nodes=2", "--ntasks-per-node=1", str(SCRIPT), STUB=code)
+    slurm.wait(number, "COMPLETED", 60)
+    lines = (stub / "out.txt").read_text().splitlines()
+    coordinator = f"{socket.gethostname()}:{20_000 + int(number)}"
+    assert {line for line in lines if line.startswith(coordinator)} == {f"{coordinator} 2 0", f"{coordinator} 2 1"}
 
 
 def test_restarts_are_limited(slurm: Slurm, stub: Path) -> None:
