@@ -120,14 +120,13 @@ def test_grace_period_ends_a_run_that_compiles_for_long(tmp_path, folder):
         assert run.resumed_from() == steps[-1]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_all_processes_stop_at_same_step_if_one_is_signalled(tmp_path, folder, undisturbed, rank):
+def test_all_processes_stop_at_same_step_if_one_is_signalled(tmp_path, folder, undisturbed):
     expected = undisturbed(TWO)
-    for sent, step in ((signal.SIGTERM, 4), (signal.SIGUSR1, 14)):
+    for sent, rank, step in ((signal.SIGTERM, 1, 4), (signal.SIGUSR1, 0, 14), (signal.SIGINT, 1, 24)):
         with Run(TWO, tmp_path, folder, folder / "compiled") as run:
             assert run.wait_for(lambda run=run, step=step: run.is_trained(step), "training")
             run.signal(sent, (rank,))
-            assert run.statuses() == [75, 75], run.output()
+            assert run.statuses() == [STATUS[sent]] * 2, run.output()
             assert "saved step " in run.output(0)
         assert_saved_or_intact(run, tmp_path)
     with Run(TWO, tmp_path, folder, folder / "compiled") as run:
@@ -135,19 +134,19 @@ def test_all_processes_stop_at_same_step_if_one_is_signalled(tmp_path, folder, u
     assert difference(tmp_path, expected) == ""
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_killed_process_ends_the_others_within_seconds(tmp_path, folder, undisturbed, rank):
+def test_killed_process_ends_the_others_within_seconds(tmp_path, folder, undisturbed):
     expected = undisturbed(TWO)
-    with Run(TWO, tmp_path, folder, folder / "compiled") as run:
-        assert run.wait_for(lambda: run.is_trained(12), "training")
-        at = run.signal(signal.SIGKILL, (rank,))
-        assert run.statuses()[1 - rank] == 75, run.output()
-        assert time.monotonic() - at < 20, run.output()
-        assert "lost" in run.output(1 - rank), run.output()
-        assert "rerun the same command" in run.output(1 - rank), run.output()
+    for rank, step in ((1, 12), (0, 24)):  # process 0 is the coordinator too
+        with Run(TWO, tmp_path, folder, folder / "compiled") as run:
+            assert run.wait_for(lambda run=run, step=step: run.is_trained(step), "training")
+            at = run.signal(signal.SIGKILL, (rank,))
+            assert run.statuses()[1 - rank] == 75, run.output()
+            assert time.monotonic() - at < 20, run.output()
+            assert "lost" in run.output(1 - rank), run.output()
+            assert "rerun the same command" in run.output(1 - rank), run.output()
     with Run(TWO, tmp_path, folder, folder / "compiled") as run:
         run.succeed()
-        assert run.resumed_from() >= SAVE_EVERY
+        assert run.resumed_from() >= 2 * SAVE_EVERY
     assert difference(tmp_path, expected) == ""
 
 
