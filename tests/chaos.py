@@ -180,9 +180,16 @@ def _is_saved(run: Run, step: int) -> bool:
 
 
 def kill(run: Run, aim: Aim) -> Kill:
-    """Kills processes of a run, and waits for the end of the others."""
+    """Kills processes of a run, and waits for the end of the others.
+
+    Before they have met, processes cannot know of one another's end; then a launcher ends them, whose place this takes.
+    """
+    is_ready = run.is_ready()
     at = run.signal(signal.SIGKILL, aim.victims)
-    others = [rank for rank in range(run.kind.processes) if rank not in aim.victims]
+    others = tuple(rank for rank in range(run.kind.processes) if rank not in aim.victims)
+    if others and not is_ready:
+        time.sleep(0.5)
+        run.signal(signal.SIGTERM, others)
     try:
         statuses = run.statuses(SURVIVOR_LIMIT)
     except Failed as e:
