@@ -357,6 +357,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="repeats the kills of an earlier command")
     arguments = parser.parse_args()
     logging.set_verbosity(logging.ERROR)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))  # so that the runs are killed and the folder is removed
     seed = random.randrange(10**6) if arguments.seed is None else arguments.seed
     without = "" if has_tensorflow() else "; without TensorFlow nothing is streamed"
     print(f"{arguments.rounds} rounds, --seed {seed}{without}", flush=True)
