@@ -159,18 +159,21 @@ def draw(rng: random.Random, kind: Kind, phase: str) -> list[Aim]:
 
 
 def wait_for(run: Run, aim: Aim, durations: Durations, cold: bool) -> bool:
-    """Waits for the moment of a kill; False if the run ended before it."""
-    began = {
-        "import": lambda: True,
-        "compile": run.is_ready,
-        "train": lambda: run.is_trained(aim.step),
-        "evaluate": lambda: run.is_trained(aim.step) if aim.step <= STEPS else _is_saved(run, STEPS),
-        "save": lambda: any(step >= aim.step for step in unsealed(run.workdir)),
+    """Waits for the moment of a kill, at most to the end of its phase; False if the run ended before it."""
+    began, is_over = {
+        "import": (lambda: True, run.is_ready),
+        "compile": (run.is_ready, lambda: run.logged() > 0 or run.seen("steps are done") is not None),
+        "train": (lambda: run.is_trained(aim.step), lambda: run.is_trained(aim.step + LOG_EVERY)),
+        "evaluate": (
+            lambda: run.is_trained(aim.step) if aim.step <= STEPS else _is_saved(run, STEPS),
+            lambda: not run.is_evaluating(aim.step) if aim.step <= STEPS else run.is_reported(),
+        ),
+        "save": (lambda: any(step >= aim.step for step in unsealed(run.workdir)), lambda: not unsealed(run.workdir)),
     }[aim.phase]
     if not run.wait_for(began, str(aim)):
         return False
     until = time.monotonic() + aim.fraction * durations.of(aim, run, cold)
-    while time.monotonic() < until and run.processes[0].poll() is None:
+    while time.monotonic() < until and not is_over() and run.processes[0].poll() is None:
         time.sleep(0.0005)
     return run.processes[0].poll() is None
 
@@ -213,7 +216,7 @@ def hit(run: Run) -> tuple[str, str]:
     saving = f", saving step {writing[-1]}" if writing else ""
     if not is_finished and run.seen("^first step after") is None:
         return "compile", "compile"
-    if step in EVALUATED and run.last_line().startswith("step "):
+    if step in EVALUATED and run.is_evaluating(step):
         return "evaluate", f"evaluation of step {step}{saving}"
     if writing:
         return "save", f"save of step {writing[-1]}"

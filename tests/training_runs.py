@@ -161,9 +161,10 @@ class Run:
         """Returns the number of evaluations that ended."""
         return sum(line.startswith("  validation ") for _, line in list(self._lines[0]))
 
-    def last_line(self) -> str:
-        """Returns the last line that process 0 printed."""
-        return self._lines[0][-1][1] if self._lines[0] else ""
+    def is_evaluating(self, step: int) -> bool:
+        """Returns whether the evaluation at this step began and did not end."""
+        last = self._lines[0][-1][1] if self._lines[0] else ""
+        return self.logged() == step and last.startswith(("step ", "  validation:"))
 
     def is_reported(self) -> bool:
         """Returns whether the table after the last step was printed."""

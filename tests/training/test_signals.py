@@ -45,7 +45,7 @@ def wait_for_moment(run, moment, step):
         "import": lambda: True,
         "compile": run.is_ready,
         "train": lambda: run.is_trained(step),
-        "evaluate": lambda: run.logged() == step and run.last_line().startswith("step "),
+        "evaluate": lambda: run.is_evaluating(step),
         "save": lambda: any(unfinished >= step for unfinished in unsealed(run.workdir)),
     }[moment]
     assert run.wait_for(began, moment), run.output()
