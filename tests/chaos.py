@@ -155,6 +155,8 @@ def draw(rng: random.Random, kind: Kind, phase: str) -> list[Aim]:
         aims.insert(rng.choice((0, 1)), aim(rng.choice(("train", "save", "evaluate"))))
     elif rng.random() < 0.2:
         aims.append(aim(rng.choice(PHASES)))
+        if aims[1].phase not in ("import", "compile"):
+            aims.sort(key=lambda aim: aim.step)
     return aims
 
 
@@ -165,8 +167,8 @@ def wait_for(run: Run, aim: Aim, durations: Durations, cold: bool) -> bool:
         "compile": (run.is_ready, lambda: run.logged() > 0 or run.seen("steps are done") is not None),
         "train": (lambda: run.is_trained(aim.step), lambda: run.is_trained(aim.step + LOG_EVERY)),
         "evaluate": (
-            lambda: run.is_trained(aim.step) if aim.step <= STEPS else _is_saved(run, STEPS),
-            lambda: not run.is_evaluating(aim.step) if aim.step <= STEPS else run.is_reported(),
+            lambda: any(run.is_evaluating(step) for step in EVALUATED if step >= aim.step) or _is_saved(run, STEPS),
+            lambda: run.is_reported() or not (run.is_evaluating(run.logged()) or _is_saved(run, STEPS)),
         ),
         "save": (lambda: any(step >= aim.step for step in unsealed(run.workdir)), lambda: not unsealed(run.workdir)),
     }[aim.phase]
