@@ -20,6 +20,7 @@ import time
 import traceback
 from typing import NoReturn
 
+from seqdigits.core import interrupt
 from seqdigits.core.errors import Help, PeerLost, UserError
 from seqdigits.core.interrupt import RESUMABLE, Stop, Stopped
 
@@ -37,7 +38,7 @@ def run(target: str) -> NoReturn:
     Args:
       target: "package.module:function"; the function takes a Stop, and may raise SystemExit(1).
     """
-    stop = Stop()
+    stop = interrupt.command
     grace = _grace_seconds()
     status = 2
     if grace is not None:
