@@ -1,6 +1,6 @@
 """Damages files of every kind that the program reads, at random but always the same:
 
-`PYTHONPATH=.:tests/data/photos python tests/damage/fuzz.py --count 500`
+`PYTHONPATH=. python tests/damage/fuzz.py --count 500`
 
 Each file must be refused with a UserError, or give the same content. Files without any checksum (`PLAIN`) may also give
 another valid content: text that users edit, JPEG, annotations outside of their archive. All else fails: another exception,
@@ -25,6 +25,8 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "data" / "photos"))
 
 import jax.numpy as jnp
 import numpy as np
