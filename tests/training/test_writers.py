@@ -13,7 +13,8 @@ from seqdigits.training.writers import Writers
 def scalars(workdir):
     events = EventAccumulator(str(workdir / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
     events.Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    # Files of one second are not read in order: TensorBoard sorts the ninth of a process after the tenth.
+    return {tag: sorted((e.step, e.value) for e in events.Scalars(tag)) for tag in events.Tags()["scalars"]}
 
 
 def run(workdir, start, steps, slope):
