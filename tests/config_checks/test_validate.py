@@ -137,7 +137,7 @@ REFUSALS = [
     ({"data.composition": "page"}, "data.composition.*digit, canvas, centered, rotated, scene, photograph, crop"),
     ({"model.pixels": "float"}, "model.pixels.*unit, raw"),
     ({"model.compute_dtype": "float16"}, "model.compute_dtype.*float32, bfloat16"),
-    ({"train.accumulate": 4}, "train.accumulate = 4 does not divide train.batch_size = 50"),
+    ({"train.accumulate": 3}, "train.accumulate = 3 does not divide train.batch_size = 8"),
     ({"optim.name": "adan"}, "optim.name.*adam, adamw, adagrad, rmsprop, sgd"),
     ({"optim.schedule": "linear"}, "optim.schedule.*constant, cosine, exponential, staircase"),
     ({"train.best_metric": "loss"}, "train.best_metric.*sequence_accuracy.*localization_error"),

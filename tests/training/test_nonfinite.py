@@ -1,12 +1,16 @@
 """Steps that are not finite: skipped and counted, or the end of the run, with its batch and state saved."""
 
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from seqdigits.checkpoint import weights
 from seqdigits.checkpoint.layout import all_steps, load_raw
@@ -98,6 +102,16 @@ def test_steps_of_one_call_are_skipped_like_single_steps(small_config, inject):
     for x, y in zip(jax.tree.leaves(several.params), jax.tree.leaves(single[-1].params), strict=True):
         np.testing.assert_allclose(x, y, rtol=0, atol=1e-5)
     assert nonfinite.compute(jax.device_get(several.sums))["skipped_steps"] == 4  # two of them after the series
+
+
+@pytest.mark.slow
+def test_skipping_on_three_devices():
+    """The tests above on three devices, which do not divide the batch."""
+    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    selected = ["-m", "not slow", "-k", "changes_nothing or one_call", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", "tests/training/test_nonfinite.py", *selected]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_log_line_without_averages():
