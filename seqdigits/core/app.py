@@ -11,6 +11,7 @@ with it.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -25,6 +26,7 @@ from seqdigits.core.errors import Help, PeerLost, UserError
 from seqdigits.core.interrupt import RESUMABLE, Stop, Stopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _PEER_SECONDS = 8
 """After a failed collective operation: the time in which parallel.distributed reports the process that was lost."""
 
@@ -71,6 +73,15 @@ def _run(target: str, stop: Stop) -> int:
     except PeerLost as e:
         print(f"stopped: {e}", file=sys.stderr)
         return RESUMABLE
+    except OSError as e:
+        if e.errno not in _DISK_ERRORS:
+            raise
+        where = f"{e.filename} cannot be written" if e.filename else "a file cannot be written"
+        print(
+            f"error: {where}: {e.strerror}. Free some space or make it writable, and rerun the same command.",
+            file=sys.stderr,
+        )
+        return 2
     except Stopped:
         return stop.exit_status
     except Exception:
