@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fail() { echo "launch/sky_sweep.sh: $*" >&2; exit 2; }
-run() { if [[ ${DRY_RUN:-} == 1 ]]; then echo "${*@Q}"; else "$@"; fi; }
+run() { if [[ ${DRY_RUN:-} == 1 ]]; then printf '%q' "$1" && printf ' %q' "${@:2}" && echo; else "$@"; fi; }
 
 bucket=${1:-} configs=()
 shift || fail "BUCKET and configs are missing: bash launch/sky_sweep.sh BUCKET configs/X.py configs/Y.py ... [-- FLAGS]"

@@ -156,15 +156,18 @@ class Slurm:
         )
         return self.job(number)
 
-    def start_now(self, number: str) -> None:
-        """A requeued job waits for two minutes; ends that."""
+    def start_soon(self, number: str) -> None:
+        """A requeued job waits for two minutes; shortens that.
+
+        In the second in which it was ended, a node would refuse the job as already killed.
+        """
 
         def requeued() -> bool:
             job = self.job(number)
             return job["JobState"] == "PENDING" and job["Restarts"] == "1"
 
         _wait_for(requeued, 60, f"job {number} requeued")
-        self.run("scontrol", "update", f"JobId={number}", "StartTime=now")
+        self.run("scontrol", "update", f"JobId={number}", "StartTime=now+5")
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +194,7 @@ def test_signalled_job_is_requeued_and_done(slurm: Slurm, stub: Path) -> None:
     number = slurm.submit(stub, "--ntasks-per-node=2", str(SCRIPT), "--workdir", "a b", STUB=code)
     _ready(stub, 2)
     slurm.run("scancel", "--signal=USR1", number)
-    slurm.start_now(number)
+    slurm.start_soon(number)
     slurm.wait(number, "COMPLETED", 60)
     out = (stub / "out.txt").read_text()
     assert "rank 1 of 2 ['--workdir', 'a b']" in out
@@ -213,7 +216,7 @@ def test_training_is_signalled_requeued_and_ends_like_an_undisturbed_one(slurm: 
     number, out = submit("run")
     _wait_for(lambda: out.exists() and "step     120/" in out.read_text(), 900, "step 120")
     slurm.run("scancel", "--signal=USR1", number)
-    slurm.start_now(number)
+    slurm.start_soon(number)
     slurm.wait(number, "COMPLETED", 900)
     assert "rerun the same command to resume" in out.read_text()
     assert "resumed from step" in out.read_text()
@@ -235,7 +238,7 @@ def test_preempted_job_saves_and_is_requeued(slurm: Slurm, stub: Path) -> None:
     _ready(stub, 2)
     urgent = slurm.submit(stub, "--partition=urgent", "--ntasks=4", "--output=urgent.txt", "--wrap=true")
     slurm.wait(urgent, "COMPLETED", 120)
-    slurm.start_now(number)
+    slurm.start_soon(number)
     slurm.wait(number, "COMPLETED", 60)
     out = (stub / "out.txt").read_text()
     assert out.count(f"got {signal.SIGTERM.value}") == out.count("saved\n") == 2
@@ -246,7 +249,7 @@ def test_job_at_the_end_of_its_time_is_requeued(slurm: Slurm, stub: Path) -> Non
     number = slurm.submit(stub, "--ntasks-per-node=2", "--time=3", str(SCRIPT), STUB=code)
     _ready(stub, 2)
     _wait_for(lambda: f"got {signal.SIGUSR1.value}" in (stub / "out.txt").read_text(), 180, "SIGUSR1")
-    slurm.start_now(number)
+    slurm.start_soon(number)
     slurm.wait(number, "COMPLETED", 60)
 
 
@@ -254,7 +257,7 @@ def test_killed_process_is_requeued(slurm: Slurm, stub: Path) -> None:
     code = "'SLURM_RESTART_COUNT' in os.environ and sys.exit(0); time.sleep(2); "
     code += "rank == 0 and os.kill(os.getpid(), signal.SIGKILL); sys.exit(75)"
     number = slurm.submit(stub, "--ntasks-per-node=2", str(SCRIPT), STUB=code)
-    slurm.start_now(number)
+    slurm.start_soon(number)
     slurm.wait(number, "COMPLETED", 60)
 
 
