@@ -259,7 +259,7 @@ class Chaos:
     def undisturbed(self, kind: Kind) -> Path:
         """Returns the folder of the undisturbed run of a kind, which is done when first asked for."""
         workdir = self.folder / f"undisturbed, {kind}"
-        if not workdir.exists():
+        if STEPS not in sealed(workdir):
             if kind.streamed and not self._records.exists():
                 prepare_records(self._records)
             began = time.monotonic()
@@ -279,9 +279,7 @@ class Chaos:
         rng = random.Random(f"{self.seed} {number}")
         expected, aims = self.undisturbed(kind), draw(rng, kind, phase)
         workdir, durations = self.folder / f"round {number + 1}", self._durations[kind]
-        cold = (
-            phase == "compile" and rng.random() < 0.5
-        )  # nothing is compiled before, and the kill hits real compilation
+        cold = phase == "compile" and rng.random() < 0.5  # nothing is compiled before: the kill hits real compilation
         cache = self.folder / f"compiled in round {number + 1}" if cold else self._cache
         head = f"{kind}{', cold' if cold else ''}: aimed at {', then '.join(map(str, aims))}"
         kills: list[Kill] = []
@@ -292,7 +290,8 @@ class Chaos:
                     earlier = list(kills)
                     if aim is None or not wait_for(run, aim, durations, cold):
                         run.succeed()
-                        durations.learn(run, cold)
+                        if not cold:
+                            durations.learn(run, cold=False)
                         note_cost(earlier, logged, run)
                         break
                     kills.append(kill(run, aim))
