@@ -208,12 +208,15 @@ def kill(run: Run, aim: Aim) -> Kill:
                 f"process {rank} ended with {statuses[rank]} instead of 75 after kill -9 of {aim.victims[0]} at {aim}"
             )
             raise Failed(f"{message}\n{run.output()}")
-    phase, moment = hit(run)
+    phase, moment = hit(run, aim.phase)
     return Kill(run.kind.processes, aim.victims, phase, f"{moment}, {at - run.began:.2f} s after the start", ended)
 
 
-def hit(run: Run) -> tuple[str, str]:
-    """Returns the phase in which a run was killed, and the moment in words."""
+def hit(run: Run, aimed: str) -> tuple[str, str]:
+    """Returns the phase in which a run was killed, and the moment in words.
+
+    Saves are written while the run trains. Then the phase that was aimed at counts.
+    """
     if not run.is_ready():
         return "import", "import"
     step, writing, is_finished = run.logged(), unsealed(run.workdir), run.seen("steps are done") is not None
@@ -222,11 +225,11 @@ def hit(run: Run) -> tuple[str, str]:
         return "compile", "compile"
     if step in EVALUATED and run.is_evaluating(step):
         return "evaluate", f"evaluation of step {step}{saving}"
-    if writing:
+    if writing and aimed != "train":
         return "save", f"save of step {writing[-1]}"
     if is_finished or step == STEPS:
         return "evaluate", "end" if run.is_reported() else "evaluation at the end"
-    return "train", f"training after step {step}"
+    return "train", f"training after step {step}{saving}"
 
 
 def note_cost(kills: list[Kill], logged: int, run: Run) -> bool:
