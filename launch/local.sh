@@ -89,7 +89,9 @@ trap cut_short EXIT
 prefix() { # RANK
   local line
   trap '' TERM INT USR1
-  while IFS= read -r line || [[ $line ]]; do printf '[%s] %s\n' "$1" "$line" >&2; done
+  while IFS= read -r line || [[ $line ]]; do
+    [[ -z $line ]] || printf '[%s] %s\n' "$1" "$line" >&2
+  done
 }
 
 unset SEQDIGITS_COORDINATOR SEQDIGITS_NUM_PROCESSES SEQDIGITS_PROCESS_ID

@@ -103,6 +103,70 @@ def test_kubernetes_sweep_has_a_pod_for_each_config() -> None:
     assert len(names.split()) == job["spec"]["completions"]
 
 
+PRINT = """#!/usr/bin/env bash
+for name in COORDINATOR NUM_PROCESSES PROCESS_ID; do name=SEQDIGITS_$name; echo "${name#SEQDIGITS_} ${!name:-}"; done
+echo "index ${JOB_COMPLETION_INDEX:-}"
+printf '%s\\n' "$@"
+"""
+
+
+def _run_script(script: str, folder: Path, **environment: str) -> list[str]:
+    """Returns the lines that a stub of Python prints: its place in the run, and its arguments."""
+    for stub in (folder / ".venv" / "bin" / "python", folder / "python"):
+        stub.parent.mkdir(parents=True, exist_ok=True)
+        stub.write_text(PRINT)
+        stub.chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    result = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=folder,
+        env=environment | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+def test_kubernetes_sweep_runs_the_config_of_its_index_alone(tmp_path: Path) -> None:
+    job = _documents((LAUNCH / "k8s-sweep.yaml").read_text())["Job"]
+    lines = _run_script(_container(job)["args"][0], tmp_path, JOB_COMPLETION_INDEX="1")
+    assert lines[:4] == ["COORDINATOR ", "NUM_PROCESSES ", "PROCESS_ID ", "index "]
+    assert lines[4:] == [
+        "-m",
+        "seqdigits.main",
+        "--config",
+        "configs/strip5_gru.py",
+        "--workdir",
+        "/mnt/seqdigits/runs/strip5_gru",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        (1, ["COORDINATOR ", "NUM_PROCESSES ", "PROCESS_ID "]),
+        (2, ["COORDINATOR 10.0.0.1:8476", "NUM_PROCESSES 2", "PROCESS_ID 1"]),
+    ],
+)
+def test_skypilot_tells_each_node_its_place(tmp_path: Path, nodes: int, expected: list[str]) -> None:
+    task = yaml.safe_load((LAUNCH / "sky.yaml").read_text())
+    place = {
+        "SKYPILOT_NUM_NODES": str(nodes),
+        "SKYPILOT_NODE_RANK": str(nodes - 1),
+        "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2",
+    }
+    lines = _run_script(
+        task["run"], tmp_path, **task["envs"] | place | {"FLAGS": "--config.seed=1 --config.train.steps=2"}
+    )
+    assert lines[:3] == expected
+    assert lines[4:] == [
+        *("-m", "seqdigits.main", "--config", "configs/quickstart.py", "--workdir", "/mnt/seqdigits/runs/quickstart"),
+        *("--config.seed=1", "--config.train.steps=2"),
+    ]
+
+
 @pytest.mark.parametrize("file", sorted(LAUNCH.glob("*")), ids=lambda f: f.name)
 def test_configs_named_in_launch_exist(file: Path) -> None:
     text = file.read_text()
