@@ -93,11 +93,17 @@ class Devices:
         def to_shards(x: jax.Array) -> jax.Array:
             return x.reshape(*x.shape[:batch_axis], self.count, -1, *x.shape[batch_axis + 1 :])
 
+        def of_all_processes(x: jax.Array) -> jax.Array:
+            # With several processes, pmap returns the copies of this process as an array of its own.
+            copies = [shard.data for shard in x.addressable_shards]
+            return jax.make_array_from_single_device_arrays(x.shape, self.replicated, copies)
+
         def call(*args: Any) -> Any:
             *replicated, batch = args
-            return mapped(
+            result = mapped(
                 tuple(replicated[:num_donated]), tuple(replicated[num_donated:]), jax.tree.map(to_shards, batch)
             )
+            return result if jax.process_count() == 1 else jax.tree.map(of_all_processes, result)
 
         return call
 

@@ -62,7 +62,7 @@ def results(tmp_path_factory):
             for rank in range(count)
         ]
         errors = [process.communicate(timeout=900)[1] for process in started]
-        assert [process.returncode for process in started] == [0] * count, errors
+        assert [process.returncode for process in started] == [0] * count, "\n".join(errors)
         content = json.loads(target.read_text())
         assert (content.pop("devices"), content.pop("processes")) == (devices * count, count)
         return content
@@ -110,7 +110,7 @@ def train(workdir, steps, count, parallel="jit"):
         for place in places
     ]
     outputs = [process.communicate(timeout=900) for process in started]
-    assert [process.returncode for process in started] == [0] * count, outputs
+    assert [process.returncode for process in started] == [0] * count, "\n".join(error for _, error in outputs)
     assert f"on {count} cpu device(s)" in outputs[0][0]
     assert all("step" not in output for output, _ in outputs[1:])
     return json.loads((workdir / "evaluation" / "validation.json").read_text())
