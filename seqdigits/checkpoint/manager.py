@@ -17,7 +17,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
-from seqdigits.checkpoint.manifest import DamagedCheckpoint, UnfinishedCheckpoint, read_meta, reseal, seal, verify
+from seqdigits.checkpoint.manifest import (
+    DamagedCheckpoint,
+    UnfinishedCheckpoint,
+    is_sealed,
+    read_meta,
+    reseal,
+    seal,
+    verify,
+)
 from seqdigits.core.errors import UserError
 from seqdigits.parallel.processes import from_main, is_main
 
@@ -124,6 +132,10 @@ class Checkpoints:
                     f"{damaged[0]}\nNo checkpoint in {self._folder} verifies, so the run cannot be resumed. "
                     "To start over, delete the folder or name another --workdir."
                 )
+        if errors:
+            for earlier in damaged_folder.glob("*"):  # each stop may leave an unfinished one, which would fill the disk
+                if not is_sealed(earlier):
+                    shutil.rmtree(earlier)
         for step, error in errors.items():
             print(f"{error}\n-> moved to {damaged_folder}; resuming from the checkpoint before it", flush=True)
             damaged_folder.mkdir(exist_ok=True)

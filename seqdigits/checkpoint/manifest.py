@@ -36,6 +36,11 @@ def seal(path: Path, meta: dict[str, Any]) -> None:
     write_atomically(path / _MANIFEST, json.dumps({**content, "sha256": _digest_of(content)}, indent=1))
 
 
+def is_sealed(path: Path) -> bool:
+    """Returns whether a checkpoint has a manifest."""
+    return (path / _MANIFEST).exists()
+
+
 def reseal(path: Path, meta: dict[str, Any]) -> None:
     """Replaces the meta in the manifest of a sealed checkpoint.
 

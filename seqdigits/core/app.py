@@ -22,12 +22,12 @@ import traceback
 from typing import NoReturn
 
 from seqdigits.core import interrupt
-from seqdigits.core.errors import Help, PeerLost, UserError
+from seqdigits.core.errors import Help, TryAgain, UserError
 from seqdigits.core.interrupt import RESUMABLE, Stop, Stopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_PEER_SECONDS = 8
+_PEER_SECONDS = 15
 """After a failed collective operation: the time in which parallel.distributed reports the process that was lost."""
 
 
@@ -35,7 +35,7 @@ def run(target: str) -> NoReturn:
     """Runs a command and exits with its status; docs/running.md has the table.
 
     The status is 0 when all is done, 1 when some items failed or after a bug, 2 after a UserError, whose message is
-    printed, 130 after Ctrl-C, and RESUMABLE after SIGTERM, SIGUSR1 or a PeerLost.
+    printed, 130 after Ctrl-C, and RESUMABLE after SIGTERM, SIGUSR1 or a TryAgain.
 
     Args:
       target: "package.module:function"; the function takes a Stop, and may raise SystemExit(1).
@@ -46,15 +46,12 @@ def run(target: str) -> NoReturn:
     if grace is not None:
         _handle_signals(stop, grace)
         status = _run(target, stop)
-    if stop.announce is None or status == 0:
-        if stop.announce is not None:
-            stop.announce(0)
+    if stop.announce is None:
         sys.exit(status)
-    # JAX would wait at its exit for the other processes, which wait for this one.
-    stop.announce(status)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    stop.announce(status)
+    os._exit(status)  # JAX would wait at its exit for other processes, even for those that were lost
 
 
 def _run(target: str, stop: Stop) -> int:
@@ -70,7 +67,7 @@ def _run(target: str, stop: Stop) -> int:
     except UserError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
-    except PeerLost as e:
+    except TryAgain as e:
         print(f"stopped: {e}", file=sys.stderr)
         return RESUMABLE
     except OSError as e:

@@ -11,10 +11,10 @@ class UserError(Exception):
     """
 
 
-class PeerLost(Exception):
-    """Another process of the run is missing or has ended; the message says which.
+class TryAgain(Exception):
+    """What the command needs is not there now, such as another process of the run; the message says what.
 
-    Commands print the message and exit with interrupt.RESUMABLE: the same command resumes the run.
+    Commands print the message and exit with interrupt.RESUMABLE: the same command may succeed later.
     """
 
 

@@ -12,27 +12,29 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import select
 import selectors
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 from jax._src.clusters import ClusterEnv  # what jax.distributed.initialize() detects is not public
 
-from seqdigits.core.errors import PeerLost, UserError
-from seqdigits.core.interrupt import RESUMABLE, Stop
+from seqdigits.core.errors import TryAgain, UserError
+from seqdigits.core.interrupt import RESUMABLE, Stop, Stopped
 
 TIMEOUT_SECONDS = 300
 """How long processes wait for each other at the start; $SEQDIGITS_START_SECONDS overrides it."""
 KEEPALIVE_SECONDS = 15
 _MAX_PROCESSES = 10_000
-_END_SECONDS = 5
-"""How long process 0, on which the others depend, waits for them at its end."""
+_END_SECONDS = 10
+"""How long a process waits for others that end, or after an error of another one for its own end."""
 
 
 class Launch(NamedTuple):
@@ -102,7 +104,7 @@ def detect(
 def _has_launcher(environment: Mapping[str, str]) -> bool:
     """Returns whether a launcher that JAX detects started several processes."""
     srun = "SLURM_STEP_NODELIST" in environment and environment.get("SLURM_NTASKS", "1") != "1"
-    mpirun = "OMPI_MCA_orte_hnp_uri" in environment and environment.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
+    mpirun = environment.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
     tpu_pod = "," in environment.get("TPU_WORKER_HOSTNAMES", "")
     return srun or mpirun or tpu_pod
 
@@ -112,7 +114,7 @@ def _detected_by_jax() -> Launch:
     coordinator, num_processes, process_id, local_devices = found
     if coordinator is None or num_processes is None or process_id is None:
         raise UserError(
-            "--coordinator auto: JAX detects no launcher here. It knows Slurm (srun), Open MPI (mpirun) and Cloud TPU; "
+            "--coordinator auto: JAX detects no launcher here. It knows Slurm (srun), Open MPI 4 (mpirun) and Cloud TPU; "
             "elsewhere give --coordinator HOST:PORT --num_processes N --process_id R."
         )
     return Launch(coordinator, num_processes, process_id, local_devices)
@@ -129,20 +131,32 @@ def connect(launch: Launch | None, stop: Stop) -> None:
 
     Raises:
       UserError: two processes have the same number, or the processes differ in their number.
-      PeerLost: a process did not come in time.
+      TryAgain: a process did not come in time.
     """
     if launch is None or launch.num_processes == 1:
         return
-    seconds = float(os.environ.get("SEQDIGITS_START_SECONDS") or TIMEOUT_SECONDS)
+    seconds = _start_seconds(os.environ.get("SEQDIGITS_START_SECONDS") or str(TIMEOUT_SECONDS))
     links = (_call if launch.process_id else _listen)(launch, seconds, stop)
     watch = _Watch(launch, links, stop)
     stop.announce = watch.announce
     threading.Thread(target=watch.run, daemon=True, name="peers").start()
     jax.distributed.initialize(
-        launch.coordinator, launch.num_processes, launch.process_id, local_device_ids=launch.local_devices
+        *launch[:3],
+        local_device_ids=launch.local_devices,
+        cluster_detection_method="deactivate",  # JAX would take one GPU of a node under Slurm, although it is told its place
     )
     if launch.process_id:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open until the process ends)
+
+
+def _start_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise UserError(f"SEQDIGITS_START_SECONDS = {text}: a number of seconds above 0 is allowed.")
+    return seconds
 
 
 class _Link:
@@ -152,6 +166,7 @@ class _Link:
         self.socket = connection
         connection.settimeout(5)  # of a send or receive that should not wait
         self.hello: dict[str, Any] = {}
+        self.early: list[dict[str, Any]] = []  # messages that came together with the answer of process 0
         self._received = b""
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 5)):
@@ -190,7 +205,7 @@ class _Wait:
     def goes_on(self, extra: float = 0.0) -> bool:
         """Returns whether the deadline, put off by some extra seconds, is ahead."""
         if self._stop.is_set():
-            raise PeerLost("a signal came before all processes had started")
+            raise Stopped
         now = time.monotonic()
         if now - self._said > 10:
             self._said = now
@@ -207,15 +222,21 @@ def _listen(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
     links: dict[int, _Link] = {}
     unknown: set[_Link] = set()
     wait = _Wait(seconds, stop, "")
-    with _server(launch) as server, selectors.DefaultSelector() as selector:
+    own_token = secrets.token_hex(8)
+    with _server(launch) as server, selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
         selector.register(server, selectors.EVENT_READ)
+        with contextlib.suppress(OSError):  # reaches another process 0 if the address is that of another host
+            to_self = _Link(socket.create_connection(_address(launch), timeout=2))
+            stack.callback(to_self.socket.close)
+            to_self.send(process_id=0, num_processes=launch.num_processes, host=socket.gethostname(), token=own_token)
+            selector.register(to_self.socket, selectors.EVENT_READ, to_self)
         while len(links) < launch.num_processes - 1:
             wait.what = f"process 0 is waiting for {_missing(launch, links)}"
             if not wait.goes_on():
                 problem = f"{_missing(launch, links)} did not connect to process 0 within {seconds:g} s"
                 for link in links.values():
                     link.send(lost=problem)
-                raise PeerLost(f"{problem}. Start all processes at about the same time.")
+                raise TryAgain(f"{problem}. Start all processes at about the same time.")
             for key, _ in selector.select(0.5):
                 if key.fileobj is server:
                     link = _Link(server.accept()[0])
@@ -226,7 +247,9 @@ def _listen(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
                 messages = link.receive()
                 if messages == []:
                     continue
-                if messages is None or not {"process_id", "num_processes", "host"} <= messages[0].keys():
+                if messages and "error" in messages[0]:
+                    raise UserError(str(messages[0]["error"]))
+                if messages is None or not _is_hello(messages[0]) or messages[0].get("token") == own_token:
                     selector.unregister(link.socket)  # it gave up, or is none of ours
                     link.socket.close()
                     unknown.discard(link)
@@ -242,6 +265,11 @@ def _listen(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
     for link in links.values():
         link.send(go=True)
     return links
+
+
+def _is_hello(message: dict[str, Any]) -> bool:
+    kinds = {"process_id": int, "num_processes": int, "host": str}
+    return all(isinstance(message.get(name), kind) for name, kind in kinds.items())
 
 
 def _problem(launch: Launch, links: dict[int, _Link], hello: dict[str, Any]) -> str | None:
@@ -267,7 +295,6 @@ def _call(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
     Returns:
       The connection to process 0.
     """
-    host, _, port = launch.coordinator.rpartition(":")
     name = f"process {launch.process_id}"
     reason = "nothing listens there yet"
     wait = _Wait(seconds, stop, "")
@@ -275,7 +302,7 @@ def _call(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
     while wait.goes_on():
         wait.what = f"{name} is waiting for process 0 at {launch.coordinator}: {reason}"
         try:
-            link = _Link(socket.create_connection((host.strip("[]"), int(port)), timeout=2))
+            link = _Link(socket.create_connection(_address(launch), timeout=2))
         except OSError as e:
             reason = e.strerror or str(e)
             time.sleep(0.2)
@@ -296,17 +323,22 @@ def _call(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
         if "error" in answer[0]:
             raise UserError(answer[0]["error"])
         if "lost" in answer[0]:
-            raise PeerLost(answer[0]["lost"])
-        link.socket.settimeout(None)
+            raise TryAgain(answer[0]["lost"])
+        link.early = answer[1:]
         return {0: link}
-    raise PeerLost(
+    raise TryAgain(
         f"{name} found no process 0 at {launch.coordinator} within {seconds:g} s: {reason}. Is the address right, is process 0 "
         "running, and is the port open?"
     )
 
 
+def _address(launch: Launch) -> tuple[str, int]:
+    host, _, port = launch.coordinator.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def _server(launch: Launch) -> socket.socket:
-    port = int(launch.coordinator.rpartition(":")[2])
+    port = _address(launch)[1]
     family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     try:
         return socket.create_server(("", port), family=family, backlog=1024, dualstack_ipv6=family == socket.AF_INET6)
@@ -329,63 +361,90 @@ class _Watch:
     def __init__(self, launch: Launch, links: dict[int, _Link], stop: Stop):
         self._launch, self._links, self._stop = launch, links, stop
         self._host = socket.gethostname()
-        self._is_ending, self._all_closed = threading.Event(), threading.Event()
+        self._done: set[int] = set()  # processes that have announced status 0
+        self._is_done, self._is_ending = threading.Event(), threading.Event()
+        self._all_done, self._all_closed = threading.Event(), threading.Event()
 
     def announce(self, status: int) -> None:
-        """Tells the other processes that this one ends with a status; process 0 ends last, or after _END_SECONDS."""
-        self._is_ending.set()
+        """Tells the other processes that this one ends with a status, and waits until it may.
+
+        With status 0 all wait until all are done: one that is lost meanwhile ends the others with RESUMABLE, because the run
+        may lack something. Process 0 always ends last, because JAX aborts the others without it.
+        """
+        (self._is_ending if status else self._is_done).set()
         for link in self._links.values():
             link.send(status=status, process=self._launch.process_id, host=self._host)
-        if self._launch.process_id == 0 and status:
-            self._all_closed.wait(_END_SECONDS)
+        if status == 0:
+            if self._launch.process_id == 0:
+                self._check_all_done()
+            self._all_done.wait()
+            self._is_ending.set()
+        if self._launch.process_id == 0:
+            self._all_closed.wait(_END_SECONDS + 5)
 
     def run(self) -> None:
-        """Reads the connections until all are closed in order."""
+        """Reads the connections until all are closed."""
         ended: set[int] = set()
         with selectors.DefaultSelector() as selector:
             for number, link in self._links.items():
                 selector.register(link.socket, selectors.EVENT_READ, number)
+                for message in link.early:
+                    self._receive(number, message)
             while selector.get_map():
                 for key, _ in selector.select():
                     number, link = key.data, self._links[key.data]
                     messages = link.receive()
+                    for message in messages or ():
+                        ended.add(number)
+                        self._receive(number, message)
                     if messages is None:
                         selector.unregister(link.socket)
                         # When all stop, the last message of a process may be lost with its connection.
-                        is_end = number in ended or (self._stop.is_set() and self._is_ending.wait(_END_SECONDS))
-                        if not is_end and not self._is_ending.is_set():
-                            host = link.hello.get("host") or self._launch.coordinator.rpartition(":")[0]
+                        is_stopping = self._stop.is_set() and self._is_ending.wait(_END_SECONDS)
+                        if number not in ended and not is_stopping and not self._is_ending.is_set():
+                            host = link.hello.get("host") or _address(self._launch)[0]
                             self._end(f"process {number} on {host} was lost", RESUMABLE)
-                        continue
-                    for message in messages:
-                        ended.add(number)
-                        self._peer_ended(message)
         self._all_closed.set()
 
-    def _peer_ended(self, message: dict[str, Any]) -> None:
+    def _receive(self, number: int, message: dict[str, Any]) -> None:
         """Handles the end of another process, which may be reported by process 0."""
+        if message.get("all_done"):
+            self._all_done.set()
+            return
         status = message["status"]
         if status == 0:
+            self._done.add(number)
+            self._check_all_done()
             return
-        if self._stop.is_set() and status == self._stop.exit_status:
+        if self._stop.is_set() and status in (RESUMABLE, 128 + signal.SIGINT):
             return  # all processes stop at the same step
-        text = message.get("text") or (
-            f"process {message['process']} on {message['host']} ended with status {status}; its output says why"
-        )
-        self._end(text, status)
+        if self._is_ending.is_set():
+            return
+        if text := message.get("text"):  # process 0 tells of a third process
+            self._end(text, status)
+        if not self._is_ending.wait(_END_SECONDS):  # all may find the same error, such as a loss that is not finite
+            name = f"process {message['process']} on {message['host']}"
+            self._end(f"{name} ended with status {status}; its output says why", status)
 
-    def _end(self, text: str, status: int) -> None:
+    def _check_all_done(self) -> None:
+        """Lets all processes end once all are done; process 0 decides."""
+        if self._launch.process_id == 0 and self._is_done.is_set() and self._done == self._links.keys():
+            for link in self._links.values():
+                link.send(all_done=True)
+            self._all_done.set()
+
+    def _end(self, text: str, status: int) -> NoReturn:
         """Reports a lost process, tells the others, and ends this process."""
         for link in self._links.values() if self._launch.process_id == 0 else ():
             link.send(status=status, text=text)
+        again = "; the same command resumes from the last checkpoint" if status == RESUMABLE else ""
+        os.write(2, f"\nstopped: {text}{again}.\n".encode())
         # JAX would abort the others, with a stack trace, if process 0 were gone before them.
         deadline = time.monotonic() + 1
         for link in self._links.values() if self._launch.process_id == 0 else ():
             link.socket.settimeout(max(deadline - time.monotonic(), 0.01))
             while link.receive() is not None:
                 continue
-        again = "; the same command resumes from the last checkpoint" if status == RESUMABLE else ""
-        os.write(2, f"\nstopped: {text}{again}.\n".encode())
         with contextlib.suppress(Exception):
             sys.stdout.flush()
         os._exit(status)

@@ -64,8 +64,8 @@ def agree_to_stop(stop: Stop) -> bool:
     if jax.process_count() == 1:
         return stop.is_set()
     status = max(multihost_utils.process_allgather(np.int32(stop.exit_status if stop.is_set() else 0)))
-    if status and not stop.is_set():
-        stop.request(int(status))
+    if status:
+        stop.request(int(status))  # one status for all, although their signals may differ
     return bool(status)
 
 

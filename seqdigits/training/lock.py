@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from seqdigits.core.errors import UserError
+from seqdigits.core import interrupt
+from seqdigits.core.errors import TryAgain, UserError
 from seqdigits.core.files import write_atomically
 
 BEAT_SECONDS = 10
@@ -34,7 +35,8 @@ class Lock:
         """Takes the lock.
 
         Raises:
-          UserError: another run holds it.
+          UserError: another run on this machine holds it.
+          TryAgain: another run on another machine holds it.
         """
         self._path = workdir / "lock"
         self._workdir = workdir
@@ -49,7 +51,8 @@ class Lock:
         self._released = threading.Event()
         while not self._create():
             self._wait_until_stale()
-        threading.Thread(target=self._beat, daemon=True, name="lock").start()
+        self._beats = threading.Thread(target=self._beat, daemon=True, name="lock")
+        self._beats.start()
 
     @property
     def token(self) -> str:
@@ -72,6 +75,7 @@ class Lock:
     def release(self) -> None:
         """Removes the lock if it is still held."""
         self._released.set()
+        self._beats.join()
         holder = _read(self._path)
         if holder is not None and holder.get("token") == self.token:
             with contextlib.suppress(OSError):
@@ -82,17 +86,18 @@ class Lock:
         try:
             with self._path.open("x") as file:
                 file.write(json.dumps({**self._holder, "beat": 0}))
+            written = _read(self._path)
+            return written is None or written.get("token") == self.token  # some mounted buckets create a file twice
         except FileExistsError:
             return False
         except OSError as e:
             raise UserError(f"{self._path} cannot be written: {e.strerror}.") from e
-        return True
 
     def _wait_until_stale(self) -> None:
         """Removes the lock of a holder that has ended.
 
         Raises:
-          UserError: the holder still runs.
+          UserError, TryAgain: the holder still runs.
         """
         content = _content(self._path)
         holder = _parse(content)
@@ -121,15 +126,20 @@ class Lock:
         old = self._path.with_name(f"lock.{self.token}")
         with contextlib.suppress(FileNotFoundError):
             self._path.rename(old)
-            if _content(old) != content:  # another process was faster and holds the lock by now
-                old.rename(self._path)
-                raise self._in_use(_read(self._path) or {})
+            taken = _content(old)
+            if taken != content:  # another process was faster and holds the lock by now
+                with contextlib.suppress(OSError):
+                    os.link(old, self._path)
+                old.unlink()
+                raise self._in_use(_parse(taken) or {})
             old.unlink()
             if holder is not None:
                 print(f"taking over the workdir from {_name(holder)}, which has ended", flush=True)
 
-    def _in_use(self, holder: dict[str, Any]) -> UserError:
-        return UserError(
+    def _in_use(self, holder: dict[str, Any]) -> Exception:
+        """Returns the error for a living holder; one on another machine may soon be taken away, so that is worth a retry."""
+        kind = UserError if holder.get("machine") == self._holder["machine"] else TryAgain
+        return kind(
             f"--workdir {self._workdir} is in use by another run: {_name(holder)}. Wait until it ends, or name another "
             "workdir."
         )
@@ -145,6 +155,8 @@ class Lock:
                     write_atomically(self._path, json.dumps({**self._holder, "beat": beat}))
             except UserError as e:
                 os.write(2, f"\nerror: {e}\n".encode())
+                if interrupt.command.announce is not None:
+                    interrupt.command.announce(2)
                 os._exit(2)
             except OSError:
                 continue  # a file server may be away for some seconds
@@ -162,7 +174,8 @@ def _machine() -> str:
 def _start_time(pid: int) -> str | None:
     """Returns when a process started, in ticks since boot; "" where that is unknown; None if it does not run."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]  # a process that ended, and whose parent has not noticed
     except OSError:
         pass
     if Path("/proc/self/stat").exists():

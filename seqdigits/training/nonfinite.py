@@ -33,6 +33,7 @@ from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.data.source import DataSource
 from seqdigits.metrics import averages
 from seqdigits.parallel.devices import Devices
+from seqdigits.parallel.processes import from_main, is_main
 from seqdigits.training.train_step import TrainState
 
 
@@ -82,13 +83,14 @@ class NonfiniteGuard:
         folder = self.workdir / "nonfinite"
         batch_file, state_file = folder / f"batch-{first}.npz", folder / f"state-{first}.npz"
         batch = self._batch(first)
-        if jax.process_index() == 0:
+        if is_main():
             make_folder(folder)
             buffer = io.BytesIO()
             np.savez_compressed(buffer, allow_pickle=False, **batch)
             write_atomically(batch_file, buffer.getvalue())
             if most:
                 self._save_state(state_file, state, first)
+        from_main(np.zeros(1))  # no process ends before the files are written
         found = f"numpy.load shows the images, digits, boxes and indices of its batch: {batch_file}"
         if most:
             problem = f"not finite at step {first} and in {most} steps in a row, as many as optim.skip_nonfinite allows"

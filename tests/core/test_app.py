@@ -41,7 +41,7 @@ def ended(process):
         ("pass", 0, ""),
         ("raise SystemExit(1)", 1, ""),
         ("raise UserError('no')", 2, "error: no\n"),
-        ("raise PeerLost('gone')", 75, "stopped: gone\n"),
+        ("raise TryAgain('gone')", 75, "stopped: gone\n"),
         ("raise OSError(28, 'No space left on device', 'W/x')", 2, "error: W/x cannot be written: No space left"),
         ("raise ValueError('bug')", 1, "Traceback"),
     ],

@@ -13,6 +13,8 @@ import pytest
 from conftest import ROOT
 
 from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop
+from seqdigits.parallel import distributed
 from seqdigits.parallel.distributed import Launch, detect
 
 PROCESS = """
@@ -31,6 +33,12 @@ def main(stop):
     print("only process 0 prints")
     if sys.argv[1] == "error" and jax.process_index() == 1:
         raise UserError("no such thing")
+    if sys.argv[1] == "same error":
+        raise UserError(f"all find this {time.sleep(1.5 * (1 - jax.process_index()))}")
+    if sys.argv[1] == "slow end" and jax.process_index() == 0:
+        time.sleep(4)
+    if sys.argv[1].startswith("slow end"):
+        return
     if sys.argv[1] == "bug" and jax.process_index() == 1:
         raise ZeroDivisionError
     step = 0
@@ -164,6 +172,62 @@ def test_lost_process_ends_the_others_within_seconds(tmp_path, killed):
         assert status == 75, error
         assert f"process {killed} on" in error
         assert "was lost; the same command resumes from the last checkpoint" in error
+
+
+def test_error_that_all_find_is_printed_by_all(tmp_path):
+    for status, _, error in Processes(tmp_path, "same error", (0, 1), (2, 2)).ends():
+        assert status == 2
+        assert "error: all find this" in error
+        assert "stopped:" not in error
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_process_lost_at_the_end_ends_the_others(tmp_path, killed):
+    """Process 1 has done its work and waits for process 0, which still writes."""
+    processes = Processes(tmp_path, "slow end", (0, 1), (2, 2))
+    processes.wait_until_met()
+    time.sleep(1)
+    processes.all[killed].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    end = processes.ends()[1 - killed]
+    assert time.monotonic() - began < 15
+    # A process that is lost after it has done its work is not missed.
+    assert end[0] == (75 if killed == 0 else 0), end[2]
+    assert ("process 0 on" in end[2]) == (killed == 0)
+
+
+def test_second_process_0_at_another_address_is_refused(tmp_path):
+    port = free_port()
+    first = Processes(tmp_path, "meet", (0,), (2,), port)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    with socket.create_connection(("127.0.0.1", port)) as second:  # its own port is on another host
+        second.sendall(b'{"process_id": 0, "num_processes": 2, "host": "other", "token": "x"}\n')
+        assert "two processes have --process_id 0: one on" in second.recv(4096).decode()
+    assert first.ends()[0][0] == 2
+
+
+def test_ctrl_c_while_waiting_is_130(tmp_path):
+    (waiting,) = (processes := Processes(tmp_path, "meet", (1,), (2,), seconds=60)).all
+    time.sleep(4)
+    waiting.send_signal(signal.SIGINT)
+    assert processes.ends()[0][0] == 130
+
+
+def test_devices_are_not_restricted_by_a_launcher(monkeypatch):
+    """With an explicit place, JAX must not take one GPU of the node as it would under Slurm."""
+    given = {}
+    monkeypatch.setattr(distributed, "_call", lambda *_: {})
+    monkeypatch.setattr(distributed.jax.distributed, "initialize", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(distributed.sys, "stdout", sys.stdout)
+    distributed.connect(Launch("a:1", 2, 1), Stop())
+    assert given == {"local_device_ids": None, "cluster_detection_method": "deactivate"}
 
 
 @pytest.mark.parametrize(("task", "status"), [("error", 2), ("bug", 1)])
