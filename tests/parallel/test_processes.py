@@ -92,11 +92,11 @@ def test_too_small_a_batch_is_refused(monkeypatch):
         processes.process_slice(2)
 
 
-def train(workdir, steps, count, parallel="jit"):
-    """Runs the train command in some processes on tests/parallel/test_devices.FLAGS; returns its evaluation."""
+def run_processes(workdir, steps, count, parallel="jit", **changes):
+    """Runs the train command in some processes on test_devices.FLAGS; returns their status, output and errors."""
     command = [sys.executable, "-m", "seqdigits.main", "--config", str(ROOT / "configs" / "canvas_weighted.py")]
     command += ["--workdir", str(workdir), f"--config.train.steps={steps}", f"--config.parallel={parallel}"]
-    command += [f"--config.{key}={value}" for key, value in FLAGS.items()]
+    command += [f"--config.{key}={value}" for key, value in {**FLAGS, **changes}.items()]
     port = free_port()
     places = [f"--coordinator=localhost:{port} --num_processes={count} --process_id={rank}" for rank in range(count)]
     started = [
@@ -110,7 +110,14 @@ def train(workdir, steps, count, parallel="jit"):
         for place in places
     ]
     outputs = [process.communicate(timeout=900) for process in started]
-    assert [process.returncode for process in started] == [0] * count, "\n".join(error for _, error in outputs)
+    return [(process.returncode, *output) for process, output in zip(started, outputs, strict=True)]
+
+
+def train(workdir, steps, count, parallel="jit"):
+    """Runs the train command to its end; returns its evaluation."""
+    ends = run_processes(workdir, steps, count, parallel)
+    assert [status for status, _, _ in ends] == [0] * count, "\n".join(error for _, _, error in ends)
+    outputs = [end[1:] for end in ends]
     assert f"on {count} cpu device(s)" in outputs[0][0]
     assert all("step" not in output for output, _ in outputs[1:])
     return json.loads((workdir / "evaluation" / "validation.json").read_text())
@@ -130,3 +137,13 @@ def test_run_resumes_in_another_number_of_processes(tmp_path, parallel):
         steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
         assert steps == [4, 4, 8, 8], "one line each of training and of validation"
         assert not (workdir / "lock").exists()
+
+
+def test_nonfinite_loss_ends_all_processes_and_is_saved(tmp_path):
+    ends = run_processes(tmp_path, 8, 2, **{"optim.learning_rate": 1e30, "optim.skip_nonfinite": 2})
+    for status, _, error in ends:
+        assert status == 2, error
+        assert "not finite at step" in error
+    names = {path.name.partition("-")[0] for path in (tmp_path / "nonfinite").iterdir()}
+    assert names == {"batch", "state"}
+    assert not list((tmp_path / "nonfinite").glob("*.partial"))
