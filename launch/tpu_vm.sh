@@ -40,23 +40,29 @@ create() {
 }
 
 install() {
-  local archive=${TMPDIR:-/tmp}/seqdigits-$name.tar.gz mount commit
+  local archive=${TMPDIR:-/tmp}/seqdigits-$name.tar.gz package mount commit
   [[ $share ]] || fail "SHARE is not set: gs://BUCKET or HOST:/PATH, which all workers mount"
   commit=${SEQDIGITS_COMMIT:-$(git rev-parse HEAD)}
   run git archive --output "$archive" HEAD seqdigits configs pyproject.toml README.md LICENSE requirements.lock || return
   run gcloud compute tpus tpu-vm scp "$archive" "$name:seqdigits.tar.gz" --zone "$zone" --worker all || return
+  # gcsfuse has a unit of its own: as a child of the run it would be ended together with it, and the run could not save.
   if [[ $share == gs://* ]]; then
-    mount="command -v gcsfuse >/dev/null || sudo apt-get install -y -q gcsfuse
-mountpoint -q /mnt/seqdigits || gcsfuse --implicit-dirs --rename-dir-limit 100000 ${share#gs://} /mnt/seqdigits"
+    package='command -v gcsfuse >/dev/null || sudo apt-get install -y -q gcsfuse'
+    mount="sudo systemd-run -q --collect --unit seqdigits-share --uid \$(id -u) --gid \$(id -g) -p Type=forking \\
+  \$(command -v gcsfuse) --implicit-dirs --rename-dir-limit 100000 ${share#gs://} /mnt/seqdigits"
   else
-    mount="command -v mount.nfs >/dev/null || sudo apt-get install -y -q nfs-common
-mountpoint -q /mnt/seqdigits || sudo mount -t nfs $share /mnt/seqdigits"
+    package='command -v mount.nfs >/dev/null || sudo apt-get install -y -q nfs-common'
+    mount="sudo mount -t nfs $share /mnt/seqdigits"
   fi
   # The image has an older Python; uv brings 3.11. The TPU library comes in the version that this JAX wants.
   remote all "set -eu
 mkdir -p seqdigits && tar -xzf seqdigits.tar.gz -C seqdigits && echo $commit > seqdigits/.commit
 sudo mkdir -p /mnt/seqdigits && sudo chown \$(id -u) /mnt/seqdigits
-$mount
+$package
+cat > seqdigits/mount.sh <<'END'
+mountpoint -q /mnt/seqdigits || $mount
+END
+bash seqdigits/mount.sh
 cd seqdigits
 python3 -m pip install -q --user uv
 export PATH=\$HOME/.local/bin:\$PATH
@@ -65,8 +71,8 @@ uv pip install -q --require-hashes -r requirements.lock
 uv pip install -q --no-build-isolation -e '.[tpu]'"
 }
 
-# Writes the service and starts it, unless it runs. systemd restarts it after status 75 only; when the machine is taken away it
-# sends SIGTERM.
+# Writes the service and starts it, unless it runs. systemd starts it again after status 75, after SIGKILL (no memory), after an
+# abort (JAX, when process 0 was lost), and after a reboot of the machine; when the machine is taken away it sends SIGTERM.
 start() { # FLAGS
   local command
   command=$(printf ' %q' "$@")
@@ -74,42 +80,52 @@ start() { # FLAGS
 if systemctl -q is-active seqdigits; then exit 0; fi
 cat > seqdigits/run.sh <<'END'
 cd ~/seqdigits
+bash mount.sh || exit 75
 export SEQDIGITS_DATA=/mnt/seqdigits/data TFDS_DATA_DIR=/mnt/seqdigits/records JAX_COMPILATION_CACHE_DIR=/mnt/seqdigits/compiled
 export SEQDIGITS_COMMIT=\$(cat .commit) SEQDIGITS_GRACE_SECONDS=25
 exec .venv/bin/python -m seqdigits.main --coordinator auto$command
 END
 sudo tee /etc/systemd/system/seqdigits.service >/dev/null <<END
 [Unit]
-After=network-online.target
+Wants=network-online.target
+After=network-online.target seqdigits-share.service mnt-seqdigits.mount
 StartLimitIntervalSec=0
 [Service]
 User=\$(id -un)
 ExecStart=/bin/bash \$HOME/seqdigits/run.sh
-RestartForceExitStatus=75
+RestartForceExitStatus=75 SIGKILL SIGABRT
 RestartSec=10
 TimeoutStopSec=40
+[Install]
+WantedBy=multi-user.target
 END
 sudo systemctl daemon-reload
 sudo systemctl reset-failed seqdigits 2>/dev/null || true
+sudo systemctl -q enable seqdigits
 sudo systemctl start seqdigits"
 }
 
-# Waits for the end of the run. Returns its status, or 75 when the TPU was taken away.
+# Waits for the end of the run. Returns its status, or 75 when the TPU was taken away. A worker that is inactive without an end of
+# the service since its boot was started again by itself, and has not come to the service yet.
 follow() {
-  local states state line status
+  local ask states state code ended status
+  # shellcheck disable=SC2016 # expanded on the worker
+  ask='show() { systemctl show --value -p "$1" seqdigits; }
+echo "run $(systemctl is-active seqdigits) $(show ExecMainStatus) $(show ExecMainExitTimestampMonotonic)"'
   while :; do
-    # shellcheck disable=SC2016 # expanded on the worker
-    if states=$(remote all 'echo "run $(systemctl is-active seqdigits) $(systemctl show -p ExecMainStatus --value seqdigits)"'); then
+    if states=$(remote all "$ask"); then
       if [[ ${DRY_RUN:-} == 1 ]]; then echo "$states"; return 0; fi
-      status=0
-      while read -r _ state line; do
-        case $state in
-          failed) [[ $status == 2 ]] || status=$line ;;
-          inactive) ;;
-          *) [[ $status != 0 ]] || status=running ;;
+      status=''
+      while read -r _ state code ended; do
+        case $state:$ended in
+          failed:*) [[ $status == 2 ]] || status=$code ;;
+          inactive:[1-9]*) status=${status:-0} ;;
+          *) [[ ${status:-0} != 0 ]] || status=running ;;
         esac
       done < <(grep '^run ' <<<"$states")
-      if [[ $status != running ]]; then
+      if [[ -z $status ]]; then
+        echo "$(date +%T) $name: an answer without the state of the service"
+      elif [[ $status != running ]]; then
         remote 0 'journalctl --no-pager --output cat --unit seqdigits --lines 20' || true
         return "$status"
       fi
@@ -186,7 +202,7 @@ shift 2
 case $action in
   create | install | start | train | sweep) "$action" "$@" ;;
   logs) remote 0 'journalctl --follow --output cat --unit seqdigits' ;;
-  stop) remote all 'sudo systemctl stop seqdigits' ;;
+  stop) remote all 'sudo systemctl disable --now seqdigits' ;;
   delete) tpu delete --quiet ;;
   *) fail "'$action' is not an action: create, install, start, train, sweep, logs, stop, delete are allowed" ;;
 esac

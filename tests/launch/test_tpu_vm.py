@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +119,7 @@ def train(tmp_path: Path) -> Callable[..., tuple[int, list[str], str]]:
 
 def test_finished_run_deletes_the_tpu(train: Callable[..., tuple[int, list[str], str]]) -> None:
     status, calls, printed = train(
-        ["run active 0\\nrun activating 75", "unreachable", "run inactive 0\\nrun inactive 0"]
+        ["run active 0 0\\nrun activating 75 70", "unreachable", "run inactive 0 71\\nrun inactive 0 72"]
     )
     assert status == 0
     assert calls == ["create", "install", "start", "poll", "poll", "poll", "delete"]
@@ -126,7 +128,7 @@ def test_finished_run_deletes_the_tpu(train: Callable[..., tuple[int, list[str],
 
 
 def test_preempted_tpu_is_replaced(train: Callable[..., tuple[int, list[str], str]]) -> None:
-    status, calls, printed = train(["run active 0", "gone", "run active 0", "run inactive 0"])
+    status, calls, printed = train(["run active 0 0", "gone", "run active 0 0", "run inactive 0 71"])
     assert status == 0
     once = ["create", "install", "start", "poll", "poll", "delete"]
     assert calls == once + once
@@ -134,7 +136,7 @@ def test_preempted_tpu_is_replaced(train: Callable[..., tuple[int, list[str], st
 
 
 def test_user_error_ends_the_run(train: Callable[..., tuple[int, list[str], str]]) -> None:
-    status, calls, _ = train(["run activating 75\\nrun failed 2"])
+    status, calls, _ = train(["run activating 75 70\\nrun failed 2 71"])
     assert status == 2
     assert calls[-1] == "delete"
 
@@ -142,9 +144,59 @@ def test_user_error_ends_the_run(train: Callable[..., tuple[int, list[str], str]
 def test_running_service_is_followed(train: Callable[..., tuple[int, list[str], str]], tmp_path: Path) -> None:
     (tmp_path / "state").write_text("READY\n")
     (tmp_path / "active").touch()
-    status, calls, _ = train(["run inactive 0"])
+    status, calls, _ = train(["run inactive 0 71"])
     assert status == 0
     assert calls == ["active?", "poll", "delete"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "run inactive 0 0",
+        "run inactive 0 0\\nrun inactive 0 71",
+        "run inactive 0 71\\nrun inactive 0 0",
+        "run inactive",
+    ],
+)
+def test_rebooted_worker_is_waited_for(train: Callable[..., tuple[int, list[str], str]], answer: str) -> None:
+    """Before its service has come up, `systemctl show` has no time at which it ended."""
+    status, calls, _ = train([answer, "run active 0 0\\nrun activating 75 70", "run inactive 0 81\\nrun inactive 0 82"])
+    assert status == 0
+    assert calls == ["create", "install", "start", "poll", "poll", "poll", "delete"]
+
+
+@pytest.mark.parametrize("answer", ["", "no state\\n"])
+def test_answer_without_state_is_no_end(train: Callable[..., tuple[int, list[str], str]], answer: str) -> None:
+    status, calls, printed = train([answer, "run failed 1 71"])
+    assert status == 1
+    assert calls == ["create", "install", "start", "poll", "poll", "delete"]
+    assert "an answer without the state of the service" in printed
+
+
+def _unit() -> str:
+    """Returns the unit that `start` writes, with the names of a worker."""
+    script = (ROOT / "launch" / "tpu_vm.sh").read_text()
+    (unit,) = re.findall(r"seqdigits\.service >/dev/null <<END\n(.*?)^END$", script, re.DOTALL | re.MULTILINE)
+    return unit.replace("\\$(id -un)", "root").replace("\\$HOME", "/root")
+
+
+def test_systemd_starts_a_lost_worker_again() -> None:
+    lines = _unit().splitlines()
+    assert "RestartForceExitStatus=75 SIGKILL SIGABRT" in lines
+    assert lines[-2:] == ["[Install]", "WantedBy=multi-user.target"]
+    assert "sudo systemctl -q enable seqdigits" in (ROOT / "launch" / "tpu_vm.sh").read_text()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    (tmp_path / "seqdigits.service").write_text(_unit())
+    result = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "seqdigits.service")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "seqdigits.service" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -158,6 +210,7 @@ def test_running_service_is_followed(train: Callable[..., tuple[int, list[str], 
         (["launch/tpu_vm.sh", "sweep", "digits", "runs", "configs/no.py"], "config configs/no.py: no such file"),
         (["launch/sky_sweep.sh"], "BUCKET and configs are missing"),
         (["launch/sky_sweep.sh", "bucket"], "no config is given"),
+        (["launch/sky_sweep.sh", "bucket", "configs/quickstart.py", "--", "--a=(1, 2)"], "flag --a=(1, 2) has a blank"),
         (["launch/sky_sweep.sh", "bucket", "configs/no.py"], "config configs/no.py: no such file"),
     ],
 )
