@@ -3,8 +3,9 @@
 #
 #   bash launch/local.sh N --config configs/X.py --workdir W [FLAGS]
 #
-# All arguments after N are those of `python -m seqdigits.main`. When one process fails, the others receive SIGTERM, and SIGKILL
-# after SEQDIGITS_GRACE_SECONDS (default 25) and 5 seconds more. Lines of the processes other than 0 are printed on stderr after
+# All arguments after N are those of `python -m seqdigits.main`. When one process fails, the others receive SIGTERM. SIGKILL
+# follows SEQDIGITS_GRACE_SECONDS (default 25) and 5 seconds after the first of N ended with another status than 0, also when it
+# was stopped. Lines of the processes other than 0 are printed on stderr after
 # "[RANK] ".
 #
 # Trains several configs, at most P at a time, each in one process, in the workdirs RUNS/NAME with output in RUNS/NAME.log:
@@ -14,8 +15,8 @@
 # The GPUs of this host, or those in CUDA_VISIBLE_DEVICES, are divided among the N processes or P runs. SIGTERM, SIGINT and
 # SIGUSR1 are passed on to every process.
 #
-# Exit status: 0 done; 1 done, but some items failed; 2 a user's error; 75 stopped or killed, rerun the same command to resume;
-# 130 Ctrl-C; otherwise that of a process that crashed. Of several, 2 takes precedence, then 1 and crashes, 130, 75.
+# Exit status: 0 done; 1 done, but some items failed; 2 a user's error; 75 stopped, killed or aborted, rerun the same command to
+# resume; 130 Ctrl-C; otherwise that of a process that crashed. Of several, 2 takes precedence, then 1 and crashes, 130, 75.
 set -euo pipefail
 
 fail() { echo "launch/local.sh: $*" >&2; exit 2; }
@@ -129,7 +130,8 @@ start() { # INDEX SLOT FLAGS; the slot chooses the GPUs
 weight_of() { # STATUS
   case $1 in
     0) echo 0 ;;
-    75 | 137 | 138 | 143) echo 1 ;; # stopped; SIGKILL; SIGUSR1 and SIGTERM before the handlers were installed
+    # Stopped; aborted by JAX because process 0 was lost; SIGKILL; SIGUSR1 and SIGTERM before the handlers were installed.
+    75 | 134 | 137 | 138 | 143) echo 1 ;;
     130) echo 2 ;;
     2) echo 4 ;;
     *) echo 3 ;;

@@ -3,7 +3,7 @@
 #
 #   bash launch/sky_sweep.sh BUCKET configs/X.py configs/Y.py ... [-- FLAGS]
 #
-# All jobs are queued at once; SkyPilot starts as many as its controller and the quota allow. DRY_RUN=1 prints the commands only.
+# A flag has no blanks in it, because sky.yaml divides FLAGS there. All jobs are queued at once; SkyPilot starts as many as its controller and the quota allow. DRY_RUN=1 prints the commands only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,6 +18,9 @@ while (($#)) && [[ $1 != -- ]]; do
   shift
 done
 (($# == 0)) || shift
+for flag; do
+  [[ $flag != *[[:space:]]* ]] || fail "flag $flag has a blank, where sky.yaml divides flags: write it without"
+done
 ((${#configs[@]})) || fail "no config is given: bash launch/sky_sweep.sh $bucket configs/X.py configs/Y.py ... [-- FLAGS]"
 for config in "${configs[@]}"; do
   name=$(basename "$config" .py)

@@ -73,7 +73,7 @@ def test_kubernetes_job_agrees_with_itself() -> None:
     rules = [
         (rule["action"], rule.get("onExitCodes", {}).get("values")) for rule in job["spec"]["podFailurePolicy"]["rules"]
     ]
-    assert rules == [("FailJob", [2]), ("Ignore", [75]), ("Ignore", None)]
+    assert rules == [("FailJob", [2]), ("Ignore", [75, 134]), ("Ignore", None)]
 
 
 def test_kubernetes_second_job_has_names_of_its_own(tmp_path: Path) -> None:
@@ -158,12 +158,14 @@ def test_skypilot_tells_each_node_its_place(tmp_path: Path, nodes: int, expected
         "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2",
     }
     lines = _run_script(
-        task["run"], tmp_path, **task["envs"] | place | {"FLAGS": "--config.seed=1 --config.train.steps=2"}
+        task["run"],
+        tmp_path,
+        **task["envs"] | place | {"FLAGS": "--config.seed=1 --config.evaluate.splits=('validation','test')"},
     )
     assert lines[:3] == expected
     assert lines[4:] == [
         *("-m", "seqdigits.main", "--config", "configs/quickstart.py", "--workdir", "/mnt/seqdigits/runs/quickstart"),
-        *("--config.seed=1", "--config.train.steps=2"),
+        *("--config.seed=1", "--config.evaluate.splits=('validation','test')"),
     ]
 
 
@@ -191,7 +193,7 @@ import sys, sky
 task = sky.Task.from_yaml(sys.argv[1])
 resources = list(task.resources)
 assert all(r.use_spot for r in resources)
-assert all(r.job_recovery == {"strategy": "EAGER_NEXT_REGION", "recover_on_exit_codes": [75]} for r in resources)
+assert all(r.job_recovery == {"strategy": "EAGER_NEXT_REGION", "recover_on_exit_codes": [75, 134]} for r in resources)
 assert list(task.storage_mounts) == ["/mnt/seqdigits"], task.storage_mounts
 print(task.num_nodes, task.envs["CONFIG"])
 """

@@ -131,7 +131,7 @@ def test_processes_that_do_not_stop_are_killed(start: Callable[..., subprocess.P
 
 
 END = """
-if status in (134, 137, 143):
+if status in (134, 137, 139, 143):
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     os.kill(os.getpid(), status - 128)
 sys.exit(status)
@@ -148,7 +148,8 @@ sys.exit(status)
         ((137, 75), 75),
         ((0, 143), 75),
         ((130, 75), 130),
-        ((134, 75), 134),
+        ((134, 75), 75),
+        ((139, 75), 139),
     ],
 )
 def test_status_is_the_most_important_one(

@@ -253,9 +253,10 @@ def test_job_at_the_end_of_its_time_is_requeued(slurm: Slurm, stub: Path) -> Non
     slurm.wait(number, "COMPLETED", 60)
 
 
-def test_killed_process_is_requeued(slurm: Slurm, stub: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGABRT"])
+def test_killed_process_is_requeued(slurm: Slurm, stub: Path, name: str) -> None:
     code = "'SLURM_RESTART_COUNT' in os.environ and sys.exit(0); time.sleep(2); "
-    code += "rank == 0 and os.kill(os.getpid(), signal.SIGKILL); sys.exit(75)"
+    code += f"rank == 0 and os.kill(os.getpid(), signal.{name}); sys.exit(75)"
     number = slurm.submit(stub, "--ntasks-per-node=2", str(SCRIPT), STUB=code)
     slurm.start_soon(number)
     slurm.wait(number, "COMPLETED", 60)
