@@ -26,7 +26,7 @@ from seqdigits.checkpoint.manifest import (
     seal,
     verify,
 )
-from seqdigits.core.errors import UserError
+from seqdigits.core.errors import TryAgain, UserError
 from seqdigits.parallel.processes import from_main, is_main
 
 
@@ -73,17 +73,28 @@ class Checkpoints:
             self.wait()
 
     def wait(self) -> None:
-        """Waits until the last save is on disk and sealed."""
-        self._manager.wait_until_finished()
-        if self._unsealed and is_main():
-            step, meta = self._unsealed
+        """Waits until the last save is on disk and sealed.
+
+        Raises:
+          TryAgain: orbax gave up the save.
+        """
+        unsealed, self._unsealed = self._unsealed, None
+        try:
+            self._manager.wait_until_finished()
+        except TimeoutError as e:  # orbax measures by the time of day
+            step = unsealed[0] if unsealed else "?"
+            raise TryAgain(
+                f"the checkpoint of step {step} was not written within orbax's limits of some minutes: the disk is too slow, or "
+                "the clock of this machine jumped. The checkpoint before it is intact"
+            ) from e
+        if unsealed and is_main():
+            step, meta = unsealed
             seal(self._folder / str(step), meta)
             # Old steps are deleted here, not by orbax, so that none is deleted before the new one is sealed.
             newest = all_steps(self._folder)[-self._keep :]
             kept = {*newest, *filter(None, map(self._best_step, newest))}
             for old in set(all_steps(self._folder)) - kept:
                 shutil.rmtree(self._folder / str(old))
-        self._unsealed = None
 
     def _best_step(self, step: int) -> int | None:
         """Returns the step that a saved step names as the best; None if there is none, or the step is damaged."""

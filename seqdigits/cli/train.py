@@ -35,7 +35,7 @@ def main(stop: interrupt.Stop) -> None:
     flags.DEFINE_string(
         "coordinator",
         None,
-        "several processes: HOST:PORT of process 0; or auto: detected (Slurm, Open MPI, Cloud TPU). "
+        "several processes: HOST:PORT of process 0; or auto: detected (Slurm, Open MPI 4, Cloud TPU). "
         "Default: $SEQDIGITS_COORDINATOR",
         flag_values=values,
     )

@@ -52,7 +52,7 @@ def detect(
     """Returns the launch that the flags or the environment describe; None for a single process.
 
     Args:
-      coordinator: HOST:PORT of process 0; "auto" = JAX detects the launcher (Slurm, Open MPI, Cloud TPU); None =
+      coordinator: HOST:PORT of process 0; "auto" = JAX detects the launcher (Slurm, Open MPI 4, Cloud TPU); None =
         $SEQDIGITS_COORDINATOR, or else auto under a launcher of several processes, or else a single process.
       num_processes: None = $SEQDIGITS_NUM_PROCESSES.
       process_id: 0 to num_processes - 1; None = $SEQDIGITS_PROCESS_ID, or else the index that Kubernetes gives a pod

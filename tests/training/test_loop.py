@@ -16,7 +16,7 @@ from conftest import ROOT
 from seqdigits.checkpoint.layout import all_steps, find_checkpoint, load_raw
 from seqdigits.core import boxes as bx
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.core.errors import UserError
+from seqdigits.core.errors import TryAgain, UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_evaluated
@@ -163,6 +163,35 @@ def test_resume_after_kill_9_equals_uninterrupted_run(tmp_path, source, train_ex
     resumed = subprocess.run(command(killed), check=True, cwd=ROOT, capture_output=True, text=True)
     assert "resumed from step" in resumed.stdout
     assert_same_run(full, killed)
+
+
+@pytest.mark.slow
+def test_jumping_clock_changes_nothing(tmp_path, run_config, monkeypatch):
+    """The time of day jumps by up to two minutes at each call, while the run trains, stops and resumes."""
+    config = run_config({"data.train_examples": 20})
+    train_and_evaluate(config, tmp_path / "steady")
+    draw, steady = np.random.default_rng(0), time.time
+    monkeypatch.setattr("time.time", lambda: steady() + draw.uniform(-60, 60))
+    with pytest.raises(Stopped):
+        train_and_evaluate(config, tmp_path / "jumping", StopAfter(4))
+    train_and_evaluate(config, tmp_path / "jumping")
+    assert_same_run(tmp_path / "steady", tmp_path / "jumping")
+    entries = [json.loads(line) for line in (tmp_path / "jumping" / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 <= entry["seconds"] < 600 for entry in entries if "seconds" in entry)
+
+
+@pytest.mark.slow
+def test_clock_that_jumps_by_days_ends_a_save_but_loses_nothing(tmp_path, run_config, monkeypatch):
+    """Orbax gives up a save then; the run is to be tried again."""
+    config = run_config({"data.train_examples": 20})
+    train_and_evaluate(config, tmp_path / "steady")
+    steady, began = time.time, time.monotonic()
+    with monkeypatch.context() as jumping:
+        jumping.setattr("time.time", lambda: steady() + 1e5 * (time.monotonic() - began))  # a day in a second
+        with pytest.raises(TryAgain, match="the checkpoint of step 4 was not written .* clock of this machine jumped"):
+            train_and_evaluate(config, tmp_path / "jumping")
+    train_and_evaluate(config, tmp_path / "jumping")
+    assert_same_run(tmp_path / "steady", tmp_path / "jumping")
 
 
 def test_finished_run_is_not_retrained_but_can_be_extended(tmp_path, run_config, capsys):
