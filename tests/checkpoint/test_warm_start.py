@@ -247,7 +247,7 @@ def test_weights_load_refuses_missing_metadata(tmp_path, about):
 
 def test_weights_beyond_half_precision_stay_single(tmp_path):
     values = {"small": np.array([0.5, 2.0], np.float32), "large": np.array([1e5, 1.0], np.float32)}
-    weights.save(tmp_path / "w.npz", {"params": values}, {"step": 1, "config": {}}, half=True)
+    weights.save(tmp_path / "w.npz", {"params": values}, {"step": 1, "config": {"model": {}, "data": {}}}, half=True)
     found, _ = weights.load(tmp_path / "w.npz")
     for name, value in values.items():
         np.testing.assert_array_equal(found["params"][name], value)
