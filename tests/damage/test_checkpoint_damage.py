@@ -195,7 +195,7 @@ def undisturbed(tmp_path_factory, config) -> tuple[Path, list[bytes]]:
 def resumes(undisturbed, tmp_path, config):
     """`resumes(break_)`: copies that workdir, breaks it, resumes; whether it ends with the same bits."""
 
-    def run(break_, overrides=None) -> bool:
+    def run(break_) -> bool:
         workdir = tmp_path / "run"
         shutil.rmtree(workdir, ignore_errors=True)
         shutil.copytree(undisturbed[0], workdir)
