@@ -75,6 +75,7 @@ def test_files_that_cannot_grow_end_the_run_with_the_fix(undisturbed, config, tm
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnhandledThreadExceptionWarning"
 )  # of TensorBoard, which keeps the exception
+@pytest.mark.soak
 def test_full_disk_at_several_moments_loses_nothing(mounted, undisturbed, config):
     """The disk is larger each time, so that the run gets further: the start, the logs, the first save, the next one."""
     failed = []
