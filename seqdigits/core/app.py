@@ -11,7 +11,6 @@ with it.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import signal
@@ -22,11 +21,12 @@ import traceback
 from typing import NoReturn
 
 from seqdigits.core import interrupt
+from seqdigits.core.arguments import seconds_from_environment
 from seqdigits.core.errors import Help, TryAgain, UserError
+from seqdigits.core.files import FULL_DISK_ERRORS
 from seqdigits.core.interrupt import RESUMABLE, Stop, Stopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _PEER_SECONDS = 15
 """After a failed collective operation: the time in which parallel.distributed reports the process that was lost."""
 
@@ -41,11 +41,7 @@ def run(target: str) -> NoReturn:
       target: "package.module:function"; the function takes a Stop, and may raise SystemExit(1).
     """
     stop = interrupt.command
-    grace = _grace_seconds()
-    status = 2
-    if grace is not None:
-        _handle_signals(stop, grace)
-        status = _run(target, stop)
+    status = _run(target, stop)
     if stop.announce is None:
         sys.exit(status)
     sys.stdout.flush()
@@ -57,6 +53,7 @@ def run(target: str) -> NoReturn:
 def _run(target: str, stop: Stop) -> int:
     """Runs a command and returns its status; see run."""
     try:
+        _handle_signals(stop, seconds_from_environment("SEQDIGITS_GRACE_SECONDS", 25))
         module, _, function = target.partition(":")
         command = getattr(importlib.import_module(module), function)
         if stop.is_set():
@@ -71,11 +68,11 @@ def _run(target: str, stop: Stop) -> int:
         print(f"stopped: {e}", file=sys.stderr)
         return RESUMABLE
     except OSError as e:
-        if e.errno not in _DISK_ERRORS:
+        if e.errno not in FULL_DISK_ERRORS:
             raise
         where = f"{e.filename} cannot be written" if e.filename else "a file cannot be written"
         print(
-            f"error: {where}: {e.strerror}. Free some space or make it writable, and rerun the same command.",
+            f"error: {where}: {e.strerror}. Make room there, or make it writable, and rerun the same command.",
             file=sys.stderr,
         )
         return 2
@@ -88,19 +85,6 @@ def _run(target: str, stop: Stop) -> int:
         traceback.print_exc()
         return 1
     return 0
-
-
-def _grace_seconds() -> float | None:
-    """Returns $SEQDIGITS_GRACE_SECONDS; prints an error and returns None if it is not a number above 0."""
-    text = os.environ.get("SEQDIGITS_GRACE_SECONDS", "25")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if 0 < seconds < 1e6:
-        return seconds
-    print(f"error: SEQDIGITS_GRACE_SECONDS={text!r}: a number of seconds above 0 is allowed.", file=sys.stderr)
-    return None
 
 
 def _handle_signals(stop: Stop, grace: float) -> None:

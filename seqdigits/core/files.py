@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 from seqdigits.core.errors import UserError
+
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""The numbers of the errors of a full disk, a quota, a limit of the size of files, and a read-only file system."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

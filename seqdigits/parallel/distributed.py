@@ -4,7 +4,7 @@ Before JAX connects the processes, they meet on the coordinator's port: process 
 hello. What is wrong with a launch (a process that is missing, a number that two processes have, another number of
 processes) is thus reported in words; JAX would abort. The connections stay open: when a process dies, the system
 closes its connection, and all others end within a second, although their next collective operation would never return.
-A host that vanishes without closing its connections is noticed by TCP keepalive after KEEPALIVE_SECONDS.
+A host that vanishes without closing its connections is noticed by TCP keepalive after 15 seconds, see _KEEPALIVE.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 from jax._src.clusters import ClusterEnv  # what jax.distributed.initialize() detects is not public
 
+from seqdigits.core.arguments import seconds_from_environment
 from seqdigits.core.errors import TryAgain, UserError
 from seqdigits.core.interrupt import RESUMABLE, Stop, Stopped
 
 TIMEOUT_SECONDS = 300
 """How long processes wait for each other at the start; $SEQDIGITS_START_SECONDS overrides it."""
-KEEPALIVE_SECONDS = 15
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 5}
+"""Seconds of silence before the first probe, seconds between probes, and their number."""
 _MAX_PROCESSES = 10_000
 _END_SECONDS = 10
 """How long a process waits for others that end, or after an error of another one for its own end."""
@@ -135,7 +137,7 @@ def connect(launch: Launch | None, stop: Stop) -> None:
     """
     if launch is None or launch.num_processes == 1:
         return
-    seconds = _start_seconds(os.environ.get("SEQDIGITS_START_SECONDS") or str(TIMEOUT_SECONDS))
+    seconds = seconds_from_environment("SEQDIGITS_START_SECONDS", TIMEOUT_SECONDS)
     links = (_call if launch.process_id else _listen)(launch, seconds, stop)
     watch = _Watch(launch, links, stop)
     stop.announce = watch.announce
@@ -149,16 +151,6 @@ def connect(launch: Launch | None, stop: Stop) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (open until the process ends)
 
 
-def _start_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e6:
-        raise UserError(f"SEQDIGITS_START_SECONDS = {text}: a number of seconds above 0 is allowed.")
-    return seconds
-
-
 class _Link:
     """A connection to another process: lines of JSON."""
 
@@ -169,7 +161,7 @@ class _Link:
         self.early: list[dict[str, Any]] = []  # messages that came together with the answer of process 0
         self._received = b""
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 5)):
+        for name, value in _KEEPALIVE.items():
             if hasattr(socket, name):  # not on macOS
                 connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
@@ -197,10 +189,10 @@ class _Link:
 class _Wait:
     """Waits for other processes until a deadline; `what` says what for, on standard error, every 10 seconds."""
 
-    def __init__(self, seconds: float, stop: Stop, what: str):
-        self.seconds, self.what, self._stop = seconds, what, stop
-        self._deadline = time.monotonic() + seconds
+    def __init__(self, seconds: float, stop: Stop):
+        self.what, self._stop = "", stop
         self._said = time.monotonic()
+        self._deadline = self._said + seconds
 
     def goes_on(self, extra: float = 0.0) -> bool:
         """Returns whether the deadline, put off by some extra seconds, is ahead."""
@@ -221,8 +213,8 @@ def _listen(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
     """
     links: dict[int, _Link] = {}
     unknown: set[_Link] = set()
-    wait = _Wait(seconds, stop, "")
-    own_token = secrets.token_hex(8)
+    wait = _Wait(seconds, stop)
+    own_token, to_self = secrets.token_hex(8), None
     with _server(launch) as server, selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
         selector.register(server, selectors.EVENT_READ)
         with contextlib.suppress(OSError):  # reaches another process 0 if the address is that of another host
@@ -247,7 +239,7 @@ def _listen(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
                 messages = link.receive()
                 if messages == []:
                     continue
-                if messages and "error" in messages[0]:
+                if link is to_self and messages and "error" in messages[0]:
                     raise UserError(str(messages[0]["error"]))
                 if messages is None or not _is_hello(messages[0]) or messages[0].get("token") == own_token:
                     selector.unregister(link.socket)  # it gave up, or is none of ours
@@ -262,6 +254,8 @@ def _listen(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
                     raise UserError(refused)
                 links[link.hello["process_id"]] = link
                 unknown.discard(link)
+    for link in unknown:
+        link.socket.close()
     for link in links.values():
         link.send(go=True)
     return links
@@ -297,7 +291,7 @@ def _call(launch: Launch, seconds: float, stop: Stop) -> dict[int, _Link]:
     """
     name = f"process {launch.process_id}"
     reason = "nothing listens there yet"
-    wait = _Wait(seconds, stop, "")
+    wait = _Wait(seconds, stop)
     hello = {"process_id": launch.process_id, "num_processes": launch.num_processes, "host": socket.gethostname()}
     while wait.goes_on():
         wait.what = f"{name} is waiting for process 0 at {launch.coordinator}: {reason}"

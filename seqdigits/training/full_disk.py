@@ -15,8 +15,7 @@ from pathlib import Path
 from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
 from seqdigits.checkpoint.manifest import DamagedCheckpoint, verify
 from seqdigits.core.errors import UserError
-
-_REASONS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+from seqdigits.core.files import FULL_DISK_ERRORS
 
 
 @contextlib.contextmanager
@@ -84,7 +83,7 @@ def _reason(e: BaseException | None) -> int | None:
         # TensorStore, which writes the arrays of checkpoints, has the number in its message only.
         numbers = re.findall(r"os_error_code='(\d+)'", str(e)) if isinstance(e, ValueError) else []
         for number in (getattr(e, "errno", None), *map(int, numbers)):
-            if number in _REASONS:
+            if number in FULL_DISK_ERRORS:
                 return number
         e = e.__cause__ or e.__context__
     return None

@@ -110,9 +110,9 @@ def test_signal_before_the_command_starts_stops_it(tmp_path):
     process = start(tmp_path, "print('started')", SEQDIGITS_GRACE_SECONDS="x")
     assert ended(process)[0] == 2
     script = "import signal, os\nfrom seqdigits.core import app\n"
-    script += "import seqdigits.core.app as a\nrun = a._run\n"
-    script += "def slow(*x):\n    os.kill(os.getpid(), signal.SIGTERM)\n    import time; time.sleep(0.5)\n    return run(*x)\n"
-    script += "a._run = slow\n\n\ndef main(stop):\n    print('started')\n\n\napp.run('__main__:main')\n"
+    script += "import importlib, time\nfrom types import SimpleNamespace\nload = importlib.import_module\n"
+    script += "def slow(*x):\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(0.5)\n    return load(*x)\n"
+    script += "app.importlib = SimpleNamespace(import_module=slow)\n\n\ndef main(stop):\n    print('started')\n\n\napp.run('__main__:main')\n"
     (tmp_path / "early.py").write_text(script)
     process = subprocess.run(
         [sys.executable, str(tmp_path / "early.py")],

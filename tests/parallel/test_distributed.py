@@ -58,6 +58,17 @@ def free_port():
         return server.getsockname()[1]
 
 
+def connected(port):
+    """A connection to the port, once something listens there."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection(("localhost", port))
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 class Processes:
     """Processes that meet, do what `task` says, and end."""
 
@@ -145,15 +156,10 @@ def test_port_in_use_is_named(tmp_path):
 def test_stranger_on_the_port_does_not_disturb(tmp_path):
     port = free_port()
     processes = Processes(tmp_path, "meet", (0,), (2,), port)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with socket.create_connection(("localhost", port)) as stranger:
-                stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    with connected(port) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    with connected(port) as stranger:
+        stranger.sendall(b'{"error": "not ours"}\n')
     processes.all += Processes(tmp_path, "meet", (1,), (2,), port).all
     assert [status for status, _, _ in processes.ends()] == [0, 0]
 
@@ -199,15 +205,7 @@ def test_process_lost_at_the_end_ends_the_others(tmp_path, killed):
 def test_second_process_0_at_another_address_is_refused(tmp_path):
     port = free_port()
     first = Processes(tmp_path, "meet", (0,), (2,), port)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    with socket.create_connection(("127.0.0.1", port)) as second:  # its own port is on another host
+    with connected(port) as second:  # its own port is on another host
         second.sendall(b'{"process_id": 0, "num_processes": 2, "host": "other", "token": "x"}\n')
         assert "two processes have --process_id 0: one on" in second.recv(4096).decode()
     assert first.ends()[0][0] == 2
