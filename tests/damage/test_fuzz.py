@@ -11,9 +11,7 @@ import pytest
 from conftest import ROOT
 
 
-@pytest.mark.parametrize(
-    "count", [100, pytest.param(500, marks=pytest.mark.slow), pytest.param(5000, marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("count", [100, pytest.param(5000, marks=pytest.mark.soak)])
 def test_damaged_files_are_refused_or_harmless(count, capsys):
     """In a process of its own, whose memory is limited, and which a library written in C may crash."""
     command = [sys.executable, str(ROOT / "tests" / "damage" / "fuzz.py"), "--count", str(count)]

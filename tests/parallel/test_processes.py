@@ -23,8 +23,12 @@ from seqdigits.parallel.devices import PARALLEL
 
 pytestmark = pytest.mark.slow
 
-LAYOUTS = [(2, 1), (4, 1), (8, 1), (1, 2), (2, 2), (1, 4)]
-"""Devices of each process, and processes."""
+LAYOUTS = {(8, 1): False, (1, 2): False, (2, 2): False, (2, 1): True, (4, 1): True, (1, 4): True}
+"""Devices of each process and processes; whether it is only run in soak, because it takes a minute or more."""
+
+
+def soak(value, is_soak):
+    return pytest.param(value, marks=pytest.mark.soak if is_soak else ())
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +74,9 @@ def results(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize(("devices", "count"), LAYOUTS, ids=[f"{d}x{p}" for d, p in LAYOUTS])
-def test_five_steps_are_the_same_everywhere(results, devices, count):
+@pytest.mark.parametrize("layout", [soak(*item) for item in LAYOUTS.items()], ids=[f"{d}x{p}" for d, p in LAYOUTS])
+def test_five_steps_are_the_same_everywhere(results, layout):
+    devices, count = layout
     one, many = results(1, 1), results(devices, count)
     sources = [s for s in SOURCES if f"{s} jit" in one]
     assert many.keys() == one.keys() == {f"{s} {p}" for s in sources for p in PARALLEL}
@@ -123,7 +128,7 @@ def train(workdir, steps, count, parallel="jit"):
     return json.loads((workdir / "evaluation" / "validation.json").read_text())
 
 
-@pytest.mark.parametrize("parallel", PARALLEL)
+@pytest.mark.parametrize("parallel", [soak(parallel, parallel == "pmap") for parallel in PARALLEL])
 def test_run_resumes_in_another_number_of_processes(tmp_path, parallel):
     one, two = train(tmp_path / "one", 4, 1), train(tmp_path / "two", 4, 2, parallel)
     resumed_in_two, resumed_in_one = train(tmp_path / "one", 8, 2, parallel), train(tmp_path / "two", 8, 1)

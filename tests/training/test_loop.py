@@ -120,7 +120,7 @@ def test_calls_of_several_steps_end_at_every_boundary(tmp_path, run_config):
     assert [part["steps_per_call"] for part in trained] == [5, 3]
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # the chaos rounds of the slow tests kill runs at random steps
 @pytest.mark.parametrize(
     ("source", "train_examples"),
     [("device", 100), ("device", 0), ("tfrecord", 100)],

@@ -101,7 +101,7 @@ def test_scenes_do_not_depend_on_batch_size(source, batch, size):
             np.testing.assert_array_equal(getattr(part, name), getattr(batch, name)[start : start + size])
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_scenes_do_not_depend_on_compilation(source, batch):
     with jax.disable_jit():
         part = source.make(jax.device_put(source.arrays), {"index": jnp.arange(2)}, jax.random.key(0), False)

@@ -74,8 +74,14 @@ def test_custom_photos_equal_the_resident_source(custom, small_config, split, ch
     assert_same(*both(small_config, CUSTOM | {"data.folder": str(folder)} | changes, root, split))
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(2, 8), (3, 8), (4, 7)])
-@pytest.mark.parametrize("changes", [{}, {"data.cutout": 40}], ids=["whole", "cutout"])
+@pytest.mark.parametrize(
+    ("count", "batch_size", "changes"),
+    [
+        (2, 8, {}),
+        pytest.param(3, 8, {"data.cutout": 40}, marks=pytest.mark.slow),
+        pytest.param(4, 7, {}, marks=pytest.mark.slow),
+    ],
+)
 def test_processes_share_the_batches_of_one(custom, small_config, monkeypatch, count, batch_size, changes):
     """Over an epoch boundary, from a step in the middle, and in an evaluation."""
     folder, root = custom
