@@ -221,6 +221,19 @@ KEYS: tuple[Key, ...] = (
         high=8,
     ),
     Key("data.min_digit", 10, "scene: smallest height of a digit.", unit="pixels", low=8, high=512),
+    Key(
+        "data.scene_version",
+        1,
+        "scene: 1, as the first published weights were trained; 2, views as a reader of whole pictures has them, a quarter of "
+        "them without a number.",
+        allowed=(1, 2),
+    ),
+    Key(
+        "data.backgrounds",
+        "",
+        'scene of version 2: the file of natural backgrounds, made by python -m seqdigits build-backgrounds; "" = none. '
+        "It must not change when a run resumes.",
+    ),
     Key("data.max_digit", 120, "scene: largest height of a digit.", unit="pixels", low=8, high=512),
     Key(
         "data.train_examples",
@@ -267,6 +280,14 @@ KEYS: tuple[Key, ...] = (
         "unit",
         "Normalization of the input. unit: 0..1; raw: 0..255; image_mean, per_pixel: see models/pixels.py.",
         allowed=("unit", "raw", "image_mean", "per_pixel"),
+    ),
+    Key(
+        "model.mean_jitter",
+        0.0,
+        "dense_detector, image_mean: standard deviation of a number that is added to the normalized pixels of each training "
+        "image, because the mean of a cut is not that of its picture.",
+        low=0,
+        high=1,
     ),
     Key("model.encoder", "", "Layers between the image and the heads, as text (see models/layer_spec.py)."),
     Key(
@@ -386,6 +407,13 @@ KEYS: tuple[Key, ...] = (
         0.0,
         "dense_detector: weight of the L1 error of the boxes of digits (centers in cells, sizes as logarithms).",
         low=0,
+    ),
+    Key(
+        "loss.normalizer",
+        "example",
+        "dense_detector: number of digit cells by which the losses of an image are divided. example: its own; batch: the mean "
+        "of the batch, so that an image without digits does not count more than others.",
+        allowed=("example", "batch"),
     ),
     Key("loss.background_weight", 0.2, "dense_detector: weight of a cell without a digit, within loss.cells.", low=0),
     Key(

@@ -199,10 +199,10 @@ def _validate_scene(config: ConfigDict) -> None:
             f"data.min_digit = {data.min_digit}: rotated digits would not fit into data.height = {data.height}. "
             f"At most {data.height * 3 // 4} do."
         )
-    if data.min_length > layout.LONGEST:
+    if data.min_length > layout.LONGEST[data.scene_version]:
         raise UserError(
-            f"data.min_length = {data.min_length}: a number of data.composition = scene has at most {layout.LONGEST} digits, "
-            f"and some scenes have one number. Set it to at most {layout.LONGEST}."
+            f"data.min_length = {data.min_length}: a number of data.composition = scene has at most "
+            f"{layout.LONGEST[data.scene_version]} digits, and some scenes have one number. Set it to at most that."
         )
 
 
@@ -240,6 +240,8 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.gray": not photographic and kind != scenes.NAME,
         "data.rgb": photographic or kind == scenes.NAME,
         **{f"data.{name}": kind != scenes.NAME for name in ("max_numbers", "min_digit", "max_digit")},
+        "data.scene_version": kind != scenes.NAME,
+        "data.backgrounds": kind != scenes.NAME or data.scene_version == 1,
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
         **{

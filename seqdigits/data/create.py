@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits.data import scenes
+from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import create_photos
 from seqdigits.data.scenes.source import create_scenes
@@ -40,8 +41,12 @@ def _source_on_device(config: ConfigDict, split: str) -> DataSource:
         return create_photos(config, split, partial(_tfds_cropped, root=data.records) if reads_tfds else None)
     read_mnist = partial(_tfds_mnist, root=data.records) if reads_tfds else None
     if data.composition == scenes.NAME:
-        return create_scenes(config, split, read_mnist)
+        return create_scenes(config, split, read_mnist, _backgrounds)
     return create_synthetic(config, split, read_mnist)
+
+
+def _backgrounds(file: Path, split: str) -> list[np.ndarray]:
+    return [background.pixels for background in backgrounds.load(file, split)]
 
 
 @functools.cache  # all splits are slices of it

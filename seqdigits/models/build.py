@@ -40,7 +40,7 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
         "encoder": parse(model.encoder, "model.encoder"),
     }
     if model.name == "dense_detector":
-        return DenseDetector(**common, octaves=config.decode.octaves)
+        return DenseDetector(**common, octaves=config.decode.octaves, mean_jitter=config.model.mean_jitter)
     return SequenceModel(
         **common,
         decoder=model.name,

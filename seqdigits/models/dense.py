@@ -32,12 +32,24 @@ class DenseDetector(Base):
         of the training set. The scales are 1 and 3/4, and both halved once per octave. All scales share the weights.
         With octaves, the outputs list the cells of all scales one after another, see Outputs.scales.
       remat: whether the encoder recomputes its activations, see Stack.
+      mean_jitter: standard deviation of a random number that is added to the normalized pixels of each image in training.
     """
 
     pixels: str = "unit"
     encoder: tuple[Layer, ...] = ()
     octaves: int = 0
     remat: bool = False
+    mean_jitter: float = 0.0
+
+    @property
+    def stride(self) -> int:
+        """The side of a cell, in pixels."""
+        return total_stride(self.encoder)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the number of rows and columns of cells of a training image."""
+        multiple = largest_stride(self.encoder)
+        return (height + -height % multiple) // self.stride, (width + -width % multiple) // self.stride
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
@@ -50,7 +62,7 @@ class DenseDetector(Base):
         outputs = {"kernel_init": self.kernels(), "dtype": jnp.float32}  # whatever the encoder computes in
         digit_head = nn.Dense(NO_DIGIT + 1, **outputs, bias_init=_no_digit_bias, name="digits")
         box_head = nn.Dense(4, **outputs, name="place")  # the name in saved weights
-        stride, multiple = total_stride(self.encoder), largest_stride(self.encoder)
+        stride, multiple = self.stride, largest_stride(self.encoder)
 
         def predict_scale(x: Array, shrink: float = 1) -> tuple[Array, Array]:
             """Returns logits and boxes of `image` with its sides divided by `shrink`; boxes in pixels of `image`."""
@@ -58,6 +70,8 @@ class DenseDetector(Base):
             return digit_head(x), boxes_from_offsets(box_head(x), stride) * shrink
 
         x = PixelNormalization(self.pixels, name="pixels")(image)
+        if self.mean_jitter and train:
+            x = x + self.mean_jitter * jax.random.normal(self.make_rng("dropout"), (len(image), 1, 1, 1))
         logits, boxes = predict_scale(x)
         scales = [(logits, boxes)]
         if self.octaves and not train:

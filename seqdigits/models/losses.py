@@ -97,7 +97,19 @@ def l2(params: Variables, pattern: str) -> Array:
     return sum(squares, jnp.zeros(())) / 2
 
 
-def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Array, Array]:
+def mean_digit_cells(total: Array, count: Array) -> Array:
+    """Returns by what the losses of cells are divided with `loss.normalizer = batch`: f32 [].
+
+    Args:
+      total: f32 [], sum of the target weights of all cells of the whole batch, see `targets.cell_targets`.
+      count: f32 [], number of rows of the whole batch without padding.
+    """
+    return jnp.maximum(total, 1) / count
+
+
+def cell_losses(
+    outputs: Outputs, batch: Batch, config: ConfigDict, mean_cells: Array | None = None
+) -> tuple[Array, Array]:
     """Returns the classification and the box loss of the cells of a dense detector, per example.
 
     Each cell has a target digit, a target box and a target weight w from `targets.cell_targets`. With the probabilities p
@@ -111,10 +123,14 @@ def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Arr
     errors are in cells, both norms are L1. With `target = cell`, sum(w) is the number of cells that contain the center
     of a digit.
 
+    Both divide by max(sum(w), 1) of the example, or with `normalizer = batch` by its mean over the batch: an example
+    without a digit does not count more than others then.
+
     Args:
       outputs: with cell_logits f32 [B, h, w, 11] and cell_boxes f32 [B, h, w, 4].
       batch: the ground truth.
       config: the section `loss`.
+      mean_cells: f32 [], from `mean_digit_cells`; None with `normalizer = example`.
 
     Returns:
       Classification loss f32 [B], in nats, and box loss f32 [B].
@@ -123,7 +139,7 @@ def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Arr
     assert outputs.cell_boxes is not None, "a dense detector predicts the boxes of cells"
     grid = (outputs.cell_logits.shape[1], outputs.cell_logits.shape[2])
     digits, boxes, weight = cell_targets(batch, grid, outputs.stride, config.target, config.target_radius)
-    normalizer = jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1)
+    normalizer = jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1) if mean_cells is None else mean_cells
 
     log_p = jax.nn.log_softmax(outputs.cell_logits)
     log_p_digit = jnp.take_along_axis(log_p, digits[..., None], axis=-1)[..., 0]
@@ -140,7 +156,9 @@ def cell_losses(outputs: Outputs, batch: Batch, config: ConfigDict) -> tuple[Arr
     return classification, jnp.sum(box_error, axis=(1, 2)) / normalizer
 
 
-def loss_terms(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) -> dict[str, Array]:
+def loss_terms(
+    outputs: Outputs, batch: Batch, box: Array, config: ConfigDict, mean_cells: Array | None = None
+) -> dict[str, Array]:
     """Returns the unweighted loss terms, each f32 [B], by the keys of their weights in the section `loss`.
 
     Only terms whose weight is not 0 are computed.
@@ -150,6 +168,7 @@ def loss_terms(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) -
       batch: the ground truth.
       box: f32 [B, 4], the true box of the whole sequence, cxcywh in pixels.
       config: the section `loss`.
+      mean_cells: see `cell_losses`.
     """
     terms = {}
     if config.digits:
@@ -159,7 +178,7 @@ def loss_terms(outputs: Outputs, batch: Batch, box: Array, config: ConfigDict) -
         assert outputs.box is not None, "config_checks.validate refuses this"
         terms["box"] = box_squared_error(outputs.box, box)
     if config.cells or config.cell_boxes:
-        of_cells = dict(zip(("cells", "cell_boxes"), cell_losses(outputs, batch, config), strict=True))
+        of_cells = dict(zip(("cells", "cell_boxes"), cell_losses(outputs, batch, config, mean_cells), strict=True))
         terms |= {name: term for name, term in of_cells.items() if config[name]}
     return terms
 

@@ -25,6 +25,8 @@ from seqdigits.data.source import DataSource
 from seqdigits.metrics import averages
 from seqdigits.models import losses
 from seqdigits.models.build import init_variables
+from seqdigits.models.dense import DenseDetector
+from seqdigits.models.targets import cell_targets
 from seqdigits.training.accumulate import accumulate
 
 
@@ -186,6 +188,14 @@ class TrainStep:
         state = state.replace(step=after.step, first_nonfinite=jnp.where(is_stopped, first, now))
         return state, averages.skip(values, is_skipped, "loss")
 
+    def _mean_digit_cells(self, batch: Batch, count: Array) -> Array:
+        """Returns by what the losses of cells are divided with loss.normalizer = batch: f32 [], over all devices."""
+        assert isinstance(self.model, DenseDetector), "config_checks.validate refuses this"
+        grid, config = self.model.grid(*batch.image.shape[1:3]), self.config.loss
+        weight = cell_targets(batch, grid, self.model.stride, config.target, config.target_radius)[2]
+        total = self._sum_over_devices(jnp.sum(jnp.where(batch.mask, jnp.sum(weight, (1, 2)), 0)))
+        return losses.mean_digit_cells(total, count)
+
     def _gradient(self, state: TrainState, batch: Batch) -> tuple[Array, dict[str, Array], Variables, Variables]:
         """Computes the gradient over all devices.
 
@@ -199,6 +209,7 @@ class TrainStep:
             dropout = jax.random.fold_in(dropout, jax.lax.axis_index(self.axis))
         box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
         count = jnp.maximum(self._sum_over_devices(jnp.sum(batch.mask)), 1)
+        mean_cells = self._mean_digit_cells(batch, count) if config.normalizer == "batch" else None
 
         def loss_fn(
             trained: Variables, batch_stats: Variables, batch: Batch, box: Array, dropout: Array
@@ -215,7 +226,7 @@ class TrainStep:
                 rngs={"dropout": dropout},
                 mutable=["batch_stats"],
             )
-            terms = losses.loss_terms(outputs, batch, box, config)
+            terms = losses.loss_terms(outputs, batch, box, config, mean_cells)
             return losses.total_loss(terms, batch.mask, count, config), (terms, updated.get("batch_stats", {}))
 
         # Each device differentiates its own shard of the sum. A psum inside loss_fn would count the gradient once per

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.data.scenes import corruptions
+from seqdigits.data.scenes import corruptions, distractors, photographs, views
 from seqdigits.data.scenes.background import paint_background, random_colors
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.layout import DIGIT_HEIGHT, ONE, SUB, Glyphs, Lines, Scene, boxes, lay_out
 from seqdigits.data.scenes.text import render_text
+from seqdigits.data.scenes.views import View
 
 
 def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[Array, Array, Array, Array]:
@@ -23,38 +24,70 @@ def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[A
       key: of this scene alone.
     """
     draws = Draws(key)
-    glyphs, lines = lay_out(scene, draws, arrays)
-    image = _render_image(scene, draws, glyphs, lines)
+    view = None if scene.version == 1 else views.draw_view(draws)
+    glyphs, lines = lay_out(scene, draws, arrays, view)
+    image = _render_image(scene, draws, glyphs, lines, view, arrays)
+    window = jnp.array([0, 0, scene.width, scene.height])
+    if view is not None:
+        window = views.draw_window(draws, view, _first_number(glyphs, lines), scene.width, scene.height)
+        left, top, right, bottom = window
+        y, x = jnp.arange(scene.height), jnp.arange(scene.width)
+        image = image[:, jnp.clip(y, top, bottom - 1)][:, :, jnp.clip(x, left, right - 1)]
     if scene.gray:
         image = (image * jnp.array([77, 150, 29])[:, None, None]).sum(0, keepdims=True) >> 8
-    return jnp.moveaxis(image, 0, -1).astype(jnp.uint8), *_labels(scene, glyphs, lines)
+    return jnp.moveaxis(image, 0, -1).astype(jnp.uint8), *_labels(scene, glyphs, lines, window)
 
 
-def _labels(scene: Scene, glyphs: Glyphs, lines: Lines) -> tuple[Array, Array, Array]:
-    """Returns digits, boxes and numbers. Numbers are ordered by the y of their centers, then by x."""
-    line_index = jnp.minimum(glyphs.line[: scene.max_length], scene.max_numbers)  # max_numbers = absent
+def _first_number(glyphs: Glyphs, lines: Lines) -> Array:
+    """Returns the box of the first number with its separators, i32 [4], left, top, right, bottom, in whole pixels."""
+    on_line = (glyphs.line == 0)[:, None]
+    edges = boxes(glyphs, lines)
+    low = jnp.where(on_line, edges[:, :2], 1 << 20).min(0) // SUB
+    high = jnp.where(on_line, edges[:, 2:], -(1 << 20)).max(0) // SUB + 1
+    return jnp.concatenate([low, high])
+
+
+def _labels(scene: Scene, glyphs: Glyphs, lines: Lines, window: Array) -> tuple[Array, Array, Array]:
+    """Returns digits, boxes and numbers. Numbers are ordered by the y of their centers, then by x.
+
+    A digit that is cut off at the edge of the window is labeled if most of it is visible; see views.MIN_VISIBLE.
+    """
+    edges = boxes(glyphs, lines)[: scene.max_length]
+    low, high = window[:2] * SUB, window[2:] * SUB
+    visible = jnp.clip(edges[:, 2:], low, high) - jnp.clip(edges[:, :2], low, high)
+    share = (visible * 128 // jnp.maximum(edges[:, 2:] - edges[:, :2], 1)).prod(-1)
+    is_visible = share * 100 >= views.MIN_VISIBLE * 128 * 128
+    line_index = jnp.where(is_visible, glyphs.line[: scene.max_length], scene.max_numbers)
+    line_index = jnp.minimum(line_index, scene.max_numbers)  # max_numbers = absent
     center = lines.center[: scene.max_numbers]
     sort_key = center[:, 1] * 8192 + center[:, 0]
-    absent = ~lines.present[: scene.max_numbers]
+    absent = ~(line_index[:, None] == jnp.arange(scene.max_numbers)).any(0)
     before = (sort_key[None, :] < sort_key[:, None]) & ~absent[None, :]
     rank = jnp.append(jnp.where(absent, scene.max_numbers, before.sum(1)), scene.max_numbers)[line_index]  # [L]
     order = jnp.argsort(rank, stable=True)
     present = (rank < scene.max_numbers)[order]
-    edges = boxes(glyphs, lines)[: scene.max_length][order].astype(jnp.float32) / SUB
+    edges = edges[order].astype(jnp.float32) / SUB
     box = jnp.concatenate([(edges[:, :2] + edges[:, 2:]) / 2, edges[:, 2:] - edges[:, :2]], -1)
     digits_ = jnp.where(present, glyphs.digit[: scene.max_length][order], NO_DIGIT)
     return digits_, jnp.where(present[:, None], box, 0.0), jnp.where(present, rank[order], 0)
 
 
-def _render_image(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> Array:
+def _render_image(
+    scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines, view: View | None, arrays: dict[str, Array]
+) -> Array:
     """Returns the image of a scene in color, i32 [3, H, W], 0..255."""
     count = scene.lines
     image, low, high, field = paint_background(scene, draws, lines)
+    percent = jnp.int32(45)
+    if view is not None:
+        image, low, high = _paint_view(scene, draws, lines, view, arrays, image, low, high, field)
+        # Text on a bright and dark background needs a plate.
+        percent = jnp.where((jnp.minimum(255 - high, 255) < 90) & (low < 90), 95, jnp.where(view.is_paper, 12, 40))
     text = render_text(scene, draws, glyphs, lines)
     digit_height = lines.scale * DIGIT_HEIGHT // ONE
     # A plate has a single shade, so the text on it must contrast only with that shade.
     is_number = jnp.arange(count) < scene.max_numbers
-    has_plate = draws.chance(jnp.where(is_number, 45, 20), count)
+    has_plate = draws.chance(jnp.where(is_number, percent, 20), count)
     shade = draws.below(256, count)
     low, high = jnp.where(has_plate, shade, low), jnp.where(has_plate, shade, high)
     colorfulness = jnp.where(draws.chance(60), draws.between(0, 25), draws.between(20, 110))
@@ -91,6 +124,36 @@ def _render_image(scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines) -> A
     min_contrast = jnp.where(is_present, contrast, 255).min()
     image = corruptions.add_shadow(scene, draws, jnp.clip(image, 0, 255), min_contrast)
     return corruptions.apply_camera(scene, draws, image, min_height, min_contrast)
+
+
+def _paint_view(
+    scene: Scene,
+    draws: Draws,
+    lines: Lines,
+    view: View,
+    arrays: dict[str, Array],
+    image: Array,
+    low: Array,
+    high: Array,
+    field: Array,
+) -> tuple[Array, Array, Array]:
+    """Paints the background of a view: paper, a photograph, or `image`; all but paper with distractors.
+
+    Returns:
+      image i32 [3, H, W]; a dark and a bright shade behind each line, i32 [T].
+    """
+    low, high = jnp.broadcast_to(low, (scene.lines,)), jnp.broadcast_to(high, (scene.lines,))
+    if scene.backgrounds:
+        photograph = photographs.cut(draws, arrays["backgrounds"], scene.height, scene.width)
+        is_natural = draws.chance(60)
+        shades = photographs.shades(photograph, lines.region)
+        image = jnp.where(is_natural, photograph, image)
+        low, high = jnp.where(is_natural, shades[0], low), jnp.where(is_natural, shades[1], high)
+    has_number = view.is_cut | view.is_overview
+    image = distractors.add_patches(scene, draws, lines, image, field, jnp.where(has_number, 30, 60))
+    page, paper_low, paper_high = distractors.paper(scene, draws, field)
+    image = jnp.where(view.is_paper, page, image)
+    return image, jnp.where(view.is_paper, paper_low, low), jnp.where(view.is_paper, paper_high, high)
 
 
 def _dilate(cover: Array) -> Array:

@@ -6,8 +6,9 @@ their hash.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data import digits
 from seqdigits.data.image_size import size_of
-from seqdigits.data.scenes import glyphs
+from seqdigits.data.scenes import glyphs, photographs
 from seqdigits.data.scenes.layout import Scene
 from seqdigits.data.scenes.render import compose_scene
 from seqdigits.data.source import TRAIN_LIMIT, DataSource
@@ -42,6 +43,7 @@ class SceneSource(DataSource):
         num_examples: int | None,
         examples: tuple[int, RngStream],
         order_seed: int,
+        load_backgrounds: Callable[[], Sequence[np.ndarray]] | None = None,
     ):
         """Creates the source.
 
@@ -54,8 +56,11 @@ class SceneSource(DataSource):
           num_examples: None = endless.
           examples: seed and random stream of the examples.
           order_seed: of the order of the examples in an epoch.
+          load_backgrounds: returns the photographs of the natural backgrounds of the split, u8 [h, w, 3]; None = no natural
+            backgrounds.
         """
         self._scene = scene
+        self._load_backgrounds = load_backgrounds
         self._split = split
         self._load = load
         self._examples = examples
@@ -70,10 +75,12 @@ class SceneSource(DataSource):
             "others": ((others, glyphs.SIZE, glyphs.SIZE), jnp.uint8),
             "other_boxes": ((others, 4), jnp.int32),
         }
+        if load_backgrounds is not None:
+            shapes["backgrounds"] = ((photographs.num_pixels(scene.height, scene.width),), jnp.int32)
         spec = Spec(
             image=(scene.height, scene.width, 1 if scene.gray else 3),
             max_length=scene.max_length,
-            min_length=scene.min_length,
+            min_length=scene.min_length if scene.version == 1 else 0,
             num_examples=num_examples,
             arrays={name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()},
         )
@@ -88,7 +95,7 @@ class SceneSource(DataSource):
         """
         images, labels = self._load()
         glyph_set = glyphs.load(self._split)
-        return {
+        arrays = {
             "images": images,
             "labels": labels,
             "type_digits": glyph_set.digits,
@@ -97,6 +104,9 @@ class SceneSource(DataSource):
             "others": glyph_set.others,
             "other_boxes": glyph_set.other_boxes,
         }
+        if self._load_backgrounds is not None:
+            arrays["backgrounds"] = photographs.pack(self._load_backgrounds(), self._scene.height, self._scene.width)
+        return arrays
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
         """Returns a batch of scenes, see DataSource.make.
@@ -111,8 +121,20 @@ class SceneSource(DataSource):
         return Batch(image=image, digits=digits_, boxes=boxes_, index=host_batch["index"], number=number)
 
 
-def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> SceneSource:
-    """Returns the source of one split of scenes. `read_mnist`: see digits.load."""
+def create_scenes(
+    config: ConfigDict,
+    split: str,
+    read_mnist: ReadMnist | None = None,
+    read_backgrounds: Callable[[Path, str], Sequence[np.ndarray]] | None = None,
+) -> SceneSource:
+    """Returns the source of one split of scenes.
+
+    Args:
+      config: the complete config.
+      split: one of SPLITS.
+      read_mnist: see digits.load.
+      read_backgrounds: reads the photographs of a split from the file `data.backgrounds`, u8 [h, w, 3].
+    """
     data = config.data
     height, width = size_of(data, split)
     scene = Scene(
@@ -124,5 +146,11 @@ def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None =
         min_digit=data.min_digit,
         max_digit=data.max_digit,
         gray=data.gray,
+        version=data.scene_version,
+        backgrounds=bool(data.backgrounds),
     )
-    return SceneSource(scene=scene, **digits_of(config, split, read_mnist))
+    load_backgrounds = None
+    if data.backgrounds:
+        assert read_backgrounds is not None
+        load_backgrounds = partial(read_backgrounds, Path(data.backgrounds), split)
+    return SceneSource(scene=scene, **digits_of(config, split, read_mnist), load_backgrounds=load_backgrounds)

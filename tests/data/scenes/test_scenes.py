@@ -172,7 +172,7 @@ def test_boxes_fit_the_rendered_digits(source):
 
     def one(key):
         draws = Draws(key)
-        glyphs, lines = lay_out(scene, draws, arrays)
+        glyphs, lines = lay_out(scene, draws, arrays, None)
         on_line = glyphs.line == 0
         only_digit = glyphs._replace(line=jnp.where(on_line & (jnp.arange(len(on_line)) == 0), 0, scene.lines))
         return render_text(scene, draws, only_digit, lines).cover, boxes(glyphs, lines)[0]
@@ -194,7 +194,7 @@ def layouts(source: DataSource) -> tuple:
     scene, arrays = Scene(128, 256, 1, 8, 3, 10, 120), jax.device_put(source.arrays)
 
     def one(key):
-        glyphs, lines = lay_out(scene, Draws(key), arrays)
+        glyphs, lines = lay_out(scene, Draws(key), arrays, None)
         return glyphs._replace(cells=jnp.zeros(0)), lines
 
     return jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 4000)))

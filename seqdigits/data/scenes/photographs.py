@@ -1,0 +1,111 @@
+"""Natural backgrounds of scenes of version 2: parts of photographs, at several scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from PIL import Image
+
+from seqdigits.data.scenes.draws import Draws
+
+SLOTS = 192
+"""Number of photographs at hand. Fewer are repeated; of more, the first ones are taken."""
+SCALES = (1.0, 1.5, 2.25, 3.4, 5.0)
+"""Widths of the photographs, in widths of the scene."""
+ASPECT = 0.75
+"""Height of a photograph, in its width; one that is wider or higher is cut into two parts, which may overlap."""
+
+
+def sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Returns height and width of the photographs of each scale, for scenes of a size.
+
+    >>> sizes(64, 128)[0], sizes(200, 100)[0]
+    ((96, 128), (200, 267))
+    """
+    first = max(width, height / ASPECT)
+    return [(round(first * scale * ASPECT), round(first * scale)) for scale in SCALES]
+
+
+def num_pixels(height: int, width: int) -> int:
+    """Returns the number of pixels of all photographs at all scales."""
+    return SLOTS * sum(h * w for h, w in sizes(height, width))
+
+
+def pack(pictures: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Returns the photographs at all scales for scenes of a size, one scale after the other.
+
+    Args:
+      pictures: u8 [h, w, 3], at least one.
+      height: of the scenes, pixels.
+      width: of the scenes, pixels.
+
+    Returns:
+      i32 [num_pixels], red in bits 16 to 23, green in 8 to 15, blue in 0 to 7.
+    """
+    parts = [part for picture in pictures for part in _parts(picture)]
+    chosen = [Image.fromarray(parts[i % len(parts)]) for i in range(SLOTS)]
+    packed = []
+    for h, w in sizes(height, width):
+        for picture in chosen:
+            r, g, b = np.moveaxis(np.asarray(picture.resize((w, h), Image.Resampling.BOX), np.int32), -1, 0)
+            packed.append(((r << 16) | (g << 8) | b).ravel())
+    return np.concatenate(packed)
+
+
+def _parts(picture: np.ndarray) -> list[np.ndarray]:
+    height, width = picture.shape[:2]
+    h, w = min(height, round(width * ASPECT)), min(width, round(height / ASPECT))
+    corners = dict.fromkeys([(0, 0), (height - h, width - w)])
+    return [picture[y : y + h, x : x + w] for y, x in corners]
+
+
+def cut(draws: Draws, packed: Array, height: int, width: int) -> Array:
+    """Cuts a random part from a random photograph, sometimes mirrored: i32 [3, H, W], 0..255.
+
+    Args:
+      draws: the random numbers of the scene.
+      packed: from `pack`.
+      height: of the scene, pixels.
+      width: of the scene, pixels.
+    """
+    shape = np.array(sizes(height, width))
+    begin = np.concatenate([[0], np.cumsum(shape.prod(1) * SLOTS)])[:-1]
+    scale, slot = draws.below(len(shape)), draws.below(SLOTS)
+    h, w = jnp.asarray(shape, jnp.int32)[scale]
+    top, left = draws.below(h - height + 1), draws.below(w - width + 1)
+    x = jnp.arange(width)
+    x = jnp.where(draws.chance(50), width - 1 - x, x)
+    at = jnp.asarray(begin, jnp.int32)[scale] + slot * h * w + (top + jnp.arange(height)[:, None]) * w + left + x
+    pixels = packed[at]
+    image = jnp.stack([pixels >> 16, (pixels >> 8) & 255, pixels & 255])
+    gain = jnp.where(draws.chance(50), draws.between(150, 320), 256)
+    offset = draws.triangular(50)
+    cast = 256 + draws.triangular(40, 3) * draws.chance(40)
+    return jnp.clip((((image - 128) * gain * cast[:, None, None]) >> 16) + 128 + offset, 0, 255)
+
+
+def shades(image: Array, regions: Array) -> tuple[Array, Array]:
+    """Returns a dark and a bright shade of the image within regions: the mean and 1.5 mean deviations less or more.
+
+    Args:
+      image: i32 [3, H, W], 0..255.
+      regions: i32 [T, 4], left, top, right, bottom (exclusive).
+
+    Returns:
+      i32 [T], i32 [T], 0..255.
+    """
+    gray = (image * jnp.array([77, 150, 29])[:, None, None]).sum(0) >> 8
+    y, x = jnp.arange(gray.shape[0])[:, None], jnp.arange(gray.shape[1])
+
+    def of_region(region: Array) -> tuple[Array, Array]:
+        inside = (x >= region[0]) & (x < region[2]) & (y >= region[1]) & (y < region[3])
+        count = jnp.maximum(inside.sum(), 1)
+        mean = jnp.where(inside, gray, 0).sum() // count
+        spread = jnp.where(inside, jnp.abs(gray - mean), 0).sum() * 3 // (2 * count)
+        return jnp.clip(mean - spread, 0, 255), jnp.clip(mean + spread, 0, 255)
+
+    return jax.vmap(of_region)(regions)
