@@ -129,7 +129,7 @@ def test_bar_and_flag_are_added_to_the_stem():
 
 def test_enlarging_keeps_a_constant_exactly():
     assert (pens._WEIGHTS.sum(1) == 64).all()
-    assert (pens._WEIGHTS == np.round(pens._WEIGHTS)).all()
+    assert (np.round(pens._WEIGHTS) == pens._WEIGHTS).all()
 
 
 def test_separators_are_small_and_inside_their_cells():
