@@ -86,8 +86,9 @@ lock:  ## regenerates the locks from pyproject.toml, with the same versions (nee
 	$(LOCK) peers/requirements.in -o requirements-peers.lock
 	$(LOCK) launch/requirements-sky.in -o requirements-sky.lock
 
-glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs.npz from the fonts of the extra `fonts`
+glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs_2.npz from the fonts of the extra `fonts` and of npm
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
+	npm install --prefix fonts --ignore-scripts --no-package-lock --no-audit --no-fund --silent
 	$(BIN)/python -m seqdigits build-glyphs
 
 clean:

@@ -1,6 +1,6 @@
-"""Draws the glyphs of synthetic scenes from the fonts of the extra `fonts`: `python -m seqdigits build-glyphs`.
+"""Draws the glyphs of synthetic scenes from fonts: `python -m seqdigits build-glyphs`.
 
-It writes glyphs.npz and FONTS.md in seqdigits/data/scenes. `make glyphs` installs the fonts first.
+It writes glyphs_2.npz and FONTS.md in seqdigits/data/scenes. `make glyphs` installs the fonts first, those of npm too.
 
 Exit status: 0 done, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from seqdigits.core import interrupt
 from seqdigits.core.errors import Help, UserError
 from seqdigits.data.scenes import glyphs
-from seqdigits.data.scenes.build_glyphs import build_glyphs
+from seqdigits.data.scenes.build_glyphs import FILE_NAME, build_glyphs
 from seqdigits.data.scenes.fonts import FONT_FAMILIES
 
 USAGE = "python -m seqdigits build-glyphs"
@@ -26,12 +26,13 @@ def main(stop: interrupt.Stop) -> None:
         raise Help(f"usage: {USAGE}\n\n{__doc__}")
     if sys.argv[1:]:
         raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
-    data, faces = build_glyphs(FONT_FAMILIES, Path(str(glyphs.FILE)).parent, stop)
+    file = glyphs.FILES[2]
+    data, faces = build_glyphs(FONT_FAMILIES, Path(str(file.path)).parent, stop)
     print(
-        f"wrote glyphs.npz ({len(faces)} faces of {len(FONT_FAMILIES)} families, {len(data) / 1e6:.2f} MB) and FONTS.md"
+        f"wrote {FILE_NAME} ({len(faces)} faces of {len(FONT_FAMILIES)} families, {len(data) / 1e6:.2f} MB) and FONTS.md"
     )
     digest = hashlib.sha256(data).hexdigest()
-    if digest != glyphs.SHA256:
+    if digest != file.sha256:
         faces_by_split, others_by_split = glyphs.count_glyphs(data)
-        print("glyphs.npz differs from the expected file. To accept it, set in seqdigits/data/scenes/glyphs.py:")
-        print(f'SHA256 = "{digest}"\nFACES = {faces_by_split}\nOTHERS = {others_by_split}')
+        print(f"{FILE_NAME} differs from the expected file. To accept it, set in seqdigits/data/scenes/glyphs.py:")
+        print(f'sha256="{digest}",\nfaces={faces_by_split},\nothers={others_by_split},')

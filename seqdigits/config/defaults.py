@@ -226,7 +226,8 @@ KEYS: tuple[Key, ...] = (
         1,
         "scene: 1, as the first published weights were trained; 2, views as a reader of whole pictures has them, a quarter of "
         "them without a number.",
-        allowed=(1, 2),
+        low=1,
+        high=2,
     ),
     Key(
         "data.backgrounds",

@@ -192,7 +192,7 @@ def _data(config: dict[str, Any]) -> list[str]:
     lines = [f"- Handwriting: {_LICENSES[data['digits']].format(count=count)}."]
     if data["composition"] == "scene":
         lines.append(
-            f"- Type: images of the digits and letters of {glyphs.FACES['train']} type faces of free families, under OFL-1.1, "
+            f"- Type: images of the digits and letters of {glyphs.FILES[1].faces['train']} type faces of free families, under OFL-1.1, "
             "Apache-2.0 and the Bitstream Vera license; seqdigits/data/scenes/FONTS.md names each with its notice. No font is in the "
             "weights or the package."
         )

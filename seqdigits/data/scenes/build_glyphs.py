@@ -1,8 +1,9 @@
 """Draws the glyphs of synthetic scenes from fonts.
 
-The fonts are in the packages of the extra `fonts`, each pinned to a version. The digits of every face (a family in one
-weight and style) are drawn, and for the first face of every family also letters and signs. The output, glyphs.npz and
-FONTS.md in this folder, is part of the package, so fonts are needed only to draw the glyphs again.
+The fonts are in the Python packages of the extra `fonts` and in the npm packages of fonts/package.json, each pinned to a
+version. The digits of every face (a family in one weight and style) are drawn, and for the first face of most families
+also letters and signs. The output, glyphs_2.npz and FONTS.md in this folder, is part of the package, so fonts are needed
+only to draw the glyphs again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import re
 import string
 import struct
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,12 +28,13 @@ from PIL import Image, ImageDraw, ImageFont
 from seqdigits.core import interrupt
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
+from seqdigits.core.progress import progress
 from seqdigits.data.scenes.fonts import FontFamily
 from seqdigits.data.scenes.glyphs import MIN_COVERAGE, SIZE
 
 DIGIT_HEIGHT = 32  # of the tallest digit of a face, pixels
 SUPERSAMPLING = 8  # a pixel is the mean of 8x8 subpixels; at that size hinting has no visible effect
-MAX_LETTER_IOU = 0.8  # a letter or sign that overlaps with a digit by more resembles that digit and is left out
+MAX_LETTER_IOU = 0.75  # a letter or sign that overlaps with a digit by more resembles that digit and is left out
 MAX_DIGIT_IOU = 0.95  # two digits of a face that overlap by more are the same glyph
 
 # Excluded are O o I l i and |, which are indistinguishable from 0 and 1, and letters that resemble a digit in some
@@ -39,6 +42,10 @@ MAX_DIGIT_IOU = 0.95  # two digits of a face that overlap by more are the same g
 LETTERS = "".join(sorted(set(string.ascii_letters) - set("OoIliZzSsBbGgq")))
 SIGNS = "#/-.:&()!?$%+*\u2190\u2191\u2192\u2193"
 _VARIABLE = re.compile(r"\[.*\]")
+_WEB_FONT = re.compile(r"-(\d+)-(normal|italic)$")  # the weight and style of a file in an npm package
+
+FILE_NAME = "glyphs_2.npz"
+NPM_FOLDER = Path(__file__).parents[3] / "fonts" / "node_modules"  # of a checkout; `make glyphs` fills it
 
 
 class Glyph(NamedTuple):
@@ -159,7 +166,15 @@ def _open(font: bytes, axes: dict[str, float], size: float) -> ImageFont.FreeTyp
 
 
 def _table(font: bytes, tag: str) -> bytes:
-    """Returns a table of an OpenType font; b"" if the font does not have it."""
+    """Returns a table of an OpenType or WOFF font; b"" if the font does not have it."""
+    if font.startswith(b"wOFF"):
+        (count,) = struct.unpack_from(">H", font, 12)
+        for i in range(count):
+            name, start, stored, length, _ = struct.unpack_from(">4sIIII", font, 44 + 20 * i)
+            if name.decode("latin-1") == tag:
+                table = font[start : start + stored]
+                return zlib.decompress(table) if stored < length else table
+        return b""
     (count,) = struct.unpack_from(">H", font, 4)
     for i in range(count):
         name, _, start, length = struct.unpack_from(">4sIII", font, 12 + 16 * i)
@@ -197,27 +212,52 @@ def copyright_notice(font: bytes) -> str:
     return line.partition("This Font Software is licensed")[0].strip()
 
 
+class _Package(NamedTuple):
+    """An installed package of fonts. `files`: paths by name, whichever folder of the package they are in."""
+
+    version: str
+    license: str
+    files: dict[str, Path]
+
+
 @functools.cache
-def _package(name: str) -> importlib.metadata.Distribution:
+def _package(name: str) -> _Package:
+    if name.startswith("@"):
+        return _npm_package(name)
     try:
-        return importlib.metadata.distribution(name)
+        distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
             f"the package {name}, which contains fonts, is not installed. Install all font packages with `make glyphs` "
             "or python -m pip install -e '.[fonts]'"
         ) from None
+    return _Package(
+        distribution.version,
+        distribution.metadata["License-Expression"],
+        {path.name: Path(str(path.locate())) for path in reversed(distribution.files or [])},
+    )
+
+
+def _npm_package(name: str) -> _Package:
+    folder = NPM_FOLDER / name
+    try:
+        metadata = json.loads((folder / "package.json").read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"the npm package {name}, which contains fonts, is not in {NPM_FOLDER}. Install all font packages with "
+            "`make glyphs` in a checkout of seqdigits; it needs npm."
+        ) from None
+    return _Package(metadata["version"], metadata["license"], {path.name: path for path in folder.rglob("*.*")})
 
 
 def _read_package_file(package: str, name: str) -> bytes:
     """Returns the bytes of a file of a package, in whichever of its folders."""
-    distribution = _package(package)
-    for path in distribution.files or ():
-        if path.name == name:
-            return Path(str(path.locate())).read_bytes()
-    raise UserError(
-        f"the package {package} {distribution.version} has no file {name}. Reinstall the font packages with `make "
-        "glyphs`."
-    )
+    version, _, files = _package(package)
+    if name not in files:
+        raise UserError(
+            f"the package {package} {version} has no file {name}. Reinstall the font packages with `make glyphs`."
+        )
+    return files[name].read_bytes()
 
 
 def _parse_face(text: str) -> tuple[str, dict[str, float], str]:
@@ -225,7 +265,13 @@ def _parse_face(text: str) -> tuple[str, dict[str, float], str]:
 
     >>> _parse_face("Roboto-Italic[wdth,wght] wght=500")
     ('Roboto-Italic[wdth,wght].ttf', {'wght': 500.0}, 'Italic wght=500')
+    >>> _parse_face("cabin-sketch-latin-700-normal")
+    ('cabin-sketch-latin-700-normal.woff', {}, 'wght=700')
     """
+    if web_font := _WEB_FONT.search(text):
+        weight, style = web_font.groups()
+        words = ["Italic"] * (style == "italic") + [f"wght={weight}"] * (weight != "400")
+        return f"{text}.woff", {}, " ".join(words) or "Regular"
     stem, *axes = text.split()
     _, _, style = _VARIABLE.sub("", stem).partition("-")
     values = {tag: float(value) for tag, value in (axis.split("=") for axis in axes)}
@@ -245,7 +291,7 @@ def _draw_faces(
             name, axes, style = _parse_face(text)
             font = _read_package_file(family.package, name)
             try:
-                glyphs = draw_face(font, axes, others=i == 0)
+                glyphs = draw_face(font, axes, others=i == 0 and family.letters)
             except ValueError as e:
                 raise UserError(
                     f"{family.name} {style} cannot be drawn: {e}. Remove it from FONT_FAMILIES in data/scenes/fonts.py."
@@ -261,7 +307,7 @@ def _draw_faces(
                 "style": style,
                 "package": family.package,
                 "version": package.version,
-                "license": family.license or package.metadata["License-Expression"],
+                "license": family.license or package.license,
                 "split": split,
             }
             yield metadata, copyright_notice(font), glyphs
@@ -270,10 +316,10 @@ def _draw_faces(
 def build_glyphs(
     families: Sequence[FontFamily], folder: Path, stop: interrupt.Stop
 ) -> tuple[bytes, list[dict[str, str]]]:
-    """Draws the faces and writes glyphs.npz and FONTS.md.
+    """Draws the faces and writes glyphs_2.npz and FONTS.md.
 
     Returns:
-      The bytes of glyphs.npz, see `glyphs.parse`, and the metadata of each face, see `glyphs.Face`.
+      The bytes of glyphs_2.npz, see `glyphs.parse`, and the metadata of each face, see `glyphs.Face`.
 
     Raises:
       UserError: a package is missing, or a font cannot be drawn.
@@ -281,7 +327,9 @@ def build_glyphs(
     """
     faces, glyphs, face_indices = [], [], []
     notices: dict[str, str] = {}
-    for face, (metadata, notice, drawn) in enumerate(_draw_faces(families, stop)):
+    total = sum(len(family.faces) for family in families)
+    drawn_faces = progress(_draw_faces(families, stop), total, "faces", "build-glyphs")
+    for face, (metadata, notice, drawn) in enumerate(drawn_faces):
         faces.append(metadata)
         notices.setdefault(metadata["family"], notice)
         glyphs += drawn
@@ -296,8 +344,8 @@ def build_glyphs(
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # all members get the same date: the same fonts give the same bytes
-    page = _fonts_page(faces, notices, _licenses(families, faces))
-    write_atomically(folder / "glyphs.npz", buffer.getvalue())
+    page = _fonts_page(faces, notices, _licenses(families, faces), sum(family.letters for family in families))
+    write_atomically(folder / FILE_NAME, buffer.getvalue())
     write_atomically(folder / "FONTS.md", page)
     return buffer.getvalue(), faces
 
@@ -319,17 +367,25 @@ def _licenses(families: Sequence[FontFamily], faces: list[dict[str, str]]) -> di
     return {name: "\n".join(line.rstrip() for line in text.splitlines()) for name, text in sorted(texts.items())}
 
 
-def _fonts_page(faces: list[dict[str, str]], notices: dict[str, str], licenses: dict[str, str]) -> str:
-    """Returns the text of FONTS.md."""
+def _fonts_page(
+    faces: list[dict[str, str]], notices: dict[str, str], licenses: dict[str, str], num_lettered: int
+) -> str:
+    """Returns the text of FONTS.md. `num_lettered`: number of families of which letters are drawn."""
     families = defaultdict(list)
     for metadata in faces:
         families[metadata["family"]].append(metadata)
     lines = [
         "# Fonts of the glyphs",
         "",
-        f"`glyphs.npz` contains images of glyphs of {len(faces)} faces of {len(families)} free font families. "
-        "`python -m seqdigits build-glyphs` generated it and this page. It contains no font files. The families, the "
-        "packages with their fonts, their licenses and copyright notices are:",
+        f"`{FILE_NAME}` contains images of glyphs of {len(faces)} faces of {len(families)} free font families. "
+        "`python -m seqdigits build-glyphs` generated it and this page. It contains no font files. `glyphs.npz`, version 1 "
+        "of the file, holds the first 67 of these families.",
+        "",
+        f"The digits of every face are drawn. Letters and signs are drawn for the first face of {num_lettered} families: of "
+        "the others they would resemble digits or mainly enlarge the file.",
+        "",
+        "The families, the packages with their fonts (those of npm begin with @), their licenses and copyright notices "
+        "are:",
         "",
         "| family | split | faces | package | license | notice |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -65,7 +65,8 @@ class SceneSource(DataSource):
         self._load = load
         self._examples = examples
         available = digits.num_digits(digit_set, split, validation)
-        faces, others = glyphs.FACES[split], glyphs.OTHERS[split]
+        glyph_file = glyphs.FILES[scene.version]
+        faces, others = glyph_file.faces[split], glyph_file.others[split]
         shapes = {
             "images": ((available, digits.SIZE, digits.SIZE), jnp.uint8),
             "labels": ((available,), jnp.int32),
@@ -94,7 +95,7 @@ class SceneSource(DataSource):
         glyphs.GlyphSet.
         """
         images, labels = self._load()
-        glyph_set = glyphs.load(self._split)
+        glyph_set = glyphs.load(self._split, self._scene.version)
         arrays = {
             "images": images,
             "labels": labels,
