@@ -15,6 +15,7 @@ COMMANDS = {
     "calibrate": "calibrates the confidences of a checkpoint on validation",
     "check-photos": "checks a folder of custom photos",
     "config": "prints a config with all keys, or the documentation of all keys",
+    "draw-scenes": "draws synthetic scenes as labeled pictures",
     "inspect": "writes a page with the statistics and faults of a data set",
     "measure": "measures the Reader on a folder of labeled pictures",
     "paste-photos": "makes private pictures to choose reading rules on",

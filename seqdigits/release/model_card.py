@@ -191,13 +191,19 @@ def _data(config: dict[str, Any]) -> list[str]:
     )
     lines = [f"- Handwriting: {_LICENSES[data['digits']].format(count=count)}."]
     if data["composition"] == "scene":
+        faces = glyphs.FILES[data.get("scene_version", 1)].faces["train"]
         lines.append(
-            f"- Type: images of the digits and letters of {glyphs.FILES[1].faces['train']} type faces of free families, under OFL-1.1, "
+            f"- Type: images of the digits and letters of {faces} type faces of free families, under OFL-1.1, "
             "Apache-2.0 and the Bitstream Vera license; seqdigits/data/scenes/FONTS.md names each with its notice. No font is in the "
             "weights or the package."
         )
+    if data.get("backgrounds"):
+        lines.append(
+            "- Backgrounds: photographs without numbers, of free licenses, from Debian packages and scikit-learn; the file that "
+            "`python -m seqdigits build-backgrounds` makes names each with its license. None is in the weights or the package."
+        )
     lines += [
-        "- No photographs and no house numbers.",
+        "- No photographs of numbers." if data.get("backgrounds") else "- No photographs and no house numbers.",
         "- The weights: Apache-2.0, as the package, as far as they are ours to license. Whether the license of a data set reaches "
         "weights trained on it is an open question; no photographs with restricted use were used, to be safe.",
     ]

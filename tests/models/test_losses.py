@@ -105,6 +105,17 @@ def test_cell_losses_by_hand():
     np.testing.assert_allclose(boxes, [(0.5 + 0.5 + np.log(2)) / 2], rtol=1e-6)
 
 
+def test_cell_losses_are_divided_by_the_mean_of_the_batch():
+    """Of two images with two digits and none, an empty one counts as much as its cells."""
+    truth = batch([[7, 3], [N, N]], [[[4, 4, 8, 8], [12, 4, 8, 16]], [[0] * 4] * 2])
+    outputs = Outputs(cell_logits=jnp.zeros((2, 2, 4, 11)), cell_boxes=jnp.full((2, 2, 4, 4), 8.0), stride=8)
+    config = ConfigDict({**CELLS, "background_weight": 0.5})
+    mean_cells = losses.mean_digit_cells(jnp.float32(2), jnp.float32(2))
+    entropy, _ = losses.cell_losses(outputs, truth, config, mean_cells)
+    np.testing.assert_allclose(entropy, np.log(11) * np.array([2 + 6 * 0.5, 8 * 0.5]), rtol=1e-6)
+    assert losses.mean_digit_cells(jnp.float32(0), jnp.float32(4)) == 0.25, "a batch without digits counts one cell"
+
+
 def test_smoothing_applies_to_positive_cells():
     truth = batch([[7]], [[[4, 4, 8, 8]]])
     logits = jnp.zeros((1, 1, 2, 11)).at[0, 0, 0, 7].set(2.0)

@@ -184,6 +184,24 @@ def test_dense_detector_accepts_other_image_sizes():
     assert decode(outputs, decode_options(config, source.spec)).digits.shape == (2, 1, 2)
 
 
+def test_mean_jitter_shifts_each_image_in_training():
+    encoder = build(small("dense_detector"), four_examples(small("dense_detector"))[0].spec).encoder
+    detector = DenseDetector(pixels="image_mean", encoder=encoder, mean_jitter=0.3)
+    image, mask = jnp.full((4, 16, 16, 1), 90, jnp.uint8), jnp.ones(4, bool)
+    variables = detector.init(jax.random.key(0), image, train=False, mask=mask)
+
+    def logits(key, train):
+        rngs = {"dropout": jax.random.key(key)}
+        return detector.apply(variables, image, train=train, mask=mask, rngs=rngs, mutable=["batch_stats"])[
+            0
+        ].cell_logits
+
+    first, second = logits(1, True), logits(2, True)
+    assert (first != second).any()
+    assert (first[0] != first[1]).any(), "equal images get different shifts"
+    np.testing.assert_array_equal(logits(1, False), logits(2, False))
+
+
 def test_boxes_of_zeros_decode_to_the_cell():
     detector = DenseDetector(
         encoder=build(small("dense_detector"), four_examples(small("dense_detector"))[0].spec).encoder

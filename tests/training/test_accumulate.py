@@ -21,6 +21,7 @@ from seqdigits.parallel.devices import PARALLEL, Devices
 from seqdigits.training.train_step import TrainStep
 
 PLAIN = {"model.encoder": "conv 5x5x8 /2, relu, conv 3x3x8 /2, relu, conv 3x3x16 /2, relu"}
+BATCH = {"loss.normalizer": "batch"}
 L2 = {"loss.l2": 0.01, "loss.l2_params": "encoder/.*/kernel"}
 
 
@@ -50,7 +51,7 @@ def gradient(parallel, parts, **changes):
 
 def write_gradients(target):
     """Writes the gradients of jit and pmap on all devices of this process, accumulated over 5 micro-batches."""
-    found = {f"{parallel} {k}": v for parallel in PARALLEL for k, v in gradient(parallel, 5).items()}
+    found = {f"{parallel} {k}": v for parallel in PARALLEL for k, v in gradient(parallel, 5, **BATCH).items()}
     np.savez(target, **found)
 
 
@@ -60,18 +61,13 @@ def assert_close(found, expected):
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.fixture(scope="module")
-def expected():
-    return gradient("jit", 1)
-
-
 @pytest.mark.parametrize("parallel", PARALLEL)
-@pytest.mark.parametrize("parts", [2, 10])
-def test_gradient_equals_that_of_the_whole_batch(expected, parallel, parts):
-    assert_close(gradient(parallel, parts), expected)
+@pytest.mark.parametrize(("parts", "changes"), [(2, {}), (10, {}), (10, BATCH)], ids=["2", "10", "10-batch"])
+def test_gradient_equals_that_of_the_whole_batch(parallel, parts, changes):
+    assert_close(gradient(parallel, parts, **changes), gradient("jit", 1, **changes))
 
 
-def test_gradient_on_three_devices_equals_one_device(expected, tmp_path):
+def test_gradient_on_three_devices_equals_one_device(tmp_path):
     """Each device has 4 rows, some of them padding, which 5 micro-batches do not divide."""
     flags = "--xla_force_host_platform_device_count=3"
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
@@ -79,6 +75,7 @@ def test_gradient_on_three_devices_equals_one_device(expected, tmp_path):
     code = f"import sys; sys.path[:0] = {path}; import test_accumulate as t; t.write_gradients({str(target)!r})"
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    expected = gradient("jit", 1, **BATCH)
     with np.load(target) as found:
         for parallel in PARALLEL:
             assert_close(

@@ -57,6 +57,7 @@ class Scene:
       gray: whether the image has one channel.
       version: 1, or 2: see views.
       backgrounds: version 2: whether there are natural backgrounds, see photographs.
+      whole: version 2: whether it is a whole picture, whose numbers have any height from min_digit to max_digit, and not a view.
     """
 
     height: int
@@ -69,6 +70,7 @@ class Scene:
     gray: bool = False
     version: int = 1
     backgrounds: bool = False
+    whole: bool = False
 
     @property
     def max_number_length(self) -> int:
@@ -349,7 +351,7 @@ def _place_lines(
         )
     else:
         is_word = jnp.arange(count) >= scene.max_numbers
-        wanted_height = views.draw_heights(draws, view, (scene.min_digit, limit), is_word)
+        wanted_height = views.draw_heights(draws, view, (scene.min_digit, limit), is_word, scene.whole)
         stretch = _stretch(draws, count)
     linear = jnp.stack(
         [
@@ -456,7 +458,7 @@ def _choose_positions(
     max_center = jnp.maximum(size - MARGIN - 1 - high // SUB, min_center)
     middle = (min_center + max_center) // 2
     if view is not None:
-        overhang = views.draw_overhang(draws, view, (high - low) // SUB)
+        overhang = views.draw_overhang(draws, view, (high - low) // SUB) * (not scene.whole)
         min_center, max_center = min_center - overhang, max_center + overhang
     tries = draws.bits(_TRIES, count, 2) % (max_center - min_center + 1).astype(jnp.uint32)
     tries = min_center + tries.astype(jnp.int32)

@@ -16,6 +16,8 @@ SLOTS = 192
 """Number of photographs at hand. Fewer are repeated; of more, the first ones are taken."""
 SCALES = (1.0, 1.5, 2.25, 3.4, 5.0)
 """Widths of the photographs, in widths of the scene."""
+MAX_WIDTH = 960
+"""Maximum width of a photograph, pixels, except at the first scale: the photographs in the file are 640 pixels wide."""
 ASPECT = 0.75
 """Height of a photograph, in its width; one that is wider or higher is cut into two parts, which may overlap."""
 
@@ -23,11 +25,12 @@ ASPECT = 0.75
 def sizes(height: int, width: int) -> list[tuple[int, int]]:
     """Returns height and width of the photographs of each scale, for scenes of a size.
 
-    >>> sizes(64, 128)[0], sizes(200, 100)[0]
-    ((96, 128), (200, 267))
+    >>> sizes(64, 128)[0], sizes(200, 100)[0], sizes(480, 640)
+    ((96, 128), (200, 267), [(480, 640), (720, 960)])
     """
     first = max(width, height / ASPECT)
-    return [(round(first * scale * ASPECT), round(first * scale)) for scale in SCALES]
+    widths = [first * scale for scale in SCALES if scale == SCALES[0] or first * scale <= MAX_WIDTH]
+    return [(round(w * ASPECT), round(w)) for w in widths]
 
 
 def num_pixels(height: int, width: int) -> int:

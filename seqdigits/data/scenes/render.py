@@ -24,7 +24,7 @@ def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[A
       key: of this scene alone.
     """
     draws = Draws(key)
-    view = None if scene.version == 1 else views.draw_view(draws)
+    view = None if scene.version == 1 else views.draw_view(draws, scene.whole)
     glyphs, lines = lay_out(scene, draws, arrays, view)
     image = _render_image(scene, draws, glyphs, lines, view, arrays)
     window = jnp.array([0, 0, scene.width, scene.height])

@@ -16,6 +16,8 @@ from seqdigits.data.scenes.draws import Draws
 
 CUTS, OVERVIEWS = 45, 30
 """Percentage of views that show a number cut out, and of those that are of the overview; the remaining ones have no number."""
+WHOLE_PICTURES = 67
+"""Percentage of whole pictures that have a number."""
 PAPERS = 25
 """Percentage of views of paper, on which most numbers are handwritten."""
 CUT_DIGITS, OVERVIEW_DIGITS = (20, 40), (8, 24)
@@ -45,10 +47,11 @@ class View(NamedTuple):
     is_tight: Array
 
 
-def draw_view(draws: Draws) -> View:
-    """Draws what the view shows."""
+def draw_view(draws: Draws, whole: bool) -> View:
+    """Draws what a view shows; a whole picture counts as one of the overview."""
     kind = draws.below(100)
-    is_cut, is_overview = kind < CUTS, (kind >= CUTS) & (kind < CUTS + OVERVIEWS)
+    cuts, overviews = (0, WHOLE_PICTURES) if whole else (CUTS, OVERVIEWS)
+    is_cut, is_overview = kind < cuts, (kind >= cuts) & (kind < cuts + overviews)
     is_paper = draws.chance(PAPERS)
     return View(is_cut, is_overview, is_paper, is_cut & draws.chance(jnp.where(is_paper, 50, 12)))
 
@@ -62,13 +65,14 @@ def draw_lengths(draws: Draws, view: View, numbers: int, max_length: int, min_le
     return count * (view.is_cut | view.is_overview), jnp.clip(lengths, min_length, max_length)
 
 
-def draw_heights(draws: Draws, view: View, limits: tuple[int, int], is_word: Array) -> Array:
+def draw_heights(draws: Draws, view: View, limits: tuple[int, int], is_word: Array, whole: bool) -> Array:
     """Draws the heights of digits, log-uniform within `limits` and the range of the view, pixels, i32 like `is_word`.
 
-    Words are of any height from 5 pixels on.
+    Numbers of whole pictures have any height within `limits`, and words any from 5 pixels on.
     """
     low, high = limits
-    ranges = [(max(low, a), max(low, min(high, b))) for a, b in (CUT_DIGITS, OVERVIEW_DIGITS)]
+    of_views = (limits, limits) if whole else (CUT_DIGITS, OVERVIEW_DIGITS)
+    ranges = [(max(low, a), max(low, min(high, b))) for a, b in of_views]
     ranges += [(5, max(8, min(high, CUT_DIGITS[1])))]
     steps = np.arange(256) / 255
     table = np.stack([np.round(a * (b / a) ** steps) for a, b in ranges]).astype(np.int32)
