@@ -28,14 +28,15 @@ LONGER_SIDE = 640
 """Maximum length of the longer side of a background, in pixels."""
 MAX_BYTES = 25_000_000
 """Maximum size of the file."""
-COLUMNS = 8
-"""Number of photographs in a row of the sheet."""
+SHEET_WIDTH = 8 * LONGER_SIDE
+"""Width of the sheet, in pixels; a row has as many photographs as fit into it."""
 BLOCK = 16
 """Photographs begin at multiples of this number of pixels, so that no block of the JPEG file has parts of two."""
 FORMAT = "seqdigits backgrounds 1"
 """Value of the key `format` of the index."""
 _QUALITY = 92
-_MAX_SHEET_SIDE = 65_500
+_MAX_PIXELS = 89_000_000
+"""Maximum size of the sheet, in pixels. Pillow warns of larger pictures, as a possible attack, when it opens them."""
 _MAX_COMMENT = 65_533
 """Maximum size of a comment segment, in bytes."""
 _PLACE = ("left", "top", "width", "height")
@@ -102,16 +103,18 @@ def encode(entries: Sequence[Entry]) -> bytes:
       UserError: there are more photographs than a file can have.
     """
     pictures = [shrunk(entry.picture) for entry in entries]
-    places, top = [], 0
-    for begin in range(0, len(pictures), COLUMNS):
-        row = pictures[begin : begin + COLUMNS]
-        places += [(i * LONGER_SIDE, top, *picture.size) for i, picture in enumerate(row)]
-        top += -(-max(picture.height for picture in row) // BLOCK) * BLOCK
-    if top > _MAX_SHEET_SIDE:
+    places, left, top, bottom = [], 0, 0, 0
+    for width, height in (picture.size for picture in pictures):
+        if left + width > SHEET_WIDTH:
+            left, top = 0, bottom
+        places.append((left, top, width, height))
+        left += -(-width // BLOCK) * BLOCK
+        bottom = max(bottom, top + -(-height // BLOCK) * BLOCK)
+    if bottom * SHEET_WIDTH > _MAX_PIXELS:
         raise UserError(
-            f"the sheet would be {top:,} pixels high; allowed are {_MAX_SHEET_SIDE:,}. List fewer pictures."
+            f"the sheet would be {bottom:,} pixels high; allowed are {_MAX_PIXELS // SHEET_WIDTH:,}. List fewer pictures."
         )
-    sheet = Image.new("RGB", (COLUMNS * LONGER_SIDE, top), (128, 128, 128))
+    sheet = Image.new("RGB", (SHEET_WIDTH, bottom), (128, 128, 128))
     for picture, place in zip(pictures, places, strict=True):
         sheet.paste(picture, place[:2])
     index = {

@@ -16,7 +16,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos import build_backgrounds as build_module
-from seqdigits.data.photos.backgrounds import BLOCK, LONGER_SIDE, Entry, encode, load, split_of
+from seqdigits.data.photos.backgrounds import BLOCK, LONGER_SIDE, SHEET_WIDTH, Entry, encode, load, split_of
 from seqdigits.data.photos.build_backgrounds import Group, build, pictures
 
 DEB = """#!/bin/sh
@@ -77,6 +77,22 @@ def test_longer_side_is_limited_and_nothing_is_enlarged():
     assert backgrounds.shrunk(picture(0, 1000, 250)).size == (640, 160)
     assert backgrounds.shrunk(picture(0, 250, 1000)).size == (160, 640)
     assert backgrounds.shrunk(picture(0, 100, 50)).size == (100, 50)
+
+
+def test_places_on_the_sheet_are_disjoint(file):
+    with Image.open(file) as sheet:
+        used = np.zeros(sheet.size, int)
+        index = json.loads(sheet.info["comment"])["pictures"]
+    for left, top, width, height in ([entry[key] for key in ("left", "top", "width", "height")] for entry in index):
+        used[left : left + width, top : top + height] += 1
+    assert used.max() == 1
+
+
+def test_encode_refuses_a_sheet_that_pillow_would_warn_of(monkeypatch):
+    monkeypatch.setattr(backgrounds, "_MAX_PIXELS", SHEET_WIDTH * 96)
+    encode(entries(19))
+    with pytest.raises(UserError, match=r"the sheet would be \d+ pixels high; allowed are 96. List fewer"):
+        encode(entries(40))
 
 
 def test_encode_is_deterministic():
