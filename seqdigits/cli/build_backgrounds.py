@@ -1,7 +1,8 @@
 """Collects natural backgrounds into one JPEG file: `python -m seqdigits build-backgrounds`.
 
-The backgrounds are photographs without text or digits, from Debian packages with free licenses and from scikit-learn,
-split into train, validation and test. The file is for local use; its index lists the license of each photograph.
+The backgrounds are photographs and photographic textures without text or digits, from Debian packages with free
+licenses (a download of 1 GB) and from scikit-learn, split into train, validation and test. The file is for local use;
+its index lists the license of each photograph.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +167,39 @@ def test_pictures_takes_only_listed_ones(tree):
         ("d", "MIT", (90, 60)),
     ]
     assert missing == ["pkg/b", "pkg/c"]
+
+
+ARCHIVED = (Group("pkg", "CC0-1.0", "usr/textures.pk3!/wall/{}.png", "brick door"),)
+
+
+@pytest.fixture
+def archive(tmp_path, tree) -> Path:
+    """An archive in the unpacked package, with one listed picture."""
+    picture(4).save(tmp_path / "brick.png")
+    with zipfile.ZipFile(tree / "usr" / "textures.pk3", "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(tmp_path / "brick.png", "wall/brick.png")
+    return tree / "usr" / "textures.pk3"
+
+
+def test_pictures_takes_members_of_archives(tree, archive):
+    taken, missing = pictures(tree, "pkg", "1.0", ARCHIVED)
+    assert [(entry.name, np.array_equal(entry.picture, picture(4))) for entry in taken] == [("brick", True)]
+    assert missing == ["pkg/door"]
+    archive.unlink()
+    with pytest.raises(UserError, match="has none of its listed pictures, such as pkg/brick"):
+        pictures(tree, "pkg", "1.0", ARCHIVED)
+
+
+def test_pictures_refuses_damaged_and_large_members(tree, archive, monkeypatch):
+    whole = archive.read_bytes()
+    for content in (whole[:-30], whole[:200] + b"\0" * 50 + whole[250:]):
+        archive.write_bytes(content)
+        with pytest.raises(UserError, match=re.escape("wall/brick.png cannot be read as JPEG or PNG")):
+            pictures(tree, "pkg", "1.0", ARCHIVED)
+    archive.write_bytes(whole)
+    monkeypatch.setattr(build_module, "_MAX_PICTURE", 1000)
+    with pytest.raises(UserError, match=r"it has [\d,]+ bytes; allowed are 1,000"):
+        pictures(tree, "pkg", "1.0", ARCHIVED)
 
 
 def test_pictures_refuses_a_package_without_any(tmp_path):
