@@ -12,9 +12,9 @@ from PIL import Image
 
 from seqdigits.data.scenes.draws import Draws
 
-SLOTS = 192
+SLOTS = 256
 """Number of photographs at hand. Fewer are repeated; of more, the first ones are taken."""
-SCALES = (1.0, 1.5, 2.25, 3.4, 5.0)
+SCALES = (1.0, 1.5, 2.25, 3.4)
 """Widths of the photographs, in widths of the scene."""
 MAX_WIDTH = 960
 """Maximum width of a photograph, pixels, except at the first scale: the photographs in the file are 640 pixels wide."""
@@ -49,7 +49,8 @@ def pack(pictures: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     Returns:
       i32 [num_pixels], red in bits 16 to 23, green in 8 to 15, blue in 0 to 7.
     """
-    parts = [part for picture in pictures for part in _parts(picture)]
+    of_pictures = [_parts(picture) for picture in pictures]
+    parts = [parts[0] for parts in of_pictures] + [parts[1] for parts in of_pictures if len(parts) > 1]
     chosen = [Image.fromarray(parts[i % len(parts)]) for i in range(SLOTS)]
     packed = []
     for h, w in sizes(height, width):

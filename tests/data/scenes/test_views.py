@@ -170,7 +170,7 @@ def test_cut_is_a_part_of_one_photograph():
     across, down = cuts[:, 1, 32, -1] - cuts[:, 1, 32, 0], cuts[:, 0, -1, 64] - cuts[:, 0, 0, 64]
     assert (down >= 0).all(), "never upside down"
     assert 0.3 < (across < 0).mean() < 0.7, "half of them are mirrored"
-    assert len(set(np.round(np.abs(across), -1).tolist())) > 5, "scales differ"
+    assert len(set(np.round(np.abs(across), -1).tolist())) > 4, "scales differ"
 
 
 def test_shades_are_those_of_the_region():
