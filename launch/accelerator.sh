@@ -2,13 +2,14 @@
 # Trains the experiments missing in results/ on a bare accelerator machine: no network, no git; Python 3.12 with JAX, Flax, optax,
 # orbax and scikit-learn. First, on a machine with a network (and with MNIST and the house numbers in $SEQDIGITS_DATA):
 #
-#   bash launch/accelerator.sh pack            fills carry/, which is copied with the checkout
+#   bash launch/accelerator.sh pack            fills carry/, which is copied with the checkout; first make the natural
+#                                              backgrounds of the queue scenes: python -m seqdigits build-backgrounds
 #
 # Then on the accelerator machine:
 #
 #   SEQDIGITS_COMMIT=... bash launch/accelerator.sh [--minutes M] [QUEUE ...] [-- FLAGS OF python -m seqdigits reproduce]
 #
-# Queues, in this order by default: published (families C and B), photographs (family D on the first 2,000 photographs), readers
+# Queues, in this order by default: scenes (reader_scene_2, ten million views), published (families C and B), photographs (family D on the first 2,000 photographs), readers
 # (the dense detectors with full schedules). The first call measures the throughput. A call stops after nine minutes, saved; rerun
 # the same command to resume. New files are collected in $OUT, default out/: at most 8 files of under 16 MiB per call, the newest
 # weights first, the remaining ones in the next call. Workdirs are in $ACCELERATOR_WORK, default $TMPDIR/seqdigits.
@@ -29,6 +30,8 @@ pack() { # copies the small pure-Python wheels that the machine lacks, and the d
   for name in mnist svhn_numbers; do
     if [[ -d $data/$name ]]; then cp -r "$data/$name" "$carry/data/"; else echo "$data/$name is missing and skipped" >&2; fi
   done
+  local file=$HOME/.cache/seqdigits/backgrounds.jpg
+  if [[ -f $file ]]; then cp "$file" "$carry/data/"; else echo "$file is missing: the queue scenes will fail" >&2; fi
   local mib
   mib=$(du -sm "$carry" | cut -f1)
   ((mib <= 64)) || fail "$carry/ has $mib MiB, at most 64 are allowed. Remove files from $data."
@@ -45,6 +48,10 @@ unpack() { # wheels are zip files, so nothing is installed
   # Before the installed packages; pure Python runs on any machine.
   export PYTHONPATH="$PWD:$work/python${PYTHONPATH:+:$PYTHONPATH}"
   if [[ -d $carry/data ]]; then export SEQDIGITS_DATA=$PWD/$carry/data; fi
+  if [[ -f $carry/data/backgrounds.jpg ]]; then
+    mkdir -p "$HOME/.cache/seqdigits"
+    cp "$carry/data/backgrounds.jpg" "$HOME/.cache/seqdigits/"
+  fi
 }
 
 seconds_left() { echo $((minutes * 60 - SECONDS)); }
@@ -96,6 +103,7 @@ queue() {
   local long=(--set optim.decay_steps=20000 --set optim.warmup_steps=500 --set train.steps=20000 --set evaluate.every=1000
     --set train.checkpoint_every=2000)
   case $1 in
+    scenes) series reader_scene_2 --set train.batch_size=256 ;;
     published) series C B ;;
     photographs) series D --set data.photographs=svhn_2000 ;;
     readers)
@@ -113,13 +121,13 @@ while (($#)); do
     pack) pack; exit ;;
     --minutes) minutes=${2:-}; shift ;;
     --) shift; flags=("$@"); break ;;
-    published | photographs | readers) queues+=("$1") ;;
-    *) fail "'$1' is not an argument: allowed are pack, --minutes M, published, photographs, readers, -- FLAGS" ;;
+    scenes | published | photographs | readers) queues+=("$1") ;;
+    *) fail "'$1' is not an argument: allowed are pack, --minutes M, scenes, published, photographs, readers, -- FLAGS" ;;
   esac
   shift
 done
 [[ $minutes =~ ^[1-9][0-9]*$ ]] || fail "--minutes $minutes: an integer from 1 is allowed"
-((${#queues[@]})) || queues=(published photographs readers)
+((${#queues[@]})) || queues=(scenes published photographs readers)
 [[ -d $carry/wheels ]] || fail "$carry/wheels is missing. Run 'bash launch/accelerator.sh pack' on a machine with a network."
 
 mkdir -p "$work/results"
