@@ -9,10 +9,11 @@
 #
 #   SEQDIGITS_COMMIT=... bash launch/accelerator.sh [--minutes M] [QUEUE ...] [-- FLAGS OF python -m seqdigits reproduce]
 #
-# Queues, in this order by default: scenes (reader_scene_2, ten million views), published (families C and B), photographs (family D on the first 2,000 photographs), readers
-# (the dense detectors with full schedules). The first call measures the throughput. A call stops after nine minutes, saved; rerun
-# the same command to resume. New files are collected in $OUT, default out/: at most 8 files of under 16 MiB per call, the newest
-# weights first, the remaining ones in the next call. Workdirs are in $ACCELERATOR_WORK, default $TMPDIR/seqdigits.
+# Queues, in this order by default: scenes (reader_scene_2, ten million views), published (families C and B), photographs
+# (family D on the first 2,000 photographs), readers (the dense detectors with full schedules). The first call measures the
+# throughput. A call stops after nine minutes, saved; rerun the same command to resume. New files are collected in $OUT,
+# default out/: at most 8 files of under 16 MiB per call, the newest weights first, the remaining ones in the next call.
+# Workdirs are in $ACCELERATOR_WORK, default $TMPDIR/seqdigits.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
