@@ -50,7 +50,7 @@ def main(stop: Stop) -> None:
     check_new_folder(folder)
     prepare_jax()
     file = values["backgrounds"].value
-    photographs = [background.pixels for background in backgrounds.load(Path(file), split)] if file else []
+    photographs = backgrounds.pixels_of(file, split) if file else []
     source = pictures.create_pictures(split, values["seed"].value, "", partial(list, photographs) if file else None)
     pictures.make(folder, source, count=count, empty=empty, stop=stop)
     print(f"wrote {folder}: {count} pictures with a number and {empty} without.")

@@ -232,7 +232,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.backgrounds",
         "",
-        'scene of version 2: the file of natural backgrounds, made by python -m seqdigits build-backgrounds; "" = none. '
+        'scene of version 2, data.pasted: the file of natural backgrounds, made by python -m seqdigits build-backgrounds; "" = none. '
         "It must not change when a run resumes.",
     ),
     Key("data.max_digit", 120, "scene: largest height of a digit.", unit="pixels", low=8, high=512),
@@ -268,6 +268,19 @@ KEYS: tuple[Key, ...] = (
     Key("data.shift", 0, "Largest shift on each axis.", unit="pixels", low=0, high=28),
     Key("data.elastic", 0, "Digits: largest elastic displacement.", unit="percent of a pixel", low=0, high=400),
     Key("data.color", 0, "Photographs: strength of the color jitter.", unit="percent", low=0, high=60),
+    Key(
+        "data.pasted",
+        0,
+        "Photographs: share of the training photographs whose number is pasted into a natural background of data.backgrounds.",
+        unit="percent",
+        low=0,
+        high=100,
+    ),
+    Key(
+        "data.half_scenes",
+        False,
+        "dense_detector, photographs: whether every second training image is a synthetic scene, of data.scene_version = 2.",
+    ),
     Key(
         "model.name",
         "dense_detector",

@@ -104,6 +104,7 @@ def _validate_tfds(config: ConfigDict) -> None:
 def _validate_photographs(config: ConfigDict) -> None:
     """Refuses compositions, parts and crops that the set of photographs does not support."""
     data = config.data
+    _validate_mixture(config)
     if data.photographs == svhn_cropped.NAME:
         if data.composition != "cropped_digit":
             raise UserError(
@@ -129,6 +130,26 @@ def _validate_photographs(config: ConfigDict) -> None:
         raise UserError(
             f"data.cutout = {data.cutout} is more than the image of {data.height}x{data.width} has. At most "
             f"{min(data.height, data.width)} are allowed."
+        )
+
+
+def _validate_mixture(config: ConfigDict) -> None:
+    """Refuses photographs that are pasted without backgrounds, or mixed with scenes of version 1."""
+    data = config.data
+    if data.pasted and not data.backgrounds:
+        raise UserError(
+            f"data.pasted = {data.pasted}: data.backgrounds = '', but numbers are pasted into natural backgrounds. Set it to the "
+            "file that python -m seqdigits build-backgrounds makes, or set data.pasted to 0."
+        )
+    if not data.half_scenes:
+        return
+    if data.scene_version != 2:
+        raise UserError("data.scene_version = 1: data.half_scenes needs version 2. Set it to 2.")
+    if data.cutout:
+        raise UserError(f"data.cutout = {data.cutout}: it cannot be combined with data.half_scenes. Set it to 0.")
+    if config.train.batch_size % 2:
+        raise UserError(
+            f"train.batch_size = {config.train.batch_size}: data.half_scenes needs an even number. Set one."
         )
 
 
@@ -232,16 +253,20 @@ def _validate_data_keys(config: ConfigDict) -> None:
     photographic = kind in PHOTO_COMPOSITIONS
     single = photographic and data.photographs == svhn_cropped.NAME
     unread = {
-        "data.digits": photographic,
+        "data.digits": photographic and not data.half_scenes,
         "data.photographs": not photographic,
         "data.parts": not photographic,
         "data.jitter": kind != "rotated",
         "data.stacked": kind != "rotated",
         "data.gray": not photographic and kind != scenes.NAME,
         "data.rgb": photographic or kind == scenes.NAME,
-        **{f"data.{name}": kind != scenes.NAME for name in ("max_numbers", "min_digit", "max_digit")},
-        "data.scene_version": kind != scenes.NAME,
-        "data.backgrounds": kind != scenes.NAME or data.scene_version == 1,
+        **{
+            f"data.{name}": kind != scenes.NAME and not data.half_scenes
+            for name in ("max_numbers", "min_digit", "max_digit", "scene_version")
+        },
+        "data.backgrounds": not data.pasted
+        and ((kind != scenes.NAME and not data.half_scenes) or data.scene_version == 1),
+        "data.half_scenes": not photographic or single,
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
         **{

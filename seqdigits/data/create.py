@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits.data import scenes
+from seqdigits.data.half_scenes import HalfScenes
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import create_photos
@@ -38,15 +39,14 @@ def _source_on_device(config: ConfigDict, split: str) -> DataSource:
     data = config.data
     reads_tfds = data.source == "tfds"
     if data.composition in PHOTO_COMPOSITIONS:
-        return create_photos(config, split, partial(_tfds_cropped, root=data.records) if reads_tfds else None)
+        photographs = create_photos(config, split, partial(_tfds_cropped, root=data.records) if reads_tfds else None)
+        if not data.half_scenes or split != "train":
+            return photographs
+        return HalfScenes(photographs, create_scenes(config, split, read_backgrounds=backgrounds.pixels_of))
     read_mnist = partial(_tfds_mnist, root=data.records) if reads_tfds else None
     if data.composition == scenes.NAME:
-        return create_scenes(config, split, read_mnist, _backgrounds)
+        return create_scenes(config, split, read_mnist, backgrounds.pixels_of)
     return create_synthetic(config, split, read_mnist)
-
-
-def _backgrounds(file: Path, split: str) -> list[np.ndarray]:
-    return [background.pixels for background in backgrounds.load(file, split)]
 
 
 @functools.cache  # all splits are slices of it

@@ -24,8 +24,8 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
     return data.height, data.width
 
 
-TRAIN_ONLY_KEYS = ("train_height", "train_width", "train_min_length")
-"""Keys that make training images differ from evaluated images in size or in number of digits."""
+TRAIN_ONLY_KEYS = ("train_height", "train_width", "train_min_length", "half_scenes")
+"""Keys that make training images differ from evaluated images in size, in number of digits, or in what they show."""
 
 
 def as_evaluated(config: ConfigDict) -> ConfigDict:
@@ -34,7 +34,7 @@ def as_evaluated(config: ConfigDict) -> ConfigDict:
     For evaluating on the training split, not for training.
     """
     result = config.copy_and_resolve_references()
-    result.data.update(dict.fromkeys(TRAIN_ONLY_KEYS, 0))
+    result.data.update({key: type(result.data[key])() for key in TRAIN_ONLY_KEYS})  # 0 or False
     return result
 
 

@@ -97,7 +97,7 @@ class TrainStep:
             sums={},
             first_nonfinite=jnp.full((), -1, jnp.int32),
         )
-        batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, source.spec.host_batch(1))
+        batch = jax.eval_shape(lambda a, h: self._make(a, h, source), source.spec.arrays, source.spec.host_batch(2))
         without_axis = TrainStep(
             self.config, self.model.clone(axis=None)
         )  # psum needs an axis, which is not bound here

@@ -341,6 +341,7 @@ CHOICES = {
     "model.kernel_init": stack.KERNEL_INITS,
     "loss.digit_loss": losses.DIGIT_LOSSES,
     "loss.positions": losses.POSITIONS,
+    "loss.normalizer": losses.NORMALIZERS,
     "loss.target": targets.TARGETS,
     "optim.name": optim.OPTIMIZERS,
     "optim.schedule": optim.SCHEDULES,

@@ -176,6 +176,11 @@ def load(file: Path, split: str) -> list[Background]:
     return found
 
 
+def pixels_of(file: str, split: str) -> list[np.ndarray]:
+    """Returns the pixels of the backgrounds of a split, u8 [h, w, 3]; see `load`."""
+    return [background.pixels for background in load(Path(file), split)]
+
+
 def _index(comment: bytes, size: tuple[int, int]) -> list[dict[str, Any]]:
     """Returns the entries of the index in a comment segment; a ValueError or KeyError says what is wrong with it."""
     index = json.loads(comment)

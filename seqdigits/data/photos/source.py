@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from seqdigits.config.defaults import predicts_box
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data.image_size import size_of
-from seqdigits.data.photos import augment, svhn, svhn_cropped
+from seqdigits.data.photos import augment, backgrounds, svhn, svhn_cropped
 from seqdigits.data.photos import folder as photos_folder
 from seqdigits.data.photos.folder import chosen_rows
+from seqdigits.data.scenes import photographs
 from seqdigits.data.source import DataSource
 
 
@@ -37,6 +38,7 @@ class ResidentSource(DataSource):
         cutout: int,
         augmentation: augment.Augmentation,
         order_seed: int,
+        load_backgrounds: Callable[[], Sequence[np.ndarray]] | None = None,
     ):
         """Creates the source of one split.
 
@@ -49,27 +51,36 @@ class ResidentSource(DataSource):
             evaluation; 0 = no crop.
           augmentation: the ranges of augmentation in training, applied before the crop.
           order_seed: seed of the order of the examples in each epoch.
+          load_backgrounds: returns the natural backgrounds that numbers are pasted into, u8 [h, w, 3]; None without pasting.
         """
         self._load = load
+        self._image = image
+        self._load_backgrounds = load_backgrounds
         self._cutout = cutout
         self._augmentation = augmentation
+        arrays = {
+            "images": jax.ShapeDtypeStruct((num_examples, *image), jnp.uint8),
+            "digits": jax.ShapeDtypeStruct((num_examples, lengths[1]), jnp.int32),
+            "boxes": jax.ShapeDtypeStruct((num_examples, lengths[1], 4), jnp.float32),
+        }
+        if load_backgrounds is not None:
+            arrays["backgrounds"] = jax.ShapeDtypeStruct((photographs.num_pixels(*image[:2]),), jnp.int32)
         spec = Spec(
             image=(cutout, cutout, image[2]) if cutout else image,
             min_length=lengths[0],
             max_length=lengths[1],
             num_examples=num_examples,
-            arrays={
-                "images": jax.ShapeDtypeStruct((num_examples, *image), jnp.uint8),
-                "digits": jax.ShapeDtypeStruct((num_examples, lengths[1]), jnp.int32),
-                "boxes": jax.ShapeDtypeStruct((num_examples, lengths[1], 4), jnp.float32),
-            },
+            arrays=arrays,
         )
         super().__init__(spec, order_seed)
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The images u8 [N, H, W, C], digits i32 [N, L] and boxes f32 [N, L, 4] of the split."""
-        return self._load()
+        """The images u8 [N, H, W, C], digits i32 [N, L] and boxes f32 [N, L, 4] of the split; backgrounds, see photographs."""
+        arrays = self._load()
+        if self._load_backgrounds is not None:
+            arrays["backgrounds"] = photographs.pack(self._load_backgrounds(), *self._image[:2])
+        return arrays
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
         """See DataSource.make."""
@@ -77,7 +88,13 @@ class ResidentSource(DataSource):
         image, digits_, boxes = (arrays[name][index] for name in ("images", "digits", "boxes"))
         if train and self._augmentation.on:
             image, boxes = augment.augment_all(
-                image, digits_, boxes, host_batch["position"], jax.random.fold_in(key, 1), self._augmentation
+                image,
+                digits_,
+                boxes,
+                host_batch["position"],
+                jax.random.fold_in(key, 1),
+                self._augmentation,
+                arrays.get("backgrounds"),
             )
         if self._cutout:
             image, boxes = cut_out(image, digits_, boxes, self._cutout, host_batch["position"], key if train else None)
@@ -152,7 +169,12 @@ def _house_numbers(config: ConfigDict, split: str) -> ResidentSource:
         cutout=data.cutout,
         augmentation=_augmentation(data),
         order_seed=config.seed,
+        load_backgrounds=_load_backgrounds(data, split),
     )
+
+
+def _load_backgrounds(data: ConfigDict, split: str) -> Callable[[], Sequence[np.ndarray]] | None:
+    return partial(backgrounds.pixels_of, data.backgrounds, split) if data.pasted and split == "train" else None
 
 
 def _cropped(config: ConfigDict, split: str, read: ReadCropped | None) -> ResidentSource:
@@ -177,6 +199,7 @@ def _custom_photos(config: ConfigDict, split: str) -> ResidentSource:
     height, width = size_of(data, split)
     layout = {"kind": data.composition, "height": height, "width": width, "gray": data.gray}
     return ResidentSource(
+        load_backgrounds=_load_backgrounds(data, split),
         load=partial(photos_folder.load, data.folder, split, **layout, max_length=data.max_length),
         num_examples=photos_folder.count(data.folder, split, data.max_length, data.composition),
         image=(height, width, 1 if data.gray else 3),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -126,7 +125,7 @@ def create_scenes(
     config: ConfigDict,
     split: str,
     read_mnist: ReadMnist | None = None,
-    read_backgrounds: Callable[[Path, str], Sequence[np.ndarray]] | None = None,
+    read_backgrounds: Callable[[str, str], Sequence[np.ndarray]] | None = None,
 ) -> SceneSource:
     """Returns the source of one split of scenes.
 
@@ -153,5 +152,5 @@ def create_scenes(
     load_backgrounds = None
     if data.backgrounds:
         assert read_backgrounds is not None
-        load_backgrounds = partial(read_backgrounds, Path(data.backgrounds), split)
+        load_backgrounds = partial(read_backgrounds, data.backgrounds, split)
     return SceneSource(scene=scene, **digits_of(config, split, read_mnist), load_backgrounds=load_backgrounds)

@@ -8,6 +8,7 @@ import pytest
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.create import create_source
 from seqdigits.data.photos.augment import Augmentation, augment, augment_all
+from seqdigits.data.scenes import photographs
 
 HEIGHT, WIDTH = 48, 96
 BOXES = np.array([[40, 22, 12, 20], [54, 24, 10, 20], [0, 0, 0, 0]], np.float32)
@@ -22,12 +23,14 @@ def photograph() -> np.ndarray:
     return image
 
 
-def many(augmentation: Augmentation, count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+def many(
+    augmentation: Augmentation, count: int = 200, backgrounds: jnp.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     def repeat(x: np.ndarray) -> jnp.ndarray:
         return jnp.broadcast_to(x, (count, *x.shape))
 
     batch = (repeat(photograph()), repeat(DIGITS), repeat(BOXES), jnp.arange(count))
-    changed = jax.jit(augment_all, static_argnums=5)(*batch, jax.random.key(0), augmentation)
+    changed = jax.jit(augment_all, static_argnums=5)(*batch, jax.random.key(0), augmentation, backgrounds)
     return tuple(np.asarray(x) for x in changed)
 
 
@@ -116,3 +119,27 @@ def test_augmentation_is_off_in_evaluation_and_padding(small_config, svhn_folder
     assert (changed.image[1] != arrays["images"][5]).any()
     example = source.make(arrays, {**host_batch, "index": jnp.array([0, 5, 0])}, jax.random.key(0), train=True)
     np.testing.assert_array_equal(changed.image[2], example.image[2], "a padded row is example 0")
+
+
+def test_pasted_numbers_are_smaller_in_natural_backgrounds():
+    red = jnp.asarray(photographs.pack([np.full((60, 80, 3), [250, 0, 0], np.uint8)], HEIGHT, WIDTH))
+    images, boxes = many(Augmentation(pasted=60), backgrounds=red)
+    is_pasted = (images[..., 0] > images[..., 1].astype(int) + 20).any((1, 2))
+    assert 0.45 < is_pasted.mean() < 0.75
+    heights = boxes[:, 0, 3]
+    assert np.isclose(heights[~is_pasted], 20, atol=0.1).all(), "the others are as they were"
+    assert 20 / 2.3 < heights[is_pasted].min() < 12
+    assert heights[is_pasted].max() <= 20.1
+    for image, (first, second, _) in zip(images[is_pasted], boxes[is_pasted], strict=True):
+        for (x, y, w, h), shade in ((first, 150), (second, 220)):
+            inside = image[int(y - h / 4) : int(y + h / 4) + 1, int(x - w / 4) : int(x + w / 4) + 1]
+            assert np.abs(inside.astype(int) - shade).max() < 40, "nothing of the background is in a digit"
+
+
+def test_pasted_number_keeps_its_margin_and_has_soft_edges():
+    red = jnp.asarray(photographs.pack([np.full((60, 80, 3), [250, 0, 0], np.uint8)], HEIGHT, WIDTH))
+    images, _ = many(Augmentation(pasted=100), 20, red)
+    redness = images[..., 0].astype(int) - images[..., 1]
+    assert ((redness == 0).any((1, 2))).all(), "the photograph is seen"
+    soft = (redness > 5) & (redness < redness.max((1, 2), keepdims=True) - 30)
+    assert (soft.sum((1, 2)) > 10).all()
