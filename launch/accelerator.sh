@@ -104,7 +104,7 @@ queue() {
   local long=(--set optim.decay_steps=20000 --set optim.warmup_steps=500 --set train.steps=20000 --set evaluate.every=1000
     --set train.checkpoint_every=2000)
   case $1 in
-    scenes) series reader_scene_2 --set train.batch_size=256 ;;
+    scenes) series reader_scene_2 --set train.batch_size=256 --set train.steps=40000 --set optim.decay_steps=40000 ;;
     published) series C B ;;
     photographs) series D --set data.photographs=svhn_2000 ;;
     readers)

@@ -16,6 +16,7 @@ COMMANDS = {
     "check-photos": "checks a folder of custom photos",
     "config": "prints a config with all keys, or the documentation of all keys",
     "draw-scenes": "draws synthetic scenes as labeled pictures",
+    "find-unlabeled": "finds digits that the labels of SVHN leave out",
     "inspect": "writes a page with the statistics and faults of a data set",
     "measure": "measures the Reader on a folder of labeled pictures",
     "paste-photos": "makes private pictures to choose reading rules on",

@@ -277,6 +277,12 @@ KEYS: tuple[Key, ...] = (
         high=100,
     ),
     Key(
+        "data.mask_unlabeled",
+        False,
+        "dense_detector, svhn, svhn_2000: whether no cell is trained to be background where the labels of SVHN train leave out a "
+        "digit, by the list of python -m seqdigits find-unlabeled.",
+    ),
+    Key(
         "data.half_scenes",
         False,
         "dense_detector, photographs: whether every second training image is a synthetic scene, of data.scene_version = 2.",

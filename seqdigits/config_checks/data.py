@@ -141,12 +141,13 @@ def _validate_mixture(config: ConfigDict) -> None:
             f"data.pasted = {data.pasted}: data.backgrounds = '', but numbers are pasted into natural backgrounds. Set it to the "
             "file that python -m seqdigits build-backgrounds makes, or set data.pasted to 0."
         )
+    for key in ("half_scenes", "mask_unlabeled"):
+        if data[key] and data.cutout:
+            raise UserError(f"data.cutout = {data.cutout}: it cannot be combined with data.{key}. Set it to 0.")
     if not data.half_scenes:
         return
     if data.scene_version != 2:
         raise UserError("data.scene_version = 1: data.half_scenes needs version 2. Set it to 2.")
-    if data.cutout:
-        raise UserError(f"data.cutout = {data.cutout}: it cannot be combined with data.half_scenes. Set it to 0.")
     if config.train.batch_size % 2:
         raise UserError(
             f"train.batch_size = {config.train.batch_size}: data.half_scenes needs an even number. Set one."
@@ -267,6 +268,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.backgrounds": not data.pasted
         and ((kind != scenes.NAME and not data.half_scenes) or data.scene_version == 1),
         "data.half_scenes": not photographic or single,
+        "data.mask_unlabeled": kind not in ("photograph", "crop") or data.photographs not in svhn.PHOTOGRAPHS,
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
         **{

@@ -62,6 +62,8 @@ class Batch(struct.PyTreeNode):
         values are valid, and `mask` excludes it from every sum.
       number: i32 [B, L], the index of the number that a digit belongs to, 0, 1, ..; 0 where NO_DIGIT. The digits of
         a number are adjacent in `digits`. None = all digits are one number.
+      ignored: f32 [B, K, 4], boxes with digits that are not in `digits`, cxcywh in pixels of `image`; zeros where there
+        are fewer. No cell there is trained to be background. None = no boxes.
     """
 
     image: Array
@@ -69,6 +71,7 @@ class Batch(struct.PyTreeNode):
     boxes: Array
     index: Array
     number: Array | None = None
+    ignored: Array | None = None
 
     @property
     def mask(self) -> Array:

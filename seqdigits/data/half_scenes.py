@@ -76,4 +76,6 @@ class HalfScenes(DataSource):
         even = photographs.make(of_sources[0], halves[0], key, train)
         odd = scenes.make(of_sources[1], halves[1], key, train)
         even = even.replace(number=jnp.zeros_like(even.digits))  # a photograph has one number
+        if even.ignored is not None:
+            odd = odd.replace(ignored=jnp.zeros_like(even.ignored))
         return jax.tree.map(lambda a, b: jnp.stack([a, b], 1).reshape(-1, *a.shape[1:]), even, odd)

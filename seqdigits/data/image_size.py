@@ -24,7 +24,7 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
     return data.height, data.width
 
 
-TRAIN_ONLY_KEYS = ("train_height", "train_width", "train_min_length", "half_scenes")
+TRAIN_ONLY_KEYS = ("train_height", "train_width", "train_min_length", "half_scenes", "mask_unlabeled")
 """Keys that make training images differ from evaluated images in size, in number of digits, or in what they show."""
 
 

@@ -16,7 +16,7 @@ from seqdigits.core.boxes import box_squared_error
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.params import matching
 from seqdigits.core.types import Batch, Outputs, Variables
-from seqdigits.models.targets import cell_targets
+from seqdigits.models.targets import cell_targets, ignored_cells
 
 
 def digit_cross_entropy(logits: Array, digits: Array) -> Array:
@@ -123,7 +123,7 @@ def cell_losses(
       H = -(1 - s) (w log p[digit] + (1 - w) log p[NO_DIGIT]) - s mean(log p)
       box = sum(w (|center error| + |log size error|)) / max(sum(w), 1)
 
-    A cell with w = 1 counts 1 in the classification, one with w = 0 counts b. The mean is over the 11 classes. Center
+    A cell with w = 1 counts 1 in the classification, one with w = 0 counts b, or 0 within a box of `batch.ignored`. The mean is over the 11 classes. Center
     errors are in cells, both norms are L1. With `target = cell`, sum(w) is the number of cells that contain the center
     of a digit.
 
@@ -151,6 +151,9 @@ def cell_losses(
     smoothing = config.smoothing * weight
     cross_entropy = -((1 - smoothing) * log_likelihood + smoothing * jnp.mean(log_p, axis=-1))
     cell_weight = config.background_weight + (1 - config.background_weight) * weight
+    if batch.ignored is not None:
+        is_ignored = ignored_cells(batch.ignored, grid, outputs.stride) & (weight == 0)
+        cell_weight = jnp.where(is_ignored, 0.0, cell_weight)
     classification = jnp.sum(cross_entropy * cell_weight, axis=(1, 2)) / normalizer
 
     center_error = jnp.abs(outputs.cell_boxes[..., :2] - boxes[..., :2]) / outputs.stride

@@ -31,6 +31,15 @@ def center_cells(boxes: Array, image: tuple[int, int], grid: tuple[int, int]) ->
     return row, column
 
 
+def ignored_cells(ignored: Array, grid: tuple[int, int], stride: int) -> Array:
+    """Returns the cells whose center is in one of the boxes f32 [B, K, 4] of Batch.ignored: bool [B, h, w]."""
+    h, w = grid
+    boxes = ignored[..., None, None]  # [B, K, 4, 1, 1]
+    x, y = (jnp.arange(w) + 0.5) * stride, (jnp.arange(h)[:, None] + 0.5) * stride
+    inside = (jnp.abs(x - boxes[:, :, 0]) < boxes[:, :, 2] / 2) & (jnp.abs(y - boxes[:, :, 1]) < boxes[:, :, 3] / 2)
+    return jnp.any(inside, axis=1)
+
+
 def cell_targets(
     batch: Batch, grid: tuple[int, int], stride: int, target: str = "cell", radius: float = 0.0
 ) -> tuple[Array, Array, Array]:

@@ -116,6 +116,32 @@ def test_cell_losses_are_divided_by_the_mean_of_the_batch():
     assert losses.mean_digit_cells(jnp.float32(0), jnp.float32(4)) == 0.25, "a batch without digits counts one cell"
 
 
+def test_ignored_cells_have_their_center_in_a_box():
+    boxes = jnp.array([[[12.0, 8, 16, 8], [0, 0, 0, 0]]])
+    cells = np.asarray(targets.ignored_cells(boxes, (4, 8), 4))[0]  # centers at 2, 6, ..
+    rows, columns = np.nonzero(cells)
+    assert set(rows) == {1, 2}
+    assert set(columns) == {1, 2, 3, 4}
+
+
+def test_ignored_cells_train_no_background_but_digits():
+    config = base_config().loss
+    one = batch([[3]], [[[2.0, 2, 4, 4]]], 8, 8)
+    logits = jax.random.normal(jax.random.key(0), (1, 2, 2, 11))
+    outputs = Outputs(cell_logits=logits, cell_boxes=jnp.ones((1, 2, 2, 4)), stride=4)
+
+    def gradient(ignored: jnp.ndarray | None) -> np.ndarray:
+        def loss(logits: jnp.ndarray) -> jnp.ndarray:
+            changed = one.replace(ignored=ignored)
+            return losses.cell_losses(outputs.replace(cell_logits=logits), changed, config)[0].sum()
+
+        return np.abs(np.asarray(jax.grad(loss)(logits))).sum(-1)[0] > 0
+
+    assert gradient(None).all()
+    whole = jnp.array([[[4.0, 4, 8, 8]]])
+    assert gradient(whole).tolist() == [[True, False], [False, False]], "the cell of the digit stays"
+
+
 def test_smoothing_applies_to_positive_cells():
     truth = batch([[7]], [[[4, 4, 8, 8]]])
     logits = jnp.zeros((1, 1, 2, 11)).at[0, 0, 0, 7].set(2.0)

@@ -77,7 +77,7 @@ def augment(
     Args:
       image: u8 [H, W, C].
       digits: i32 [L].
-      boxes: f32 [L, 4] cxcywh, in pixels.
+      boxes: f32 [L, 4] cxcywh, in pixels. Boxes of NO_DIGIT that are not zero are warped too, but decide nothing.
       key: random key.
       augmentation: the ranges of augmentation.
       backgrounds: of photographs.pack, with augmentation.pasted; else None.
@@ -117,7 +117,8 @@ def augment(
     inverse = _inverse(matrix)
     center = _exact(boxes[:, :2] - fixed[0] / ONE, inverse.T) + fixed[1] / ONE
     sides = _exact(boxes[:, 2:], jnp.abs(inverse).T)  # of the box that encloses the warped corners
-    return image, jnp.where(valid[:, None], jnp.concatenate([center, sides], axis=-1), 0.0)
+    is_box = valid | (boxes[:, 2] > 0)
+    return image, jnp.where(is_box[:, None], jnp.concatenate([center, sides], axis=-1), 0.0)
 
 
 def _matrix(

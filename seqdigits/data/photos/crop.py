@@ -34,12 +34,20 @@ def verify_png(file: str | Path | BinaryIO) -> None:
         photo.verify()
 
 
+NO_BOXES = np.zeros((0, 4))
+
 Window = tuple[float, float, float, float]
 """Left, top, right and bottom edge, in pixels of a photograph."""
 
 
 def crop_photo(
-    photo: Image.Image, boxes: np.ndarray, kind: str, height: int, width: int, described: str
+    photo: Image.Image,
+    boxes: np.ndarray,
+    kind: str,
+    height: int,
+    width: int,
+    described: str,
+    further: np.ndarray = NO_BOXES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crops a photograph and resizes the crop to height x width; the aspect ratio is not preserved.
 
@@ -52,9 +60,10 @@ def crop_photo(
       height: height of the image, in pixels.
       width: width of the image, in pixels.
       described: name of the photograph in messages.
+      further: f64 [k, 4], boxes that do not change the crop.
 
     Returns:
-      The image, u8 [height, width] or [height, width, 3], and the boxes in its pixels, f64 [n, 4].
+      The image, u8 [height, width] or [height, width, 3], and the boxes and further boxes in its pixels, f64 [n + k, 4].
 
     Raises:
       UserError: the window has no area within the photograph.
@@ -69,6 +78,7 @@ def crop_photo(
     if not (left < right and top < bottom):
         raise UserError(f"{described}: the boxes of its digits have no area within the photograph")
     scale = np.array([width / (right - left), height / (bottom - top)])
+    boxes = np.concatenate([boxes, further])
     moved = np.concatenate([(boxes[:, :2] - [left, top]) * scale, boxes[:, 2:] * scale], axis=1)
     photo, window = _with_edges(photo, window)
     return np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR, box=window)), moved

@@ -16,7 +16,7 @@ from seqdigits.config.defaults import predicts_box
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data.image_size import size_of
-from seqdigits.data.photos import augment, backgrounds, svhn, svhn_cropped
+from seqdigits.data.photos import augment, backgrounds, svhn, svhn_cropped, unlabeled
 from seqdigits.data.photos import folder as photos_folder
 from seqdigits.data.photos.folder import chosen_rows
 from seqdigits.data.scenes import photographs
@@ -38,12 +38,14 @@ class ResidentSource(DataSource):
         cutout: int,
         augmentation: augment.Augmentation,
         order_seed: int,
+        ignored: int = 0,
         load_backgrounds: Callable[[], Sequence[np.ndarray]] | None = None,
     ):
         """Creates the source of one split.
 
         Args:
-          load: returns images u8 [N, H, W, C], digits i32 [N, L] and boxes f32 [N, L, 4], as in Batch.
+          load: returns images u8 [N, H, W, C], digits i32 [N, L] and boxes f32 [N, L, 4], as in Batch; with `ignored` also
+            ignored f32 [N, ignored, 4].
           num_examples: N.
           image: H, W, C.
           lengths: minimum number of digits in an image, and L.
@@ -51,6 +53,7 @@ class ResidentSource(DataSource):
             evaluation; 0 = no crop.
           augmentation: the ranges of augmentation in training, applied before the crop.
           order_seed: seed of the order of the examples in each epoch.
+          ignored: number of boxes of each image whose digits are not labeled, K of Batch.ignored; 0 = None there.
           load_backgrounds: returns the natural backgrounds that numbers are pasted into, u8 [h, w, 3]; None without pasting.
         """
         self._load = load
@@ -63,6 +66,8 @@ class ResidentSource(DataSource):
             "digits": jax.ShapeDtypeStruct((num_examples, lengths[1]), jnp.int32),
             "boxes": jax.ShapeDtypeStruct((num_examples, lengths[1], 4), jnp.float32),
         }
+        if ignored:
+            arrays["ignored"] = jax.ShapeDtypeStruct((num_examples, ignored, 4), jnp.float32)
         if load_backgrounds is not None:
             arrays["backgrounds"] = jax.ShapeDtypeStruct((photographs.num_pixels(*image[:2]),), jnp.int32)
         spec = Spec(
@@ -76,7 +81,7 @@ class ResidentSource(DataSource):
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The images u8 [N, H, W, C], digits i32 [N, L] and boxes f32 [N, L, 4] of the split; backgrounds, see photographs."""
+        """What `load` returns of the split; backgrounds, see photographs."""
         arrays = self._load()
         if self._load_backgrounds is not None:
             arrays["backgrounds"] = photographs.pack(self._load_backgrounds(), *self._image[:2])
@@ -86,19 +91,23 @@ class ResidentSource(DataSource):
         """See DataSource.make."""
         index = jnp.maximum(host_batch["index"], 0)
         image, digits_, boxes = (arrays[name][index] for name in ("images", "digits", "boxes"))
+        ignored = arrays["ignored"][index] if "ignored" in arrays else None
         if train and self._augmentation.on:
-            image, boxes = augment.augment_all(
+            of_no_digit = ((0, 0), (0, 0 if ignored is None else ignored.shape[1]))
+            image, moved = augment.augment_all(
                 image,
-                digits_,
-                boxes,
+                jnp.pad(digits_, of_no_digit, constant_values=NO_DIGIT),
+                boxes if ignored is None else jnp.concatenate([boxes, ignored], axis=1),
                 host_batch["position"],
                 jax.random.fold_in(key, 1),
                 self._augmentation,
                 arrays.get("backgrounds"),
             )
+            boxes = moved[:, : boxes.shape[1]]
+            ignored = None if ignored is None else moved[:, boxes.shape[1] :]
         if self._cutout:
             image, boxes = cut_out(image, digits_, boxes, self._cutout, host_batch["position"], key if train else None)
-        return Batch(image=image, digits=digits_, boxes=boxes, index=host_batch["index"])
+        return Batch(image=image, digits=digits_, boxes=boxes, index=host_batch["index"], ignored=ignored)
 
 
 def cut_out(
@@ -154,11 +163,12 @@ def _house_numbers(config: ConfigDict, split: str) -> ResidentSource:
     height, width = size_of(data, split)
     which = {"name": data.photographs, "parts": tuple(data.parts), "split": split, "max_length": data.max_length}
     layout = {"kind": data.composition, "height": height, "width": width, "gray": data.gray}
+    mask = data.mask_unlabeled and split == "train"
     available = svhn.count(**which, single=data.composition == "cropped_digit")
     count = min(data.train_photographs or available, available) if split == "train" else available
 
     def load() -> dict[str, np.ndarray]:
-        arrays = svhn.load(**which, **layout, folder=data.folder)
+        arrays = svhn.load(**which, **layout, folder=data.folder, mask_unlabeled=mask)
         return {name: array[:count] for name, array in arrays.items()}
 
     return ResidentSource(
@@ -169,6 +179,7 @@ def _house_numbers(config: ConfigDict, split: str) -> ResidentSource:
         cutout=data.cutout,
         augmentation=_augmentation(data),
         order_seed=config.seed,
+        ignored=unlabeled.MAX_FOUND if mask else 0,
         load_backgrounds=_load_backgrounds(data, split),
     )
 

@@ -18,8 +18,8 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder
 from seqdigits.core.progress import progress
-from seqdigits.data.photos import svhn_annotations, svhn_archive
-from seqdigits.data.photos.crop import crop_photo
+from seqdigits.data.photos import svhn_annotations, svhn_archive, unlabeled
+from seqdigits.data.photos.crop import NO_BOXES, crop_photo
 from seqdigits.data.photos.svhn_annotations import Annotation
 
 
@@ -112,6 +112,7 @@ def load(
     gray: bool,
     max_length: int,
     folder: str,
+    mask_unlabeled: bool = False,
 ) -> dict[str, np.ndarray]:
     """Loads one split, in order of part, photograph and, for "cropped_digit", digit.
 
@@ -126,11 +127,14 @@ def load(
       max_length: see `count`.
       folder: folder of data files. Its subfolder `svhn_numbers` has for each part either PART.tar.gz or the folder PART
         that it unpacks to. "" = see `data_folder`.
+      mask_unlabeled: whether to return `ignored` too.
 
     Returns:
       images: u8 [N, height, width, 1 or 3], 0..255.
       digits: i32 [N, max_length], 0..9, then NO_DIGIT; max_length is 1 for "cropped_digit".
       boxes: f32 [N, max_length, 4], of each digit, cxcywh in pixels of its image; zeros where NO_DIGIT.
+      ignored: f32 [N, unlabeled.MAX_FOUND, 4], digits that the labels leave out, cxcywh in pixels of its image; zeros where
+        there are fewer.
 
     Raises:
       UserError: a file is missing or damaged, or has fewer photographs than the set.
@@ -141,6 +145,8 @@ def load(
     images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # gigabytes, so filled in place
     digits = np.full((total, length), NO_DIGIT, np.int32)
     boxes = np.zeros((total, length, 4), np.float32)
+    ignored = np.zeros((total, unlabeled.MAX_FOUND, 4), np.float32)
+    listed = unlabeled.load() if mask_unlabeled else {}
     begin = 0
     for part in _parts(parts, split):
         if not sum(PHOTOGRAPHS[name].lengths[part]):
@@ -157,12 +163,14 @@ def load(
             photo = svhn_archive.decode_image(data, gray, where)
             for row in rows[number]:
                 example, at, n = examples[row], begin + row, len(examples[row].digits)
-                pixels, boxes[at, :n] = crop_photo(photo, example.boxes, kind, height, width, where)
+                further = listed.get(number, NO_BOXES) if part == "train" else NO_BOXES
+                pixels, moved = crop_photo(photo, example.boxes, kind, height, width, where, further)
+                boxes[at, :n], ignored[at, : len(further)] = moved[:n], moved[n:]
                 images[at] = pixels.reshape(height, width, -1)
                 digits[at, :n] = example.digits
         begin += len(examples)
     assert begin == total  # `read_annotations` has checked the numbers that `count` adds up
-    return {"images": images, "digits": digits, "boxes": boxes}
+    return {"images": images, "digits": digits, "boxes": boxes, **({"ignored": ignored} if mask_unlabeled else {})}
 
 
 def examples(

@@ -63,6 +63,20 @@ def test_augment_moves_boxes_with_pixels(augmentation):
         np.testing.assert_allclose(extent, np.clip(box, 0, [WIDTH, HEIGHT] * 2), atol=2.6)
 
 
+def test_box_without_a_digit_moves_with_the_pixels_and_decides_nothing():
+    unlabeled = BOXES[1]
+    moves = Augmentation(rotation=15, zoom=40, shift=9)
+    keys = jax.random.key(3)
+    for place in (unlabeled, unlabeled + [30, 0, 0, 0]):
+        digits, boxes = np.array([4, 7, NO_DIGIT, NO_DIGIT]), np.stack([*BOXES, place])
+        image, moved = augment(photograph(), digits, boxes, keys, moves)
+        expected, alone = augment(photograph(), DIGITS, BOXES, keys, moves)
+        np.testing.assert_array_equal(image, expected)
+        np.testing.assert_array_equal(moved[:3], alone)
+        assert np.allclose(moved[3], moved[1]) == (place is unlabeled)
+        assert moved[3].any()
+
+
 def test_zoom_scales_but_keeps_the_number_inside():
     _, boxes = many(Augmentation(zoom=90), 400)
     heights = boxes[:, 0, 3]

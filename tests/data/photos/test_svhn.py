@@ -18,7 +18,7 @@ from PIL import Image
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.progress import progress, time
-from seqdigits.data.photos import svhn, svhn_annotations
+from seqdigits.data.photos import svhn, svhn_annotations, unlabeled
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 
 Box = tuple[float, float, float, float, float]
@@ -519,3 +519,15 @@ def test_svhn_2000_golden_hash(svhn_folder, split):
         assert (loaded["images"].std((1, 2, 3)) > 0).all(), "no image is empty"
     tenths = np.round(loaded["boxes"].astype(np.float64) * 10).astype("<i4")
     assert hashlib.sha256(loaded["digits"].astype("<i4").tobytes() + tenths.tobytes()).hexdigest() == GOLDEN[split]
+
+
+def test_unlabeled_digits_are_in_the_pixels_of_the_image(data, monkeypatch):
+    listed = {2: np.array([[20.0, 10, 4, 8]]), 6: np.array([[30.0, 10, 4, 8], [5, 10, 2, 4]])}
+    monkeypatch.setattr(unlabeled, "load", lambda: listed)
+    whole = load(data, kind="photograph", height=40, width=80, mask_unlabeled=True)
+    number = {tuple(digits[digits != NO_DIGIT]): row for row, digits in enumerate(whole["digits"])}
+    ignored = whole["ignored"]
+    assert ignored.shape == (len(whole["images"]), unlabeled.MAX_FOUND, 4)
+    # The photographs have 40x20 pixels, the images twice as many.
+    assert ignored[number[7,]].tolist() == [[40, 20, 8, 16], [0] * 4, [0] * 4]
+    assert "ignored" not in load(data, kind="photograph", height=40, width=80)

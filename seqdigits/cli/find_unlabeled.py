@@ -1,0 +1,43 @@
+"""Finds digits in photographs of SVHN train that its labels leave out: `python -m seqdigits find-unlabeled`.
+
+The Reader reads the training photographs of the first 2,000 with the pretrained weights. What it reads beside the labels is
+written to seqdigits/data/photos/svhn_unlabeled.json, which training with data.mask_unlabeled uses. About four minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from seqdigits.checkpoint import pretrained
+from seqdigits.config.flags import prepare_jax
+from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.progress import progress
+from seqdigits.data.photos import svhn_originals, unlabeled
+from seqdigits.inference.reader import Reader
+
+USAGE = "python -m seqdigits find-unlabeled"
+
+
+def main(stop: Stop) -> None:
+    """Runs `seqdigits find-unlabeled`."""
+    from absl import flags
+
+    values = flags.FlagValues()
+    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
+    arguments = parse_arguments(values, USAGE, f"{__doc__}\n{values.get_help()}")
+    if arguments:
+        raise UserError(f"{' '.join(arguments)!r} is not understood. usage: {USAGE}")
+    prepare_jax()
+    reader = Reader.from_pretrained(pretrained.DEFAULT)
+    photos = svhn_originals.original_photos("svhn_2000", "train", folder="")
+    found = {}
+    for photo in progress(iter(photos), len(photos), "photographs", "find-unlabeled"):
+        if stop.is_set():
+            raise Stopped
+        digits = [digit for number in reader.read(photo.pixels).numbers for digit in number.digits]
+        boxes = np.array([(x + w / 2, y + h / 2, w, h) for x, y, w, h in (digit.box for digit in digits)]).reshape(-1, 4)
+        confidence = np.array([digit.confidence for digit in digits])
+        found[photo.number] = unlabeled.find([digit.digit for digit in digits], confidence, boxes, photo.boxes)
+    print(f"wrote {unlabeled.FILE}: {unlabeled.write(found)} of {len(photos)} photographs")
