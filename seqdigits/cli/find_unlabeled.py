@@ -37,7 +37,9 @@ def main(stop: Stop) -> None:
         if stop.is_set():
             raise Stopped
         digits = [digit for number in reader.read(photo.pixels).numbers for digit in number.digits]
-        boxes = np.array([(x + w / 2, y + h / 2, w, h) for x, y, w, h in (digit.box for digit in digits)]).reshape(-1, 4)
+        boxes = np.array([(x + w / 2, y + h / 2, w, h) for x, y, w, h in (digit.box for digit in digits)]).reshape(
+            -1, 4
+        )
         confidence = np.array([digit.confidence for digit in digits])
         found[photo.number] = unlabeled.find([digit.digit for digit in digits], confidence, boxes, photo.boxes)
     print(f"wrote {unlabeled.FILE}: {unlabeled.write(found)} of {len(photos)} photographs")

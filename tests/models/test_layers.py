@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqdigits.core.errors import UserError
-from seqdigits.models import layer_spec, stack
+from seqdigits.models import layer_spec, ops, stack
 from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.layer_spec import Layer, output_size, parse, total_stride
 from seqdigits.models.ops import convolve, depth_to_space, max_pool, space_to_depth, upsample_nearest
@@ -182,6 +182,28 @@ def test_convolve_of_a_small_map_equals_lax(sides, size, stride):
     ):
         np.testing.assert_allclose(found, expected, atol=1e-4)
     assert "conv_general_dilated" not in str(jax.make_jaxpr(lambda x: loss(convolve, x, kernel))(x))
+
+
+@pytest.mark.parametrize(
+    ("batch", "sides", "size", "stride", "padding"),
+    [(4, (6, 9), 3, 1, "SAME"), (6, (9, 11), 3, 2, "SAME"), (3, (16, 8), 5, 1, "VALID"), (8, (8, 16), 1, 1, "SAME")],
+)
+@pytest.mark.parametrize("at_once", [1, 1 << 30], ids=["an image at a time", "all images"])
+def test_convolve_and_its_gradient_equal_lax(monkeypatch, batch, sides, size, stride, padding, at_once):
+    monkeypatch.setattr(ops, "_PATCHES_AT_ONCE", at_once)
+    shapes = [(batch, *sides, 5), (size, size, 5, 7)]
+    x, kernel = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes))
+    rest = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "precision": "highest"}
+
+    def loss(convolve, x, kernel):
+        return jnp.sum(jnp.sin(convolve(x, kernel, (stride, stride), padding, **rest)))
+
+    found, expected = (
+        jax.jit(jax.value_and_grad(loss, (1, 2)), static_argnums=0)(f, x, kernel)
+        for f in (convolve, jax.lax.conv_general_dilated)
+    )
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_max_pool_with_overlap_by_hand():

@@ -82,7 +82,9 @@ def load() -> dict[int, np.ndarray]:
 
 def write(found: dict[int, np.ndarray]) -> int:
     """Writes the list from the boxes found in each photograph, without those rejected; returns its number of photographs."""
-    kept = {str(n): np.round(boxes, 1).tolist() for n, boxes in sorted(found.items()) if len(boxes) and n not in REJECTED}
+    kept = {
+        str(n): np.round(boxes, 1).tolist() for n, boxes in sorted(found.items()) if len(boxes) and n not in REJECTED
+    }
     rows = ",\n".join(f' "{number}": {json.dumps(boxes)}' for number, boxes in kept.items())
     write_atomically(FILE, f"{{\n{rows}\n}}\n")
     return len(kept)
