@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BESIDE := -n auto --maxprocesses 4 --dist loadfile  # one process per core, each test file in one of them
 
-.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream peers sky lint types lock glyphs clean
+.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream peers sky lint types docs lock glyphs clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -76,6 +76,10 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
+docs: $(VENV)/ready  ## builds the guides as a site in site/; a broken link is an error
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q
 COMPILE := $(LOCK) pyproject.toml --extra dev
 lock:  ## regenerates the locks from pyproject.toml, with the same versions (needs uv)
@@ -92,4 +96,4 @@ glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs_2.npz from the fo
 	$(BIN)/python -m seqdigits build-glyphs
 
 clean:
-	rm -rf $(VENV) $(NEWEST) $(PEERS) $(SKY) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(NEWEST) $(PEERS) $(SKY) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -5,7 +5,7 @@ A GRU of 40 units over the 64 rows, whose last state is split into four, one for
     python -m seqdigits.main --config configs/strip4_row_gru.py --workdir runs/strip4_row_gru
 
 Published: validation accuracy 0.934 (best shown 0.9363) after 100 epochs of 15,000, batch 128, Adam 1e-3. Ours: 0.460;
-the README explains the difference.
+docs/results.md explains the difference.
 """
 
 from ml_collections import ConfigDict

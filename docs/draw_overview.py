@@ -1,0 +1,70 @@
+"""Draws docs/overview.png: predictions of the pretrained weights on the first test examples of canvases and scenes.
+
+    python docs/draw_overview.py
+
+No example is chosen: the first ones of each test split are drawn, those with a mistake last within their group.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+
+from seqdigits.checkpoint import pretrained
+from seqdigits.core.types import Batch, Prediction
+from seqdigits.data.create import create_source
+from seqdigits.evaluation.restore import restore
+from seqdigits.inference.predict_step import PredictStep
+from seqdigits.metrics import matching
+from seqdigits.release.measure import TARGETS, configured
+from seqdigits.visualization.predictions import make_example_grid
+
+GROUPS = (("handwriting", "canvas", 6), ("scene", "scene", 6))
+"""Weights, the label of their test data in TARGETS, and the number of examples."""
+
+_COLUMNS = 3
+
+
+def main() -> None:
+    """Writes overview.png beside this file, and prints how many of the examples are right."""
+    rows = []
+    for name, label, count in GROUPS:
+        batch, prediction = _predict(name, label, count)
+        exact = np.asarray(matching.match_predictions(batch, prediction).exact_match)
+        print(f"{name}, {label}: {int(exact.sum())} of {count} right")
+        cells = [_cell(batch, prediction, i) for i in np.argsort(~exact, kind="stable")]
+        rows += [cells[i : i + _COLUMNS] for i in range(0, count, _COLUMNS)]
+    width, height = sum(cell.width for cell in rows[0]), sum(row[0].height for row in rows)
+    page, top = Image.new("RGB", (width, height)), 0
+    for row in rows:
+        for i, cell in enumerate(row):
+            page.paste(cell, (i * cell.width, top))
+        top += row[0].height
+    page.quantize(256, dither=Image.Dither.NONE).save(Path(__file__).with_name("overview.png"), optimize=True)
+
+
+def _predict(name: str, label: str, count: int) -> tuple[Batch, Prediction]:
+    """Returns the first `count` test examples of a target, and the predictions of the weights, as numpy arrays."""
+    target = next(target for target in TARGETS[name] if target.label == label)
+    config = configured(target, pretrained.facts(name)["config"])
+    config.evaluate.batch_size = count
+    restored = restore(config, pretrained.FOLDER, str(pretrained.path(name)), "test")
+    source = create_source(config, "test")
+    step = PredictStep(config, restored.model, restored.devices.axis)
+    host_batch = next(iter(source.all(count, count)))
+    batch, _, prediction = jax.jit(lambda v, a, h: step.make_and_predict(v, a, h, source))(
+        restored.variables, source.arrays, host_batch
+    )
+    return jax.device_get((batch, prediction))
+
+
+def _cell(batch: Batch, prediction: Prediction, row: int) -> Image.Image:
+    """Returns the picture of one example with its boxes and its prediction."""
+    return make_example_grid(*jax.tree.map(lambda values: values[row : row + 1], (batch, prediction)), count=1)
+
+
+if __name__ == "__main__":
+    main()
