@@ -54,7 +54,7 @@ $(VENV)/stream-ready: $(VENV)/ready requirements-stream.lock
 	@touch $@
 
 PEERS := .venv-peers
-peers: $(PEERS)/ready  ## the environment of the engines that `python -m seqdigits peers` compares with
+peers: $(PEERS)/ready  ## the environment of the engines that `seqdigits peers` compares with
 
 $(PEERS)/ready: requirements-peers.lock
 	$(PYTHON) -m venv $(PEERS)
@@ -93,7 +93,7 @@ lock:  ## regenerates the locks from pyproject.toml, with the same versions (nee
 glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs_2.npz from the fonts of the extra `fonts` and of npm
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
 	npm install --prefix fonts --ignore-scripts --no-package-lock --no-audit --no-fund --silent
-	$(BIN)/python -m seqdigits build-glyphs
+	$(BIN)/seqdigits build-glyphs
 
 clean:
 	rm -rf $(VENV) $(NEWEST) $(PEERS) $(SKY) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -2,7 +2,7 @@
 
 No photograph of a number is in training. Natural backgrounds are, from a file that is made once:
 
-    python -m seqdigits build-backgrounds
+    seqdigits build-backgrounds
     python -m seqdigits.main --config configs/reader_scene_2.py --workdir runs/reader_scene_2
 
 Without the file: --config.data.backgrounds=

@@ -3,11 +3,11 @@
 # orbax and scikit-learn. First, on a machine with a network (and with MNIST and the house numbers in $SEQDIGITS_DATA):
 #
 #   bash launch/accelerator.sh pack            fills carry/, which is copied with the checkout; first make the natural
-#                                              backgrounds of the queue scenes: python -m seqdigits build-backgrounds
+#                                              backgrounds of the queue scenes: seqdigits build-backgrounds
 #
 # Then on the accelerator machine:
 #
-#   SEQDIGITS_COMMIT=... bash launch/accelerator.sh [--minutes M] [QUEUE ...] [-- FLAGS OF python -m seqdigits reproduce]
+#   SEQDIGITS_COMMIT=... bash launch/accelerator.sh [--minutes M] [QUEUE ...] [-- FLAGS OF seqdigits reproduce]
 #
 # Queues, in this order by default: scenes (reader_scene_2, ten million views), published (families C and B), photographs
 # (family D on the first 2,000 photographs), readers (the dense detectors with full schedules). The first call measures the

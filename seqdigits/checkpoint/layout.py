@@ -106,7 +106,7 @@ def find_checkpoint(workdir: Path, which: str) -> Path:
     if not Path(which).name.isdecimal():
         raise UserError(
             f"--checkpoint {which}: allowed are latest, best, a step, the path W/checkpoints/STEP, a file of weights (.npz), "
-            "or the name of pretrained weights, which python -m seqdigits pretrained lists."
+            "or the name of pretrained weights, which seqdigits pretrained lists."
         )
     return Path(which)
 

@@ -1,7 +1,7 @@
 """Pretrained weights, which are part of the package, by name.
 
 The flag `--checkpoint` and the key `init.path` take one of NAMES in place of a path. A file or folder of that name
-in the working directory takes precedence, and a message says so. `python -m seqdigits pretrained` lists, publishes
+in the working directory takes precedence, and a message says so. `seqdigits pretrained` lists, publishes
 and measures the weights.
 """
 
@@ -54,10 +54,7 @@ def path(name: str) -> Path:
     return file
 
 
-_FIX = (
-    "Reinstall seqdigits; or, in its source tree, publish them again: "
-    "python -m seqdigits pretrained publish NAME RESULT.json"
-)
+_FIX = "Reinstall seqdigits; or, in its source tree, publish them again: seqdigits pretrained publish NAME RESULT.json"
 
 
 def find(text: str) -> Path | None:

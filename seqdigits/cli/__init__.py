@@ -1,1 +1,34 @@
-"""The commands `python -m seqdigits COMMAND`, one module each."""
+"""The commands `seqdigits COMMAND`, one module each."""
+
+COMMANDS = {
+    "ablate": "trains the variants of the ablation and compares them",
+    "benchmark": "measures the speed of an experiment",
+    "build-backgrounds": "collects natural backgrounds from Debian packages into one file",
+    "build-glyphs": "draws the glyphs of synthetic scenes from fonts",
+    "calibrate": "calibrates the confidences of a checkpoint on validation",
+    "check-photos": "checks a folder of custom photos",
+    "config": "prints a config with all keys, or the documentation of all keys",
+    "draw-scenes": "draws synthetic scenes as labeled pictures",
+    "find-unlabeled": "finds digits that the labels of SVHN leave out",
+    "inspect": "writes a page with the statistics and faults of a data set",
+    "measure": "measures the Reader on a folder of labeled pictures",
+    "paste-photos": "makes private pictures to choose reading rules on",
+    "peers": "compares with off-the-shelf engines on labeled pictures",
+    "predict": "reads the numbers in pictures",
+    "prepare": "writes the records that a config streams",
+    "pretrained": "lists, publishes and measures the pretrained weights",
+    "report": "writes all results as one page",
+    "reproduce": "runs experiments and compares them with the published ones",
+    "unpack-photos": "writes photographs of SVHN in their own size, with labels",
+    "upper-bound": "prints the upper bound of accuracy of a model's grid",
+}
+"""Descriptions of the commands; each is `main` of the module that `module_of` names."""
+
+
+def module_of(command: str) -> str:
+    """Returns the name of the module of a command.
+
+    >>> module_of("check-photos")
+    'seqdigits.cli.check_photos'
+    """
+    return f"seqdigits.cli.{command.replace('-', '_')}"

@@ -1,4 +1,4 @@
-"""Measures the speed of an experiment: `python -m seqdigits benchmark configs/X.py`.
+"""Measures the speed of an experiment: `seqdigits benchmark configs/X.py`.
 
 Also in several processes, which are started with the variables of parallel.distributed.
 """
@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from absl import flags
+
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.console import render_table
@@ -20,21 +22,25 @@ from seqdigits.experiments.benchmark import measure, starts, stream_alone
 from seqdigits.parallel import distributed
 from seqdigits.parallel.processes import is_main
 
-USAGE = "python -m seqdigits benchmark configs/X.py [--config.key=value ...] [--stream] [--json FILE] [--rounds N]"
+USAGE = "seqdigits benchmark configs/X.py [--config.key=value ...] [--stream] [--json FILE] [--rounds N]"
+
+
+def command_line() -> flags.FlagValues:
+    """Returns the flags of the command."""
+    values = experiment_flags()
+    flags.DEFINE_string("json", None, "also writes the metrics to this file", flag_values=values)
+    flags.DEFINE_integer("rounds", 10, "number of timings; medians are reported", lower_bound=1, flag_values=values)
+    flags.DEFINE_boolean(
+        "stream", False, "also measures the same data streamed from records, in alternation", flag_values=values
+    )
+    return values
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits benchmark`."""
-    from absl import flags
-
-    values = experiment_flags()
-    flags.DEFINE_string("json", None, "also writes the metrics to this file", flag_values=values)
-    flags.DEFINE_integer("rounds", 10, "number of timings; medians are reported", lower_bound=1, flag_values=values)
+    values = command_line()
     argv = with_config(sys.argv)
-    flags.DEFINE_boolean(
-        "stream", False, "also measures the same data streamed from records, in alternation", flag_values=values
-    )
-    parse(values, argv, USAGE, needed=("config",))
+    parse(values, argv, USAGE, __doc__, needed=("config",))
     prepare_jax()
     launch = distributed.detect(None, None, None, os.environ)
     distributed.connect(launch, stop)

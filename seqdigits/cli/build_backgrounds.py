@@ -1,4 +1,4 @@
-"""Collects natural backgrounds into one JPEG file: `python -m seqdigits build-backgrounds`.
+"""Collects natural backgrounds into one JPEG file: `seqdigits build-backgrounds`.
 
 The backgrounds are photographs and photographic textures without text or digits, from Debian packages with free
 licenses (a download of 1 GB) and from scikit-learn, split into train, validation and test. The file is for local use;
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqdigits.core.arguments import parse_arguments
-from seqdigits.core.errors import UserError
+from seqdigits.core.arguments import CommandParser
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos.build_backgrounds import build
@@ -18,18 +17,22 @@ from seqdigits.data.photos.build_backgrounds import build
 USAGE = f"{backgrounds.COMMAND} [--out FILE] [--packages FOLDER]"
 
 
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__)
+    parser.add_argument(
+        "--out", type=Path, default=backgrounds.FILE, metavar="FILE", help="the file to write (default %(default)s)"
+    )
+    parser.add_argument(
+        "--packages",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the packages as .deb files; default: apt-get download",
+    )
+    return parser
+
+
 def main(stop: Stop) -> None:
     """Runs `seqdigits build-backgrounds`."""
-    from absl import flags
-
-    values = flags.FlagValues()
-    flags.DEFINE_string("out", str(backgrounds.FILE), "the file to write", flag_values=values)
-    flags.DEFINE_string(
-        "packages", None, "folder of the packages as .deb files; default: apt-get download", flag_values=values
-    )
-    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    arguments = parse_arguments(values, USAGE, f"{__doc__}\n{values.get_help()}")
-    if arguments:
-        raise UserError(f"{' '.join(arguments)!r} is not understood. usage: {USAGE}")
-    packages = values["packages"].value
-    print(build(Path(values["out"].value), Path(packages) if packages is not None else None, stop))
+    values = command_line().parse_command_line()
+    print(build(values.out, values.packages, stop))

@@ -1,4 +1,4 @@
-"""Draws the glyphs of synthetic scenes from fonts: `python -m seqdigits build-glyphs`.
+"""Draws the glyphs of synthetic scenes from fonts: `seqdigits build-glyphs`.
 
 It writes glyphs_2.npz and FONTS.md in seqdigits/data/scenes. `make glyphs` installs the fonts first, those of npm too.
 
@@ -8,24 +8,25 @@ Exit status: 0 done, 2 a user error, 75 or 130 stopped by a signal (docs/running
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 from seqdigits.core import interrupt
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.arguments import CommandParser
 from seqdigits.data.scenes import glyphs
 from seqdigits.data.scenes.build_glyphs import FILE_NAME, build_glyphs
 from seqdigits.data.scenes.fonts import FONT_FAMILIES
 
-USAGE = "python -m seqdigits build-glyphs"
+USAGE = "seqdigits build-glyphs"
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    return CommandParser(USAGE, __doc__)
 
 
 def main(stop: interrupt.Stop) -> None:
-    """Runs the command `build-glyphs`."""
-    if {"--help", "-h"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\n{__doc__}")
-    if sys.argv[1:]:
-        raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
+    """Runs `seqdigits build-glyphs`."""
+    command_line().parse_command_line()
     file = glyphs.FILES[2]
     data, faces = build_glyphs(FONT_FAMILIES, Path(str(file.path)).parent, stop)
     print(

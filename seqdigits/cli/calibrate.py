@@ -1,4 +1,4 @@
-"""Calibrates a checkpoint on validation: `python -m seqdigits calibrate --config configs/X.py --workdir W`."""
+"""Calibrates a checkpoint on validation: `seqdigits calibrate --config configs/X.py --workdir W`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from absl import flags
+
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax
 from seqdigits.core.console import render_table
 from seqdigits.core.interrupt import Stop
 from seqdigits.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrate
 
-USAGE = "python -m seqdigits calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]"
+USAGE = "seqdigits calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]"
 
 
-def main(stop: Stop) -> None:
-    """Runs `seqdigits calibrate`."""
-    from absl import flags
-
+def command_line() -> flags.FlagValues:
+    """Returns the flags of the command."""
     values = experiment_flags()
     flags.DEFINE_string("workdir", None, "the folder of the run", flag_values=values)
     which = "latest, best, a step, a path, weights (.npz), or the name of pretrained weights"
@@ -30,7 +30,13 @@ def main(stop: Stop) -> None:
         upper_bound=2**31 - 1,
         flag_values=values,
     )
-    parse(values, sys.argv, USAGE, needed=("config", "workdir"))
+    return values
+
+
+def main(stop: Stop) -> None:
+    """Runs `seqdigits calibrate`."""
+    values = command_line()
+    parse(values, sys.argv, USAGE, __doc__, needed=("config", "workdir"))
     prepare_jax()
     workdir, which = Path(values["workdir"].value), values["checkpoint"].value
     found = calibrate(values["config"].value, workdir, which=which, examples=values["examples"].value, stop=stop)

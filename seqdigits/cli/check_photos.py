@@ -1,33 +1,33 @@
-"""Checks a folder of custom photos and its labels.csv: `python -m seqdigits check-photos FOLDER`."""
+"""Checks a folder of custom photos and its labels.csv: `seqdigits check-photos FOLDER`."""
 
 from __future__ import annotations
 
 import shlex
-import sys
 from collections import Counter
 
+from seqdigits.core.arguments import CommandParser
 from seqdigits.core.console import render_table
 from seqdigits.core.constants import SPLITS
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import labels
 from seqdigits.data.photos.folder import chosen_rows, picture
 from seqdigits.data.photos.labels import Row
 
-USAGE = "python -m seqdigits check-photos FOLDER"
+USAGE = "seqdigits check-photos FOLDER"
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__, labels.__doc__)
+    parser.add_argument("folder", metavar="FOLDER", help=f"of the photos and {labels.NAME}")
+    return parser
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits check-photos`."""
-    arguments = sys.argv[1:]
-    if {"--help", "-h"} & set(arguments):
-        raise Help(f"usage: {USAGE}\n\nChecks FOLDER/{labels.NAME} and every image.\n\n{labels.__doc__}")
-    if not arguments:
-        raise UserError(f"FOLDER is missing. usage: {USAGE}")
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        raise UserError(f"{shlex.join(arguments)!r} is not understood. usage: {USAGE}")
-    print(check(arguments[0], stop))
+    print(check(command_line().parse_command_line().folder, stop))
 
 
 def check(folder: str, stop: Stop) -> str:

@@ -1,7 +1,7 @@
 """Prints a config with all keys, or the documentation of all keys.
 
-`python -m seqdigits config NAME [--config.key=value ...]` prints one config.
-`python -m seqdigits config --markdown > docs/configuration.md` writes the documentation.
+`seqdigits config NAME [--config.key=value ...]` prints one config.
+`seqdigits config --markdown > docs/configuration.md` writes the documentation.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+from absl import flags
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import DEFAULTS, KEYS, SECTIONS, Key, get
@@ -18,7 +19,12 @@ from seqdigits.config.registry import CONFIGS
 from seqdigits.config.upgrade import RENAMED_KEYS, RENAMED_LAYERS, RENAMED_METRICS, RENAMED_VALUES
 from seqdigits.core.interrupt import Stop
 
-USAGE = "python -m seqdigits config NAME [--config.key=value ...] | --markdown"
+USAGE = "seqdigits config NAME [--config.key=value ...] | --markdown"
+
+
+def command_line() -> flags.FlagValues:
+    """Returns the flags of the command."""
+    return experiment_flags()
 
 
 def main(stop: Stop) -> None:
@@ -29,7 +35,7 @@ def main(stop: Stop) -> None:
         return
 
     argv = with_config([sys.argv[0], *(_path(a, CONFIGS) for a in sys.argv[1:2]), *sys.argv[2:]])
-    values = parse(experiment_flags(), argv, USAGE, needed=("config",))
+    values = parse(command_line(), argv, USAGE, __doc__, needed=("config",))
     print(text(values["config"].value))
 
 
@@ -53,10 +59,10 @@ def markdown() -> str:
     lines = [
         "# Configuration",
         "",
-        "Every config key, generated from `seqdigits/config/defaults.py` by `python -m seqdigits config --markdown`.",
+        "Every config key, generated from `seqdigits/config/defaults.py` by `seqdigits config --markdown`.",
         "",
         "Set a key in a file of `configs/`, or on the command line: `--config.train.steps=500`.",
-        "`python -m seqdigits config NAME` prints one config with all keys.",
+        "`seqdigits config NAME` prints one config with all keys.",
         "A key marked † may change when a run resumes; the other keys identify the run.",
     ]
     for section, about in SECTIONS.items():

@@ -1,4 +1,4 @@
-"""Finds digits in photographs of SVHN train that its labels leave out: `python -m seqdigits find-unlabeled`.
+"""Finds digits in photographs of SVHN train that its labels leave out: `seqdigits find-unlabeled`.
 
 The Reader reads the training photographs of the first 2,000 with the pretrained weights. What it reads beside the labels is
 written to seqdigits/data/photos/svhn_unlabeled.json, which training with data.mask_unlabeled uses. About four minutes on two cores.
@@ -10,25 +10,23 @@ import numpy as np
 
 from seqdigits.checkpoint import pretrained
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.arguments import parse_arguments
-from seqdigits.core.errors import UserError
+from seqdigits.core.arguments import CommandParser
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import svhn_originals, unlabeled
 from seqdigits.inference.reader import Reader
 
-USAGE = "python -m seqdigits find-unlabeled"
+USAGE = "seqdigits find-unlabeled"
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    return CommandParser(USAGE, __doc__)
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits find-unlabeled`."""
-    from absl import flags
-
-    values = flags.FlagValues()
-    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    arguments = parse_arguments(values, USAGE, f"{__doc__}\n{values.get_help()}")
-    if arguments:
-        raise UserError(f"{' '.join(arguments)!r} is not understood. usage: {USAGE}")
+    command_line().parse_command_line()
     prepare_jax()
     reader = Reader.from_pretrained(pretrained.DEFAULT)
     photos = svhn_originals.original_photos("svhn_2000", "train", folder="")

@@ -1,4 +1,4 @@
-"""Inspects a data set and writes a page about it: `python -m seqdigits inspect configs/X.py [--config.key=value ...]`.
+"""Inspects a data set and writes a page about it: `seqdigits inspect configs/X.py [--config.key=value ...]`.
 
 Exit status: 0 success, 2 a user error or a fault in the data, 75 or 130 stopped by a signal (docs/running.md).
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+
+from absl import flags
 
 from seqdigits.config.flags import config_file, experiment_flags, parse, prepare_jax, with_config
 from seqdigits.config_checks.validate import validate
@@ -20,22 +22,26 @@ from seqdigits.inspection import checks, page
 from seqdigits.inspection.inspect import inspect
 from seqdigits.inspection.statistics import LISTED, SplitStatistics
 
-USAGE = """python -m seqdigits inspect configs/X.py [--config.key=value ...] [--split train,validation,test] [--limit N]
+USAGE = """seqdigits inspect configs/X.py [--config.key=value ...] [--split train,validation,test] [--limit N]
        [--out FOLDER_OR_FILE.html]"""
 
 
-def main(stop: Stop) -> None:
-    """Runs `seqdigits inspect`."""
-    from absl import flags
-
+def command_line() -> flags.FlagValues:
+    """Returns the flags of the command."""
     values = experiment_flags()
     flags.DEFINE_list("split", list(SPLITS), "the splits to inspect", flag_values=values)
     flags.DEFINE_integer(
         "limit", None, "number of examples of each split, the first ones", lower_bound=1, flag_values=values
     )
     flags.DEFINE_string("out", "runs/inspect", "the page, FILE.html, or the folder of NAME.html", flag_values=values)
+    return values
+
+
+def main(stop: Stop) -> None:
+    """Runs `seqdigits inspect`."""
+    values = command_line()
     argv = with_config(sys.argv)
-    parse(values, argv, USAGE, needed=("config",))
+    parse(values, argv, USAGE, __doc__, needed=("config",))
     splits = tuple(dict.fromkeys(values["split"].value))
     for split in splits:
         if split not in SPLITS:
@@ -50,7 +56,7 @@ def main(stop: Stop) -> None:
     out = out if out.suffix == ".html" and not out.is_dir() else out / f"{name}.html"
     make_folder(out.parent, "--out")
     statistics = inspect(config, splits, values["limit"].value, stop)
-    command = shlex.join(["python", "-m", "seqdigits", "inspect", *sys.argv[1:]])
+    command = shlex.join(["seqdigits", "inspect", *sys.argv[1:]])
     try:
         write_atomically(out, page.html(name, config, statistics, command))
     except OSError as e:

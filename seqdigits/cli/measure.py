@@ -1,4 +1,4 @@
-"""Measures the Reader on a folder of labeled pictures: `python -m seqdigits measure FOLDER`.
+"""Measures the Reader on a folder of labeled pictures: `seqdigits measure FOLDER`.
 
 Exit status: 0 success, 2 a user error or pictures that cannot be read, 75 or 130 stopped by a signal (docs/running.md).
 """
@@ -17,7 +17,7 @@ from PIL import Image
 from seqdigits.checkpoint import pretrained
 from seqdigits.config.flags import prepare_jax
 from seqdigits.core import provenance
-from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder
 from seqdigits.core.interrupt import Stop
@@ -30,79 +30,90 @@ from seqdigits.evaluation.pictures import Engine, choose, measure_pictures, scor
 from seqdigits.evaluation.score_table import score_tables
 from seqdigits.inference.reader import Reader, Result
 
-USAGE = """python -m seqdigits measure FOLDER [--weights NAME | --workdir W] [--out DIR] [--min-confidence P] [--limit N]
+USAGE = """seqdigits measure FOLDER [--weights NAME | --workdir W] [--out DIR] [--min-confidence P] [--limit N]
        [--only SUBFOLDER ...] [--resize 1024x768] [--stages [--boxes FILE]]"""
 _LISTED = 20
 """Maximum number of unreadable pictures listed in a message."""
 
 
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__, labeled_pictures.__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the labeled pictures")
+    parser.add_argument(
+        "--weights", metavar="NAME", help=f"the name of pretrained weights (default {pretrained.DEFAULT})"
+    )
+    parser.add_argument("--workdir", metavar="W", help="the folder of a run, in place of pretrained weights")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/measure"),
+        metavar="DIR",
+        help="the folder of answers.json, reliability.svg and wrong.jpg (default %(default)s)",
+    )
+    parser.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.8,
+        metavar="P",
+        help="threshold at which precision and false answers are printed, 0 to 1 (default 0.8)",
+    )
+    parser.add_argument(
+        "--limit", type=integer_from(1), metavar="N", help="number of pictures of each subfolder, the first ones"
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="SUBFOLDER", help="only this subfolder of FOLDER; repeatable"
+    )
+    parser.add_argument(
+        "--resize", metavar="WIDTHxHEIGHT", help="in pixels: resizes each picture first, to compare times"
+    )
+    parser.add_argument(
+        "--stages", action="store_true", help="prints at which stage of reading numbers are lost, and writes nothing"
+    )
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE",
+        help="for --stages: JSON with true boxes, see evaluation/stages.py: read_boxes",
+    )
+    return parser
+
+
 def main(stop: Stop) -> None:
     """Runs `seqdigits measure`."""
-    from absl import flags
-
-    values = flags.FlagValues()
-    values.set_gnu_getopt(True)  # flags may follow the folder
-    flags.DEFINE_string(
-        "weights", None, f"the name of pretrained weights (default {pretrained.DEFAULT})", flag_values=values
-    )
-    flags.DEFINE_string("workdir", None, "the folder of a run, in place of pretrained weights", flag_values=values)
-    flags.DEFINE_string(
-        "out", "runs/measure", "the folder of answers.json, reliability.svg and wrong.jpg", flag_values=values
-    )
-    flags.DEFINE_float(
-        "min-confidence", 0.8, "threshold at which precision and false answers are printed, 0 to 1", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "limit", None, "number of pictures of each subfolder, the first ones", lower_bound=1, flag_values=values
-    )
-    flags.DEFINE_multi_string("only", [], "only this subfolder of FOLDER; repeatable", flag_values=values)
-    flags.DEFINE_string(
-        "resize", None, "WIDTHxHEIGHT in pixels: resizes each picture first, to compare times", flag_values=values
-    )
-    flags.DEFINE_boolean(
-        "stages", False, "prints at which stage of reading numbers are lost, and writes nothing", flag_values=values
-    )
-    flags.DEFINE_string(
-        "boxes", None, "for --stages: JSON with true boxes, see evaluation/stages.py: read_boxes", flag_values=values
-    )
-    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    arguments = parse_arguments(values, USAGE, f"{values.get_help()}\n\n{labeled_pictures.__doc__}")
-    if not arguments:
-        raise UserError(f"FOLDER is missing. usage: {USAGE}")
-    if len(arguments) > 1:
-        raise UserError(f"{' '.join(arguments[1:])!r} is not understood. usage: {USAGE}")
-    folder, out, min_confidence = Path(arguments[0]), Path(values["out"].value), values["min-confidence"].value
+    values = command_line().parse_command_line()
+    folder, out, min_confidence = values.folder, values.out, values.min_confidence
     if not 0 <= min_confidence <= 1:
         raise UserError(f"--min-confidence = {min_confidence} is out of range: 0 to 1.")
-    name, workdir = values["weights"].value, values["workdir"].value
+    name, workdir = values.weights, values.workdir
     if name and workdir:
         raise UserError(f"--weights {name} and --workdir {workdir}: allowed is one of them.")
-    if values["boxes"].value and not values["stages"].value:
+    if values.boxes and not values.stages:
         raise UserError("--boxes is used by --stages only. Add --stages.")
-    if values["resize"].value and values["stages"].value:
+    if values.resize and values.stages:
         raise UserError("--resize is not used by --stages, which measures no time. Leave it out.")
     all_rows = labeled_pictures.labeled_pictures(folder)
-    rows, uncertain = choose(folder, all_rows, values["only"].value, values["limit"].value)
+    rows, uncertain = choose(folder, all_rows, values.only, values.limit)
     if uncertain:
         pictures = (
             "1 picture with an uncertain label is" if uncertain == 1 else f"{uncertain:,} with an uncertain label are"
         )
         print(f"{folder}: {pictures} left out", flush=True)
-    size = parse_size(values["resize"].value)
-    boxes = stages.read_boxes(Path(values["boxes"].value)) if values["boxes"].value else {}
-    if not values["stages"].value:
+    size = parse_size(values.resize)
+    boxes = stages.read_boxes(values.boxes) if values.boxes else {}
+    if not values.stages:
         make_folder(out, "--out")
     prepare_jax()
     reader = Reader.from_workdir(workdir) if workdir else Reader.from_pretrained(name or pretrained.DEFAULT)
-    if values["stages"].value:
+    if values.stages:
         print(stages.stages_table(stages.measure_stages(folder, rows, reader, boxes, stop)), flush=True)
         return
     about = {
         "engine": {"workdir": workdir} if workdir else {"weights": name or pretrained.DEFAULT},
         "folder": str(folder),
-        "only": values["only"].value,
-        "limit": values["limit"].value,
-        "resize": values["resize"].value,
+        "only": values.only,
+        "limit": values.limit,
+        "resize": values.resize,
         "min_confidence": min_confidence,
         "uncertain": uncertain,
         "provenance": provenance.describe(),

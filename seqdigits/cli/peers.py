@@ -1,44 +1,48 @@
-"""Compares with off-the-shelf engines on labeled pictures: `python -m seqdigits peers FOLDER ...`."""
+"""Compares with off-the-shelf engines on labeled pictures: `seqdigits peers FOLDER ...`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.console import render_table
-from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments import peers
 
-USAGE = "python -m seqdigits peers FOLDER ... [--engine NAME ...] [--only SUBFOLDER ...] [--limit N] [--out DIR]"
+USAGE = "seqdigits peers FOLDER ... [--engine NAME ...] [--only SUBFOLDER ...] [--limit N] [--out DIR]"
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__, "First run: make peers")
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of labeled pictures")
+    parser.add_argument("--engine", action="append", choices=list(peers.ENGINES), help="only this engine; repeatable")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="SUBFOLDER", help="only this subfolder of FOLDER; repeatable"
+    )
+    parser.add_argument(
+        "--limit", type=integer_from(1), metavar="N", help="number of pictures of each subfolder, the first ones"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/peers"),
+        metavar="DIR",
+        help="the folder of the answers and of the tables (default %(default)s)",
+    )
+    return parser
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits peers`."""
-    from absl import flags
-
-    values = flags.FlagValues()
-    values.set_gnu_getopt(True)  # flags may follow names
-    flags.DEFINE_multi_enum(
-        "engine", list(peers.ENGINES), list(peers.ENGINES), "only this engine; repeatable", flag_values=values
-    )
-    flags.DEFINE_multi_string("only", [], "only this subfolder of FOLDER; repeatable", flag_values=values)
-    flags.DEFINE_integer(
-        "limit", None, "number of pictures of each subfolder, the first ones", lower_bound=1, flag_values=values
-    )
-    flags.DEFINE_string("out", "runs/peers", "the folder of the answers and of the tables", flag_values=values)
-    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    folders = parse_arguments(values, USAGE, f"{__doc__.splitlines()[0]}\n{values.get_help()}\n\nFirst run: make peers")
-    if not folders:
-        raise UserError(f"FOLDER is missing. usage: {USAGE}")
-
+    values = command_line().parse_command_line()
     prepare_jax()
-    found = peers.picture_sets(folders, values["only"].value, values["limit"].value)
-    out = Path(values["out"].value)
+    found = peers.picture_sets(values.folders, values.only, values.limit)
+    out = values.out
     make_folder(out, "--out")
-    report = peers.run(found, out, {name: peers.ENGINES[name] for name in values["engine"].value}, stop)
+    report = peers.run(found, out, {name: peers.ENGINES[name] for name in values.engine or peers.ENGINES}, stop)
     peers.write(report, out)
     print(f"\n{render_table(peers.COLUMNS, peers.rows(report), 'll' + 'r' * (len(peers.COLUMNS) - 2))}")
     print(f"\n{render_table(peers.ENGINE_COLUMNS, peers.engine_rows(report), 'llrrrrr')}\n")

@@ -1,4 +1,4 @@
-"""Reads the numbers in pictures: `python -m seqdigits predict IMAGE...`.
+"""Reads the numbers in pictures: `seqdigits predict IMAGE...`.
 
 Standard output has answers only, one line for each picture, as soon as it is read:
 
@@ -32,33 +32,33 @@ from PIL import Image
 
 from seqdigits.checkpoint import pretrained
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.arguments import CommandParser
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
 from seqdigits.inference.reader import Reader, Result
 
-USAGE = "python -m seqdigits predict IMAGE... [--weights NAME | --workdir W] [--format text|json] [--json]"
+USAGE = "seqdigits predict IMAGE... [--weights NAME | --workdir W] [--format text|json] [--json]"
 FORMATS = ("text", "json")
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file with a picture")
+    parser.add_argument(
+        "--weights", metavar="NAME", help=f"the name of pretrained weights (default {pretrained.DEFAULT})"
+    )
+    parser.add_argument("--workdir", metavar="W", help="the folder of a run, in place of pretrained weights")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="of the answers (default text)")
+    parser.add_argument("--json", action="store_true", help="short for --format json")
+    return parser
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits predict`."""
-    from absl import flags
-
-    values = flags.FlagValues()
-    values.set_gnu_getopt(True)  # flags may follow the pictures
-    flags.DEFINE_string(
-        "weights", None, f"the name of pretrained weights (default {pretrained.DEFAULT})", flag_values=values
-    )
-    flags.DEFINE_string("workdir", None, "the folder of a run, in place of pretrained weights", flag_values=values)
-    flags.DEFINE_enum("format", "text", FORMATS, "of the answers", flag_values=values)
-    flags.DEFINE_boolean("json", False, "short for --format json", flag_values=values)
-    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    paths = parse_arguments(values, USAGE, f"{values.get_help()}\n\n{__doc__}")
-    if not paths:
-        raise UserError(f"IMAGE is missing. usage: {USAGE}")
-    name, workdir = values["weights"].value, values["workdir"].value
+    values = command_line().parse_command_line()
+    name, workdir = values.weights, values.workdir
     if name and workdir:
         raise UserError(f"--weights {name} and --workdir {workdir}: allowed is one of them.")
     prepare_jax()
@@ -68,7 +68,7 @@ def main(stop: Stop) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # a path need not be valid UTF-8
     try:
-        unreadable = predict(reader, paths, "json" if values["json"].value else values["format"].value, stop)
+        unreadable = predict(reader, values.images, "json" if values.json else values.format, stop)
     except OSError as e:  # of standard output: those of the pictures are a UserError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
         if isinstance(e, BrokenPipeError):  # for example of `head`, which has seen enough

@@ -1,4 +1,4 @@
-"""Writes the records that a config streams: `python -m seqdigits prepare configs/X.py [--config.key=value ...]`.
+"""Writes the records that a config streams: `seqdigits prepare configs/X.py [--config.key=value ...]`.
 
 Exit status: 0 success, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """
@@ -9,6 +9,8 @@ import sys
 import time
 from collections import Counter
 
+from absl import flags
+
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import interrupt
@@ -17,19 +19,23 @@ from seqdigits.core.progress import duration
 from seqdigits.data import record_location
 from seqdigits.data.manifest import open_records
 
-USAGE = "python -m seqdigits prepare configs/X.py [--config.key=value ...] [--shards N] [--workers N]"
+USAGE = "seqdigits prepare configs/X.py [--config.key=value ...] [--shards N] [--workers N]"
 
 
-def main(stop: interrupt.Stop) -> None:
-    """Runs `seqdigits prepare`."""
-    from absl import flags
-
+def command_line() -> flags.FlagValues:
+    """Returns the flags of the command."""
     values = experiment_flags()
     flags.DEFINE_integer(
         "shards", 0, "files of the largest split; 0 = one per 2,500 examples", lower_bound=0, flag_values=values
     )
     flags.DEFINE_integer("workers", 0, "number of processes; 0 = number of cores", lower_bound=0, flag_values=values)
-    parse(values, with_config(sys.argv), USAGE, needed=("config",))
+    return values
+
+
+def main(stop: interrupt.Stop) -> None:
+    """Runs `seqdigits prepare`."""
+    values = command_line()
+    parse(values, with_config(sys.argv), USAGE, __doc__, needed=("config",))
     prepare_jax()
     config = values["config"].value
     config.data.source = "tfrecord"

@@ -1,4 +1,4 @@
-"""Lists, publishes and measures the pretrained weights: `python -m seqdigits pretrained`."""
+"""Lists, publishes and measures the pretrained weights: `seqdigits pretrained`."""
 
 from __future__ import annotations
 
@@ -8,42 +8,48 @@ from pathlib import Path
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.pretrained import DEFAULT, NAMES, facts, path
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.console import render_table
-from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.release import publish
 from seqdigits.release.measure import measure
 
-USAGE = """python -m seqdigits pretrained
-       python -m seqdigits pretrained publish NAME RESULT.json [--partial]
-       python -m seqdigits pretrained measure NAME [--only LABEL ...] [--limit N]"""
+USAGE = """seqdigits pretrained
+       seqdigits pretrained publish NAME RESULT.json [--partial]
+       seqdigits pretrained measure NAME [--only LABEL ...] [--limit N]"""
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__, f"Names are {', '.join(NAMES)}.")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="publish | measure", help="what to do; default: list the weights"
+    )
+    parser.add_argument("--partial", action="store_true", help="publish: accepts an incomplete run")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="LABEL", help="measure: only this target; repeatable"
+    )
+    parser.add_argument(
+        "--limit", type=integer_from(1), metavar="N", help="measure: only the first N examples of each, to try it"
+    )
+    return parser
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits pretrained`."""
-    from absl import flags
-
-    values = flags.FlagValues()
-    values.set_gnu_getopt(True)  # flags may follow names
-    flags.DEFINE_boolean("partial", False, "publish: accepts an incomplete run", flag_values=values)
-    flags.DEFINE_multi_string("only", [], "measure: only this target; repeatable", flag_values=values)
-    flags.DEFINE_integer(
-        "limit", None, "measure: only the first N examples of each, to try it", lower_bound=1, flag_values=values
-    )
-    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    arguments = parse_arguments(values, USAGE, f"{values.get_help()}\n\nNames are {', '.join(NAMES)}.")
-    given = {name for name in ("partial", "only", "limit") if values[name].value}
-    match arguments:
+    parser = command_line()
+    values = parser.parse_command_line()
+    given = {name for name in ("partial", "only", "limit") if getattr(values, name)}
+    match values.arguments:
         case [] if not given:
             print("\n\n".join(listing(name) for name in NAMES))
         case ["publish", name, result] if given <= {"partial"}:
-            publish.publish(name, Path(result), partial=values["partial"].value)
+            publish.publish(name, Path(result), partial=values.partial)
         case ["measure", name] if given <= {"only", "limit"}:
             prepare_jax()
-            measure(name, only=tuple(values["only"].value), limit=values["limit"].value, stop=stop)
+            measure(name, only=tuple(values.only), limit=values.limit, stop=stop)
         case _:
-            raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
+            parser.error(f"{' '.join(sys.argv[1:])!r} is not understood.")
 
 
 def listing(name: str) -> str:

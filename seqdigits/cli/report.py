@@ -1,26 +1,45 @@
-"""Writes all results as one page: `python -m seqdigits report [RESULTS [PAGE]]`."""
+"""Writes all results as one page: `seqdigits report [RESULTS [PAGE]]`."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from seqdigits.core.errors import Help, UserError
+from seqdigits.core.arguments import CommandParser
+from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments.report import load_results, text
 
-USAGE = "python -m seqdigits report [RESULTS [PAGE]]"
+USAGE = "seqdigits report [RESULTS [PAGE]]"
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__)
+    parser.add_argument(
+        "results",
+        type=Path,
+        nargs="?",
+        default=Path("results"),
+        metavar="RESULTS",
+        help="the folder of the results, *.json (default %(default)s)",
+    )
+    parser.add_argument(
+        "page",
+        type=Path,
+        nargs="?",
+        default=Path("RESULTS.md"),
+        metavar="PAGE",
+        help="the page to write (default %(default)s)",
+    )
+    return parser
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits report`."""
     del stop  # it ends at once
-    if {"--help", "-h"} & set(sys.argv):
-        raise Help(f"usage: {USAGE}\n\nReads RESULTS/*.json (default results) and writes PAGE (default RESULTS.md).")
-    if len(sys.argv) > 3 or any(a.startswith("-") for a in sys.argv[1:]):
-        raise UserError(f"{' '.join(sys.argv[1:])!r} is not understood. usage: {USAGE}")
-    folder, page = (Path(a) for a in (*sys.argv[1:], *("results", "RESULTS.md")[len(sys.argv) - 1 :]))
+    values = command_line().parse_command_line()
+    folder, page = values.results, values.page
     results = load_results(folder)
     try:
         write_atomically(page, text(results))

@@ -1,4 +1,4 @@
-"""Runs a series of experiments: `python -m seqdigits reproduce [FAMILIES | NAMES ...]`.
+"""Runs a series of experiments: `seqdigits reproduce [FAMILIES | NAMES ...]`.
 
 Exit status: 0 success, or the budget is used up; 1 an experiment failed; 2 a user error; 75 or 130 stopped by a signal (docs/running.md).
 """
@@ -12,51 +12,73 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.arguments import parse_arguments
+from seqdigits.core.arguments import CommandParser
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments.reproduce import reproduce
 from seqdigits.experiments.selection import chosen_experiments, known_experiments, parse_settings
 
-USAGE = """python -m seqdigits reproduce [FAMILIES | NAMES ...] [--budget-minutes M] [--out DIR] [--workdirs DIR]
+USAGE = """seqdigits reproduce [FAMILIES | NAMES ...] [--budget-minutes M] [--out DIR] [--workdirs DIR]
        [--fraction F] [--weights] [--skip DIR] [--set KEY=VALUE ...]"""
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__, known_experiments())
+    parser.add_argument("experiments", nargs="*", metavar="FAMILY | NAME", help="what to run; default: all")
+    parser.add_argument(
+        "--budget-minutes", type=float, metavar="M", help="time limit in minutes; then the current run is saved"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="the folder of the results, NAME.json (default %(default)s)",
+    )
+    parser.add_argument(
+        "--workdirs",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="the folder of the workdirs (default %(default)s)",
+    )
+    parser.add_argument(
+        "--fraction",
+        type=float,
+        default=1.0,
+        metavar="F",
+        help="part of each schedule to run, above 0 to 1 (default 1)",
+    )
+    parser.add_argument(
+        "--weights", action="store_true", help="also writes OUT/NAME.npz, the weights in half precision"
+    )
+    parser.add_argument(
+        "--skip", metavar="DIR", help="a folder of other results; an experiment with a result there is skipped"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="changes a key of each config; repeatable"
+    )
+    return parser
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits reproduce`."""
-    from absl import flags
-
-    values = flags.FlagValues()
-    values.set_gnu_getopt(True)  # flags may follow names
-    flags.DEFINE_float(
-        "budget-minutes", None, "time limit in minutes; then the current run is saved", flag_values=values
-    )
-    flags.DEFINE_string("out", "results", "the folder of the results, NAME.json", flag_values=values)
-    flags.DEFINE_string("workdirs", "runs", "the folder of the workdirs", flag_values=values)
-    flags.DEFINE_float("fraction", 1.0, "part of each schedule to run, above 0 to 1", flag_values=values)
-    flags.DEFINE_boolean(
-        "weights", False, "also writes OUT/NAME.npz, the weights in half precision", flag_values=values
-    )
-    flags.DEFINE_string(
-        "skip", None, "a folder of other results; an experiment with a result there is skipped", flag_values=values
-    )
-    flags.DEFINE_multi_string("set", [], "KEY=VALUE: changes a key of each config; repeatable", flag_values=values)
-    flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
-    arguments = parse_arguments(values, USAGE, f"{values.get_help()}\n\n{known_experiments()}")
-    names, fraction = chosen_experiments(arguments), values["fraction"].value
+    values = command_line().parse_command_line()
+    names, fraction = chosen_experiments(values.experiments), values.fraction
     if not 0 < fraction <= 1:
         raise UserError(f"--fraction = {fraction} is out of range: above 0, to 1.")
 
     prepare_jax()
-    with _budget(values["budget-minutes"].value, stop):
+    with _budget(values.budget_minutes, stop):
         runs = reproduce(
             names,
             fraction=fraction,
-            settings=parse_settings(values["set"].value),
-            out=Path(values["out"].value),
-            workdirs=Path(values["workdirs"].value),
-            keep_weights=values["weights"].value,
-            skip=Path(values["skip"].value) if values["skip"].value else None,
+            settings=parse_settings(values.set),
+            out=values.out,
+            workdirs=values.workdirs,
+            keep_weights=values.weights,
+            skip=Path(values.skip) if values.skip else None,
             stop=stop,
         )
     unfinished = any(run.state in ("stopped", "waiting") for run in runs)

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from absl import flags
+
 from seqdigits.config.flags import experiment_flags, next_steps, parse, prepare_jax
 from seqdigits.core import interrupt
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
@@ -17,10 +19,8 @@ USAGE = """python -m seqdigits.main --config configs/X.py --workdir W [--config.
        the same in each of N processes with [--coordinator HOST:PORT --num_processes N --process_id R]"""
 
 
-def main(stop: interrupt.Stop) -> None:
-    """Runs `seqdigits.main`: trains or evaluates."""
-    from absl import flags
-
+def command_line() -> flags.FlagValues:
+    """Returns the flags of the command."""
     values = experiment_flags()
     flags.DEFINE_string("workdir", None, "the folder of the run; a run resumes from it", flag_values=values)
     flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "what to do", flag_values=values)
@@ -29,7 +29,7 @@ def main(stop: interrupt.Stop) -> None:
         "checkpoint",
         "latest",
         "evaluate: latest, best, a step, a path, weights (.npz), or the name of pretrained weights "
-        "(python -m seqdigits pretrained lists them)",
+        "(seqdigits pretrained lists them)",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -41,7 +41,13 @@ def main(stop: interrupt.Stop) -> None:
     )
     flags.DEFINE_integer("num_processes", None, "their number; default: $SEQDIGITS_NUM_PROCESSES", flag_values=values)
     flags.DEFINE_integer("process_id", None, "0 to N - 1; default: $SEQDIGITS_PROCESS_ID", flag_values=values)
-    parse(values, sys.argv, USAGE, needed=("config", "workdir"))
+    return values
+
+
+def main(stop: interrupt.Stop) -> None:
+    """Runs `seqdigits.main`: trains or evaluates."""
+    values = command_line()
+    parse(values, sys.argv, USAGE, __doc__, needed=("config", "workdir"))
     prepare_jax()
     coordinator, num_processes, process_id = (
         values[name].value for name in ("coordinator", "num_processes", "process_id")

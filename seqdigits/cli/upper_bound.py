@@ -1,9 +1,10 @@
-"""Prints the upper bound of accuracy of a grid: `python -m seqdigits upper-bound --config configs/X.py`."""
+"""Prints the upper bound of accuracy of a grid: `seqdigits upper-bound --config configs/X.py`."""
 
 from __future__ import annotations
 
 import sys
 
+from absl import flags
 from ml_collections import ConfigDict
 
 from seqdigits.config.flags import experiment_flags, parse, prepare_jax
@@ -13,13 +14,11 @@ from seqdigits.core.interrupt import Stop
 from seqdigits.evaluation.upper_bound import UpperBound, measure_upper_bound
 from seqdigits.models import layer_spec
 
-USAGE = "python -m seqdigits upper-bound --config configs/X.py [--split validation] [--limit N]"
+USAGE = "seqdigits upper-bound --config configs/X.py [--split validation] [--limit N]"
 
 
-def main(stop: Stop) -> None:
-    """Runs `seqdigits upper-bound`."""
-    from absl import flags
-
+def command_line() -> flags.FlagValues:
+    """Returns the flags of the command."""
     values = experiment_flags()
     flags.DEFINE_enum("split", "validation", list(SPLITS), "the split to measure", flag_values=values)
     flags.DEFINE_integer(
@@ -30,7 +29,13 @@ def main(stop: Stop) -> None:
         upper_bound=2**31 - 1,
         flag_values=values,
     )
-    parse(values, sys.argv, USAGE, needed=("config",))
+    return values
+
+
+def main(stop: Stop) -> None:
+    """Runs `seqdigits upper-bound`."""
+    values = command_line()
+    parse(values, sys.argv, USAGE, __doc__, needed=("config",))
     prepare_jax()
     config, split = values["config"].value, values["split"].value
     print(table(measure_upper_bound(config, split, values["limit"].value, stop), config))

@@ -1,7 +1,7 @@
 """Every config key once: default, meaning, unit, allowed values.
 
 A file in `configs/` holds only its differences from these defaults. config_checks/validate.py refuses combinations
-that cannot run. docs/configuration.md is generated from the table: `python -m seqdigits config --markdown`.
+that cannot run. docs/configuration.md is generated from the table: `seqdigits config --markdown`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ KEYS: tuple[Key, ...] = (
         "device",
         "Where examples come from. device: computed in the step, or resident on the device; tfds: resident, "
         "read by the builder of TensorFlow Datasets (mnist, svhn_cropped); tfrecord: streamed by tf.data from "
-        "records that `python -m seqdigits prepare` wrote.",
+        "records that `seqdigits prepare` wrote.",
         allowed=("device", "tfds", "tfrecord"),
     ),
     Key(
@@ -232,7 +232,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.backgrounds",
         "",
-        'scene of version 2, data.pasted: the file of natural backgrounds, made by python -m seqdigits build-backgrounds; "" = none. '
+        'scene of version 2, data.pasted: the file of natural backgrounds, made by seqdigits build-backgrounds; "" = none. '
         "It must not change when a run resumes.",
     ),
     Key("data.max_digit", 120, "scene: largest height of a digit.", unit="pixels", low=8, high=512),
@@ -280,7 +280,7 @@ KEYS: tuple[Key, ...] = (
         "data.mask_unlabeled",
         False,
         "dense_detector, svhn, svhn_2000: whether no cell is trained to be background where the labels of SVHN train leave out a "
-        "digit, by the list of python -m seqdigits find-unlabeled.",
+        "digit, by the list of seqdigits find-unlabeled.",
     ),
     Key(
         "data.half_scenes",
@@ -394,7 +394,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "decode.temperature",
         1.0,
-        "Logits are divided by it, so that confidences are calibrated; `python -m seqdigits calibrate` finds it.",
+        "Logits are divided by it, so that confidences are calibrated; `seqdigits calibrate` finds it.",
         low=0.01,
         high=100,
         resumable=True,

@@ -28,13 +28,16 @@ def experiment_flags() -> flags.FlagValues:
     return values
 
 
-def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[str, ...]) -> flags.FlagValues:
+def parse(
+    values: flags.FlagValues, argv: list[str], usage: str, about: str, needed: tuple[str, ...]
+) -> flags.FlagValues:
     """Parses the command line into `values`.
 
     Args:
       values: the defined flags.
       argv: the command line, program first.
       usage: an example of the command, for --help and errors.
+      about: what --help prints below the usage, the docstring of the command's module.
       needed: names of the required flags.
 
     Returns:
@@ -45,7 +48,7 @@ def parse(values: flags.FlagValues, argv: list[str], usage: str, needed: tuple[s
       Help: --help was given.
     """
     if {"--help", "-h", "--helpfull"} & set(argv):
-        raise Help(f"usage: {usage}\n\n{values.get_help()}\n\nConfigs: {known_configs()}")
+        raise Help(f"usage: {usage}\n\n{about}\n{values.get_help()}\n\nConfigs: {known_configs()}")
     path = config_file(argv).partition(":")[0]
     if "config" in values and path != "configs/X.py" and not Path(path).exists():
         raise UserError(_no_config(path))

@@ -139,7 +139,7 @@ def _validate_mixture(config: ConfigDict) -> None:
     if data.pasted and not data.backgrounds:
         raise UserError(
             f"data.pasted = {data.pasted}: data.backgrounds = '', but numbers are pasted into natural backgrounds. Set it to the "
-            "file that python -m seqdigits build-backgrounds makes, or set data.pasted to 0."
+            "file that seqdigits build-backgrounds makes, or set data.pasted to 0."
         )
     for key in ("half_scenes", "mask_unlabeled"):
         if data[key] and data.cutout:

@@ -121,5 +121,5 @@ def _wait(stop: Stop, grace: float) -> None:
         os.write(2, f"\nstopping: finishing this step and saving. {how}; saved work is kept.\n".encode())
 
 
-if __name__ == "__main__":  # worker processes run python -m seqdigits.core.app package.module:function
+if __name__ == "__main__":  # worker processes run this module, with package.module:function as argument
     run(sys.argv.pop(1))

@@ -2,35 +2,78 @@
 
 from __future__ import annotations
 
+import argparse
+import difflib
+import itertools
 import os
 import sys
-
-from absl import flags
+from collections.abc import Callable
+from typing import NoReturn
 
 from seqdigits.core.errors import Help, UserError
 
 
-def parse_arguments(values: flags.FlagValues, usage: str, text: str) -> list[str]:
-    """Parses the command line into `values`.
+class CommandParser(argparse.ArgumentParser):
+    """Parses the command line of a command; flags may follow other arguments.
 
     Args:
-      values: the defined flags.
       usage: an example of the command, for --help and errors.
-      text: what --help prints below the usage.
-
-    Returns:
-      The arguments that are no flags.
-
-    Raises:
-      UserError: a flag is unknown, or its value is not allowed.
-      Help: --help was given.
+      about: what --help prints below the usage, usually the docstring of the module.
+      epilog: what --help prints below the flags.
     """
-    if {"--help", "-h", "--helpfull"} & set(sys.argv):
-        raise Help(f"usage: {usage}\n\n{text}")
-    try:
-        return values(sys.argv)[1:]
-    except flags.Error as e:
-        raise UserError(f"{e}\nusage: {usage}") from e
+
+    def __init__(self, usage: str, about: str, epilog: str = "") -> None:
+        super().__init__(
+            usage=usage,
+            description=about,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def parse_command_line(self) -> argparse.Namespace:
+        """Parses sys.argv.
+
+        Raises:
+          UserError: a flag is unknown, its value is not allowed, or an argument is missing or not understood.
+          Help: --help was given.
+        """
+        arguments = sys.argv[1:]
+        if {"--help", "-h"} & set(arguments):
+            raise Help(self.format_help().rstrip())
+        for argument in itertools.takewhile("--".__ne__, arguments):
+            flag = argument.partition("=")[0]
+            if flag.startswith("--") and flag not in self._option_string_actions:
+                near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+                self.error(f"unknown flag {flag}." + (f" Did you mean {near[0]}?" if near else ""))
+        values, rest = self.parse_known_intermixed_args(arguments)
+        if rest:
+            self.error(f"{' '.join(rest)!r} is not understood.")
+        return values
+
+    def error(self, message: str) -> NoReturn:
+        """Raises a UserError with the message and the usage."""
+        missing = message.removeprefix("the following arguments are required: ")
+        raise UserError(f"{message if missing == message else f'{missing} is missing.'}\nusage: {self.usage}")
+
+
+def integer_from(lowest: int) -> Callable[[str], int]:
+    """Returns the type of a flag whose value is an integer, at least `lowest`.
+
+    >>> integer_from(1)("12")
+    12
+    """
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < lowest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {lowest}")
+        return value
+
+    return parse
 
 
 def seconds_from_environment(variable: str, default: float) -> float:

@@ -20,7 +20,7 @@ from seqdigits.core.files import sha256, write_atomically
 from seqdigits.core.progress import progress
 
 MANIFEST = "manifest.json"
-PREPARE_COMMAND = "python -m seqdigits prepare configs/X.py, with the same --config flags"
+PREPARE_COMMAND = "seqdigits prepare configs/X.py, with the same --config flags"
 """The command that writes records."""
 _VERIFIED = "verified.json"
 _SHARD_NAME = re.compile(r"[\w-][\w.-]*\.tfrecord-\d{5}-of-\d{5}")

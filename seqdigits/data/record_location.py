@@ -114,7 +114,7 @@ def _custom_photos_name(folder: Path) -> str:
             stat = row.image.stat()
         except OSError as e:
             raise UserError(
-                f"{row.image} cannot be read: {e.strerror}. Check the folder: python -m seqdigits check-photos"
+                f"{row.image} cannot be read: {e.strerror}. Check the folder: seqdigits check-photos"
             ) from e
         digest.update(f"{row.image.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}".encode())
     return f"{re.sub('[^A-Za-z0-9]+', '_', folder.resolve().name)}-{digest.hexdigest()[:12]}"

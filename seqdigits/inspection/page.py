@@ -1,4 +1,4 @@
-"""Writes the page of `python -m seqdigits inspect`: one HTML file that refers to no other.
+"""Writes the page of `seqdigits inspect`: one HTML file that refers to no other.
 
 The same data and program give the same bytes.
 """

@@ -48,7 +48,7 @@ def publish(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]
     write_facts(name, facts)
     write_sum(name, facts["sha256"])
     file = pretrained.path(name)
-    print(f"{file}, {len(content):,} bytes; now: python -m seqdigits pretrained measure {name}", flush=True)
+    print(f"{file}, {len(content):,} bytes; now: seqdigits pretrained measure {name}", flush=True)
     return facts
 
 
@@ -69,7 +69,7 @@ def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
         facts["images"] = run["steps"] * run["config"]["train"]["batch_size"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as e:
         raise UserError(
-            f"{result} is not a result of seqdigits reproduce: {e!r}. python -m seqdigits reproduce NAME --weights writes it."
+            f"{result} is not a result of seqdigits reproduce: {e!r}. seqdigits reproduce NAME --weights writes it."
         ) from e
     if (about["step"], about["config"]) != (run["steps"], run["config"]):
         raise UserError(

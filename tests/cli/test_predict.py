@@ -97,14 +97,14 @@ def test_unreadable_files_do_not_stop_the_others(run, flags):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "IMAGE is missing. usage: python -m seqdigits predict IMAGE"),
-        (["light.png", "--format=xml"], "--format=xml: value should be one of <text|json>"),
-        (["light.png", "--bogus"], "Unknown command line flag 'bogus'"),
+        ([], "IMAGE is missing.\nusage: seqdigits predict IMAGE"),
+        (["light.png", "--format=xml"], "argument --format: invalid choice: 'xml'"),
+        (["light.png", "--bogus"], "unknown flag --bogus"),
         (["light.png", "--weights=scene", "--workdir=x"], "--weights scene and --workdir x: allowed is one of them"),
     ],
 )
 def test_predict_refuses_wrong_arguments(run, arguments, message):
-    with pytest.raises(UserError, match=message.replace("|", r"\|")):
+    with pytest.raises(UserError, match=message):
         run(*arguments)
 
 

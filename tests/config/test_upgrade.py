@@ -77,7 +77,7 @@ def test_upgrade_record_renames_every_stage():
 def test_parse_refuses_an_old_key_with_its_new_name(old, new):
     argv = ["main", "--config=configs/quickstart.py", f"--config.{old}=1"]
     with pytest.raises(UserError, match=rf"^--config\.{old}: this key was renamed to {new}\.$"):
-        parse(experiment_flags(), argv, "usage", needed=("config",))
+        parse(experiment_flags(), argv, "usage", "about", needed=("config",))
 
 
 @pytest.mark.parametrize(("key", "values"), RENAMED_VALUES.items())
@@ -111,7 +111,9 @@ def test_read_meta_upgrades_every_stage(tmp_path):
 @pytest.mark.parametrize("flag", ["--config.read.group=true", "--config.read.group", "--noconfig.read.group"])
 def test_parse_refuses_every_form_of_an_old_boolean(flag):
     with pytest.raises(UserError, match=r"renamed to decode\.group_digits"):
-        parse(experiment_flags(), ["main", "--config=configs/quickstart.py", flag], "usage", needed=("config",))
+        parse(
+            experiment_flags(), ["main", "--config=configs/quickstart.py", flag], "usage", "about", needed=("config",)
+        )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_command_lines_refuse_an_old_value(monkeypatch, key, value, new):
         argv = ["main", "--config=configs/quickstart.py", *flag]
         monkeypatch.setattr(sys, "argv", argv)  # ml_collections finds the keys there
         with pytest.raises(UserError, match=f"{key} = {value!r}: this value was renamed to {new}"):
-            parse(experiment_flags(), argv, "usage", needed=("config",))
+            parse(experiment_flags(), argv, "usage", "about", needed=("config",))
     with pytest.raises(UserError, match=f"^--set {key} = {value!r}: this value was renamed to {new}"):
         parse_settings([f"{key}={value}"])
 
@@ -142,4 +144,4 @@ def test_parse_names_the_new_key_of_an_old_config_file(tmp_path, line, new):
         f"from seqdigits.config import base_config\n\ndef get_config():\n    config = base_config()\n    {line}\n    return config\n"
     )
     with pytest.raises(UserError, match=f"was renamed to {new}"):
-        parse(experiment_flags(), ["main", f"--config={path}"], "usage", needed=("config",))
+        parse(experiment_flags(), ["main", f"--config={path}"], "usage", "about", needed=("config",))

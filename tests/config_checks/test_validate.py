@@ -358,7 +358,7 @@ def test_allowed_values_are_those_that_the_code_supports():
 
 def test_configuration_page_equals_the_generated_text():
     assert (ROOT / "docs" / "configuration.md").read_text() == cli_config.markdown(), (
-        "run: python -m seqdigits config --markdown > docs/configuration.md"
+        "run: seqdigits config --markdown > docs/configuration.md"
     )
 
 

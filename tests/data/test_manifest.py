@@ -52,7 +52,7 @@ DAMAGES = {
 def test_open_records_names_the_damaged_file(folder, damage):
     break_, message = DAMAGES[damage]
     break_(folder / FILE)
-    with pytest.raises(UserError, match=rf"{FILE} {message}.*write the records again: python -m seqdigits prepare"):
+    with pytest.raises(UserError, match=rf"{FILE} {message}.*write the records again: seqdigits prepare"):
         data_manifest.open_records(folder)
 
 
@@ -96,7 +96,7 @@ def test_read_only_folder_is_verified_each_time(folder, monkeypatch):
 
 
 def test_missing_records_and_damaged_manifest_are_refused(folder, tmp_path):
-    with pytest.raises(UserError, match=r"nowhere has no records\. Write them: python -m seqdigits prepare"):
+    with pytest.raises(UserError, match=r"nowhere has no records\. Write them: seqdigits prepare"):
         data_manifest.open_records(tmp_path / "nowhere")
     text = (folder / "manifest.json").read_text()
     for damaged in ("{", "[]", text.replace('"examples": 5', '"examples": 4', 1)):

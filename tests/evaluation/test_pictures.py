@@ -176,7 +176,7 @@ def command(monkeypatch, tmp_path):
     monkeypatch.setattr(cli_measure, "Reader", FakeReader)
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["python -m seqdigits measure", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["seqdigits measure", *map(str, arguments)])
         cli_measure.main(Stop())
 
     return run
@@ -220,7 +220,7 @@ def test_command_reports_unreadable_pictures_at_the_end(folder, tmp_path, comman
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "FOLDER is missing. usage: "),
+        ((), "FOLDER is missing.\nusage: "),
         (("FOLDER", "more"), "'more' is not understood"),
         (("FOLDER", "--limit", "0"), "limit"),
         (("FOLDER", "--min-confidence", "nan"), "--min-confidence = nan is out of range: 0 to 1"),
@@ -238,7 +238,7 @@ def test_command_errors(folder, command, arguments, message):
 
 
 def test_command_help(command):
-    with pytest.raises(Help, match=r"usage: python -m seqdigits measure FOLDER(.|\n)*filename,label"):
+    with pytest.raises(Help, match=r"usage: seqdigits measure FOLDER(.|\n)*filename,label"):
         command("--help")
 
 

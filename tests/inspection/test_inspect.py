@@ -259,8 +259,8 @@ def test_page_is_complete_and_self_contained(small_config):
     assert [s.examples for s in statistics] == [30, 30, 30]
     assert statistics[0].endless
     assert not sum(s.faults.total() for s in statistics)
-    text = page.html("tiny <&> one", config, statistics, "python -m seqdigits inspect 'x' --limit 30")
-    assert text == page.html("tiny <&> one", config, statistics, "python -m seqdigits inspect 'x' --limit 30")
+    text = page.html("tiny <&> one", config, statistics, "seqdigits inspect 'x' --limit 30")
+    assert text == page.html("tiny <&> one", config, statistics, "seqdigits inspect 'x' --limit 30")
     found = Page(text)
     assert found.open == []
     assert found.ids == PARTS
@@ -334,7 +334,7 @@ def test_inspect_exit_status(tmp_path):
     done = run(*command, f"--out={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"\n{tmp_path}/quickstart.html\n")
-    assert "python -m seqdigits inspect configs/quickstart.py" in (tmp_path / "quickstart.html").read_text()
+    assert "seqdigits inspect configs/quickstart.py" in (tmp_path / "quickstart.html").read_text()
     wrong = run(*command, "--split=dev")
     assert (wrong.returncode, wrong.stderr) == (2, "error: --split dev: allowed are train, validation, test.\n")
 

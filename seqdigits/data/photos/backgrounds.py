@@ -1,6 +1,6 @@
 """Natural backgrounds: photographs without text or digits, in one JPEG file.
 
-`python -m seqdigits build-backgrounds` makes the file. Its picture is a sheet of all photographs; a JSON index in its
+`seqdigits build-backgrounds` makes the file. Its picture is a sheet of all photographs; a JSON index in its
 comment segment describes the packages they are from, and for each photograph its name, package, version, license,
 split, and place on the sheet. The file is for local use: the photographs have different licenses.
 """
@@ -23,7 +23,7 @@ from seqdigits.data.photos.crop import DAMAGED
 
 FILE = Path("~/.cache/seqdigits/backgrounds.jpg")
 """Default path of the file; its user folder is not expanded."""
-COMMAND = "python -m seqdigits build-backgrounds"
+COMMAND = "seqdigits build-backgrounds"
 LONGER_SIDE = 640
 """Maximum length of the longer side of a background, in pixels."""
 MAX_BYTES = 25_000_000

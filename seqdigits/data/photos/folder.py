@@ -1,6 +1,6 @@
 """Custom photos: a folder of image files with a `labels.csv`, whose format is described in data/photos/labels.py.
 
-`python -m seqdigits check-photos FOLDER` checks a folder. To train on it, set data.photographs = folder and
+`seqdigits check-photos FOLDER` checks a folder. To train on it, set data.photographs = folder and
 data.folder = FOLDER.
 """
 

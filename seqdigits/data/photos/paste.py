@@ -47,7 +47,7 @@ MAX_NOISE = 3.0
 """Maximum standard deviation of the noise that is added to the whole picture."""
 _QUALITY = 92
 _ATTEMPTS = 100
-_NOTICE = """Private pictures of house numbers, made by `python -m seqdigits paste-photos`.
+_NOTICE = """Private pictures of house numbers, made by `seqdigits paste-photos`.
 
 {pasted}/ has photographs of Street View House Numbers (Netzer et al. 2011), which are for non-commercial use only,
 pasted into natural backgrounds. {no_number}/ has parts of backgrounds without a number. The backgrounds have different

@@ -1,6 +1,6 @@
 """Digits that stand in photographs of SVHN, but not in its labels: the rule that finds them, and the list of those found.
 
-A detector would learn from them that digits are background. `python -m seqdigits find-unlabeled` applies the rule to what the
+A detector would learn from them that digits are background. `seqdigits find-unlabeled` applies the rule to what the
 Reader reads, and writes the list, FILE.
 """
 

@@ -378,7 +378,7 @@ def _fonts_page(
         "# Fonts of the glyphs",
         "",
         f"`{FILE_NAME}` contains images of glyphs of {len(faces)} faces of {len(families)} free font families. "
-        "`python -m seqdigits build-glyphs` generated it and this page. It contains no font files. `glyphs.npz`, version 1 "
+        "`seqdigits build-glyphs` generated it and this page. It contains no font files. `glyphs.npz`, version 1 "
         "of the file, holds the first 67 of these families.",
         "",
         f"The digits of every face are drawn. Letters and signs are drawn for the first face of {num_lettered} families: of "

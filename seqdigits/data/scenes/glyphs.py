@@ -1,6 +1,6 @@
 """Images of glyphs of hundreds of faces of free fonts, which are part of the package.
 
-There are two versions of the file, because the pixels of a scene depend on it. `python -m seqdigits build-glyphs` draws
+There are two versions of the file, because the pixels of a scene depend on it. `seqdigits build-glyphs` draws
 the second; FONTS.md lists the fonts and their licenses. No font family is in two splits, so the digit shapes of the test
 set are never in the training set.
 """
@@ -162,7 +162,7 @@ def _read(version: int) -> tuple[dict[str, np.ndarray], list[Face]]:
     except _DAMAGED as e:
         raise UserError(
             f"{file.path}, the glyph images of synthetic scenes, is missing or damaged: {e}. Reinstall seqdigits, or draw "
-            "the glyphs again with `make glyphs` (python -m seqdigits build-glyphs with the extra `fonts` installed)."
+            "the glyphs again with `make glyphs` (seqdigits build-glyphs with the extra `fonts` installed)."
         ) from e
 
 

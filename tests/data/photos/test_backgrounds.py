@@ -108,7 +108,7 @@ def test_splits_are_of_the_published_shares_and_stay():
 
 
 def test_load_names_a_missing_file_and_the_command(tmp_path):
-    with pytest.raises(UserError, match=r"none\.jpg is missing. To make it: python -m seqdigits build-backgrounds"):
+    with pytest.raises(UserError, match=r"none\.jpg is missing. To make it: seqdigits build-backgrounds"):
         load(tmp_path / "none.jpg", "train")
 
 

@@ -454,7 +454,7 @@ def test_check_photos_refuses_invalid_arguments():
     for arguments in ((), ("a", "b"), ("--folder",)):
         result = command(*arguments)
         assert result.returncode == 2
-        assert "usage: python -m seqdigits check-photos FOLDER" in result.stderr
+        assert "usage: seqdigits check-photos FOLDER" in result.stderr
     result = command("--help")
     assert result.returncode == 0
     assert "left top width height" in result.stdout

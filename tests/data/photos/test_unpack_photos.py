@@ -45,7 +45,7 @@ def test_a_stopped_run_leaves_nothing(photos, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "one FOLDER"), (["set", "--split=extra"], "split"), ([__file__], "not an empty folder")],
+    [([], "FOLDER is missing"), (["set", "--split=extra"], "split"), ([__file__], "not an empty folder")],
 )
 def test_invalid_arguments_are_refused(photos, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)

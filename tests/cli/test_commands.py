@@ -1,0 +1,143 @@
+"""The command line `seqdigits COMMAND`: help, errors, what it imports, and its names in texts."""
+
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from conftest import ROOT
+
+import seqdigits
+from seqdigits import __main__ as entry
+from seqdigits.cli import COMMANDS, module_of
+from seqdigits.core.errors import Help, UserError
+from seqdigits.core.interrupt import Stop
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "seqdigits", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """`command("report", "--help")`: runs a command in this process."""
+
+    def call(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"seqdigits {name}", *arguments])
+        importlib.import_module(module_of(name)).main(Stop())
+
+    return call
+
+
+def test_every_module_is_a_command_but_train():
+    modules = {path.stem for path in (ROOT / "seqdigits" / "cli").glob("*.py")} - {"__init__", "train"}
+    assert modules == {name.replace("-", "_") for name in COMMANDS}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_usage_and_docstring(command, name):
+    with pytest.raises(Help) as e:
+        command(name, "--help")
+    text = str(e.value)
+    assert text.startswith(f"usage: seqdigits {name}")
+    assert text.count("usage:") == 1
+    assert importlib.import_module(module_of(name)).__doc__.strip() in text
+    assert "help" in text.partition(f"seqdigits {name}")[2]  # the flags follow
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unknown_flag_is_refused(command, name):
+    with pytest.raises(UserError, match="bogus") as e:
+        command(name, "--bogus=1")
+    assert str(e.value).count(f"usage: seqdigits {name}") == str(e.value).count("usage:") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ablate --seeds=0",
+        "benchmark --rounds=many",
+        "build-backgrounds --out",
+        "calibrate --examples=0",
+        "draw-scenes FOLDER --split=all",
+        "draw-scenes FOLDER --count=-1",
+        "inspect --limit=0",
+        "measure FOLDER --limit=1.5",
+        "measure FOLDER --min-confidence=high",
+        "paste-photos FOLDER --count=0",
+        "peers FOLDER --engine=none",
+        "predict IMAGE --format=xml",
+        "prepare --shards=-1",
+        "pretrained measure scene --limit=0",
+        "reproduce --fraction=half",
+        "unpack-photos FOLDER --photographs=all",
+        "upper-bound --split=all",
+    ],
+)
+def test_an_invalid_value_is_refused(command, line):
+    with pytest.raises(UserError) as e:
+        command(*line.split())
+    assert line.split()[-1].partition("=")[0].strip("-") in str(e.value)
+    assert str(e.value).count("usage:") == 1
+
+
+@pytest.mark.parametrize("line", ["find-unlabeled now", "build-glyphs now"])
+def test_an_invalid_argument_is_refused(command, line):
+    with pytest.raises(UserError, match=f"\nusage: seqdigits {line.split()[0]}"):
+        command(*line.split())
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "--version"])
+def test_help_and_version_import_no_large_library(flag):
+    code = f"import sys; sys.argv = ['seqdigits', '{flag}']; from seqdigits.__main__ import main; main(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert not imported & {"jax", "numpy", "scipy", "flax", "orbax", "absl", "ml_collections", "PIL", "rich"}
+
+
+def test_version_is_that_of_the_package():
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"seqdigits {seqdigits.__version__}\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == seqdigits.__version__
+
+
+def test_the_console_script_is_the_module():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"].keys() == {"seqdigits"}
+    assert pkgutil.resolve_name(project["scripts"]["seqdigits"]) is entry.main
+
+
+def test_help_lists_all_commands():
+    done = run("--help")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")] == sorted(COMMANDS)
+    assert run().stdout == done.stdout
+
+
+def test_a_misspelled_command_is_corrected():
+    done = run("predcit", "a.png")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: unknown command 'predcit'. Did you mean predict?\n")
+    assert done.stderr.count("usage:") == 1
+
+
+def test_errors_of_a_command_have_no_traceback():
+    done = run("report", "--bogus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: unknown flag --bogus.\nusage: seqdigits report [RESULTS [PAGE]]\n"
+
+
+def test_texts_name_no_module_as_a_command_but_main():
+    folders = [*(ROOT / name for name in ("docs", "launch", "seqdigits", "configs", ".ci", ".github"))]
+    texts = [ROOT / "README.md", ROOT / "Makefile", *(path for folder in folders for path in folder.rglob("*"))]
+    found = []
+    for path in texts:
+        if path.is_file() and path.suffix in ("", ".md", ".py", ".sh", ".sbatch", ".yaml", ".yml", ".j2", ".html"):
+            commands = re.findall(r"-m seqdigits\.[\w.]+", path.read_text())
+            found += [f"{path}: {text}" for text in commands if text != "-m seqdigits.main"]
+    assert not found
