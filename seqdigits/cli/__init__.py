@@ -7,6 +7,7 @@ COMMANDS = {
     "build-glyphs": "draws the glyphs of synthetic scenes from fonts",
     "calibrate": "calibrates the confidences of a checkpoint on validation",
     "check-photos": "checks a folder of custom photos",
+    "completion": "prints the script that completes commands and flags in a shell",
     "config": "prints a config with all keys, or the documentation of all keys",
     "draw-scenes": "draws synthetic scenes as labeled pictures",
     "find-unlabeled": "finds digits that the labels of SVHN leave out",

@@ -85,7 +85,7 @@ def test_an_invalid_value_is_refused(command, line):
     assert str(e.value).count("usage:") == 1
 
 
-@pytest.mark.parametrize("line", ["find-unlabeled now", "build-glyphs now"])
+@pytest.mark.parametrize("line", ["completion", "completion tcsh", "find-unlabeled now", "build-glyphs now"])
 def test_an_invalid_argument_is_refused(command, line):
     with pytest.raises(UserError, match=f"\nusage: seqdigits {line.split()[0]}"):
         command(*line.split())
