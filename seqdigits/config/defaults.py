@@ -384,8 +384,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "decode.platt_scale",
         1.0,
-        "The confidence c of a number becomes sigmoid(platt_scale x logit(c) + platt_bias); `python -m "
-        "seqdigits calibrate` finds both.",
+        "The confidence c of a number becomes sigmoid(platt_scale x logit(c) + platt_bias); "
+        "`seqdigits calibrate` finds both.",
         low=0.01,
         high=100,
         resumable=True,
