@@ -327,6 +327,12 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("model.bias_init", 0.0, "Initial value of biases."),
     Key(
+        "model.second_look",
+        "",
+        "dense_detector, digits of 28x28 pixels: layers of a classifier of the tile of each digit that is found, which decides on the "
+        'digit, such as "conv 3x3x32, norm, relu, pool 2, dense 10"; "" = none.',
+    ),
+    Key(
         "model.compute_dtype",
         "float32",
         "What activations and matrix products are computed in, in training and evaluation. Parameters, the state of the "
@@ -428,6 +434,7 @@ KEYS: tuple[Key, ...] = (
         "dense_detector: weight of the L1 error of the boxes of digits (centers in cells, sizes as logarithms).",
         low=0,
     ),
+    Key("loss.second_look", 0.0, "With model.second_look: weight of the cross entropy of its digits.", low=0),
     Key(
         "loss.normalizer",
         "example",

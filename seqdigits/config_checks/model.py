@@ -6,8 +6,12 @@ from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import get
 from seqdigits.config_checks.checks import refuse_unread
+from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
+from seqdigits.data import scenes
+from seqdigits.data.digits import SIZE
 from seqdigits.data.image_size import image_size
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.models import layer_spec
 
 
@@ -39,6 +43,32 @@ def validate_model(config: ConfigDict) -> None:
         )
     _validate_model_keys(config)
     _validate_loss(config)
+    if model.second_look:
+        _validate_second_look(config)
+
+
+def _validate_second_look(config: ConfigDict) -> None:
+    """Refuses a second look that has no digits of the size of its tiles, or no loss."""
+    model, kind = config.model, config.data.composition
+    last = layer_spec.parse(model.second_look, "model.second_look")[-1]
+    if (last.kind, last.features) != ("dense", NO_DIGIT):
+        raise UserError(f"model.second_look ends with another layer than 'dense {NO_DIGIT}'. Add it.")
+    layer_spec.output_size(layer_spec.parse(model.second_look, "model.second_look"), SIZE, SIZE, "model.second_look")
+    if kind == scenes.NAME or kind in PHOTO_COMPOSITIONS:
+        raise UserError(
+            f"data.composition = {kind}: model.second_look needs digits of {SIZE}x{SIZE} pixels. Set another composition, or "
+            "model.second_look to ''."
+        )
+    if config.decode.octaves:
+        raise UserError(
+            f"decode.octaves = {config.decode.octaves}: with model.second_look only 0 is allowed. Set it to 0."
+        )
+    if model.pixels == "per_pixel":
+        raise UserError(
+            "model.pixels = per_pixel: a tile of model.second_look may lie anywhere. Set model.pixels to unit, for example."
+        )
+    if not config.loss.second_look:
+        raise UserError("loss.second_look = 0: model.second_look would not be trained. Set it to 1, for example.")
 
 
 _UNROLLED = ("gru", "attention", "row_gru")
@@ -85,6 +115,8 @@ def _validate_model_keys(config: ConfigDict) -> None:
         "loss.target": not is_dense,
         "loss.target_radius": not is_dense or config.loss.target == "cell",
         "loss.smoothing": not is_dense,
+        "model.second_look": not is_dense,
+        "loss.second_look": not model.second_look,
         "model.mean_jitter": not is_dense or model.pixels != "image_mean",
         "decode.min_score": not is_dense,
         "decode.max_overlap": not is_dense,

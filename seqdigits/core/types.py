@@ -89,6 +89,8 @@ class Outputs(struct.PyTreeNode):
       cell_logits: f32 [B, h, w, 11], logits of each cell of the dense detector: a digit at or near the cell
         (`loss.target` decides), or NO_DIGIT.
       cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
+      tile_logits: f32 [B, M, 10], logits of the digit at each of M places, from a second look at their pixels: the places of the
+        digits in training, else the candidates of decoding, see decoding.decode.candidate_boxes.
       stride: side of a cell, in pixels; static. The grid may extend beyond the right and the lower edge of the image.
       scales: number of cells of each scale of the image; static. With several scales, h is their sum and w is 1.
     """
@@ -97,6 +99,7 @@ class Outputs(struct.PyTreeNode):
     box: Array | None = None
     cell_logits: Array | None = None
     cell_boxes: Array | None = None
+    tile_logits: Array | None = None
     stride: int = struct.field(pytree_node=False, default=0)
     scales: tuple[int, ...] = struct.field(pytree_node=False, default=())
 

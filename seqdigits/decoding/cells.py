@@ -130,6 +130,24 @@ def assemble_numbers(candidates: Candidates, mean_box: Array, options: DecodeOpt
     )
 
 
+def look_again(candidates: Candidates, logits: Array, temperature: float | Array) -> Candidates:
+    """Returns the candidates with the digits that a second look at their pixels gives; whether they are digits stays.
+
+    Args:
+      candidates: [B, M].
+      logits: f32 [B, M, 10], of the digit at each.
+      temperature: see DecodeOptions.
+    """
+    probability, tempered = softmax(logits), softmax(logits / temperature)
+    digit = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    is_digit = digit[..., None] == jnp.arange(NO_DIGIT)
+    return candidates._replace(
+        digit=digit,
+        digit_probability=candidates.score * jnp.max(probability, axis=-1),
+        tempered_digit_probability=candidates.tempered_score * jnp.sum(jnp.where(is_digit, tempered, 0.0), axis=-1),
+    )
+
+
 def softmax(logits: Array) -> Array:
     """Returns the softmax over the last axis; `jax.nn.softmax` has an infinite value in its program."""
     unnormalized = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))

@@ -12,7 +12,7 @@ from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Outputs, Prediction
-from seqdigits.decoding.cells import Candidates, assemble_numbers, find_candidates, softmax
+from seqdigits.decoding.cells import Candidates, assemble_numbers, find_candidates, look_again, softmax
 from seqdigits.decoding.options import DecodeOptions
 
 
@@ -54,18 +54,30 @@ def _decode_positions(logits: Array, box: Array | None, temperature: float | Arr
 
 
 def _decode_cells(outputs: Outputs, options: DecodeOptions) -> Prediction:
-    assert outputs.cell_logits is not None, "a dense detector predicts cells"
-    assert outputs.cell_boxes is not None, "a dense detector predicts the boxes of cells"
     assert outputs.box is not None, "a dense detector outputs the mean box"
-    cells = [x.reshape(x.shape[0], -1, x.shape[-1]) for x in (outputs.cell_logits, outputs.cell_boxes)]
-    ends: Any = np.cumsum(outputs.scales)[:-1] if outputs.scales else []
-    scales = zip(*(jnp.split(x, ends, axis=1) for x in cells), strict=True)
-    find = jax.vmap(partial(find_candidates, options=options))
-    candidates = _join_scales([find(logits, boxes) for logits, boxes in scales])  # [scales * B, M]
+    candidates = _candidates(outputs, options)
+    if outputs.tile_logits is not None:
+        candidates = look_again(candidates, outputs.tile_logits, options.temperature)
     count = max(len(outputs.scales), 1)
     mean_boxes = jnp.concatenate([outputs.box] * count)
     predictions = jax.vmap(partial(assemble_numbers, options=options))(candidates, mean_boxes)
     return select_scale(jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), predictions))
+
+
+def candidate_boxes(outputs: Outputs, options: DecodeOptions) -> Array:
+    """Returns the places for a second look, the boxes of the candidates of cells: f32 [B, M, 4], cxcywh in pixels."""
+    return _candidates(outputs, options).box
+
+
+def _candidates(outputs: Outputs, options: DecodeOptions) -> Candidates:
+    """Returns the candidates of all scales, [scales * B, M]."""
+    assert outputs.cell_logits is not None, "a dense detector predicts cells"
+    assert outputs.cell_boxes is not None, "a dense detector predicts the boxes of cells"
+    cells = [x.reshape(x.shape[0], -1, x.shape[-1]) for x in (outputs.cell_logits, outputs.cell_boxes)]
+    ends: Any = np.cumsum(outputs.scales)[:-1] if outputs.scales else []
+    scales = zip(*(jnp.split(x, ends, axis=1) for x in cells), strict=True)
+    find = jax.vmap(partial(find_candidates, options=options))
+    return _join_scales([find(logits, boxes) for logits, boxes in scales])
 
 
 def _join_scales(candidates: list[Candidates]) -> Candidates:

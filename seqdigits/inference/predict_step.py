@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Outputs, Prediction, Spec, Variables
 from seqdigits.data.source import DataSource
-from seqdigits.decoding.decode import decode
+from seqdigits.decoding.decode import candidate_boxes, decode
 from seqdigits.decoding.options import decode_options
 from seqdigits.metrics import eval_metrics
 
@@ -34,8 +34,13 @@ class PredictStep:
 
     def predict(self, variables: Variables, batch: Batch, spec: Spec) -> tuple[Outputs, Prediction]:
         """Applies the model to a batch and decodes its outputs."""
+        options = decode_options(self.config, spec)
         outputs = self.model.apply(variables, batch.image, train=False, mask=batch.mask)
-        return outputs, decode(outputs, decode_options(self.config, spec))
+        if self.config.model.second_look:
+            boxes = candidate_boxes(outputs, options)
+            second = self.model.apply(variables, batch.image, train=False, mask=batch.mask, boxes=boxes)
+            outputs = outputs.replace(tile_logits=second.tile_logits)
+        return outputs, decode(outputs, options)
 
     def make_and_predict(
         self, variables: Variables, arrays: dict[str, Array], host_batch: dict[str, Array], source: DataSource

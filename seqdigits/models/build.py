@@ -40,7 +40,12 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
         "encoder": parse(model.encoder, "model.encoder"),
     }
     if model.name == "dense_detector":
-        return DenseDetector(**common, octaves=config.decode.octaves, mean_jitter=config.model.mean_jitter)
+        return DenseDetector(
+            **common,
+            octaves=config.decode.octaves,
+            mean_jitter=config.model.mean_jitter,
+            second_look=parse(model.second_look, "model.second_look"),
+        )
     return SequenceModel(
         **common,
         decoder=model.name,

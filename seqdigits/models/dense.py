@@ -14,6 +14,7 @@ from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Outputs
+from seqdigits.data import digits
 from seqdigits.models.layer_spec import Layer, largest_stride, total_stride
 from seqdigits.models.pixels import PixelNormalization
 from seqdigits.models.stack import Base, Stack
@@ -33,6 +34,8 @@ class DenseDetector(Base):
         With octaves, the outputs list the cells of all scales one after another, see Outputs.scales.
       remat: whether the encoder recomputes its activations, see Stack.
       mean_jitter: standard deviation of a random number that is added to the normalized pixels of each image in training.
+      second_look: layers of a classifier that looks again at the tile of each digit, digits.SIZE pixels wide and high, which
+        is cut out of the image; the last layer has 10 features. Empty = none.
     """
 
     pixels: str = "unit"
@@ -40,6 +43,7 @@ class DenseDetector(Base):
     octaves: int = 0
     remat: bool = False
     mean_jitter: float = 0.0
+    second_look: tuple[Layer, ...] = ()
 
     @property
     def stride(self) -> int:
@@ -52,12 +56,29 @@ class DenseDetector(Base):
         return (height + -height % multiple) // self.stride, (width + -width % multiple) // self.stride
 
     @nn.compact
-    def __call__(self, image: Array, *, train: bool, mask: Array) -> Outputs:
+    def __call__(self, image: Array, *, train: bool, mask: Array, boxes: Array | None = None) -> Outputs:
         """Predicts the cells of image u8 [B, H, W, C] with mask bool [B].
 
+        With `second_look` and boxes f32 [B, M, 4], it also classifies the tiles in their centers. Outside training it does
+        nothing else then, because the boxes come from a first call.
+
         Returns:
-          Outputs with cell_logits and cell_boxes; its box is the mean box of the training set.
+          Outputs with cell_logits, cell_boxes and, with boxes, tile_logits; its box is the mean box of the training set.
         """
+        normalize = PixelNormalization(self.pixels, name="pixels")
+        tile_logits = None
+        if self.second_look and (boxes is not None or self.is_initializing()):
+            boxes = jnp.zeros((len(image), 1, 4)) if boxes is None else boxes
+            classifier = Stack(**self.common, layers=self.second_look, float32_output=True, name="second_look")
+            if train:
+                boxes = boxes.at[..., :2].add(
+                    TILE_JITTER * jax.random.normal(self.make_rng("dropout"), (*boxes.shape[:2], 2))
+                )
+            present = (mask[:, None] & (boxes[..., 2] > 0)).reshape(-1)
+            tiles = normalize(cut_tiles(image, boxes)).reshape(-1, digits.SIZE, digits.SIZE, image.shape[-1])
+            tile_logits = classifier(tiles, train=train, mask=present).reshape(*boxes.shape[:2], -1)
+            if not train and not self.is_initializing():
+                return Outputs(tile_logits=tile_logits)
         encoder = Stack(**self.common, layers=self.encoder, remat=self.remat, name="encoder")
         outputs = {"kernel_init": self.kernels(), "dtype": jnp.float32}  # whatever the encoder computes in
         digit_head = nn.Dense(NO_DIGIT + 1, **outputs, bias_init=_no_digit_bias, name="digits")
@@ -69,17 +90,17 @@ class DenseDetector(Base):
             x = encoder(_pad_to_multiple(x, multiple), train=train, mask=mask)  # [B, h, w, F]
             return digit_head(x), boxes_from_offsets(box_head(x), stride) * shrink
 
-        x = PixelNormalization(self.pixels, name="pixels")(image)
+        x = normalize(image)
         if self.mean_jitter and train:
             x = x + self.mean_jitter * jax.random.normal(self.make_rng("dropout"), (len(image), 1, 1, 1))
-        logits, boxes = predict_scale(x)
-        scales = [(logits, boxes)]
+        logits, cell_boxes = predict_scale(x)
+        scales = [(logits, cell_boxes)]
         if self.octaves and not train:
             scales.append(predict_scale(_three_quarters(x), 4 / 3))
             for octave in range(1, self.octaves + 1):
                 x = _halve(x)
                 scales += [predict_scale(x, 2**octave), predict_scale(_three_quarters(x), 2**octave * 4 / 3)]
-            logits, boxes = (
+            logits, cell_boxes = (
                 jnp.concatenate([part.reshape(len(image), -1, 1, part.shape[-1]) for part in parts], axis=1)
                 for parts in zip(*scales, strict=True)
             )  # [B, all cells, 1, 11], [B, all cells, 1, 4]
@@ -87,10 +108,34 @@ class DenseDetector(Base):
         return Outputs(
             box=jnp.broadcast_to(mean_box.value, (image.shape[0], 4)),
             cell_logits=logits,
-            cell_boxes=boxes,
+            cell_boxes=cell_boxes,
+            tile_logits=tile_logits,
             stride=stride,
             scales=tuple(part.shape[1] * part.shape[2] for part, _ in scales),
         )
+
+
+TILE_JITTER = 0.4
+"""Standard deviation of the error of the places of tiles in training, in pixels; they are rounded to whole pixels."""
+
+
+def cut_tiles(image: Array, boxes: Array) -> Array:
+    """Cuts a tile of digits.SIZE pixels around the center of each box; beyond the image, its edge is repeated.
+
+    A digit of a canvas or strip is such a tile, so that the tile of a center that is found to half a pixel is exact.
+
+    Args:
+      image: u8 [B, H, W, C].
+      boxes: f32 [B, M, 4], cxcywh in pixels.
+
+    Returns:
+      u8 [B, M, SIZE, SIZE, C].
+    """
+    corner = jnp.round(boxes[..., :2] - digits.SIZE / 2).astype(jnp.int32)[..., None]  # [B, M, 2, 1]
+    steps = jnp.arange(digits.SIZE)
+    columns = jnp.clip(corner[:, :, 0] + steps, 0, image.shape[2] - 1)  # [B, M, SIZE]
+    rows = jnp.clip(corner[:, :, 1] + steps, 0, image.shape[1] - 1)
+    return jax.vmap(lambda image, rows, columns: image[rows[:, :, None], columns[:, None]])(image, rows, columns)
 
 
 def boxes_from_offsets(offsets: Array, stride: int) -> Array:

@@ -187,7 +187,21 @@ def loss_terms(
     if config.cells or config.cell_boxes:
         of_cells = dict(zip(("cells", "cell_boxes"), cell_losses(outputs, batch, config, mean_cells), strict=True))
         terms |= {name: term for name, term in of_cells.items() if config[name]}
+    if config.second_look:
+        assert outputs.tile_logits is not None, "config_checks.validate refuses this"
+        terms["second_look"] = tile_loss(outputs.tile_logits, batch.digits)
     return terms
+
+
+def tile_loss(logits: Array, digits: Array) -> Array:
+    """Returns the mean cross entropy of the tiles of the digits of each example: f32 [B, L, 10], i32 [B, L] -> f32 [B], in nats.
+
+    >>> round(float(tile_loss(jnp.zeros((1, 2, 10)), jnp.array([[3, NO_DIGIT]]))[0]), 4)  # log 10
+    2.3026
+    """
+    is_digit = digits != NO_DIGIT
+    per_digit = digit_cross_entropy(logits, jnp.where(is_digit, digits, 0))
+    return jnp.sum(jnp.where(is_digit, per_digit, 0.0), -1) / jnp.maximum(jnp.sum(is_digit, -1), 1)
 
 
 def total_loss(terms: dict[str, Array], mask: Array, count: Array, config: ConfigDict) -> Array:

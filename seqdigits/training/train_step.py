@@ -225,6 +225,7 @@ class TrainStep:
                 mask=batch.mask,
                 rngs={"dropout": dropout},
                 mutable=["batch_stats"],
+                **({"boxes": batch.boxes} if self.config.model.second_look else {}),
             )
             terms = losses.loss_terms(outputs, batch, box, config, mean_cells)
             return losses.total_loss(terms, batch.mask, count, config), (terms, updated.get("batch_stats", {}))
