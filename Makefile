@@ -76,9 +76,14 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
-docs: $(VENV)/ready  ## builds the guides as a site in site/; a broken link is an error
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[docs]'
-	$(BIN)/mkdocs build --strict
+DOCS := .venv-docs
+docs: $(DOCS)/ready  ## builds the guides as a site in site/; a broken link is an error
+	$(DOCS)/bin/mkdocs build --strict --quiet
+
+$(DOCS)/ready: requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-docs.lock
+	@touch $@
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q
 COMPILE := $(LOCK) pyproject.toml --extra dev
@@ -88,6 +93,7 @@ lock:  ## regenerates the locks from pyproject.toml, with the same versions (nee
 	$(COMPILE) -o requirements.lock
 	$(subst 3.11,3.12,$(COMPILE)) --extra newest -o requirements-newest.lock
 	$(LOCK) peers/requirements.in -o requirements-peers.lock
+	$(LOCK) docs/requirements.in -o requirements-docs.lock
 	$(LOCK) launch/requirements-sky.in -o requirements-sky.lock
 
 glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs_2.npz from the fonts of the extra `fonts` and of npm
@@ -96,4 +102,4 @@ glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs_2.npz from the fo
 	$(BIN)/seqdigits build-glyphs
 
 clean:
-	rm -rf $(VENV) $(NEWEST) $(PEERS) $(SKY) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(NEWEST) $(PEERS) $(SKY) $(DOCS) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
