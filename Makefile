@@ -96,8 +96,8 @@ lock:  ## regenerates the locks from pyproject.toml, with the same versions (nee
 	$(LOCK) docs/requirements.in -o requirements-docs.lock
 	$(LOCK) launch/requirements-sky.in -o requirements-sky.lock
 
-glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs_2.npz from the fonts of the extra `fonts` and of npm
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --no-build-isolation -e '.[fonts]'
+glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs_2.npz from the packages in fonts/
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q -r fonts/requirements.txt
 	npm install --prefix fonts --ignore-scripts --no-package-lock --no-audit --no-fund --silent
 	$(BIN)/seqdigits build-glyphs
 

@@ -1,6 +1,6 @@
 """Draws the glyphs of synthetic scenes from fonts.
 
-The fonts are in the Python packages of the extra `fonts` and in the npm packages of fonts/package.json, each pinned to a
+The fonts are in the Python packages of fonts/requirements.txt and in the npm packages of fonts/package.json, each pinned to a
 version. The digits of every face (a family in one weight and style) are drawn, and for the first face of most families
 also letters and signs. The output, glyphs_2.npz and FONTS.md in this folder, is part of the package, so fonts are needed
 only to draw the glyphs again.
@@ -229,7 +229,7 @@ def _package(name: str) -> _Package:
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
             f"the package {name}, which contains fonts, is not installed. Install all font packages with `make glyphs` "
-            "or python -m pip install -e '.[fonts]'"
+            "or python -m pip install -r fonts/requirements.txt"
         ) from None
     return _Package(
         distribution.version,

@@ -162,7 +162,7 @@ def _read(version: int) -> tuple[dict[str, np.ndarray], list[Face]]:
     except _DAMAGED as e:
         raise UserError(
             f"{file.path}, the glyph images of synthetic scenes, is missing or damaged: {e}. Reinstall seqdigits, or draw "
-            "the glyphs again with `make glyphs` (seqdigits build-glyphs with the extra `fonts` installed)."
+            "the glyphs again with `make glyphs` (seqdigits build-glyphs after pip install -r fonts/requirements.txt)."
         ) from e
 
 
