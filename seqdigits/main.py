@@ -1,4 +1,4 @@
-"""Trains or evaluates one experiment: `python -m seqdigits.main --config configs/X.py --workdir W`.
+"""Trains or evaluates one experiment: `python -m seqdigits.main --config CONFIG --workdir W`.
 
 Exit status: 0 success, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """

@@ -1,4 +1,4 @@
-"""Measures the speed of an experiment: `seqdigits benchmark configs/X.py`.
+"""Measures the speed of an experiment: `seqdigits benchmark CONFIG`.
 
 Also in several processes, which are started with the variables of parallel.distributed.
 """
@@ -22,7 +22,7 @@ from seqdigits.experiments.benchmark import measure, starts, stream_alone
 from seqdigits.parallel import distributed
 from seqdigits.parallel.processes import is_main
 
-USAGE = "seqdigits benchmark configs/X.py [--config.key=value ...] [--stream] [--json FILE] [--rounds N]"
+USAGE = "seqdigits benchmark CONFIG [--config.key=value ...] [--stream] [--json FILE] [--rounds N]"
 
 
 def command_line() -> flags.FlagValues:

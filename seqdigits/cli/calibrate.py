@@ -1,4 +1,4 @@
-"""Calibrates a checkpoint on validation: `seqdigits calibrate --config configs/X.py --workdir W`."""
+"""Calibrates a checkpoint on validation: `seqdigits calibrate CONFIG --workdir W`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from absl import flags
 
-from seqdigits.config.flags import experiment_flags, parse, prepare_jax
+from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
 from seqdigits.core.console import render_table
 from seqdigits.core.interrupt import Stop
 from seqdigits.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrate
 
-USAGE = "seqdigits calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]"
+USAGE = "seqdigits calibrate CONFIG --workdir W [--checkpoint best] [--examples N]"
 
 
 def command_line() -> flags.FlagValues:
@@ -36,7 +36,7 @@ def command_line() -> flags.FlagValues:
 def main(stop: Stop) -> None:
     """Runs `seqdigits calibrate`."""
     values = command_line()
-    parse(values, sys.argv, USAGE, __doc__, needed=("config", "workdir"))
+    parse(values, with_config(sys.argv), USAGE, __doc__, needed=("config", "workdir"))
     prepare_jax()
     workdir, which = Path(values["workdir"].value), values["checkpoint"].value
     found = calibrate(values["config"].value, workdir, which=which, examples=values["examples"].value, stop=stop)

@@ -1,6 +1,6 @@
 """Prints a config with all keys, or the documentation of all keys.
 
-`seqdigits config NAME [--config.key=value ...]` prints one config.
+`seqdigits config CONFIG [--config.key=value ...]` prints one config.
 `seqdigits config --markdown > docs/configuration.md` writes the documentation.
 """
 
@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import DEFAULTS, KEYS, SECTIONS, Key, get
 from seqdigits.config.flags import experiment_flags, parse, with_config
-from seqdigits.config.registry import CONFIGS
 from seqdigits.config.upgrade import RENAMED_KEYS, RENAMED_LAYERS, RENAMED_METRICS, RENAMED_VALUES
 from seqdigits.core.interrupt import Stop
 
-USAGE = "seqdigits config NAME [--config.key=value ...] | --markdown"
+USAGE = "seqdigits config CONFIG [--config.key=value ...] | --markdown"
 
 
 def command_line() -> flags.FlagValues:
@@ -34,14 +32,8 @@ def main(stop: Stop) -> None:
         print(markdown(), end="")
         return
 
-    argv = with_config([sys.argv[0], *(_path(a, CONFIGS) for a in sys.argv[1:2]), *sys.argv[2:]])
-    values = parse(command_line(), argv, USAGE, __doc__, needed=("config",))
+    values = parse(command_line(), with_config(sys.argv), USAGE, __doc__, needed=("config",))
     print(text(values["config"].value))
-
-
-def _path(argument: str, folder: Path) -> str:
-    """Returns the file of an experiment that is given by its name; any other argument unchanged."""
-    return argument if argument.startswith("-") or argument.endswith(".py") else str(folder / f"{argument}.py")
 
 
 def text(config: ConfigDict) -> str:

@@ -1,4 +1,4 @@
-"""Inspects a data set and writes a page about it: `seqdigits inspect configs/X.py [--config.key=value ...]`.
+"""Inspects a data set and writes a page about it: `seqdigits inspect CONFIG [--config.key=value ...]`.
 
 Exit status: 0 success, 2 a user error or a fault in the data, 75 or 130 stopped by a signal (docs/running.md).
 """
@@ -22,7 +22,7 @@ from seqdigits.inspection import checks, page
 from seqdigits.inspection.inspect import inspect
 from seqdigits.inspection.statistics import LISTED, SplitStatistics
 
-USAGE = """seqdigits inspect configs/X.py [--config.key=value ...] [--split train,validation,test] [--limit N]
+USAGE = """seqdigits inspect CONFIG [--config.key=value ...] [--split train,validation,test] [--limit N]
        [--out FOLDER_OR_FILE.html]"""
 
 

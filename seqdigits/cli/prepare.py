@@ -1,4 +1,4 @@
-"""Writes the records that a config streams: `seqdigits prepare configs/X.py [--config.key=value ...]`.
+"""Writes the records that a config streams: `seqdigits prepare CONFIG [--config.key=value ...]`.
 
 Exit status: 0 success, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """
@@ -19,7 +19,7 @@ from seqdigits.core.progress import duration
 from seqdigits.data import record_location
 from seqdigits.data.manifest import open_records
 
-USAGE = "seqdigits prepare configs/X.py [--config.key=value ...] [--shards N] [--workers N]"
+USAGE = "seqdigits prepare CONFIG [--config.key=value ...] [--shards N] [--workers N]"
 
 
 def command_line() -> flags.FlagValues:

@@ -1,4 +1,4 @@
-"""Trains an experiment, or evaluates a checkpoint: `python -m seqdigits.main --config configs/X.py --workdir W`."""
+"""Trains an experiment, or evaluates a checkpoint: `python -m seqdigits.main --config CONFIG --workdir W`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.parallel import distributed
 from seqdigits.training.loop import train_and_evaluate
 
-USAGE = """python -m seqdigits.main --config configs/X.py --workdir W [--config.key=value ...]
+USAGE = """python -m seqdigits.main --config CONFIG --workdir W [--config.key=value ...]
        the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH|FILE.npz|NAME]
        the same in each of N processes with [--coordinator HOST:PORT --num_processes N --process_id R]"""
 

@@ -1,4 +1,4 @@
-"""Prints the upper bound of accuracy of a grid: `seqdigits upper-bound --config configs/X.py`."""
+"""Prints the upper bound of accuracy of a grid: `seqdigits upper-bound CONFIG`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 from absl import flags
 from ml_collections import ConfigDict
 
-from seqdigits.config.flags import experiment_flags, parse, prepare_jax
+from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
 from seqdigits.core.console import render_table
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.interrupt import Stop
 from seqdigits.evaluation.upper_bound import UpperBound, measure_upper_bound
 from seqdigits.models import layer_spec
 
-USAGE = "seqdigits upper-bound --config configs/X.py [--split validation] [--limit N]"
+USAGE = "seqdigits upper-bound CONFIG [--split validation] [--limit N]"
 
 
 def command_line() -> flags.FlagValues:
@@ -35,7 +35,7 @@ def command_line() -> flags.FlagValues:
 def main(stop: Stop) -> None:
     """Runs `seqdigits upper-bound`."""
     values = command_line()
-    parse(values, sys.argv, USAGE, __doc__, needed=("config",))
+    parse(values, with_config(sys.argv), USAGE, __doc__, needed=("config",))
     prepare_jax()
     config, split = values["config"].value, values["split"].value
     print(table(measure_upper_bound(config, split, values["limit"].value, stop), config))

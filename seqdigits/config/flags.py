@@ -13,7 +13,7 @@ import jax
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from seqdigits.config.registry import config_names, suggest_config
+from seqdigits.config.registry import config_names, find_config
 from seqdigits.config.upgrade import LAYER_KEYS, RENAMED_KEYS, RENAMED_VALUES, check_renamed
 from seqdigits.core.errors import Help, UserError
 
@@ -22,7 +22,7 @@ def experiment_flags() -> flags.FlagValues:
     """Returns the flags --config, with --config.key=value, and --help."""
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
-        "config", None, "the config of the experiment: a file in configs/", lock_config=True, flag_values=values
+        "config", None, "the experiment: the name of a config, or a file", lock_config=True, flag_values=values
     )
     flags.DEFINE_boolean("help", False, "this text", short_name="h", flag_values=values)
     return values
@@ -48,10 +48,8 @@ def parse(
       Help: --help was given.
     """
     if {"--help", "-h", "--helpfull"} & set(argv):
-        raise Help(f"usage: {usage}\n\n{about}\n{values.get_help()}\n\nConfigs: {known_configs()}")
-    path = config_file(argv).partition(":")[0]
-    if "config" in values and path != "configs/X.py" and not Path(path).exists():
-        raise UserError(_no_config(path))
+        raise Help(f"usage: {usage}\n\n{about}\n{values.get_help()}\n\nConfigs: {', '.join(config_names())}")
+    argv = _with_path(argv)
     for flag in argv[1:]:
         key = flag.lstrip("-").partition("=")[0].removeprefix("no").removeprefix("config.")
         if flag.startswith("-"):
@@ -78,10 +76,7 @@ def parse(
             raise UserError(f"--{name} is missing. usage: {usage}")
     config = values["config"].value
     if not isinstance(config, ConfigDict):  # ml_collections leaves the path if the file could not be loaded
-        path = config_file(argv)
-        if Path(path.partition(":")[0]).exists():
-            raise UserError(f"the config {path} does not return a ConfigDict from get_config().")
-        raise UserError(_no_config(path))
+        raise UserError(f"the config {config_file(argv)} does not return a ConfigDict from get_config().")
     for key in (*RENAMED_VALUES, *LAYER_KEYS):  # also for commands that do not validate the config as it is
         section, _, name = key.partition(".")
         value = config.get(section, {}).get(name)
@@ -90,29 +85,38 @@ def parse(
     return values
 
 
-def _no_config(path: str) -> str:
-    return f"there is no config {path}." + (suggest_config(path) or f" Known configs are {known_configs()}.")
-
-
 def with_config(argv: list[str]) -> list[str]:
-    """Returns the command line with --config= added to a config file that is given without it.
+    """Returns the command line with --config= added to a config that is given without it: the first word, or a file.
 
-    >>> with_config(["x", "configs/a.py"]), with_config(["x", "--config", "configs/a.py"])
-    (['x', '--config=configs/a.py'], ['x', '--config', 'configs/a.py'])
+    >>> with_config(["x", "a", "--limit", "20"]), with_config(["x", "--limit", "20", "configs/a.py"])
+    (['x', '--config=a', '--limit', '20'], ['x', '--limit', '20', '--config=configs/a.py'])
+    >>> with_config(["x", "--config", "configs/a.py"])
+    ['x', '--config', 'configs/a.py']
     """
-    bare = (a.endswith(".py") and "=" not in a and before != "--config" for before, a in itertools.pairwise(argv))
-    return [argv[0], *(f"--config={a}" if is_bare else a for is_bare, a in zip(bare, argv[1:], strict=True))]
+    found = argv[:1]
+    for before, word in itertools.pairwise(argv):
+        is_file = word.endswith(".py") and "=" not in word and before != "--config"
+        is_first = len(found) == 1 and not word.startswith("-")
+        found.append(f"--config={word}" if is_file or is_first else word)
+    return found
+
+
+def _with_path(argv: list[str]) -> list[str]:
+    """Returns the command line with the path of the config, which ml_collections opens, in place of its name."""
+    found = argv[:1]
+    for before, word in itertools.pairwise(argv):
+        flag, equals, text = word.partition("=") if word.startswith(("--config=", "-config=")) else ("", "", word)
+        if equals or before in ("--config", "-config"):
+            name, colon, argument = text.partition(":")
+            word = f"{flag}{equals}{find_config(name)}{colon}{argument}"
+        found.append(word)
+    return found
 
 
 def _reason(e: BaseException) -> str:
     """Returns the message of an exception, without the quotes that a KeyError adds."""
     inner = e.args[0] if e.args else e
     return _reason(inner) if isinstance(inner, BaseException) and inner is not e else str(inner).strip()
-
-
-def known_configs() -> str:
-    """Returns all config files as text for messages."""
-    return ", ".join(f"configs/{name}.py" for name in config_names())
 
 
 def prepare_jax() -> None:
@@ -153,9 +157,9 @@ def next_steps(argv: list[str], workdir: Path, cosine: bool) -> str:
 
 
 def config_file(argv: list[str]) -> str:
-    """Returns the value of --config; the placeholder configs/X.py if it is missing."""
+    """Returns the value of --config; "" if it is missing."""
     for flag, following in zip(argv, [*argv[1:], ""], strict=True):
         name, _, value = flag.partition("=")
         if name in ("--config", "-config"):
             return value or following
-    return "configs/X.py"
+    return ""

@@ -1,4 +1,4 @@
-"""The config files in configs/, one per experiment."""
+"""The config files, one per experiment: configs/ of a checkout, the package seqdigits.configs where it is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 
 from seqdigits.core.errors import UserError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+_INSTALLED, _CHECKOUT = (Path(__file__).parents[levels] / "configs" for levels in (1, 2))
+CONFIGS = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
 """The folder of the config files."""
 
 
@@ -19,14 +20,36 @@ def config_names() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.py"))
 
 
-def suggest_config(text: str) -> str:
-    """Returns a question that suggests the experiment with the closest name; "" if none is close.
+def find_config(text: str) -> Path:
+    """Returns the config file that a command line names.
 
-    >>> suggest_config("configs/quickstrat.py"), suggest_config("quickstart"), suggest_config("nothing_of_the_kind")
-    (' Did you mean configs/quickstart.py?', ' Did you mean configs/quickstart.py?', '')
+    Args:
+      text: the name of an experiment, such as quickstart, or a file. configs/NAME.py is the experiment NAME where the
+        current folder has no such file.
+
+    Raises:
+      UserError: there is none.
     """
-    close = difflib.get_close_matches(Path(text).stem, config_names(), n=1, cutoff=0.75)
-    return f" Did you mean configs/{close[0]}.py?" if close else ""
+    names = config_names()
+    if text not in names and Path(text).is_file():
+        return Path(text)
+    name = text.removeprefix("configs/").removesuffix(".py")
+    if name not in names:
+        hint = suggest_config(text) or f" Known configs are {', '.join(names)}."
+        raise UserError(f"there is no config {text}.{hint} A file, FILE.py, is allowed too.")
+    return CONFIGS / f"{name}.py"
+
+
+def suggest_config(text: str) -> str:
+    """Returns a question that suggests the experiments with the closest names, at most three; "" if none is close.
+
+    >>> suggest_config("configs/quickstrat.py"), suggest_config("nothing_of_the_kind")
+    (' Did you mean quickstart?', '')
+    >>> suggest_config("reader_svnh")
+    ' Did you mean reader_svhn or reader_scene?'
+    """
+    close = difflib.get_close_matches(Path(text).stem, config_names(), n=3, cutoff=0.75)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
 def load_config(name: str) -> ConfigDict:

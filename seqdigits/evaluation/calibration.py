@@ -1,6 +1,6 @@
 """Calibrates the confidences of a checkpoint on the validation split.
 
-`seqdigits calibrate --config configs/X.py --workdir W [--checkpoint best] [--examples N]`
+`seqdigits calibrate CONFIG --workdir W [--checkpoint best] [--examples N]`
 
 1. `decode.min_score`: the least score of a digit with which the most predictions are exact matches.
 2. `decode.temperature`: the logits are divided by one temperature (Guo et al. 2017, arXiv:1706.04599, section 4.2). It

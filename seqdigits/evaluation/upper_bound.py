@@ -1,6 +1,6 @@
 """Measures the upper bound on the sequence accuracy of a dense detector for its grid of cells.
 
-`seqdigits upper-bound --config configs/X.py [--split validation] [--limit N]`
+`seqdigits upper-bound CONFIG [--split validation] [--limit N]`
 
 A cell predicts one digit, and NMS drops one of two boxes that overlap by more than decode.max_overlap. An image whose
 true boxes overlap by more can never be an exact match, however well the network is trained. With loss.target = cell

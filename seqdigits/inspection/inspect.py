@@ -1,6 +1,6 @@
 """Inspects the splits of a data set: reads every example and checks it against the contract of Batch.
 
-`seqdigits inspect configs/X.py [--config.key=value ...]` also draws a page of the results; see
+`seqdigits inspect CONFIG [--config.key=value ...]` also draws a page of the results; see
 cli/inspect.py.
 """
 

@@ -162,7 +162,7 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
       UserError: the config of the target is missing, or does not fit the weights.
     """
     if target.config not in config_names():
-        raise UserError(f"{CONFIGS} has no config {target.config}. Measure in the source tree, which has it.")
+        raise UserError(f"{CONFIGS} has no config {target.config}. Reinstall seqdigits, of which it is a part.")
     config = load_config(target.config)
     default = base_config()
     for section in ("model", "decode", "loss"):
