@@ -41,6 +41,8 @@ NO_JAX = (
     "seqdigits",
     "seqdigits.__main__",
     "seqdigits.main",
+    "seqdigits.cli.check_photos",
+    "seqdigits.cli.unpack_photos",
     "seqdigits.core.app",
     "seqdigits.core.console",
     "seqdigits.core.errors",
@@ -52,11 +54,13 @@ NO_JAX = (
     "seqdigits.data.scenes.fonts",
     "seqdigits.data.scenes.glyphs",
     "seqdigits.evaluation.answer_files",
+    "seqdigits.evaluation.pictures",
+    "seqdigits.evaluation.score",
     "seqdigits.evaluation.score_table",
     "seqdigits.inference.reader",
 )
 """Modules that do not import JAX: signal handling must start before it, and some commands run without a model, or without
-JAX beside an off-the-shelf engine."""
+JAX beside an off-the-shelf engine; docs/install.md lists them."""
 
 TENSORFLOW = {"tensorflow", "tensorflow_datasets", "tf_keras"}
 DEFERRED = {
