@@ -136,11 +136,13 @@ def _kernel_gradient(
         total = product(x, gradient)
     else:
         # A group has an image of each part of the batch: with several devices, each has its part.
-        x_groups, gradient_groups = (
-            jnp.moveaxis(array.reshape(-1, groups, *array.shape[1:]), 1, 0) for array in (x, gradient)
-        )
+        parts = [array.reshape(-1, groups, *array.shape[1:]) for array in (x, gradient)]
+
+        def add(i: Array, total: Array) -> Array:
+            return total + product(*(jax.lax.dynamic_index_in_dim(part, i, 1, keepdims=False) for part in parts))
+
         zeros = jnp.zeros((size**2 * x.shape[-1], gradient.shape[-1]))
-        total = jax.lax.fori_loop(0, groups, lambda i, total: total + product(x_groups[i], gradient_groups[i]), zeros)
+        total = jax.lax.fori_loop(0, groups, add, zeros)
     return total.reshape(size, size, x.shape[-1], -1)
 
 
