@@ -63,10 +63,9 @@ def convolve(
         makes the convolution and its gradient 10 to 100 times slower.
       The gradient of the kernel is a convolution with a kernel as large as the feature map. See `_kernel_gradient`.
     """
-    pads = padding if isinstance(padding, str) else tuple(map(tuple, padding))
-    pads = (
-        tuple(jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], stride, pads)) if isinstance(pads, str) else pads
-    )
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], stride, padding)
+    pads = tuple(map(tuple, padding))
     height, width = _output_size(x, kernel.shape[0], stride, pads)
     if height * width >= kernel.shape[0] ** 2:
         return _convolve(x, kernel, tuple(stride), pads, precision)
@@ -121,7 +120,7 @@ def _kernel_gradient(
 ) -> Array:
     """Returns the gradient of the kernel: f32 [B, H, W, F] and that of the output [B, h, w, G] -> f32 [k, k, F, G].
 
-    It is a sum of matrix products over groups of images. On two cores it takes a third to a sixth of the time of XLA's.
+    It is a sum of matrix products over groups of images. On two cores it took 2/3 to 1/7 of the time of XLA's.
     """
     batch, values = len(x), gradient[0, ..., 0].size * size**2 * x.shape[-1]
     groups = next(
