@@ -213,7 +213,10 @@ def copyright_notice(font: bytes) -> str:
 
 
 class _Package(NamedTuple):
-    """An installed package of fonts. `files`: paths by name, whichever folder of the package they are in."""
+    """An installed package of fonts.
+
+    `license`: "" when the package states none. `files`: paths by name, whichever folder of the package they are in.
+    """
 
     version: str
     license: str
@@ -233,7 +236,7 @@ def _package(name: str) -> _Package:
         ) from None
     return _Package(
         distribution.version,
-        distribution.metadata["License-Expression"],
+        "".join(distribution.metadata.get_all("License-Expression", [])),  # some packages have none
         {path.name: Path(str(path.locate())) for path in reversed(distribution.files or [])},
     )
 
