@@ -23,7 +23,6 @@ import contextlib
 import io
 import json
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -69,10 +68,10 @@ def main(stop: Stop) -> None:
         sys.stdout.reconfigure(errors="surrogateescape")  # a path need not be valid UTF-8
     try:
         unreadable = predict(reader, values.images, "json" if values.json else values.format, stop)
+    except BrokenPipeError:  # see core.app
+        raise
     except OSError as e:  # of standard output: those of the pictures are a UserError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
-        if isinstance(e, BrokenPipeError):  # for example of `head`, which has seen enough
-            sys.exit(128 + signal.SIGPIPE)
         raise UserError(f"standard output cannot be written: {e.strerror}") from e
     if unreadable:
         sys.exit(1)

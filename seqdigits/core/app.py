@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -35,7 +36,8 @@ def run(target: str) -> NoReturn:
     """Runs a command and exits with its status; docs/running.md has the table.
 
     The status is 0 when all is done, 1 when some items failed or after a bug, 2 after a UserError, whose message is
-    printed, 130 after Ctrl-C, and RESUMABLE after SIGTERM, SIGUSR1 or a TryAgain.
+    printed, 130 after Ctrl-C, RESUMABLE after SIGTERM, SIGUSR1 or a TryAgain, and 141 when nothing reads standard
+    output any more.
 
     Args:
       target: "package.module:function"; the function takes a Stop, and may raise SystemExit(1).
@@ -58,9 +60,11 @@ def _run(target: str, stop: Stop) -> int:
         command = getattr(importlib.import_module(module), function)
         if stop.is_set():
             raise Stopped
-        command(stop)
-    except Help as e:
-        print(e)
+        try:
+            command(stop)
+        except Help as e:
+            print(e)
+        sys.stdout.flush()
     except UserError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
@@ -68,6 +72,9 @@ def _run(target: str, stop: Stop) -> int:
         print(f"stopped: {e}", file=sys.stderr)
         return RESUMABLE
     except OSError as e:
+        if isinstance(e, BrokenPipeError) and _output_is_closed():  # for example by `head`, which has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
+            return 128 + signal.SIGPIPE
         if e.errno not in FULL_DISK_ERRORS:
             raise
         where = f"{e.filename} cannot be written" if e.filename else "a file cannot be written"
@@ -85,6 +92,13 @@ def _run(target: str, stop: Stop) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def _output_is_closed() -> bool:
+    """Returns whether standard output is a pipe that nothing reads any more; pipes to workers break too."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(events & select.POLLERR for _, events in output.poll(0))
 
 
 def _handle_signals(stop: Stop, grace: float) -> None:

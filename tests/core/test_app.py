@@ -52,6 +52,22 @@ def test_status_of_each_end(tmp_path, body, status, message):
     assert error.startswith(message)
 
 
+@pytest.mark.parametrize(
+    "body", ["for i in range(100_000):\n    print(i)", "print(0); time.sleep(1)", "time.sleep(1); raise Help('usage')"]
+)
+def test_closed_output_ends_without_a_traceback(tmp_path, body):
+    process = start(tmp_path, body)
+    process.stdout.close()
+    error = process.stderr.read()
+    assert (process.wait(timeout=60), error) == (141, "")
+
+
+def test_broken_pipe_of_a_worker_is_a_bug(tmp_path):
+    code, _, error = ended(start(tmp_path, "ends = os.pipe(); os.close(ends[0]); os.write(ends[1], b'x')"))
+    assert code == 1
+    assert error.startswith("Traceback")
+
+
 WAITS = """
 print("waiting", flush=True)
 while not stop.is_set():
