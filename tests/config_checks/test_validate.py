@@ -134,7 +134,7 @@ REFUSALS = [
     ),
     ({"model.name": "readr"}, "model.name = 'readr'.*heads, gru, attention, row_gru, dense_detector"),
     ({"data.digits": "emnist"}, "data.digits.*uci, mnist"),
-    ({"data.composition": "page"}, "data.composition.*digit, canvas, centered, rotated, scene, photograph, crop"),
+    ({"data.composition": "page"}, "data.composition.*digit, canvas.*scene, photograph, crop"),
     ({"model.pixels": "float"}, "model.pixels.*unit, raw"),
     ({"model.compute_dtype": "float16"}, "model.compute_dtype.*float32, bfloat16"),
     ({"train.accumulate": 3}, "train.accumulate = 3 does not divide train.batch_size = 8"),

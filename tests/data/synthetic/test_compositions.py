@@ -16,7 +16,7 @@ from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.data.create import create_source
 from seqdigits.data.source import DataSource
 from seqdigits.data.synthetic import compositions, deterministic_ops
-from seqdigits.data.synthetic.compositions import Augmentation, Canvas, Centered, Digit, Rotated
+from seqdigits.data.synthetic.compositions import COMPOSITIONS, Augmentation, Canvas, Centered, Digit, Rotated
 from seqdigits.data.synthetic.deterministic_ops import ONE
 
 
@@ -28,7 +28,12 @@ def test_golden_examples_0_to_99(small_config, request, digit_set, name):
     split, overrides = GOLDEN_CONFIGS[name]
     config = small_config(overrides | {"data.digits": digit_set})
     batch = make(create_source(config, split), split_arrays(digit_set, split, folder), np.arange(100))
-    assert digest(batch) == GOLDEN[digit_set, name]
+    assert digest(batch) == GOLDEN.get((digit_set, name))
+
+
+def test_every_composition_has_golden_examples():
+    named = {overrides.get("data.composition", "canvas") for _, overrides in GOLDEN_CONFIGS.values()}
+    assert named == set(COMPOSITIONS)
 
 
 GOLDEN_AUGMENTED = "ec38d14768d0a1b08bfc472044b110a7cfb3436853efb808a19f515daac35bdf"
