@@ -1,4 +1,7 @@
-"""Lists, publishes and measures the pretrained weights: `seqdigits pretrained`."""
+"""Lists, publishes and measures the pretrained weights: `seqdigits pretrained`.
+
+`publish` replaces the weights NAME of this installation; `measure` writes their metrics into their card.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def command_line() -> CommandParser:
         "--only", action="append", default=[], metavar="LABEL", help="measure: only this target; repeatable"
     )
     parser.add_argument(
-        "--limit", type=integer_from(1), metavar="N", help="measure: only the first N examples of each, to try it"
+        "--limit",
+        type=integer_from(1),
+        metavar="N",
+        help="measure: only the first N examples of each target, which the card states",
     )
     return parser
 
