@@ -35,7 +35,8 @@ pack() { # copies the small pure-Python wheels that the machine lacks, and the d
   if [[ -f $file ]]; then cp "$file" "$carry/data/"; else echo "$file is missing: the queue scenes will fail" >&2; fi
   local mib
   mib=$(du -sm "$carry" | cut -f1)
-  ((mib <= 64)) || fail "$carry/ has $mib MiB, at most 64 are allowed. Remove files from $data."
+  ((mib <= 64)) || fail "$carry/ has $mib MiB, at most 64 are allowed. Set SEQDIGITS_DATA to a folder without svhn_numbers," \
+    "which only the queues photographs and readers need, or move $file away, which only scenes needs."
   echo "$carry/: $mib MiB"
 }
 
