@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import sys
+from typing import NoReturn
 
 from seqdigits import __version__
 from seqdigits.cli import COMMANDS, module_of
 from seqdigits.core import app
+from seqdigits.core.errors import Help, UserError
+from seqdigits.core.interrupt import Stop
 
 
 def _usage() -> str:
@@ -16,22 +19,32 @@ def _usage() -> str:
     return "\n".join(["usage: seqdigits COMMAND [--help | ...] | --version", "", *lines, "", train])
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Runs the command that the first argument names, and exits with its status."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in COMMANDS:
+        sys.argv[:2] = [f"seqdigits {name}"]
+        app.run(f"{module_of(name)}:main")
+    app.run("seqdigits.__main__:answer")
+
+
+def answer(stop: Stop) -> None:
+    """Runs `seqdigits` without a command: prints the version, or the list of commands.
+
+    Raises:
+      UserError: the first argument is no command.
+      Help: there is none, or it is --help.
+    """
+    del stop  # it ends at once
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if name in ("--help", "-h"):
-        print(_usage())
-        return
     if name == "--version":
         print(f"seqdigits {__version__}")
         return
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        print(f"error: unknown command {name!r}.{meant}\n\n{_usage()}", file=sys.stderr)
-        sys.exit(2)
-    sys.argv[:2] = [f"seqdigits {name}"]
-    app.run(f"{module_of(name)}:main")
+    if name in ("--help", "-h"):
+        raise Help(_usage())
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    raise UserError(f"unknown command {name!r}.{meant}\n\n{_usage()}")
 
 
 if __name__ == "__main__":

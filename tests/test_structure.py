@@ -42,6 +42,8 @@ NO_JAX = (
     "seqdigits.__main__",
     "seqdigits.main",
     "seqdigits.cli.check_photos",
+    "seqdigits.cli.predict",
+    "seqdigits.cli.pretrained",
     "seqdigits.cli.unpack_photos",
     "seqdigits.core.app",
     "seqdigits.core.console",

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -30,7 +29,6 @@ from collections.abc import Sequence
 from PIL import Image
 
 from seqdigits.checkpoint import pretrained
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
@@ -60,20 +58,15 @@ def main(stop: Stop) -> None:
     name, workdir = values.weights, values.workdir
     if name and workdir:
         raise UserError(f"--weights {name} and --workdir {workdir}: allowed is one of them.")
+    from seqdigits.config.flags import prepare_jax  # imports JAX, which --help does not need
+
     prepare_jax()
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as many pixels are an error
     with contextlib.redirect_stdout(sys.stderr):  # loading may print messages, of a damaged checkpoint for example
         reader = Reader.from_workdir(workdir) if workdir else Reader.from_pretrained(name or pretrained.DEFAULT)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # a path need not be valid UTF-8
-    try:
-        unreadable = predict(reader, values.images, "json" if values.json else values.format, stop)
-    except BrokenPipeError:  # see core.app
-        raise
-    except OSError as e:  # of standard output: those of the pictures are a UserError
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
-        raise UserError(f"standard output cannot be written: {e.strerror}") from e
-    if unreadable:
+    if predict(reader, values.images, "json" if values.json else values.format, stop):
         sys.exit(1)
 
 

@@ -10,12 +10,9 @@ from pathlib import Path
 
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.pretrained import DEFAULT, NAMES, facts, path
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.console import render_table
 from seqdigits.core.interrupt import Stop
-from seqdigits.release import publish
-from seqdigits.release.measure import measure
 
 USAGE = """seqdigits pretrained
        seqdigits pretrained publish NAME RESULT.json [--partial]
@@ -50,8 +47,13 @@ def main(stop: Stop) -> None:
         case [] if not given:
             print("\n\n".join(listing(name) for name in NAMES))
         case ["publish", name, result] if given <= {"partial"}:
+            from seqdigits.release import publish  # imports JAX, which the list does not need
+
             publish.publish(name, Path(result), partial=values.partial)
         case ["measure", name] if given <= {"only", "limit"}:
+            from seqdigits.config.flags import prepare_jax  # the same
+            from seqdigits.release.measure import measure
+
             prepare_jax()
             measure(name, only=tuple(values.only), limit=values.limit, stop=stop)
         case _:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from seqdigits.core import interrupt
 from seqdigits.core.arguments import seconds_from_environment
@@ -28,6 +28,7 @@ from seqdigits.core.files import FULL_DISK_ERRORS
 from seqdigits.core.interrupt import RESUMABLE, Stop, Stopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_INTERRUPTED = 128 + signal.SIGINT
 _PEER_SECONDS = 15
 """After a failed collective operation: the time in which parallel.distributed reports the process that was lost."""
 
@@ -36,8 +37,8 @@ def run(target: str) -> NoReturn:
     """Runs a command and exits with its status; docs/running.md has the table.
 
     The status is 0 when all is done, 1 when some items failed or after a bug, 2 after a UserError, whose message is
-    printed, 130 after Ctrl-C, RESUMABLE after SIGTERM, SIGUSR1 or a TryAgain, and 141 when nothing reads standard
-    output any more.
+    printed, 130 after Ctrl-C, RESUMABLE after SIGTERM, SIGUSR1 or a TryAgain, and 141 when the program that reads the
+    output has ended.
 
     Args:
       target: "package.module:function"; the function takes a Stop, and may raise SystemExit(1).
@@ -55,50 +56,98 @@ def run(target: str) -> NoReturn:
 def _run(target: str, stop: Stop) -> int:
     """Runs a command and returns its status; see run."""
     try:
-        _handle_signals(stop, seconds_from_environment("SEQDIGITS_GRACE_SECONDS", 25))
-        module, _, function = target.partition(":")
-        command = getattr(importlib.import_module(module), function)
-        if stop.is_set():
-            raise Stopped
-        try:
-            command(stop)
-        except Help as e:
-            print(e)
-        sys.stdout.flush()
-    except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except TryAgain as e:
-        print(f"stopped: {e}", file=sys.stderr)
-        return RESUMABLE
+        status = _run_command(target, stop)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # Python would flush it at exit, where an error has no status
     except OSError as e:
-        if isinstance(e, BrokenPipeError) and _output_is_closed():  # for example by `head`, which has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at exit
-            return 128 + signal.SIGPIPE
-        if e.errno not in FULL_DISK_ERRORS:
+        known = _status_of(e)
+        if known is None:
             raise
-        where = f"{e.filename} cannot be written" if e.filename else "a file cannot be written"
-        print(
-            f"error: {where}: {e.strerror}. Make room there, or make it writable, and rerun the same command.",
-            file=sys.stderr,
-        )
-        return 2
-    except Stopped:
-        return stop.exit_status
+        return known
     except Exception:
         if stop.announce is None:
             raise
         time.sleep(_PEER_SECONDS)  # the process ends here if the failure of another one is the cause
         traceback.print_exc()
         return 1
-    return 0
+    return status
 
 
-def _output_is_closed() -> bool:
-    """Returns whether standard output is a pipe that nothing reads any more; pipes to workers break too."""
-    output = select.poll()
-    output.register(sys.stdout.fileno(), 0)
-    return any(events & select.POLLERR for _, events in output.poll(0))
+def _run_command(target: str, stop: Stop) -> int:
+    """Runs a command, prints the message of its end, and returns its status."""
+    try:
+        _handle_signals(stop, seconds_from_environment("SEQDIGITS_GRACE_SECONDS", 25))
+        module, _, function = target.partition(":")
+        command = getattr(importlib.import_module(module), function)
+        if stop.is_set():
+            raise Stopped
+        command(stop)
+    except Help as e:
+        print(e)
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as e:
+        library = (e.name or "seqdigits").partition(".")[0]
+        if library == "seqdigits":
+            raise
+        print(
+            f"error: this command needs the Python module {library}, which is not installed. To install all that seqdigits "
+            "needs: pip install seqdigits; in its source tree: make env.",
+            file=sys.stderr,
+        )
+        return 2
+    except TryAgain as e:
+        print(f"stopped: {e}", file=sys.stderr)
+        return RESUMABLE
+    except Stopped:
+        return stop.exit_status
+    except SystemExit as e:
+        if not isinstance(e.code, int):
+            raise
+        return e.code
+    # A command that does not poll `stop` ends when it is done. Ctrl-C should end a loop in a shell even then.
+    return stop.exit_status if stop.exit_status == _INTERRUPTED else 0
+
+
+def _status_of(error: OSError) -> int | None:
+    """Returns the status after output that cannot be written, or a full disk, with a message; None for other errors."""
+    if _discard_lost_output():
+        if isinstance(error, BrokenPipeError):  # for example of `head`, which has seen enough
+            return 128 + signal.SIGPIPE
+        print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
+    if error.errno not in FULL_DISK_ERRORS:
+        return None
+    where = f"{error.filename} cannot be written" if error.filename else "a file cannot be written"
+    print(
+        f"error: {where}: {error.strerror}. Make room there, or make it writable, and rerun the same command.",
+        file=sys.stderr,
+    )
+    return 2
+
+
+def _discard_lost_output() -> bool:
+    """Discards what is printed from now on where it cannot be written; returns whether there is such output.
+
+    Python flushes once more at exit, and would print an error.
+    """
+    lost = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_lost(stream)]
+    for stream in lost:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(lost)
+
+
+def _is_lost(stream: TextIO) -> bool:
+    """Returns whether the output of a stream cannot be written: its reader has ended, or its disk is full."""
+    try:
+        stream.flush()
+        os.write(stream.fileno(), b"")  # with PYTHONUNBUFFERED nothing is left to flush
+    except OSError:
+        return True
+    poll = select.poll()  # to a pipe, nothing can always be written
+    poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _handle_signals(stop: Stop, grace: float) -> None:

@@ -355,7 +355,7 @@ def test_target_has_the_channels_of_its_weights(name, target, experiment):
 
 def command(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["pretrained", *arguments])
-    monkeypatch.setattr("seqdigits.cli.pretrained.prepare_jax", lambda: None)
+    monkeypatch.setattr("seqdigits.config.flags.prepare_jax", lambda: None)
     cli_pretrained.main(Stop())
 
 

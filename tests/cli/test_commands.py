@@ -1,6 +1,8 @@
 """The command line `seqdigits COMMAND`: help, errors, what it imports, and its names in texts."""
 
 import importlib
+import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -91,12 +93,79 @@ def test_an_invalid_argument_is_refused(command, line):
         command(*line.split())
 
 
-@pytest.mark.parametrize("flag", ["--help", "-h", "--version"])
-def test_help_and_version_import_no_large_library(flag):
-    code = f"import sys; sys.argv = ['seqdigits', '{flag}']; from seqdigits.__main__ import main; main(); print(*sys.modules)"
+ENTRY = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); sys.argv = ['seqdigits', {!r}]; " + (
+    "from seqdigits.__main__ import main; main()"
+)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import sys, seqdigits; print(*sys.modules)", *(ENTRY.format(flag) for flag in ("--help", "-h", "--version"))],
+    ids=["import", "--help", "-h", "--version"],
+)
+def test_import_help_and_version_need_the_standard_library_only(code):
+    """They are fast: what is imported decides, and does not depend on the load of the machine."""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    imported = set(done.stdout.splitlines()[-1].split())
-    assert not imported & {"jax", "numpy", "scipy", "flax", "orbax", "absl", "ml_collections", "PIL", "rich"}
+    imported = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    libraries = {name for name in imported - sys.stdlib_module_names if not name.startswith(("__editable__", "_"))}
+    at_start = subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True)
+    assert libraries - {name.partition(".")[0] for name in at_start.stdout.split()} == {"seqdigits"}
+
+
+LIGHT = """
+import contextlib, io, json, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        library = name.partition(".")[0]
+        if library not in sys.stdlib_module_names | {"seqdigits", "numpy", "PIL"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from seqdigits.__main__ import main
+
+ends = {}
+for line in sys.argv[1:]:
+    sys.argv = ["seqdigits", *line.split()]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as e:
+            ends[line] = (e.code, out.getvalue(), err.getvalue())
+print(json.dumps(ends))
+"""
+LACKING = (
+    "error: this command needs the Python module {}, which is not installed. To install all that seqdigits needs: "
+)
+
+
+def test_every_command_runs_without_jax_or_says_what_is_missing(tmp_path):
+    """With numpy and Pillow alone; docs/install.md lists what runs."""
+    run_there = [
+        "--help",
+        "--version",
+        "check-photos --help",
+        "predict --help",
+        "pretrained --help",
+        "unpack-photos --help",
+    ]
+    lines = [*run_there, "predict docs/door.jpg", "pretrained", *(f"{name} --help" for name in COMMANDS)]
+    done = subprocess.run([sys.executable, "-c", LIGHT, *lines], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    ends = json.loads(done.stdout)
+    assert ends.keys() == set(lines)
+    for line, (status, out, err) in ends.items():
+        if status == 0:
+            assert (out != "", err) == (True, ""), line
+        else:
+            assert (status, out, err.count("\n")) == (2, "", 1), line
+            library = re.match(r"error: this command needs the Python module (\w+),", err)
+            assert library, line
+            assert err.startswith(LACKING.format(library[1]) + "pip install seqdigits"), line
+    assert [line for line in run_there if ends[line][0] != 0] == []
+    assert ends["predict docs/door.jpg"][0] == 2
+    assert ends["pretrained"][2].startswith(LACKING.format("rich"))
 
 
 def test_version_is_that_of_the_package():
@@ -124,6 +193,19 @@ def test_a_misspelled_command_is_corrected():
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: unknown command 'predcit'. Did you mean predict?\n")
     assert done.stderr.count("usage:") == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["pretrained"]], ids=" ".join)
+def test_a_closed_pipe_ends_a_command_without_a_traceback(arguments, unbuffered):
+    """As in `seqdigits pretrained | head -1`, where head may end first."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "seqdigits", *arguments]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_errors_of_a_command_have_no_traceback():

@@ -44,6 +44,9 @@ def ended(process):
         ("raise TryAgain('gone')", 75, "stopped: gone\n"),
         ("raise OSError(28, 'No space left on device', 'W/x')", 2, "error: W/x cannot be written: No space left"),
         ("raise ValueError('bug')", 1, "Traceback"),
+        ("import no_such_library.part", 2, "error: this command needs the Python module no_such_library, which is not"),
+        ("import seqdigits.no_such_module", 1, "Traceback"),
+        ("raise BrokenPipeError(32, 'Broken pipe')", 1, "Traceback"),  # of something else than the output
     ],
 )
 def test_status_of_each_end(tmp_path, body, status, message):
@@ -108,6 +111,31 @@ def test_second_ctrl_c_stops_at_once(tmp_path):
     code, _, error = ended(process)
     assert code == 130
     assert "stopped at once" in error
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_command_that_does_not_stop_is_finished(tmp_path, number, status):
+    """Ctrl-C still ends a loop in a shell; a platform does not start again what is done."""
+    process = start(tmp_path, "print('waiting', flush=True); time.sleep(0.5); print('done')")
+    process.stdout.readline()
+    process.send_signal(number)
+    code, output, error = ended(process)
+    assert (code, output) == (status, "done\n")
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_has_ended_is_no_error(tmp_path, stream, unbuffered):
+    process = start(
+        tmp_path,
+        f"time.sleep(0.3)\nfor _ in range(100_000):\n    print('line', file=sys.{stream})",
+        PYTHONUNBUFFERED=unbuffered,
+    )
+    getattr(process, stream).close()
+    other = process.stderr if stream == "stdout" else process.stdout
+    assert other.read() == ""
+    assert process.wait(60) == 141
 
 
 @pytest.mark.parametrize(("number", "ends"), [(signal.SIGTERM, True), (signal.SIGINT, False)])
