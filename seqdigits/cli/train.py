@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
 from absl import flags
+from ml_collections import ConfigDict
 
-from seqdigits.config.flags import experiment_flags, next_steps, parse, prepare_jax
+from seqdigits.config.flags import experiment_flags, parse, prepare_jax
 from seqdigits.core import interrupt
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.parallel import distributed
@@ -57,7 +61,70 @@ def main(stop: interrupt.Stop) -> None:
     config, workdir = values["config"].value, Path(values["workdir"].value)
     if values["mode"].value == "train":
         train_and_evaluate(config, workdir, stop)
-        print(next_steps(sys.argv, workdir, config.optim.schedule == "cosine"))
+        print(next_steps(sys.argv, workdir, config))
     else:
         splits = tuple(values["split"].value)
         evaluate_checkpoint(config, workdir, which=values["checkpoint"].value, splits=splits, stop=stop)
+
+
+def next_steps(argv: list[str], workdir: Path, config: ConfigDict) -> str:
+    """Returns what is printed after a run: commands, and a picture of predictions.
+
+    In the commands, PICTURE and N are for the user to fill in; all else runs as it is printed, in the same folder.
+
+    Args:
+      argv: the command line of the run, program first.
+      workdir: the folder of the run.
+      config: of the run.
+    """
+    python, seqdigits = _programs()
+    experiment = _experiment_arguments(argv[1:])
+    run = [*python, "-m", "seqdigits.main"]
+    without_steps = [word for word in experiment if not word.startswith("--config.train.steps=")]
+    commands = [
+        ("read a picture with the pretrained weights", [*seqdigits, "predict", "PICTURE"]),
+        ("show the curves of the run", [*python, "-m", "tensorboard.main", "--logdir", str(workdir)]),
+        ("evaluate the best checkpoint", [*run, *experiment, "--mode", "evaluate", "--checkpoint", "best"]),
+        ("calibrate its confidences", [*seqdigits, "calibrate", *experiment]),
+    ]
+    if config.model.name == "dense_detector":
+        by_this = [*seqdigits, "predict", "PICTURE", "--workdir", str(workdir)]
+        commands.insert(1, ("the same with the network of this run", by_this))
+    longer = "to train longer: a new --workdir, --config.train.steps=N and --config.optim.decay_steps=N"
+    if config.optim.schedule != "cosine":  # which ends at optim.decay_steps, so that a longer run is a new one
+        longer = ""
+        commands.append(("train longer, to step N", [*run, *without_steps, "--config.train.steps=N"]))
+    lines = ["", "Next steps"]
+    lines += [line for what, command in commands for line in (f"  {what}:", f"    {shlex.join(command)}")]
+    lines += [f"  {longer}"] if longer else []
+    unseen = [split for split in config.evaluate.splits if split != "train"]
+    if unseen:
+        picture = workdir / "evaluation" / f"{unseen[-1]}_first.png"
+        lines += ["", f"Predictions of {unseen[-1]} examples, true boxes green, predicted boxes red:", str(picture)]
+    return "\n".join(lines)
+
+
+def _programs() -> tuple[list[str], list[str]]:
+    """Returns how a shell runs Python and `seqdigits` of this environment: by name if it is activated, else by path."""
+    folder, name = Path(sys.executable).parent, Path(sys.executable).name
+    found = shutil.which(name)
+    if found and Path(found).parent.absolute() == folder:
+        prefix = ""
+    else:
+        prefix = f"{folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}/"
+    python = [f"{prefix}{name}"]
+    is_installed = (folder / "seqdigits").exists()
+    return python, [f"{prefix}seqdigits"] if is_installed else [*python, "-m", "seqdigits"]
+
+
+def _experiment_arguments(arguments: list[str]) -> list[str]:
+    """Returns the flags --config, --config.key and --workdir with their values, which all commands on a run take.
+
+    >>> _experiment_arguments(["--config", "a", "--mode", "train", "--workdir=W", "--config.seed", "-1", "--process_id", "0"])
+    ['--config', 'a', '--workdir=W', '--config.seed', '-1']
+    """
+    found = []
+    for word, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        if re.match(r"--?(no)?(config|workdir)\b", word):
+            found += [word] if "=" in word or re.match(r"-(\D|$)", following) else [word, following]
+    return found

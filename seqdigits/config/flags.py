@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shlex
-import sys
 from pathlib import Path
 
 import jax
@@ -128,32 +126,6 @@ def prepare_jax() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/compiled").expanduser()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-def next_steps(argv: list[str], workdir: Path, cosine: bool) -> str:
-    """Returns the hints that are printed after a run.
-
-    Args:
-      argv: command line of the run.
-      workdir: folder of the run.
-      cosine: whether the schedule is cosine, which ends at optim.decay_steps, so that a longer run is a new one.
-    """
-    inside = sys.executable.startswith(f"{Path.cwd()}/")
-    python = os.path.relpath(sys.executable) if inside else sys.executable
-    command = shlex.join([python, "-m", "seqdigits.main", *argv[1:]])
-    without_steps = [argument for argument in argv[1:] if not argument.startswith("--config.train.steps=")]
-    resume = shlex.join([python, "-m", "seqdigits.main", *without_steps, "--config.train.steps=N"])
-    longer = "for a longer run: --config.train.steps=N --config.optim.decay_steps=N and a new --workdir"
-    return "\n".join(
-        [
-            "",
-            "Next steps:",
-            f"  {workdir / 'evaluation'}/*.png: correct and wrong predictions; true boxes green, predicted boxes red",
-            f"  {python} -m tensorboard.main --logdir {workdir}",
-            f"  {command} --mode evaluate --checkpoint best",
-            f"  {longer}" if cosine else f"  to resume and train to step N: {resume}",
-        ]
-    )
 
 
 def config_file(argv: list[str]) -> str:

@@ -86,19 +86,23 @@ class Evaluator:
 
     def example_grid(self, variables: Variables) -> Image.Image:
         """Returns an image of correct and wrong predictions among the first 400 examples."""
+        return predictions.make_example_grid(*self._first_examples(variables))
+
+    def _first_examples(self, variables: Variables) -> tuple[Batch, Prediction]:
+        """Returns the first 400 examples and their predictions, as numpy arrays."""
         rows: list[tuple[Batch, Prediction]] = []
         for host_batch in self._host_batches(min(400, self._source.spec.num_examples or 400)):
             batch, _, prediction = self._predict(variables, self._arrays, host_batch)
             rows.append(jax.device_get((batch, prediction)))
-        batch, prediction = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
-        return predictions.make_example_grid(batch, prediction)
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
 
     def report(
         self, workdir: Path, split: str, variables: Variables, metadata: dict[str, Any], stop: Stop | None = None
     ) -> dict[str, Any]:
-        """Evaluates a split and writes `W/evaluation/SPLIT.json` and `SPLIT.png`.
+        """Evaluates a split and writes `W/evaluation/SPLIT.json`, `SPLIT.png` and `SPLIT_first.png`.
 
-        Validation and test are evaluated completely; train on at most its first 10,000 examples.
+        Validation and test are evaluated completely; train on at most its first 10,000 examples. SPLIT.png seeks errors,
+        SPLIT_first.png has the first examples.
 
         Args:
           workdir: the folder of the run.
@@ -118,10 +122,12 @@ class Evaluator:
         if is_main():
             make_folder(folder)
         metrics = self.evaluate(variables, example_limit(self._source, split), split, stop)
-        grid = self.example_grid(variables)
+        examples = self._first_examples(variables)
         if is_main():
             write_atomically(folder / f"{split}.json", json.dumps({"split": split, **metadata, **metrics}, indent=1))
-            write_atomically(folder / f"{split}.png", predictions.png(grid))
+            for name, seeks_errors in ((split, True), (f"{split}_first", False)):
+                grid = predictions.make_example_grid(*examples, seeks_errors=seeks_errors)
+                write_atomically(folder / f"{name}.png", predictions.png(grid))
         return metrics
 
     @property

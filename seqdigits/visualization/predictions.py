@@ -20,25 +20,30 @@ _BACKGROUND, _TEXT = (24, 24, 28), (230, 230, 230)
 _CAPTION = 18  # pixels below each image
 
 
-def make_example_grid(batch: Batch, prediction: Prediction, count: int = 12, columns: int = 3) -> Image.Image:
+def make_example_grid(
+    batch: Batch, prediction: Prediction, count: int = 12, columns: int = 3, *, seeks_errors: bool = True
+) -> Image.Image:
     """Draws a grid of examples with their true boxes in green and predicted boxes in red.
 
-    Below each image are the prediction with its confidence, and the ground truth if it differs. Wrong predictions come
-    first; they fill at most half of the grid if there are enough correct ones.
+    Below each image are the prediction with its confidence, and the ground truth if it differs.
 
     Args:
       batch: the examples, as numpy arrays or on a device; padding is left out.
       prediction: the predictions for the same rows.
       count: the maximum number of examples.
       columns: the number of examples in a row.
+      seeks_errors: whether wrong predictions come first, which then fill at most half of the grid if there are enough
+        correct ones. If False, the first examples are drawn, none of them chosen, with the wrong predictions last.
     """
     batch, prediction = jax.tree.map(np.asarray, (batch, prediction))
     rows = np.flatnonzero(batch.index >= 0)
     truths, predicted = {r: _true_text(batch, r) for r in rows}, {r: _predicted_text(prediction, r) for r in rows}
     is_exact_match = np.asarray(jax.jit(matching.match_predictions)(batch, prediction).exact_match)
     wrong, correct = [r for r in rows if not is_exact_match[r]], [r for r in rows if is_exact_match[r]]
-    chosen = wrong[: max(count // 2, count - len(correct))] + correct
-    chosen = chosen[:count]
+    if seeks_errors:
+        chosen = (wrong[: max(count // 2, count - len(correct))] + correct)[:count]
+    else:
+        chosen = sorted(rows[:count], key=lambda row: not is_exact_match[row])
     height, width = batch.image.shape[1:3]
     zoom = max(1, 256 // width)
     cell = (width * zoom + 8, height * zoom + _CAPTION + 8)
