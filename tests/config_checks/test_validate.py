@@ -48,11 +48,15 @@ def test_detectors_initialized_from_another_share_the_model(experiment, names):
         assert (other.model, other.loss) == (first.model, first.loss)
 
 
-@pytest.mark.parametrize("name", OF_DIGITS)
-def test_experiment_of_digits_is_valid_with_uci_digits(experiment, name):
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_runs_without_mnist_or_needs_photographs(experiment, name):
     config = experiment(name)
     config.data.digits = "uci"
-    validate(config)
+    if config.data.composition in PHOTO_COMPOSITIONS:
+        with pytest.raises(UserError, match="data.digits = 'uci' has no effect with data.composition"):
+            validate(config)
+    else:
+        validate(config)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -210,3 +210,17 @@ def test_example_grid_names_all_numbers():
     grid = predictions.make_example_grid(batch, prediction)
     red = (np.asarray(grid) == predictions.PREDICTED).all(-1)
     assert red.sum() > 2 * 2 * (6 * 4 + 4 * 4)  # boxes of both, and the caption
+
+
+@pytest.mark.parametrize(("seeks_errors", "first"), [(True, predictions.PREDICTED), (False, predictions.TRUE)])
+def test_example_grid_has_errors_first_or_last(seeks_errors, first):
+    right, wrong = predicted(("12", 4, 0.9), ("7", 60, 0.8)), predicted(("12", 4, 0.9), ("8", 60, 0.8))
+    batch, prediction = jax.tree.map(
+        lambda *rows: np.concatenate([np.asarray(row) for row in rows]),
+        *[(two_numbers(), one) for one in (right, wrong, right)],
+    )
+    grid = predictions.make_example_grid(batch, prediction, count=2, columns=2, seeks_errors=seeks_errors)
+    captions = np.asarray(grid)[-18:, : grid.width // 2]
+    assert (captions == first).all(-1).any()
+    other = predictions.TRUE if seeks_errors else predictions.PREDICTED
+    assert not (captions == other).all(-1).any()
