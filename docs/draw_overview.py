@@ -25,24 +25,19 @@ from seqdigits.visualization.predictions import make_example_grid
 GROUPS = (("handwriting", "canvas", 6), ("scene", "scene", 6))
 """Weights, the label of their test data in TARGETS, and the number of examples."""
 
-_COLUMNS = 3
-
 
 def main() -> None:
     """Writes overview.png beside this file, and prints how many of the examples are right."""
-    rows = []
+    grids = []
     for name, label, count in GROUPS:
         batch, prediction = _predict(name, label, count)
-        exact = np.asarray(matching.match_predictions(batch, prediction).exact_match)
-        print(f"{name}, {label}: {int(exact.sum())} of {count} right")
-        cells = [_cell(batch, prediction, i) for i in np.argsort(~exact, kind="stable")]
-        rows += [cells[i : i + _COLUMNS] for i in range(0, count, _COLUMNS)]
-    width, height = sum(cell.width for cell in rows[0]), sum(row[0].height for row in rows)
-    page, top = Image.new("RGB", (width, height)), 0
-    for row in rows:
-        for i, cell in enumerate(row):
-            page.paste(cell, (i * cell.width, top))
-        top += row[0].height
+        right = int(np.asarray(matching.match_predictions(batch, prediction).exact_match).sum())
+        print(f"{name}, {label}: {right} of {count} right")
+        grids.append(make_example_grid(batch, prediction, count, seeks_errors=False))
+    page, top = Image.new("RGB", (grids[0].width, sum(grid.height for grid in grids))), 0
+    for grid in grids:
+        page.paste(grid, (0, top))
+        top += grid.height
     page.quantize(256, dither=Image.Dither.NONE).save(Path(__file__).with_name("overview.png"), optimize=True)
 
 
@@ -59,11 +54,6 @@ def _predict(name: str, label: str, count: int) -> tuple[Batch, Prediction]:
         restored.variables, source.arrays, host_batch
     )
     return jax.device_get((batch, prediction))
-
-
-def _cell(batch: Batch, prediction: Prediction, row: int) -> Image.Image:
-    """Returns the picture of one example with its boxes and its prediction."""
-    return make_example_grid(*jax.tree.map(lambda values: values[row : row + 1], (batch, prediction)), count=1)
 
 
 if __name__ == "__main__":
