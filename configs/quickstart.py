@@ -4,7 +4,7 @@ The data are included in the package.
 
     make quickstart
 
-Under 2 minutes on two CPU cores: sequence accuracy 0.9155, localization error 0.41 px² on digits of writers that are not in training.
+Under 2 minutes on two CPU cores: sequence accuracy 0.9130, localization error 0.44 px² on digits of writers that are not in training.
 """
 
 from ml_collections import ConfigDict

@@ -9,7 +9,8 @@ Without the file: --config.data.backgrounds=
 
 One run is a cycle of 512,000 views, warm started from the pretrained weights `scene`. When its weights are better on validation,
 they replace `scene`, and the same command trains the next cycle. Stop when a cycle gains less than 0.005 of sequence accuracy.
-results/reader_scene_2.npz has the weights after 4,547 steps of the first cycle; to go on from them:
+results/reader_scene_2.npz has the weights of the first cycle. They answer less often where no number is, and read
+fewer large house numbers than `scene` (docs/pictures.md), so they have not replaced it. To go on from them:
 --config.init.path=results/reader_scene_2.npz
 """
 
