@@ -29,6 +29,7 @@ LAYERS = (
     "inference",
     "evaluation",
     "training",
+    "export",
     "release",
     "experiments",
     "cli",
@@ -59,6 +60,7 @@ NO_JAX = (
     "seqdigits.evaluation.pictures",
     "seqdigits.evaluation.score",
     "seqdigits.evaluation.score_table",
+    "seqdigits.inference.onnx_engine",
     "seqdigits.inference.reader",
 )
 """Modules that do not import JAX: signal handling must start before it, and some commands run without a model, or without
@@ -76,6 +78,8 @@ DEFERRED = {
     "h5py",
     "tqdm",
     "rich",
+    "onnx",
+    "onnxruntime",
 }
 """Libraries that may be imported inside functions: optional, or slow to import and rarely used."""
 

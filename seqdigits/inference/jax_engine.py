@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,43 @@ BATCHES = (1, 2, 4, 6)
 """Batches are padded to one of these sizes; larger ones are split."""
 
 
+class Detector(NamedTuple):
+    """A trained dense detector for images of any size.
+
+    Attributes:
+      config: the sections model, decode and loss are those of its training, without octaves: the Reader makes its own levels.
+      variables: of the model.
+      channels: of its images.
+    """
+
+    config: ConfigDict
+    variables: Variables
+    channels: int
+
+
+def load_detector(weights: Path) -> Detector:
+    """Loads a dense detector.
+
+    Args:
+      weights: see checkpoint.load.load_variables.
+
+    Raises:
+      UserError: there are no weights, they are damaged, or those of another model.
+    """
+    variables, meta = load_variables(weights)
+    trained = meta["config"]
+    if trained["model"]["name"] != "dense_detector":
+        raise UserError(
+            f"{weights}: model.name = {trained['model']['name']} reads only images of its own size. Allowed is "
+            "dense_detector: train one of configs/reader_*.py, or use pretrained weights."
+        )
+    config = base_config()
+    for section in ("model", "decode", "loss"):
+        config[section].update(trained[section])
+    config.decode.octaves = 0
+    return Detector(config, variables, _channels(config, variables, weights))
+
+
 class JaxEngine:
     """A dense detector, see reader.Engine. It is compiled once for each size of images and batches."""
 
@@ -43,20 +81,9 @@ class JaxEngine:
           weights: see checkpoint.load.load_variables.
 
         Raises:
-          UserError: there are none, they are damaged, or those of another model.
+          UserError: see load_detector.
         """
-        variables, meta = load_variables(weights)
-        trained = meta["config"]
-        if trained["model"]["name"] != "dense_detector":
-            raise UserError(
-                f"{weights}: model.name = {trained['model']['name']} reads only images of its own size. Allowed is "
-                "dense_detector: train one of configs/reader_*.py, or use pretrained weights."
-            )
-        config = base_config()
-        for section in ("model", "decode", "loss"):
-            config[section].update(trained[section])
-        config.decode.octaves = 0  # the Reader makes its own levels
-        self.channels = _channels(config, variables, weights)
+        config, variables, self.channels = load_detector(weights)
         self.min_score = float(config.decode.min_score)
         model = build(config, _spec(self.channels))
 

@@ -1,0 +1,160 @@
+"""The layers of models/stack.py as ONNX operators, on feature maps [B, F, h, w], as inference computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from seqdigits.core.errors import UserError
+from seqdigits.export.onnx_graph import OnnxGraph
+from seqdigits.models.batch_norm import MaskedBatchNorm
+from seqdigits.models.layer_spec import Layer, cumulative_strides
+
+
+@dataclass
+class OnnxStack:
+    """Adds the layers of a Stack to a graph.
+
+    Attributes:
+      graph: that they are added to.
+      variables: params and batch_stats of the Stack, numpy.
+      dtype: in which the file stores kernels.
+    """
+
+    graph: OnnxGraph
+    variables: dict[str, Any]
+    dtype: type[np.floating]
+    _used: dict[str, int] = field(default_factory=dict)
+    _kept: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+
+    def apply(self, x: str, features: int, layers: tuple[Layer, ...]) -> tuple[str, int]:
+        """Adds layers.
+
+        Args:
+          x: f32 [B, F, H, W]; H and W are multiples of layer_spec.largest_stride.
+          features: F.
+          layers: of the Stack.
+
+        Returns:
+          The output and the number of its features.
+
+        Raises:
+          UserError: a layer cannot be exported.
+        """
+        if {"concat", "add"} & {layer.kind for layer in layers} and "VALID" in {layer.padding for layer in layers}:
+            raise UserError(
+                "model.encoder: 'add' and 'concat' cannot be exported to ONNX beside a layer without padding. Take out 'valid'."
+            )
+        strides = cumulative_strides(layers)
+        i = 0
+        while i < len(layers):
+            layer = layers[i]
+            if layer.kind == "conv":
+                has_norm = i + 1 < len(layers) and layers[i + 1].kind == "norm"
+                x, features = self._conv(x, layer, has_norm)
+                i += has_norm
+            elif layer.kind in _ADD:
+                x, features = _ADD[layer.kind](self, x, features, layer, strides[i])
+            else:
+                raise UserError(f"model.encoder: {layer.kind!r} of a dense detector cannot be exported to ONNX.")
+            i += 1
+        return x, features
+
+    def _take(self, kind: str) -> dict[str, np.ndarray]:
+        """Returns the variables of the next submodule of a kind, which Flax numbers in the order of their creation."""
+        number = self._used.get(kind, 0)
+        self._used[kind] = number + 1
+        name = f"{kind}_{number}"
+        return {
+            key: np.asarray(value, np.float32)
+            for collection in ("params", "batch_stats")
+            for key, value in self.variables[collection].get(name, {}).items()
+        }
+
+    def _norm_factors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns factor and shift of the next batch norm, f32 [F]."""
+        values = self._take("MaskedBatchNorm")
+        factor = values.get("scale", np.float32(1)) / np.sqrt(values["var"] + np.float32(MaskedBatchNorm.epsilon))
+        return factor, values["bias"] - values["mean"] * factor
+
+    def _conv(self, x: str, layer: Layer, has_norm: bool) -> tuple[str, int]:
+        """Adds a convolution, and the norm that follows it, as a factor of its kernel, which a runtime multiplies only once."""
+        values = self._take("Conv")
+        kernel = self.graph.weights(values["kernel"].transpose(3, 2, 0, 1), self.dtype)  # [G, F, k, k]
+        if has_norm:
+            factor, bias = self._norm_factors()
+            kernel = self.graph.op("Mul", kernel, factor[:, None, None, None])
+        else:
+            bias = values["bias"]
+        x = self.graph.op(
+            "Conv",
+            x,
+            kernel,
+            bias,
+            kernel_shape=[layer.size, layer.size],
+            strides=[layer.stride, layer.stride],
+            auto_pad="VALID" if layer.padding == "VALID" else "SAME_UPPER",  # as XLA: the odd row at the end
+        )
+        return x, layer.features
+
+    def _norm(self, x: str, features: int, _layer: Layer, _stride: int) -> tuple[str, int]:
+        factor, shift = (value[:, None, None] for value in self._norm_factors())
+        return self.graph.op("Add", self.graph.op("Mul", x, factor), shift), features
+
+    def _pool(self, x: str, features: int, layer: Layer, _stride: int) -> tuple[str, int]:
+        x = self.graph.op(
+            "MaxPool",
+            x,
+            kernel_shape=[layer.size, layer.size],
+            strides=[layer.stride, layer.stride],
+            auto_pad="VALID" if layer.padding == "VALID" else "SAME_UPPER",
+        )
+        return x, features
+
+    def _space_to_depth(self, x: str, features: int, layer: Layer, _stride: int) -> tuple[str, int]:
+        return self.graph.op("SpaceToDepth", x, blocksize=layer.size), features * layer.size**2
+
+    def _depth_to_space(self, x: str, features: int, layer: Layer, _stride: int) -> tuple[str, int]:
+        return self.graph.op("DepthToSpace", x, blocksize=layer.size, mode="DCR"), features // layer.size**2
+
+    def _keep(self, x: str, features: int, layer: Layer, stride: int) -> tuple[str, int]:
+        self._kept[layer.name] = x, features, stride
+        return x, features
+
+    def _add(self, x: str, features: int, layer: Layer, stride: int) -> tuple[str, int]:
+        kept, kept_features, kept_stride = self._kept[layer.name]
+        if (kept_features, kept_stride) != (features, stride):
+            projection = Layer("conv", size=1, features=features, stride=stride // kept_stride)
+            kept, _ = self._conv(kept, projection, has_norm=True)
+        return self.graph.op("Add", x, kept), features
+
+    def _concat(self, x: str, features: int, layer: Layer, stride: int) -> tuple[str, int]:
+        kept, kept_features, kept_stride = self._kept[layer.name]
+        factor = stride // kept_stride
+        if factor > 1:
+            x = self.graph.op(
+                "Resize",
+                x,
+                "",
+                np.array([1, 1, factor, factor], np.float32),
+                mode="nearest",
+                nearest_mode="floor",
+                coordinate_transformation_mode="asymmetric",
+            )
+        return self.graph.op("Concat", kept, x, axis=1), kept_features + features
+
+
+_ADD: dict[str, Callable[[OnnxStack, str, int, Layer, int], tuple[str, int]]] = {
+    "norm": OnnxStack._norm,
+    "relu": lambda stack, x, features, _layer, _stride: (stack.graph.op("Relu", x), features),
+    "dropout": lambda _stack, x, features, _layer, _stride: (x, features),
+    "pool": OnnxStack._pool,
+    "space_to_depth": OnnxStack._space_to_depth,
+    "depth_to_space": OnnxStack._depth_to_space,
+    "keep": OnnxStack._keep,
+    "add": OnnxStack._add,
+    "concat": OnnxStack._concat,
+}

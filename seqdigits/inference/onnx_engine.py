@@ -1,0 +1,75 @@
+"""The engine of the Reader that evaluates a dense detector with ONNX Runtime, without JAX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqdigits.core.errors import UserError, short
+
+FORMAT = "dense_detector 1"
+"""Names what a file takes and returns; another one has another name."""
+
+
+class OnnxEngine:
+    """A dense detector in a file that `seqdigits export --to onnx` wrote, see reader.Engine.
+
+    It takes images of any size at once, and threads may share it.
+    """
+
+    def __init__(self, file: Path, content: bytes | None = None) -> None:
+        """Loads a file.
+
+        Args:
+          file: NAME.onnx.
+          content: of the file, where it has been read already.
+
+        Raises:
+          UserError: the file is missing or damaged, or not of such a detector, or ONNX Runtime is not installed.
+        """
+        runtime = _runtime()
+        try:
+            content = file.read_bytes() if content is None else content
+        except OSError as e:
+            raise UserError(
+                f"{file} cannot be read: {e.strerror}. seqdigits export --to onnx writes such a file."
+            ) from e
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = THREADS
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # errors are raised
+        try:
+            self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        except Exception as e:  # ONNX Runtime has a type of its own for each error
+            raise UserError(f"{file} is damaged, or not an ONNX file: {short(e)}. {_FIX}") from e
+        if metadata.get("format") != FORMAT:
+            raise UserError(
+                f"{file} is not the ONNX file of a dense detector (format = {FORMAT!r} in its metadata). {_FIX}"
+            )
+        self.channels = int(metadata["channels"])
+        self.min_score = float(metadata["min_score"])
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the best M candidates, see reader.Engine."""
+        box, probability = self._session.run(OUTPUTS, {INPUT: np.ascontiguousarray(images)})
+        return box, probability
+
+
+INPUT, OUTPUTS = "images", ("boxes", "probabilities")
+"""Names of the tensors: u8 [B, H, W, channels] to f32 [B, M, 4] and f32 [B, M, 10]."""
+
+THREADS = 1
+"""Of one call."""
+
+_FIX = "Write it again: seqdigits export --to onnx"
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as e:
+        raise UserError(f"ONNX Runtime cannot be imported: {e}. Install it: pip install onnxruntime") from e
+    return onnxruntime
