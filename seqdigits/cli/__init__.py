@@ -10,6 +10,7 @@ COMMANDS = {
     "completion": "prints the script that completes commands and flags in a shell",
     "config": "prints a config with all keys, or the documentation of all keys",
     "draw-scenes": "draws synthetic scenes as labeled pictures",
+    "export": "writes a trained detector as an ONNX file",
     "find-unlabeled": "finds digits that the labels of SVHN leave out",
     "inspect": "writes a page with the statistics and faults of a data set",
     "measure": "measures the Reader on a folder of labeled pictures",

@@ -1,0 +1,96 @@
+"""Compares the engine of an exported network with another engine on drawn images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from seqdigits.inference.reader import Engine
+
+SIZES = ((33, 47), (64, 128), (70, 130), (96, 64), (128, 256), (200, 320), (256, 256))
+"""Heights and widths of drawn images, in pixels: multiples of the strides of networks, and others."""
+
+IMAGES_OF_SIZE = 6
+"""One batch of the engine that runs JAX, so that it compiles once for each size."""
+
+
+class Parity(NamedTuple):
+    """How far the candidates of two engines differ.
+
+    Attributes:
+      images: number of images that were compared.
+      digits: number of candidates; in each image, those of the engine that finds more.
+      same: number of candidates to which both engines give the same digit.
+      box: largest difference of a value of a box, in pixels; 0 where nothing could be compared.
+      probability: largest difference of the probability of a digit; likewise.
+    """
+
+    images: int
+    digits: int
+    same: int
+    box: float
+    probability: float
+
+
+def compare(
+    engine: Engine,
+    expected: Engine,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    count: int = IMAGES_OF_SIZE,
+    seed: int = 0,
+) -> Parity:
+    """Compares the candidates of two engines on drawn images, each with the one whose box is nearest.
+
+    Args:
+      engine: of the exported network.
+      expected: of the network itself.
+      sizes: heights and widths of the images, in pixels.
+      count: number of images of each size.
+      seed: of the images.
+    """
+    rng = np.random.default_rng(seed)
+    digits, same, largest_box, largest_probability = 0, 0, 0.0, 0.0
+    for height, width in sizes:
+        images = np.stack([draw(rng, height, width, expected.channels) for _ in range(count)])
+        for (box, probability), (expected_box, expected_probability) in zip(
+            _found(engine, images), _found(expected, images), strict=True
+        ):
+            digits += max(len(box), len(expected_box))
+            if not len(box) or not len(expected_box):
+                continue
+            distance = np.abs(box - expected_box[:, None]).max(-1)
+            nearest = distance.argmin(1)  # not the candidate of the same rank: ranks of equal scores are arbitrary
+            probability = probability[nearest]
+            equal = probability.argmax(-1) == expected_probability.argmax(-1)
+            same += len(np.unique(nearest[equal]))
+            largest_box = np.maximum(largest_box, distance.min(1).max())  # NaN stays NaN
+            largest_probability = np.maximum(largest_probability, np.abs(probability - expected_probability).max())
+    return Parity(count * len(sizes), digits, same, float(largest_box), float(largest_probability))
+
+
+def draw(rng: np.random.Generator, height: int, width: int, channels: int) -> np.ndarray:
+    """Returns an image with some numbers in Pillow's own font and noise, u8 [height, width, channels]; channels are 1 or 3.
+
+    Without noise, the cells of a flat area have equal scores, and rounding decides which of them become candidates.
+    """
+    picture = Image.new("RGB", (width, height), _color(rng, 0, 100))
+    for _ in range(3):
+        at = int(rng.integers(0, width // 2)), int(rng.integers(0, height // 2))
+        font = ImageFont.load_default(int(rng.integers(14, 40)))
+        ink = _color(rng, 160, 256)
+        ImageDraw.Draw(picture).text(at, str(rng.integers(10, 9999)), ink, font)
+    pixels = np.asarray(picture if channels == 3 else picture.convert("L")).reshape(height, width, channels)
+    return np.minimum(pixels + rng.integers(0, 40, pixels.shape), 255).astype(np.uint8)
+
+
+def _color(rng: np.random.Generator, low: int, high: int) -> tuple[int, int, int]:
+    red, green, blue = rng.integers(low, high, 3).tolist()
+    return red, green, blue
+
+
+def _found(engine: Engine, images: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns the boxes f32 [n, 4] and probabilities f32 [n, 10] of the n candidates of each image."""
+    return [(box[p.sum(-1) > 0], p[p.sum(-1) > 0]) for box, p in zip(*engine(images), strict=True)]
