@@ -9,8 +9,8 @@ Without the file: --config.data.backgrounds=
 
 One run is a cycle of 512,000 views, warm started from the pretrained weights `scene`. When its weights are better on validation,
 they replace `scene`, and the same command trains the next cycle. Stop when a cycle gains less than 0.005 of sequence accuracy.
-results/reader_scene_2.npz has the weights of the first cycle. They answer less often where no number is, and read
-fewer large house numbers than `scene` (docs/pictures.md), so they have not replaced it. To go on from them:
+results/reader_scene_2.npz has the weights of the first cycle. They read more small numbers than `scene` and answer less often where
+no number is, but do not gain on house numbers and checks (docs/pictures.md), so they have not replaced it. To go on from them:
 --config.init.path=results/reader_scene_2.npz
 """
 
