@@ -52,6 +52,9 @@ def parse(
         key = flag.lstrip("-").partition("=")[0].removeprefix("no").removeprefix("config.")
         if flag.startswith("-"):
             check_renamed(key, None, f"--config.{key}")
+    if not config_file(argv) and any(re.match(r"--?(no)?config\.", flag) for flag in argv[1:]):
+        # without it absl knows no key, and would call each one an unknown flag
+        raise UserError(f"--config is missing; without --config, the config comes first. usage: {usage}")
     try:
         rest = values(argv)[1:]
     except (KeyError, AttributeError) as e:

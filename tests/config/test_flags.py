@@ -19,6 +19,7 @@ def run(*args, program="seqdigits.main"):
     ("args", "message"),
     [
         (("--workdir", "W"), "--config is missing"),
+        (("--workdir", "W", "--config.seed=1"), "--config is missing"),
         (("--config", QUICKSTART), "--workdir is missing"),
         (("--config", "configs/quikstart.py", "--workdir", "W"), "Did you mean quickstart?"),
         (("--config", QUICKSTART, "--workdir", "W", "--config.optim.learning_rat=1"), "learning_rate"),
@@ -69,6 +70,15 @@ def test_config_command_finds_an_experiment_by_name():
     misspelled = run("config", "strip5_gr", program="seqdigits")
     assert misspelled.returncode == 2
     assert "Did you mean strip5_gru or strip5_gru256 or strip5_gru1024?" in misspelled.stderr
+
+
+def test_a_key_before_the_config_is_not_called_unknown():
+    result = run("config", "--config.seed=1", "strip5_gru", program="seqdigits")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: --config is missing; without --config, the config comes first. "
+        "usage: seqdigits config CONFIG [--config.key=value ...] | --markdown\n"
+    )
 
 
 def start(workdir, *args):
