@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from seqdigits.config.defaults import DEFAULTS, KEYS, SECTIONS, Key, get
 from seqdigits.config.flags import experiment_flags, parse, with_config
 from seqdigits.config.upgrade import RENAMED_KEYS, RENAMED_LAYERS, RENAMED_METRICS, RENAMED_VALUES
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 
 USAGE = "seqdigits config CONFIG [--config.key=value ...] | --markdown"
@@ -22,7 +23,11 @@ USAGE = "seqdigits config CONFIG [--config.key=value ...] | --markdown"
 
 def command_line() -> flags.FlagValues:
     """Returns the flags of the command."""
-    return experiment_flags()
+    values = experiment_flags()
+    flags.DEFINE_boolean(
+        "markdown", False, "prints the documentation of all keys, without a config", flag_values=values
+    )
+    return values
 
 
 def main(stop: Stop) -> None:
@@ -33,6 +38,8 @@ def main(stop: Stop) -> None:
         return
 
     values = parse(command_line(), with_config(sys.argv), USAGE, __doc__, needed=("config",))
+    if values["markdown"].value:
+        raise UserError(f"--markdown documents the keys of every config. Leave out all else. usage: {USAGE}")
     print(text(values["config"].value))
 
 

@@ -65,6 +65,7 @@ def test_an_unknown_flag_is_refused(command, name):
         "benchmark --rounds=many",
         "build-backgrounds --out",
         "calibrate --examples=0",
+        "config quickstart --markdown",
         "draw-scenes FOLDER --split=all",
         "draw-scenes FOLDER --count=-1",
         "inspect --limit=0",
