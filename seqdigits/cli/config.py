@@ -50,7 +50,9 @@ def text(config: ConfigDict) -> str:
         value = get(config, name)
         line = f"{name} = {_value(value)}"
         lines.append(f"  {line}" if value == default else f"* {line}  (default {_value(default)})")
-    return "\n".join([*lines, "", "* = differs from the default. All keys are documented in docs/configuration.md."])
+    return "\n".join(
+        [*lines, "", "* = differs from the default. All keys are documented by seqdigits config --markdown."]
+    )
 
 
 def markdown() -> str:

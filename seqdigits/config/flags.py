@@ -63,12 +63,10 @@ def parse(
         renamed = [
             f"{old} was renamed to {new}. " for old, new in RENAMED_KEYS.items() if unknown & set(old.split("."))
         ]
-        raise UserError(
-            f"unknown key: {reason}\n{''.join(renamed)}All keys are listed in docs/configuration.md."
-        ) from e
+        raise UserError(f"unknown key: {reason}\n{''.join(renamed)}All keys: seqdigits config --markdown.") from e
     except (flags.Error, TypeError, ValueError) as e:
         reason = _reason(e)
-        hint = "All keys are listed in docs/configuration.md. " if "config." in reason else ""
+        hint = "All keys: seqdigits config --markdown. " if "config." in reason else ""
         raise UserError(f"{reason}\n{hint}usage: {usage}") from e
     if rest:
         raise UserError(f"{' '.join(rest)!r} is not understood. usage: {usage}")

@@ -67,7 +67,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
 def _default(config: Any, key: str) -> Any:
     for part in key.split("."):
         if not hasattr(config, "keys") or part not in config:
-            raise UserError(f"--set {key}: unknown key. All keys are in docs/configuration.md.")
+            raise UserError(f"--set {key}: unknown key. All keys: seqdigits config --markdown.")
         config = config[part]
     return config
 

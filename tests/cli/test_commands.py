@@ -1,5 +1,6 @@
 """The command line `seqdigits COMMAND`: help, errors, what it imports, and its names in texts."""
 
+import ast
 import importlib
 import json
 import os
@@ -223,4 +224,15 @@ def test_texts_name_no_module_as_a_command_but_main():
         if path.is_file() and path.suffix in ("", ".md", ".py", ".sh", ".sbatch", ".yaml", ".yml", ".j2", ".html"):
             commands = re.findall(r"-m seqdigits\.[\w.]+", path.read_text())
             found += [f"{path}: {text}" for text in commands if text != "-m seqdigits.main"]
+    assert not found
+
+
+def test_messages_name_no_guide():
+    """The wheel has none. Docstrings may name them."""
+    found = []
+    for path in (ROOT / "seqdigits").rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        texts = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
+        found += [f"{path}:{node.lineno}" for node in texts if isinstance(node.value, str) and "docs/" in node.value]
     assert not found

@@ -87,7 +87,7 @@ def read(folder: str | Path) -> tuple[tuple[Row, ...], tuple[Problem, ...]]:
     except OSError as e:
         raise UserError(
             f"{path} cannot be read: {e.strerror}. A folder of custom photos needs a file {NAME} with the columns image "
-            "and number, and optionally boxes and split; docs/data.md shows an example."
+            "and number, and optionally boxes and split; seqdigits check-photos --help documents them."
         ) from e
 
 
