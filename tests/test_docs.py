@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,14 @@ def test_index_links_every_guide():
         "../README.md",
         "overview.png",
     }
+
+
+def test_the_table_of_experiments_has_every_config():
+    rows = re.findall(r"^\| [^|]* \| (`[^|]+`) \|", (DOCS / "reproduce.md").read_text(), re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    configs = [file.stem for file in (ROOT / "configs").glob("*.py")]
+    assert [config for config in configs if not any(fnmatch(config, name) for name in names)] == []
+    assert [name for name in names if not any(fnmatch(config, name) for config in configs)] == []
 
 
 def test_the_audit_reads_every_lock():
