@@ -25,7 +25,7 @@ USAGE = """seqdigits reproduce [FAMILIES | NAMES ...] [--budget-minutes M] [--ou
 def command_line() -> CommandParser:
     """Returns the parser of the command line."""
     parser = CommandParser(USAGE, __doc__, known_experiments())
-    parser.add_argument("experiments", nargs="*", metavar="FAMILY | NAME", help="what to run; default: all")
+    parser.add_argument("experiments", nargs="*", metavar="FAMILY | NAME", help="what to run; default: all families")
     parser.add_argument(
         "--budget-minutes", type=float, metavar="M", help="time limit in minutes; then the current run is saved"
     )
