@@ -1,10 +1,13 @@
 """The ONNX file of a dense detector gives the candidates of the engine that runs JAX."""
 
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from seqdigits.checkpoint import pretrained, weights
 from seqdigits.config.defaults import to_json
@@ -38,6 +41,32 @@ def test_onnx_equals_jax_at_many_sizes(tmp_path, name):
     assert (engine.channels, engine.min_score) == (expected.channels, expected.min_score)
     sizes = [(8, 8), (33, 47), (64, 128), (70, 130), (96, 64), (128, 256)]
     assert_same(engine, expected, sizes, 7)
+
+
+WITHOUT_JAX = """
+import sys
+from pathlib import Path
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in sys.stdlib_module_names | {"seqdigits", "numpy", "PIL", "onnxruntime"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from seqdigits import Reader
+from seqdigits.inference.onnx_engine import OnnxEngine
+
+print(Reader(OnnxEngine(Path(sys.argv[1]))).read(sys.argv[2]).number)
+"""
+
+
+@pytest.mark.slow
+def test_the_reader_reads_with_onnx_numpy_and_pillow_alone(tmp_path):
+    """As docs/install.md says."""
+    (tmp_path / "a.onnx").write_bytes(to_onnx(pretrained.path("scene")))
+    command = [sys.executable, "-c", WITHOUT_JAX, tmp_path / "a.onnx", ROOT / "docs" / "door.jpg"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "407\n"), done.stderr
 
 
 @pytest.mark.parametrize("target", TARGETS)
