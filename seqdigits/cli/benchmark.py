@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config.flags import experiment_arguments, experiment_flags, parse, prepare_jax, with_config
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.console import render_table
 from seqdigits.core.files import write_atomically
@@ -52,7 +52,7 @@ def main(stop: Stop) -> None:
         streamed.data.source = "tfrecord"
         validate(streamed)
         config.data.source, config.data.records, config.data.records_form = "device", "", "png"
-    metrics = {} if launch else starts([a for a in argv[1:] if a.startswith("--config")], stop)
+    metrics = {} if launch else starts(experiment_arguments(argv[1:]), stop)
     if streamed is not None:
         metrics |= stream_alone(streamed)
     metrics |= measure(config, streamed, values["rounds"].value, stop)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
-from seqdigits.config.flags import experiment_flags, parse, prepare_jax
+from seqdigits.config.flags import experiment_arguments, experiment_flags, parse, prepare_jax
 from seqdigits.core import interrupt
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.parallel import distributed
@@ -78,7 +77,7 @@ def next_steps(argv: list[str], workdir: Path, config: ConfigDict) -> str:
       config: of the run.
     """
     python, seqdigits = _programs()
-    experiment = _experiment_arguments(argv[1:])
+    experiment = experiment_arguments(argv[1:])
     run = [*python, "-m", "seqdigits.main"]
     without_steps = [word for word in experiment if not word.startswith("--config.train.steps=")]
     commands = [
@@ -115,16 +114,3 @@ def _programs() -> tuple[list[str], list[str]]:
     python = [f"{prefix}{name}"]
     is_installed = (folder / "seqdigits").exists()
     return python, [f"{prefix}seqdigits"] if is_installed else [*python, "-m", "seqdigits"]
-
-
-def _experiment_arguments(arguments: list[str]) -> list[str]:
-    """Returns the flags --config, --config.key and --workdir with their values, which all commands on a run take.
-
-    >>> _experiment_arguments(["--config", "a", "--mode", "train", "--workdir=W", "--config.seed", "-1", "--process_id", "0"])
-    ['--config', 'a', '--workdir=W', '--config.seed', '-1']
-    """
-    found = []
-    for word, following in zip(arguments, [*arguments[1:], "-"], strict=True):
-        if re.match(r"--?(no)?(config|workdir)\b", word):
-            found += [word] if "=" in word or re.match(r"-(\D|$)", following) else [word, following]
-    return found

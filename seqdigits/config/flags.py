@@ -136,3 +136,16 @@ def config_file(argv: list[str]) -> str:
         if name in ("--config", "-config"):
             return value or following
     return ""
+
+
+def experiment_arguments(arguments: list[str]) -> list[str]:
+    """Returns the flags --config, --config.key and --workdir with their values, which all commands on a run take.
+
+    >>> experiment_arguments(["--config", "a", "--mode", "train", "--workdir=W", "--config.seed", "-1", "--process_id", "0"])
+    ['--config', 'a', '--workdir=W', '--config.seed', '-1']
+    """
+    found = []
+    for word, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        if re.match(r"--?(no)?(config|workdir)\b", word):
+            found += [word] if "=" in word or re.match(r"-(\D|$)", following) else [word, following]
+    return found

@@ -1,6 +1,7 @@
 """The benchmark measures a real run."""
 
 import json
+import sys
 
 import pytest
 
@@ -27,3 +28,16 @@ def test_benchmark_can_be_stopped(small_config):
     stop.set()
     with pytest.raises(Stopped):
         benchmark.measure(small_config({}), None, rounds=1, stop=stop)
+
+
+def test_flags_and_their_values_reach_the_processes_that_are_timed(monkeypatch):
+    flags = ["--config", "quickstart", "--config.seed", "1", "--config.train.steps=9"]
+    monkeypatch.setattr(sys, "argv", ["seqdigits benchmark", *flags[:2], "--rounds", "2", *flags[2:]])
+
+    def starts(arguments, stop):
+        assert arguments == flags
+        raise Stopped
+
+    monkeypatch.setattr(cli_benchmark, "starts", starts)
+    with pytest.raises(Stopped):
+        cli_benchmark.main(Stop())
