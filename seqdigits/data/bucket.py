@@ -90,7 +90,7 @@ def _file_system(url: str) -> Any:
         return fsspec.filesystem(scheme)
     except ImportError as e:
         raise UserError(
-            f"{url} needs fsspec and {_PACKAGES[scheme]} ({e}). Install them: pip install -e '.[cloud]'. Or copy the "
+            f"{url} needs fsspec and {_PACKAGES[scheme]} ({e}). Install them: pip install 'seqdigits[cloud]'. Or copy the "
             "records to a local folder DIR, and set --config.data.records=DIR."
         ) from e
     except Exception as e:  # each service has its own exceptions for missing credentials

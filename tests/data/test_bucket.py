@@ -184,7 +184,9 @@ def test_names_outside_of_the_folder_are_refused(remote, local, name):
 @pytest.mark.parametrize(("scheme", "package"), [("gs", "gcsfs"), ("s3", "s3fs")])
 def test_missing_package_is_named(local, monkeypatch, scheme, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"{scheme}://b/set needs fsspec and {package} .*pip install -e '\.\[cloud\]'"):
+    with pytest.raises(
+        UserError, match=rf"{scheme}://b/set needs fsspec and {package} .*pip install 'seqdigits\[cloud\]'"
+    ):
         fetch(f"{scheme}://b/set", local, ["train"])
 
 

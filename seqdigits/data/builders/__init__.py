@@ -16,7 +16,7 @@ try:
 except ImportError as e:
     raise UserError(
         f"records on disk need TensorFlow and tensorflow-datasets ({e}). Install them: make stream, or "
-        "pip install -e '.[stream]'. To do without them, set --config.data.source=device."
+        "pip install 'seqdigits[stream]'. To do without them, set --config.data.source=device."
     ) from e
 
 __all__ = ["tf", "tfds"]  # imported from here only, so that the settings above take effect

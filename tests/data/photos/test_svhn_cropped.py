@@ -132,7 +132,7 @@ def test_tfds_source_without_tensorflow_is_refused(data, no_tensorflow, small_co
         {"data.composition": "digit", "data.digits": "mnist", **one},
     ):
         config = small_config({"data.source": "tfds", "data.folder": str(data), **changes})
-        with pytest.raises(UserError, match=r"need TensorFlow.*make stream.*pip install -e '\.\[stream\]'"):
+        with pytest.raises(UserError, match=r"need TensorFlow.*make stream.*pip install 'seqdigits\[stream\]'"):
             _ = create_source(config, "test").arrays
     assert len(loaded(data)["images"]) == 24
     assert len(digits.load("uci", "test", validation=0, folder="", url="")[0]) == 270
