@@ -136,9 +136,12 @@ def run(found: PictureSets, out: Path, engines: Mapping[str, tuple[Path, Path]],
       provenance: see core/provenance.py.
 
     Raises:
-      UserError: a worker ended, or no engine is installed.
+      UserError: a worker ended, no engine is installed, or the program of a worker is missing.
       Stopped: `stop` was set.
     """
+    for _, script in engines.values():
+        if not script.is_file():
+            raise UserError(f"{script} is missing: only the source tree of seqdigits has the workers. Run it there.")
     workers: list[Worker] = []
     missing: dict[str, str] = {}
     try:

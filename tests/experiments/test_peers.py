@@ -153,6 +153,12 @@ def test_missing_environment_says_how_to_make_it(engine, folder, tmp_path):
         run(folder, tmp_path / "out", {"rapidocr": (tmp_path / "python", engine()[1])})
 
 
+def test_an_installed_package_without_workers_names_the_source_tree(folder, tmp_path):
+    script = tmp_path / "site-packages" / "peers" / "seqdigits_worker.py"
+    with pytest.raises(UserError, match=f"{script} is missing: only the source tree of seqdigits has the workers"):
+        run(folder, tmp_path, {"seqdigits": (Path(sys.executable), script)})
+
+
 def test_no_installed_engine_is_an_error(engine, folder, tmp_path):
     with pytest.raises(UserError, match="no engine is installed: red: not here"):
         run(folder, tmp_path / "out", {"red": engine(before="raise protocol.MissingError('not here')")})
