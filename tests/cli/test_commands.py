@@ -175,6 +175,8 @@ def test_version_is_that_of_the_package():
     assert (done.returncode, done.stdout) == (0, f"seqdigits {seqdigits.__version__}\n")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == seqdigits.__version__
+    assert f"\nversion: {seqdigits.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"seqdigits-{seqdigits.__version__}-py3-none-any.whl" in (ROOT / "docs" / "install.md").read_text()
 
 
 def test_the_console_script_is_the_module():
