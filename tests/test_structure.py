@@ -76,7 +76,6 @@ DEFERRED = {
     "sklearn",
     "scipy",
     "h5py",
-    "tqdm",
     "rich",
     "onnx",
     "onnxruntime",
