@@ -219,8 +219,8 @@ def test_errors_of_a_command_have_no_traceback():
 
 
 def test_texts_name_no_module_as_a_command_but_main():
-    folders = [*(ROOT / name for name in ("docs", "launch", "seqdigits", "configs", ".ci", ".github"))]
-    texts = [ROOT / "README.md", ROOT / "Makefile", *(path for folder in folders for path in folder.rglob("*"))]
+    folders = [ROOT / name for name in ("docs", "launch", "peers", "seqdigits", "configs", ".ci", ".github")]
+    texts = [*ROOT.glob("*.md"), ROOT / "Makefile", *(path for folder in folders for path in folder.rglob("*"))]
     found = []
     for path in texts:
         if path.is_file() and path.suffix in ("", ".md", ".py", ".sh", ".sbatch", ".yaml", ".yml", ".j2", ".html"):
