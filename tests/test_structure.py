@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import jax
@@ -81,6 +84,15 @@ DEFERRED = {
     "onnxruntime",
 }
 """Libraries that may be imported inside functions: optional, or slow to import and rarely used."""
+
+OPTIONAL = {
+    "tensorflow": {"tensorflow-cpu"},
+    "tensorflow_datasets": {"tensorflow-datasets"},
+    "tf_keras": {"tensorflow-cpu"},
+}
+"""The distributions of libraries that need not be installed where the tests run."""
+REQUIRED_BY_OTHERS = {"protobuf"}
+"""It comes with tensorflow-datasets, whose version it must fit."""
 
 IMPORTS_LATER = {
     "seqdigits": "seqdigits.inference.reader",
@@ -195,6 +207,18 @@ def test_modules_import_without_jax():
     code = f"import sys; sys.modules['jax'] = None\nfor name in {NO_JAX}: __import__(name)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_imported_library_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [project["optional-dependencies"][name] for name in ("stream", "cloud", "export")]
+    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    declared = {line[: re.search(r"[^\w-]", line).start()] for line in lines}
+    distributions = metadata.packages_distributions()
+    imported = {library.partition(".")[0] for name in MODULES for library, _, _ in imports(name)}
+    for library in sorted(imported - sys.stdlib_module_names - {"seqdigits"}):
+        names = {name.lower().replace("_", "-") for name in distributions.get(library, [])}
+        assert (names or OPTIONAL[library]) & {*declared, *REQUIRED_BY_OTHERS}, f"{library} of {names}"
 
 
 def test_training_needs_no_optional_dependency(tmp_path):

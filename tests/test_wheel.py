@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.message
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,17 @@ from conftest import ROOT
 import seqdigits
 from seqdigits.config.registry import config_names
 
-SOURCES = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff")
+SOURCES = (
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "PACKAGE.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "Makefile",
+)
+FOLDERS = ("docs", "launch")
 
 
 def packaged_files() -> dict[str, str]:
@@ -58,7 +69,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         except metadata.PackageNotFoundError:
             pytest.skip(f"{name} is not installed; it is in the extra dev of pyproject.toml")
     tree, dist = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("dist")
-    for name in ("seqdigits", "configs"):
+    for name in ("seqdigits", "configs", *FOLDERS):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in SOURCES:
         shutil.copy(ROOT / name, tree)
@@ -96,7 +107,7 @@ def test_wheel_and_sdist_have_every_file(built: Built):
     assert {"seqdigits/py.typed", "seqdigits/configs/reader_canvas.py"} <= names
     with tarfile.open(built.sdist) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    assert {*packaged_files(), *SOURCES} <= names
+    assert {*packaged_files(), *SOURCES, "docs/overview.png", "launch/README.md"} <= names
     assert not {name for name in names if name.startswith("tests")}
 
 
@@ -109,6 +120,9 @@ def test_metadata_is_complete_and_pins_no_fonts(built: Built):
     assert found["License-Expression"] == "Apache-2.0"
     assert found["Requires-Python"] == ">=3.11"
     assert found["Description-Content-Type"] == "text/markdown"
+    description = str(found.get_payload())
+    assert "seqdigits predict" in description
+    assert not re.findall(r"\]\((?!https?://)", description), "a package index has no files of the tree"
     assert {"Typing :: Typed", "Programming Language :: Python :: 3.11"} <= set(found.get_all("Classifier", []))
     required = found.get_all("Requires-Dist", [])
     assert any(line.startswith("jax>=") for line in required)
