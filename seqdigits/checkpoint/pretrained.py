@@ -21,10 +21,11 @@ DEFAULT = "scene"
 """The name that is recommended."""
 
 FOLDER = Path(__file__).parents[1] / "shipped"
-"""The folder with NAME.npz (the weights), NAME.json (their metadata) and NAME.md (the model card) of each name."""
+"""The folder with NAME.npz (the weights), NAME.onnx (the same for ONNX Runtime), NAME.json (their metadata) and NAME.md (the
+model card) of each name."""
 
 SUMS = "sha256.json"
-"""The file in FOLDER with the SHA-256 of each NAME.npz, by NAME, and of each NAME.json; publishing writes it last."""
+"""The file in FOLDER with the SHA-256 of each NAME.npz, by NAME, and of each NAME.onnx and NAME.json; publishing writes it last."""
 
 
 def path(name: str) -> Path:
@@ -34,27 +35,43 @@ def path(name: str) -> Path:
       UserError: the name is unknown, or the file is missing or damaged.
     """
     check_name(name)
-    file = FOLDER / f"{name}.npz"
+    return _verified(name, f"{name}.npz", name, _FIX)
+
+
+def onnx_path(name: str) -> Path:
+    """Returns the ONNX file of the weights of a name, after its SHA-256 is verified.
+
+    Raises:
+      UserError: the name is unknown, or the file is missing or damaged.
+    """
+    check_name(name)
+    return _verified(name, f"{name}.onnx", f"{name}.onnx", ONNX_FIX)
+
+
+def _verified(name: str, file_name: str, key: str, fix: str) -> Path:
+    """Returns a file of the weights of a name, after its SHA-256 is verified with the one that SUMS has for a key."""
+    file = FOLDER / file_name
     try:
         actual = hashlib.sha256(file.read_bytes()).hexdigest()
-        expected = sums()[name]
+        expected = sums()[key]
     except FileNotFoundError:
-        raise UserError(f"the weights {name!r} are unavailable: {file} is missing. {_FIX}") from None
+        raise UserError(f"the weights {name!r} are unavailable: {file} is missing. {fix}") from None
     except KeyError:
         raise UserError(
-            f"the weights {name!r} cannot be verified: {FOLDER / SUMS} has no SHA-256 of them. {_FIX}"
+            f"the weights {name!r} cannot be verified: {FOLDER / SUMS} has no SHA-256 of {file_name}. {fix}"
         ) from None
     except OSError as e:
-        raise UserError(f"the weights {name!r} cannot be read: {file}: {e.strerror}. {_FIX}") from e
+        raise UserError(f"the weights {name!r} cannot be read: {file}: {e.strerror}. {fix}") from e
     if actual != expected:
         raise UserError(
             f"the weights {name!r} are damaged: {file} has the SHA-256 {actual[:12]}..., expected {expected[:12]}... by {SUMS}. "
-            f"{_FIX}"
+            f"{fix}"
         )
     return file
 
 
 _FIX = "Reinstall seqdigits; or, in its source tree, publish them again: seqdigits pretrained publish NAME RESULT.json"
+ONNX_FIX = "Reinstall seqdigits; or, in its source tree, write the file again: seqdigits pretrained export NAME"
 
 
 def find(text: str) -> Path | None:

@@ -17,13 +17,11 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.export.onnx import DTYPES, to_onnx
-from seqdigits.export.parity import Parity, compare
+from seqdigits.export.parity import check, compare, text
 from seqdigits.inference.jax_engine import JaxEngine
 from seqdigits.inference.onnx_engine import OnnxEngine
 
 USAGE = "seqdigits export --to onnx (--weights NAME | --workdir W) [--dtype float16|float32] [--out FILE]"
-MAX_BOX_DIFFERENCE = 0.05
-"""In pixels."""
 
 
 def command_line() -> CommandParser:
@@ -87,30 +85,3 @@ def export(weights: Path, dtype: str, out: Path, stop: Stop) -> None:
     except OSError as e:
         raise UserError(f"--out {out} cannot be written: {e.strerror}. Name another file.") from e
     print(f"{out}: {len(content):,} bytes", flush=True)
-
-
-def check(parity: Parity, out: Path, dtype: str) -> None:
-    """Checks that a file gives the candidates of its network.
-
-    Raises:
-      UserError: it does not, or there was nothing to compare.
-    """
-    if not parity.digits:
-        raise UserError(
-            f"{out} was not written: the network finds no digit in the drawn images, so that nothing could be compared. "
-            "Train it longer."
-        )
-    if parity.same < parity.digits or not parity.box <= MAX_BOX_DIFFERENCE:
-        fix = "Try --dtype float32." if dtype == "float16" else "Try another version of ONNX Runtime."
-        raise UserError(
-            f"{out} was not written: the file gives other candidates than the network. Allowed are no other digits, and boxes "
-            f"that differ by at most {MAX_BOX_DIFFERENCE} px. {fix}"
-        )
-
-
-def text(parity: Parity) -> str:
-    """Returns the figures of a comparison: as text for standard output."""
-    return (
-        f"{parity.images} drawn images, ONNX Runtime beside JAX: same digits {parity.same:,} of {parity.digits:,}, largest "
-        f"difference of boxes {parity.box:.5f} px, of probabilities {parity.probability:.6f}"
-    )

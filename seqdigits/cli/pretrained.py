@@ -1,6 +1,7 @@
 """Lists, publishes and measures the pretrained weights: `seqdigits pretrained`.
 
-`publish` replaces the weights NAME of this installation; `measure` writes their metrics into their card.
+`publish` replaces the weights NAME of this installation; `measure` writes their metrics into their card; `export` writes their
+ONNX file again, after a change of the exported graph.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from seqdigits.core.interrupt import Stop
 
 USAGE = """seqdigits pretrained
        seqdigits pretrained publish NAME RESULT.json [--partial]
-       seqdigits pretrained measure NAME [--only LABEL ...] [--limit N]"""
+       seqdigits pretrained measure NAME [--only LABEL ...] [--limit N]
+       seqdigits pretrained export NAME"""
 
 
 def command_line() -> CommandParser:
     """Returns the parser of the command line."""
     parser = CommandParser(USAGE, __doc__, f"Names are {', '.join(NAMES)}.")
     parser.add_argument(
-        "arguments", nargs="*", metavar="publish | measure", help="what to do; default: list the weights"
+        "arguments", nargs="*", metavar="publish | measure | export", help="what to do; default: list the weights"
     )
     parser.add_argument("--partial", action="store_true", help="publish: accepts an incomplete run")
     parser.add_argument(
@@ -47,17 +49,28 @@ def main(stop: Stop) -> None:
         case [] if not given:
             print("\n\n".join(listing(name) for name in NAMES))
         case ["publish", name, result] if given <= {"partial"}:
-            from seqdigits.release import publish  # imports JAX, which the list does not need
+            _prepare_jax()
+            from seqdigits.release import publish
 
             publish.publish(name, Path(result), partial=values.partial)
         case ["measure", name] if given <= {"only", "limit"}:
-            from seqdigits.config.flags import prepare_jax  # the same
+            _prepare_jax()
             from seqdigits.release.measure import measure
 
-            prepare_jax()
             measure(name, only=tuple(values.only), limit=values.limit, stop=stop)
+        case ["export", name] if not given:
+            _prepare_jax()
+            from seqdigits.release.onnx_file import export
+
+            export(name)
         case _:
             parser.error(f"{' '.join(sys.argv[1:])!r} is not understood.")
+
+
+def _prepare_jax() -> None:
+    from seqdigits.config.flags import prepare_jax  # imports JAX, which the list does not need
+
+    prepare_jax()
 
 
 def listing(name: str) -> str:

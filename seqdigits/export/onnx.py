@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def to_onnx(weights: Path, dtype: str = "float16") -> bytes:
     """Returns the ONNX file of a dense detector, which inference.onnx_engine evaluates.
 
     Its input is u8 [B, H, W, channels], of any B, H and W; its outputs are those of reader.Engine. Pixel normalization and the
-    merging of cells are inside.
+    merging of cells are inside. Its metadata have the SHA-256 of `weights`, where that is a file.
 
     Args:
       weights: see checkpoint.load.load_variables.
@@ -56,6 +57,8 @@ def to_onnx(weights: Path, dtype: str = "float16") -> bytes:
         target=config.loss.target,
     )
     metadata = {"format": FORMAT, "channels": str(channels), "min_score": repr(float(config.decode.min_score))}
+    if weights.is_file():
+        metadata["weights_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     return graph.to_bytes(
         inputs={INPUT: ("UINT8", ("B", "H", "W", channels))},
         outputs={

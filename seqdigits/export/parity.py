@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from seqdigits.core.errors import UserError
 from seqdigits.inference.reader import Engine
 
 SIZES = ((33, 47), (64, 128), (70, 130), (96, 64), (128, 256), (200, 320), (256, 256))
 """Heights and widths of drawn images, in pixels: multiples of the strides of networks, and others."""
+
+MAX_BOX_DIFFERENCE = 0.05
+"""In pixels."""
 
 IMAGES_OF_SIZE = 6
 """One batch of the engine that runs JAX, so that it compiles once for each size."""
@@ -69,6 +74,33 @@ def compare(
             largest_box = np.maximum(largest_box, distance.min(1).max())  # NaN stays NaN
             largest_probability = np.maximum(largest_probability, np.abs(probability - expected_probability).max())
     return Parity(count * len(sizes), digits, same, float(largest_box), float(largest_probability))
+
+
+def check(parity: Parity, out: Path, dtype: str) -> None:
+    """Checks that a file gives the candidates of its network.
+
+    Raises:
+      UserError: it does not, or there was nothing to compare.
+    """
+    if not parity.digits:
+        raise UserError(
+            f"{out} was not written: the network finds no digit in the drawn images, so that nothing could be compared. "
+            "Train it longer."
+        )
+    if parity.same < parity.digits or not parity.box <= MAX_BOX_DIFFERENCE:
+        fix = "Try --dtype float32." if dtype == "float16" else "Try another version of ONNX Runtime."
+        raise UserError(
+            f"{out} was not written: the file gives other candidates than the network. Allowed are no other digits, and boxes "
+            f"that differ by at most {MAX_BOX_DIFFERENCE} px. {fix}"
+        )
+
+
+def text(parity: Parity) -> str:
+    """Returns the figures of a comparison: as text for standard output."""
+    return (
+        f"{parity.images} drawn images, ONNX Runtime beside JAX: same digits {parity.same:,} of {parity.digits:,}, largest "
+        f"difference of boxes {parity.box:.5f} px, of probabilities {parity.probability:.6f}"
+    )
 
 
 def draw(rng: np.random.Generator, height: int, width: int, channels: int) -> np.ndarray:

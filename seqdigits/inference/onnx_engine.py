@@ -17,6 +17,11 @@ class OnnxEngine:
     """A dense detector in a file that `seqdigits export --to onnx` wrote, see reader.Engine.
 
     It takes images of any size at once, and threads may share it.
+
+    Attributes:
+      channels: see reader.Engine.
+      min_score: likewise.
+      weights_sha256: SHA-256 of the file of weights that was exported, hexadecimal; None if it was a checkpoint.
     """
 
     def __init__(self, file: Path, content: bytes | None = None) -> None:
@@ -51,6 +56,7 @@ class OnnxEngine:
             )
         self.channels = int(metadata["channels"])
         self.min_score = float(metadata["min_score"])
+        self.weights_sha256 = metadata.get("weights_sha256")
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the best M candidates, see reader.Engine."""

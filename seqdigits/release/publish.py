@@ -17,15 +17,16 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.release.facts import selected, write_facts, write_sum
+from seqdigits.release.onnx_file import checked_onnx, write_onnx
 
 MOST_BYTES = 4_000_000
 """Largest size of a file of published weights."""
 
 
 def publish(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]:
-    """Publishes the weights of a run under a name: writes NAME.npz, NAME.json and NAME.md, and their SHA-256 last.
+    """Publishes the weights of a run under a name: writes NAME.npz, NAME.onnx, NAME.json and NAME.md, and their SHA-256 last.
 
-    Metrics of earlier weights of that name are dropped.
+    The ONNX file is compared with the network before anything is written. Metrics of earlier weights of that name are dropped.
 
     Args:
       name: one of pretrained.NAMES.
@@ -38,15 +39,21 @@ def publish(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]
       `parameters`, `images` (trained on, repetitions included), `bytes`, `sha256`, and `metrics` (see `measure`; empty).
 
     Raises:
-      UserError: the files are missing, damaged or of different runs, or the weights may not be published.
+      UserError: the files are missing, damaged or of different runs, or the weights may not be published; or see
+        onnx_file.checked_onnx.
     """
     pretrained.check_name(name)
     facts, content = _facts(result)
     _refuse(facts, result, partial)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"{name}.npz"
+        copy.write_bytes(content)
+        onnx = checked_onnx(copy, name)
     make_folder(pretrained.FOLDER, "the folder of the pretrained weights")
     write_atomically(pretrained.FOLDER / f"{name}.npz", content)
     write_facts(name, facts)
     write_sum(name, facts["sha256"])
+    write_onnx(name, onnx)
     file = pretrained.path(name)
     print(f"{file}, {len(content):,} bytes; now: seqdigits pretrained measure {name}", flush=True)
     return facts

@@ -25,12 +25,16 @@ from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.create import create_source
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
+from seqdigits.export.onnx import to_onnx
+from seqdigits.export.parity import Parity
+from seqdigits.inference.onnx_engine import OnnxEngine
 from seqdigits.models.build import build, init_variables
 from seqdigits.release import measure as release_measure
-from seqdigits.release import model_card, publish
+from seqdigits.release import model_card, onnx_file, publish
 from seqdigits.release.facts import write_facts
 
 PUBLISHED = pretrained.FOLDER
+SAME = Parity(images=6, digits=90, same=90, box=0.0, probability=0.0)
 TINY = {"model.encoder": "conv 5x5x4 /4, norm, relu", "decode.min_score": 0.3, "decode.temperature": 1.5}
 SMALL_CANVAS = {"data.digits": "uci", "data.height": 32, "data.width": 96, "data.max_length": 3}
 TARGETS = {
@@ -55,10 +59,11 @@ TARGETS = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The folder of the pretrained weights in this test, not yet created. The working directory is empty, and the targets need
-    no MNIST.
+    """The folder of the pretrained weights in this test, not yet created. The working directory is empty, the targets need no
+    MNIST, and the comparison of an ONNX file, for which JAX compiles, always succeeds.
     """
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "shipped")
+    monkeypatch.setattr(onnx_file, "compare", lambda engine, expected: SAME)
     monkeypatch.setattr(release_measure, "TARGETS", TARGETS)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -126,11 +131,14 @@ def test_publish_writes_weights_digest_and_card(folder, result):
         "handwriting.json",
         "handwriting.md",
         "handwriting.npz",
+        "handwriting.onnx",
         "sha256.json",
     ]
     assert pretrained.path("handwriting").read_bytes() == path.with_suffix(".npz").read_bytes()
-    assert pretrained.sums().keys() == {"handwriting", "handwriting.json"}
+    assert pretrained.sums().keys() == {"handwriting", "handwriting.json", "handwriting.onnx"}
     assert pretrained.sums()["handwriting"] == facts["sha256"]
+    engine = OnnxEngine(pretrained.onnx_path("handwriting"))
+    assert (engine.weights_sha256, engine.channels, engine.min_score) == (facts["sha256"], 1, 0.3)
     assert pretrained.facts("handwriting") == facts
     assert (facts["images"], facts["commit"], facts["metrics"]) == (32, "fedcba9876543210", {})
     card = (folder / "handwriting.md").read_text()
@@ -145,7 +153,7 @@ def test_publish_writes_weights_digest_and_card(folder, result):
         assert part in card
     assert "Partial" not in card
     publish.publish("scene", result({"data.rgb": True, "data.digits": "mnist"}, "other"))
-    assert pretrained.sums().keys() == {"handwriting", "handwriting.json", "scene", "scene.json"}
+    assert {name.partition(".")[0] for name in pretrained.sums()} == {"handwriting", "scene"}
     card = (folder / "scene.md").read_text()
     for part in (
         "55,000 training digits of MNIST",
@@ -154,6 +162,27 @@ def test_publish_writes_weights_digest_and_card(folder, result):
         "the same values in all three channels",
     ):
         assert part in card
+
+
+def test_publish_writes_nothing_if_onnx_runtime_differs(folder, result, monkeypatch):
+    monkeypatch.setattr(onnx_file, "compare", lambda engine, expected: SAME._replace(same=89))
+    with pytest.raises(UserError, match=r"handwriting\.onnx was not written: the file gives other candidates"):
+        publish.publish("handwriting", result())
+    assert not folder.exists()
+
+
+def test_export_writes_the_onnx_file_again(folder, result):
+    publish.publish("handwriting", result())
+    file = folder / "handwriting.onnx"
+    content = file.read_bytes()
+    file.write_bytes(b"")
+    with pytest.raises(UserError, match=r"handwriting\.onnx has the SHA-256 .*seqdigits pretrained export NAME"):
+        pretrained.onnx_path("handwriting")
+    assert onnx_file.export("handwriting") == pretrained.onnx_path("handwriting") == file
+    assert file.read_bytes() == content
+    file.unlink()
+    with pytest.raises(UserError, match=r"handwriting\.onnx is missing\. Reinstall seqdigits; or.*export NAME"):
+        pretrained.onnx_path("handwriting")
 
 
 def test_path_refuses_damaged_or_missing_weights(folder, result):
@@ -170,7 +199,7 @@ def test_path_refuses_damaged_or_missing_weights(folder, result):
             pretrained.path("handwriting")
     file.write_bytes(content)
     (folder / "sha256.json").write_text("{}")
-    with pytest.raises(UserError, match=r"sha256\.json has no SHA-256 of them"):
+    with pytest.raises(UserError, match=r"sha256\.json has no SHA-256 of handwriting\.npz"):
         pretrained.path("handwriting")
     (folder / "sha256.json").write_text("[")
     with pytest.raises(UserError, match=r"sha256\.json is damaged"):
@@ -364,6 +393,7 @@ def test_command_publishes_measures_and_lists(folder, result, monkeypatch, capsy
     assert capsys.readouterr().out == "handwriting: not published\n\nscene (the default): not published\n"
     command(monkeypatch, "publish", "handwriting", str(result()))
     command(monkeypatch, "measure", "handwriting", "--only", "canvas", "--limit", "5")
+    command(monkeypatch, "export", "handwriting")
     capsys.readouterr()
     command(monkeypatch)
     output = capsys.readouterr().out
@@ -381,6 +411,8 @@ def test_command_publishes_measures_and_lists(folder, result, monkeypatch, capsy
         (("publish", "scen", "x.json"), "there are no pretrained weights 'scen'"),
         (("publish", "scene", "x.json"), "there is no file of weights x.npz"),
         (("measure", "scene"), r"scene\.npz is missing"),
+        (("export", "scene"), r"scene\.npz is missing"),
+        (("export", "scene", "--partial"), "is not understood"),
         (("measure", "scene", "--limit", "0"), "lower|limit"),
     ],
 )
@@ -436,6 +468,13 @@ def test_published_weights_match_their_metadata_and_card(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
     assert params.count(variables["params"]) == facts["parameters"]
     assert (PUBLISHED / f"{name}.md").read_text() == model_card.text(name, facts)
+
+
+def test_onnx_file_is_of_the_published_weights(name):
+    """Else `seqdigits pretrained export NAME` writes it again: after other weights, or a change of the exported graph."""
+    file = pretrained.onnx_path(name)
+    assert OnnxEngine(file).weights_sha256 == pretrained.facts(name)["sha256"] == pretrained.sums()[name]
+    assert file.read_bytes() == to_onnx(pretrained.path(name), onnx_file.DTYPE)
 
 
 def test_published_weights_are_accurate_on_canvases(name, mnist_folder, tmp_path):

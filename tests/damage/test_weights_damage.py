@@ -19,11 +19,11 @@ from seqdigits.core.errors import UserError
 
 
 def test_every_damage_of_the_shipped_weights_is_found(tmp_path, monkeypatch, capsys):
-    """Weights are read by `path`, their metadata by `facts`. The model card is text for readers, which nothing reads."""
+    """Weights are read by `path` and `onnx_path`, their metadata by `facts`. The model card is text for readers, which nothing reads."""
     matrix = Matrix("shipped weights")
     shipped = pretrained.FOLDER
     files = [name for name in files_of(shipped) if not name.endswith(".md")]
-    assert len(files) == 5
+    assert len(files) == 7
     for damage, break_ in DAMAGES.items():
         for at, file in enumerate(files):
             folder = tmp_path / "shipped"
@@ -33,7 +33,7 @@ def test_every_damage_of_the_shipped_weights_is_found(tmp_path, monkeypatch, cap
             break_(folder / file, folder / files[at - 1])
             messages = []
             for name in pretrained.NAMES:
-                for read in (pretrained.path, pretrained.facts):
+                for read in (pretrained.path, pretrained.onnx_path, pretrained.facts):
                     try:
                         read(name)
                     except UserError as e:
