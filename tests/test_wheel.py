@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from typing import NamedTuple
 import jax
 import pytest
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import seqdigits
 from seqdigits.config.registry import config_names
@@ -93,6 +96,40 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
+LIGHT = ("numpy", "onnxruntime", "pillow")
+"""Libraries with which the pretrained weights read pictures, as docs/install.md says."""
+
+
+def with_requirements(names: Iterable[str]) -> set[str]:
+    """The names of distributions, and of those that they require, normalized."""
+    found: set[str] = set()
+    left = [canonicalize_name(name) for name in names]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            required = [Requirement(line) for line in metadata.requires(name) or []]
+            left += [canonicalize_name(r.name) for r in required if not r.marker or r.marker.evaluate({"extra": ""})]
+    return found
+
+
+@pytest.fixture(scope="module")
+def light(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the programs of a fresh virtual environment with the wheel, LIGHT, and what these require."""
+    folder = tmp_path_factory.mktemp("light")
+    run([sys.executable, "-m", "venv", folder], folder)
+    python = folder / "bin" / "python"
+    run([python, "-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps", built.wheel], folder)
+    (site_packages,) = folder.glob("lib/python*/site-packages")
+    for name in with_requirements(LIGHT):
+        distribution = metadata.distribution(name)
+        for entry in {path.parts[0] for path in distribution.files or [] if path.parts[0] not in ("..", "__pycache__")}:
+            target = site_packages / entry
+            if not target.exists():
+                target.symlink_to(Path(str(distribution.locate_file(entry))))
+    return python.parent
+
+
 def test_packages_are_the_folders_of_the_files():
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {str(Path(path).parent).replace("/", ".") for path in packaged_files().values()}
@@ -104,7 +141,7 @@ def test_wheel_and_sdist_have_every_file(built: Built):
     with zipfile.ZipFile(built.wheel) as file:
         names = {name for name in file.namelist() if not name.startswith("seqdigits-")}
     assert names == set(packaged_files().values())
-    assert {"seqdigits/py.typed", "seqdigits/configs/reader_canvas.py"} <= names
+    assert {"seqdigits/py.typed", "seqdigits/configs/reader_canvas.py", "seqdigits/shipped/scene.onnx"} <= names
     with tarfile.open(built.sdist) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     assert {*packaged_files(), *SOURCES, "docs/overview.png", "launch/README.md"} <= names
@@ -126,6 +163,7 @@ def test_metadata_is_complete_and_pins_no_fonts(built: Built):
     assert {"Typing :: Typed", "Programming Language :: Python :: 3.11"} <= set(found.get_all("Classifier", []))
     required = found.get_all("Requires-Dist", [])
     assert any(line.startswith("jax>=") for line in required)
+    assert [line for line in required if line.startswith("onnxruntime")] == ["onnxruntime>=1.23"]
     assert not [line for line in required if line.startswith("font")]
     assert "fonts" not in found.get_all("Provides-Extra", [])
 
@@ -165,3 +203,26 @@ def test_installed_training_takes_the_quick_start_by_name(installed: Path, tmp_p
     assert "training to step 5" in output
     assert "sequence_accuracy" in output
     assert (tmp_path / "W" / "evaluation" / "validation.json").exists()
+
+
+@pytest.mark.slow
+def test_light_installation_reads_pictures_in_200_mb(light: Path, tmp_path: Path):
+    door = ROOT / "docs" / "door.jpg"
+    assert run([light / "seqdigits", "predict", door], tmp_path) == "407\n"
+    assert '"number": "407"' in run([light / "seqdigits", "predict", door, "--weights", "scene", "--json"], tmp_path)
+    code = f"""
+from seqdigits import Reader
+
+result = Reader.from_pretrained("scene").read({str(door)!r})
+print(result.number, round(result.confidence, 2), result.box)
+"""
+    assert run([light / "python", "-c", code], tmp_path).startswith("407 0.9")
+    found = run([light / "python", "-c", "import importlib.util as u; print(u.find_spec('jax'))"], tmp_path)
+    assert found == "None\n"
+    libraries = [
+        Path(str(metadata.distribution(name).locate_file(path)))
+        for name in with_requirements(LIGHT)
+        for path in metadata.distribution(name).files or []
+    ]
+    (package,) = light.parent.glob("lib/python*/site-packages/seqdigits")
+    assert sum(path.stat().st_size for path in (*libraries, *package.rglob("*")) if path.is_file()) < 200e6

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from seqdigits.checkpoint import pretrained
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
@@ -27,7 +26,6 @@ def command_line() -> CommandParser:
 def main(stop: Stop) -> None:
     """Runs `seqdigits find-unlabeled`."""
     command_line().parse_command_line()
-    prepare_jax()
     reader = Reader.from_pretrained(pretrained.DEFAULT)
     photos = svhn_originals.original_photos("svhn_2000", "train", folder="")
     found = {}

@@ -58,9 +58,10 @@ def main(stop: Stop) -> None:
     name, workdir = values.weights, values.workdir
     if name and workdir:
         raise UserError(f"--weights {name} and --workdir {workdir}: allowed is one of them.")
-    from seqdigits.config.flags import prepare_jax  # imports JAX, which --help does not need
+    if workdir:
+        from seqdigits.config.flags import prepare_jax  # imports JAX, which pretrained weights do not need
 
-    prepare_jax()
+        prepare_jax()
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as many pixels are an error
     with contextlib.redirect_stdout(sys.stderr):  # loading may print messages, of a damaged checkpoint for example
         reader = Reader.from_workdir(workdir) if workdir else Reader.from_pretrained(name or pretrained.DEFAULT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,9 +57,18 @@ def compare(
       seed: of the images.
     """
     rng = np.random.default_rng(seed)
-    digits, same, largest_box, largest_probability = 0, 0, 0.0, 0.0
-    for height, width in sizes:
-        images = np.stack([draw(rng, height, width, expected.channels) for _ in range(count)])
+    return compare_batches(
+        engine,
+        expected,
+        (np.stack([draw(rng, height, width, expected.channels) for _ in range(count)]) for height, width in sizes),
+    )
+
+
+def compare_batches(engine: Engine, expected: Engine, batches: Iterable[np.ndarray]) -> Parity:
+    """Compares the candidates of two engines on batches of images, u8 [B, H, W, channels], as `compare` does."""
+    count, digits, same, largest_box, largest_probability = 0, 0, 0, 0.0, 0.0
+    for images in batches:
+        count += len(images)
         for (box, probability), (expected_box, expected_probability) in zip(
             _found(engine, images), _found(expected, images), strict=True
         ):
@@ -73,7 +82,7 @@ def compare(
             same += len(np.unique(nearest[equal]))
             largest_box = np.maximum(largest_box, distance.min(1).max())  # NaN stays NaN
             largest_probability = np.maximum(largest_probability, np.abs(probability - expected_probability).max())
-    return Parity(count * len(sizes), digits, same, float(largest_box), float(largest_probability))
+    return Parity(count, digits, same, float(largest_box), float(largest_probability))
 
 
 def check(parity: Parity, out: Path, dtype: str) -> None:

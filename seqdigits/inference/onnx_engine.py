@@ -68,7 +68,7 @@ INPUT, OUTPUTS = "images", ("boxes", "probabilities")
 """Names of the tensors: u8 [B, H, W, channels] to f32 [B, M, 4] and f32 [B, M, 10]."""
 
 THREADS = 1
-"""Of one call."""
+"""Of one call. More threads spin: on two busy cores, two take twice the CPU time, and longer."""
 
 _FIX = "Write it again: seqdigits export --to onnx"
 
@@ -77,5 +77,8 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as e:
-        raise UserError(f"ONNX Runtime cannot be imported: {e}. Install it: pip install onnxruntime") from e
+        raise UserError(
+            f"ONNX Runtime cannot be imported: {e}. Install it: pip install onnxruntime. Or let JAX evaluate pretrained weights: "
+            "Reader.from_pretrained(NAME, engine='jax')."
+        ) from e
     return onnxruntime

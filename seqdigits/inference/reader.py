@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, overload
+from typing import Literal, NamedTuple, Protocol, overload
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from seqdigits.checkpoint import pretrained
 from seqdigits.core.errors import UserError, short
 from seqdigits.data.photos.crop import DAMAGED
 from seqdigits.data.photos.folder import as_rgb, open_picture
+from seqdigits.inference.onnx_engine import OnnxEngine
 from seqdigits.inference.reading import (
     MIN_SHARED_AREA,
     Choice,
@@ -49,6 +50,9 @@ the size, because they would take most of the time."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height, in pixels of the picture."""
+
+ENGINES = ("onnx", "jax")
+"""What evaluates pretrained weights: ONNX Runtime, or JAX."""
 
 Picture = str | Path | Image.Image | np.ndarray
 """A file in any format that Pillow reads, an image of Pillow, or pixels: u8 [H, W] or [H, W, 1], 3 or 4 channels."""
@@ -142,21 +146,32 @@ class Reader:
         self._overview = overview
 
     @classmethod
-    def from_pretrained(cls, name: str = "scene", overview: int = OVERVIEW) -> Reader:
-        """Creates a Reader with pretrained weights.
+    def from_pretrained(
+        cls, name: str | Path = "scene", overview: int = OVERVIEW, *, engine: Literal["onnx", "jax"] = "onnx"
+    ) -> Reader:
+        """Creates a Reader with pretrained weights, or with a file of `seqdigits export --to onnx`.
 
         Args:
-          name: one of checkpoint.pretrained.NAMES.
+          name: one of checkpoint.pretrained.NAMES, or the path of such a file, NAME.onnx.
           overview: see __init__.
+          engine: what evaluates the network: ONNX Runtime on one core, which starts in half a second, or JAX.
 
         Raises:
-          UserError: the name is unknown, or the weights are damaged.
+          UserError: the name or the engine is unknown, the weights are missing or damaged, or ONNX Runtime is not installed.
         """
-        return cls(_jax_engine(pretrained.path(name)), overview)
+        if engine not in ENGINES:
+            raise UserError(f"engine = {engine!r} is not allowed: allowed are {' and '.join(map(repr, ENGINES))}.")
+        if Path(name).suffix == ".onnx":
+            if engine != "onnx":
+                raise UserError(f"engine = {engine!r} cannot evaluate {name}. Leave it out, or name weights.")
+            return cls(OnnxEngine(Path(name)), overview)
+        if engine == "jax":
+            return cls(_jax_engine(pretrained.path(str(name))), overview)
+        return cls(_pretrained_onnx_engine(str(name)), overview)
 
     @classmethod
     def from_workdir(cls, workdir: str | Path, overview: int = OVERVIEW) -> Reader:
-        """Creates a Reader with the best checkpoint of a run.
+        """Creates a Reader with the best checkpoint of a run, which JAX evaluates.
 
         Args:
           workdir: the folder of the run; or a checkpoint W/checkpoints/STEP, or a file of weights.
@@ -241,6 +256,14 @@ class Reader:
         if self._engine.channels == 3:
             return pixels
         return np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+
+
+def _pretrained_onnx_engine(name: str) -> OnnxEngine:
+    file = pretrained.onnx_path(name)
+    engine = OnnxEngine(file)
+    if engine.weights_sha256 != pretrained.sums().get(name):
+        raise UserError(f"{file} was exported from other weights than those of {name!r}. {pretrained.ONNX_FIX}")
+    return engine
 
 
 def _jax_engine(weights: Path) -> Engine:
