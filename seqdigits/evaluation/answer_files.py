@@ -9,7 +9,7 @@ from typing import Any
 
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
-from seqdigits.data.photos.folder import open_picture
+from seqdigits.data.photos.picture_files import open_picture
 from seqdigits.evaluation.pictures import Measured
 from seqdigits.visualization.reliability import number_reliability
 from seqdigits.visualization.wrong_answers import WrongAnswer, draw_sheet, thumbnail

@@ -12,8 +12,8 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import labels
-from seqdigits.data.photos.folder import open_picture
 from seqdigits.data.photos.labeled_pictures import LabeledPicture
+from seqdigits.data.photos.picture_files import open_picture
 from seqdigits.evaluation.answers import Answer
 from seqdigits.evaluation.score import score
 

@@ -14,8 +14,8 @@ from seqdigits.core.console import render_table
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
-from seqdigits.data.photos.folder import open_picture
 from seqdigits.data.photos.labeled_pictures import LabeledPicture
+from seqdigits.data.photos.picture_files import open_picture
 from seqdigits.inference.reader import Reader
 from seqdigits.inference.reading import Place, Reading, choose, make_reading, shared_area
 

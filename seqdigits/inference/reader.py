@@ -15,7 +15,7 @@ from PIL import Image
 from seqdigits.checkpoint import pretrained
 from seqdigits.core.errors import UserError, short
 from seqdigits.data.photos.crop import DAMAGED
-from seqdigits.data.photos.folder import as_rgb, open_picture
+from seqdigits.data.photos.picture_files import as_rgb, open_reduced
 from seqdigits.inference.onnx_engine import OnnxEngine
 from seqdigits.inference.reading import (
     MIN_SHARED_AREA,
@@ -125,6 +125,24 @@ class Result(NamedTuple):
         """The box of the best number, or None."""
         return self.numbers[0].box if self.numbers else None
 
+    def scaled(self, factor: float) -> Result:
+        """Returns the result with boxes in pixels of a picture that is `factor` times as large."""
+        if factor == 1:
+            return self
+
+        def scale(box: Box) -> Box:
+            left, top, width, height = box
+            return left * factor, top * factor, width * factor, height * factor
+
+        return Result(
+            tuple(
+                number._replace(
+                    box=scale(number.box), digits=tuple(d._replace(box=scale(d.box)) for d in number.digits)
+                )
+                for number in self.numbers
+            )
+        )
+
 
 class Reader:
     """Reads the numbers in pictures of any size. It keeps no state between pictures: threads may share it."""
@@ -189,12 +207,20 @@ class Reader:
     def read(self, picture: Picture | Sequence[Picture]) -> Result | list[Result]:
         """Reads the numbers in a picture, or in each picture of a list.
 
+        A file of more than picture_files.MAX_PIXELS is reduced before it is read; boxes are in its own pixels all the same.
+
         Raises:
           UserError: a file or image cannot be read, an array has another shape or dtype, or it is none of these.
         """
         if isinstance(picture, str | Path | Image.Image | np.ndarray) or not isinstance(picture, Iterable):
-            return self._read(_opened(picture))
-        return [self._read(_opened(one)) for one in picture]
+            return self._open_and_read(picture)
+        return [self._open_and_read(one) for one in picture]
+
+    def _open_and_read(self, picture: Picture) -> Result:
+        if isinstance(picture, str | Path):
+            opened, factor = open_reduced(picture)
+            return self._read(opened).scaled(factor)
+        return self._read(_opened(picture))
 
     def _read(self, picture: Image.Image) -> Result:
         upright = self._read_upright(picture, self._overview)
@@ -272,9 +298,7 @@ def _jax_engine(weights: Path) -> Engine:
     return JaxEngine(weights)
 
 
-def _opened(picture: Picture) -> Image.Image:
-    if isinstance(picture, str | Path):
-        return open_picture(picture, formats=None)
+def _opened(picture: Image.Image | np.ndarray) -> Image.Image:
     if isinstance(picture, np.ndarray):
         channels = picture.shape[2] if picture.ndim == 3 else 1
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels not in (1, 3, 4) or not picture.size:

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from seqdigits.cli import predict
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.data.photos.folder import open_picture
+from seqdigits.data.photos.picture_files import open_picture
 from seqdigits.inference.reader import Number, Result
 
 FOUND = Result((Number("407", np.float64(0.98765), (np.float64(5.04), 6.0, -0.26, 8.0), ()),))
@@ -126,29 +126,6 @@ def test_predict_stops_between_pictures(run, monkeypatch, capsys):
     with pytest.raises(Stopped):
         run("light.png", "dark.png", stop=stop)
     assert capsys.readouterr().out == "light.png\t407\n"
-
-
-@pytest.mark.parametrize("name", ["a.webp", "a.bmp", "a.tiff", "a.pgm", "a.gif"])
-def test_open_picture_reads_other_formats_only_on_demand(tmp_path, name):
-    levels = np.linspace(0, 255, 24, dtype=np.uint8).reshape(4, 6)
-    options = {"lossless": True} if name == "a.webp" else {}
-    Image.fromarray(levels).save(tmp_path / name, **options)
-    with pytest.raises(UserError, match="cannot be read as PNG or JPEG"):
-        open_picture(tmp_path / name)
-    np.testing.assert_array_equal(np.asarray(open_picture(tmp_path / name, formats=None))[..., 0], levels)
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.pgm", "a.tiff"])
-def test_open_picture_keeps_the_upper_8_of_16_bits(tmp_path, name):
-    levels = np.linspace(0, 65535, 24).astype(np.uint16).reshape(4, 6)
-    Image.fromarray(levels).save(tmp_path / name)
-    np.testing.assert_array_equal(np.asarray(open_picture(tmp_path / name, formats=None))[..., 0], levels >> 8)
-
-
-def test_open_picture_takes_the_first_frame(tmp_path):
-    frames = [Image.new("RGB", (8, 8), color) for color in ("white", "black")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert np.asarray(open_picture(tmp_path / "a.gif", formats=None)).min() == 255
 
 
 def drawn(number: str) -> Image.Image:

@@ -40,7 +40,7 @@ from seqdigits.core import files as core_files
 from seqdigits.core import provenance
 from seqdigits.core.errors import UserError
 from seqdigits.data import manifest as data_manifest
-from seqdigits.data.photos import backgrounds, folder, svhn, svhn_annotations
+from seqdigits.data.photos import backgrounds, folder, picture_files, svhn, svhn_annotations
 from seqdigits.data.photos.labeled_pictures import labeled_pictures
 from seqdigits.data.scenes import glyphs
 from seqdigits.evaluation.stages import read_boxes
@@ -117,7 +117,7 @@ def make_picture(suffix: str) -> Callable[[Path], list[Path]]:
 
 def read_picture(at: Path) -> Any:
     (path,) = at.iterdir()
-    return np.asarray(folder.open_picture(path, formats=None))
+    return np.asarray(picture_files.open_picture(path, formats=None))
 
 
 def make_records(at: Path) -> list[Path]:

@@ -23,8 +23,8 @@ import test_svhn
 
 from seqdigits.core.errors import UserError
 from seqdigits.data.photos import svhn, svhn_annotations, svhn_archive
-from seqdigits.data.photos.folder import open_picture
 from seqdigits.data.photos.labels import rows
+from seqdigits.data.photos.picture_files import open_picture
 
 
 @pytest.fixture

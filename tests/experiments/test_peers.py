@@ -14,7 +14,7 @@ from PIL import Image
 from seqdigits.cli import peers as cli_peers
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.data.photos.folder import open_picture
+from seqdigits.data.photos.picture_files import open_picture
 from seqdigits.experiments import peers
 
 spec = importlib.util.spec_from_file_location("protocol", ROOT / "peers" / "protocol.py")

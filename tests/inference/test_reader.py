@@ -11,6 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from seqdigits.core.errors import UserError
+from seqdigits.data.photos import picture_files
 from seqdigits.inference.reader import Reader
 
 COLORS = np.array(
@@ -180,6 +181,17 @@ def test_arrays_images_and_files_are_the_same_picture(reader, tmp_path):
     opaque = np.concatenate([picture, np.full((300, 400, 1), 255, np.uint8)], 2)
     for same in (opaque, Image.fromarray(picture), tmp_path / "number.png", str(tmp_path / "number.png")):
         assert reader.read(same) == expected
+
+
+def test_boxes_of_a_huge_file_are_in_its_own_pixels(reader, tmp_path, monkeypatch):
+    monkeypatch.setattr("seqdigits.data.photos.picture_files.MAX_PIXELS", 300_000)
+    pixels, [boxes] = drawn((1600, 1200), ("4071", 1000, 240, 90))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert picture_files.open_reduced(tmp_path / "a.png")[1] == 3
+    (number,) = reader.read(tmp_path / "a.png").numbers
+    assert number.number == "4071"
+    np.testing.assert_allclose(number.box, whole(boxes), atol=3)
+    np.testing.assert_allclose([digit.box for digit in number.digits], boxes, atol=3)
 
 
 def test_transparent_pixels_are_white(reader):

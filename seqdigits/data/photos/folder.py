@@ -11,17 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from seqdigits.core.constants import NO_DIGIT, SPLITS
-from seqdigits.core.errors import UserError, short
+from seqdigits.core.errors import UserError
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import labels
-from seqdigits.data.photos.crop import DAMAGED, crop_photo, verify_png
+from seqdigits.data.photos.crop import crop_photo
 from seqdigits.data.photos.labels import MAX_DIGITS, Row, rows
-
-_RUN_PROGRAMS = ("EPS", "IPTC")
-"""Formats that Pillow decodes by running Ghostscript on the file, and one that may contain a file of any format."""
+from seqdigits.data.photos.picture_files import open_picture
 
 
 def chosen_rows(
@@ -120,61 +118,6 @@ def picture(row: Row) -> Image.Image:
         if width > 2 * photo.width or height > 2 * photo.height:
             raise UserError(f"{box} is more than twice as large as {upright}")
     return photo
-
-
-def open_picture(path: str | Path, formats: tuple[str, ...] | None = ("PNG", "JPEG")) -> Image.Image:
-    """Opens an image file; of an animation, the first frame.
-
-    Args:
-      path: of the file.
-      formats: that are allowed, by Pillow's names; None = all that Pillow reads without another program.
-
-    Returns:
-      The image in mode "RGB", see `as_rgb`.
-
-    Raises:
-      UserError: the file cannot be read in these formats, or has more pixels than Pillow accepts.
-    """
-    try:
-        with Image.open(path, formats=formats) as file:
-            if file.format in _RUN_PROGRAMS:
-                raise ValueError(f"{file.format} is not allowed, because it is a program that would be run")
-            if file.format == "PNG":
-                verify_png(path)
-            return as_rgb(file)
-    except (
-        *DAMAGED,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-    ) as e:  # the last ones for rare formats
-        allowed = " or ".join(formats) if formats else "a picture"
-        fix = ""
-        if isinstance(e, UnidentifiedImageError):
-            fix = ". If it is a picture, convert it to PNG or JPEG."
-        elif isinstance(e, Image.DecompressionBombError):
-            fix = " Scale it down."
-        raise UserError(f"{path} cannot be read as {allowed}: {short(e)}{fix}") from e
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Returns an image of any mode in mode "RGB".
-
-    It is rotated upright as its EXIF orientation demands. 16 bits are reduced to the upper 8. Transparent pixels are
-    composited onto white.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):  # Pillow would clip all but the 256 darkest of 65,536 levels
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode == "I" and np.asarray(image).max() > 255:  # 16 bits in 32: the mode of PGM, for example
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image.getchannel("A"))
-        return white
-    return image.convert("RGB")
 
 
 def _where(row: Row) -> str:

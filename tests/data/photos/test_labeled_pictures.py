@@ -6,8 +6,8 @@ from photo_folders import write
 from PIL import Image
 
 from seqdigits.core.errors import UserError
-from seqdigits.data.photos.folder import as_rgb, open_picture
 from seqdigits.data.photos.labeled_pictures import labeled_pictures
+from seqdigits.data.photos.picture_files import as_rgb, open_picture
 
 
 @pytest.fixture
