@@ -56,6 +56,7 @@ NO_JAX = (
     "seqdigits.core.interrupt",
     "seqdigits.core.progress",
     "seqdigits.data.photos.labeled_pictures",
+    "seqdigits.data.photos.picture_files",
     "seqdigits.data.photos.svhn_annotations",
     "seqdigits.data.scenes.fonts",
     "seqdigits.data.scenes.glyphs",
@@ -63,8 +64,11 @@ NO_JAX = (
     "seqdigits.evaluation.pictures",
     "seqdigits.evaluation.score",
     "seqdigits.evaluation.score_table",
+    "seqdigits.inference.answer_lines",
+    "seqdigits.inference.drawings",
     "seqdigits.inference.onnx_engine",
     "seqdigits.inference.reader",
+    "seqdigits.visualization.boxes",
 )
 """Modules that do not import JAX: signal handling must start before it, and some commands run without a model, or without
 JAX beside an off-the-shelf engine; docs/install.md lists them."""

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
+from seqdigits.visualization.boxes import BOX, draw_box
+
 SIDE = 256
 """Length of the longer side of a picture on the sheet, in pixels."""
-BOX = (235, 50, 40)
-"""The color of the box and of the answer: red."""
 _BACKGROUND, _TEXT = (24, 24, 28), (230, 230, 230)
 _MARGIN = 4  # pixels around each picture
 _LINE = 16  # pixels of each of the two lines below it
@@ -62,8 +62,7 @@ def draw_sheet(wrong: Sequence[WrongAnswer], columns: int = 6) -> Image.Image:
         for i, item in enumerate(row):
             picture, left = item.picture.copy(), i * width + _MARGIN
             if item.box:
-                x, y, w, h = item.box
-                ImageDraw.Draw(picture).rectangle((x, y, x + w, y + h), outline=BOX, width=2)
+                draw_box(picture, item.box)
             sheet.paste(picture, (left + (SIDE - picture.width) // 2, top + (height - picture.height) // 2))
             draw.text((left, top + height + 1), item.answer, BOX, font)
             draw.text((left, top + height + 1 + _LINE), item.truth, _TEXT, font)

@@ -13,7 +13,7 @@ from seqdigits.core.interrupt import Stop
 LINES = {
     "pre": ["predict", "prepare", "pretrained"],
     "predict --f": ["--format"],
-    "predict --format ": ["json", "text"],
+    "predict --format ": ["csv", "json", "text"],
     "predict --format j": ["json"],
     "upper-bound --sp": ["--split"],
     "upper-bound --split v": ["validation"],
@@ -55,7 +55,7 @@ def test_bash_completes_commands_flags_and_values(script):
     file = script("bash")
     for line, expected in LINES.items():
         assert bash_words(file, *line.split(" ")) == expected, line
-    assert bash_words(file, "predict", "--format", "=") == ["json", "text"]  # bash splits --format=
+    assert bash_words(file, "predict", "--format", "=") == ["csv", "json", "text"]  # bash splits --format=
     assert bash_words(file, "predict", "--format", "=", "t") == ["text"]
     assert {"predict", "--help", "--version"} <= set(bash_words(file, ""))
     assert bash_words(file, "predict", "") == []  # the shell completes files then

@@ -18,6 +18,9 @@ from seqdigits.data.photos.crop import DAMAGED, verify_png
 MAX_PIXELS = 32_000_000
 """`open_reduced` reduces a picture of more pixels, to keep memory bounded: Pillow stores RGB in 4 bytes a pixel."""
 
+STDIN = "-"
+"""The name of standard input."""
+
 SUFFIXES = (
     *(
         ".avif",
