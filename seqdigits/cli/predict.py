@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 import tempfile
@@ -111,6 +112,7 @@ def main(stop: Stop) -> None:
 
         prepare_jax()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # large pictures and damaged metadata are no errors
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs some errors that it raises too
     with contextlib.redirect_stdout(sys.stderr):  # loading may print messages, of a damaged checkpoint for example
         reader = Reader.from_workdir(workdir) if workdir else Reader.from_pretrained(name or pretrained.DEFAULT)
     if isinstance(sys.stdout, io.TextIOWrapper):

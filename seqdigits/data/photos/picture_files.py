@@ -193,7 +193,9 @@ def as_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
         image = _convert(image, factor)
     if orientation in _TRANSPOSE:
         image = image.transpose(_TRANSPOSE[orientation])
-        image.info = {key: value for key, value in image.info.items() if key == "icc_profile"}  # else it is turned again
+        image.info = {
+            key: value for key, value in image.info.items() if key == "icc_profile"
+        }  # else it is turned again
     return image
 
 

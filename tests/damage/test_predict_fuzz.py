@@ -1,0 +1,145 @@
+"""Damaged and hostile picture files through `seqdigits predict`: an answer or an error for each, in bounded memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from fuzz import mutate
+from PIL import Image, PngImagePlugin
+from test_hostile import png_of
+
+COUNT, MAX_MEMORY, MAX_SECONDS = 200, 1_000_000_000, 600
+
+FORMATS = {
+    "png": [{}, {"compress_level": 0}],
+    "jpg": [{}, {"progressive": True, "subsampling": 0}],
+    "tiff": [{}, *({"compression": name} for name in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits"))],
+    **{name: [{}] for name in ("gif", "webp", "avif", "bmp", "ppm", "jp2", "ico", "tga", "pcx", "sgi", "dds", "icns")},
+}
+"""Options with which a picture is saved, by the end of its name."""
+MODES = {
+    "png": ["L", "P", "LA", "RGBA", "I;16", "1"],
+    "tiff": ["L", "CMYK", "F", "I;16", "1", "RGBA"],
+    "jpg": ["L", "CMYK"],
+}
+"""Other modes in which it is saved."""
+
+
+def intact() -> list[tuple[str, bytes]]:
+    """Names and contents of valid files of a picture in many formats, with metadata."""
+    rgb = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)).resize((80, 60))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = []
+    for suffix, options in FORMATS.items():
+        for i, (mode, option) in enumerate([("RGB", o) for o in options] + [(m, {}) for m in MODES.get(suffix, [])]):
+            if mode == "I;16":
+                image = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 257)
+            else:
+                image = rgb.convert(mode)
+            content = io.BytesIO()
+            metadata = {"exif": exif} if suffix in ("png", "jpg", "webp", "avif") else {}
+            image.save(content, Image.registered_extensions()["." + suffix], **metadata, **option)
+            files.append((f"{mode.replace(';', '')}{i}.{suffix}", content.getvalue()))
+    return files
+
+
+def hostile() -> list[tuple[str, bytes]]:
+    """Names and contents of files that are made to take much memory or time."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("a", "a" * 900_000, zip=True)
+    content = io.BytesIO()
+    Image.new("1", (13_000, 13_000)).save(content, "PNG", pnginfo=text)  # is allowed
+    gif = b"GIF89a" + b"\xff\xff\xff\xff\0\0\0" + b"," + b"\0\0\0\0\xff\xff\xff\xff\0" + b"\x08\xff" + b"\xff" * 300
+    ppm = b"P6 4000000000 4000000000 255\n"
+    bomb = zlib.compress(bytes(50_000_000))
+    chunk = b"zTXt" + b"a\0\0" + bomb
+    head, end = png_of(10, 10)[:33], png_of(10, 10)[33:]
+    swollen = head + (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + end
+    return [
+        ("allowed.png", content.getvalue()),
+        ("huge.png", png_of(1 << 30, 1 << 30)),
+        ("large.png", png_of(30_000, 30_000)),
+        ("cut.png", png_of(13_000, 13_000)),
+        ("swollen.png", swollen),
+        ("huge.gif", gif),
+        ("huge.ppm", ppm),
+        (
+            "huge.bmp",
+            b"BM" + bytes(12) + (40).to_bytes(4, "little") + b"\xff\xff\xff\x7f" * 2 + b"\1\0\x18\0" + bytes(24),
+        ),
+        ("program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"),
+        ("empty.jpg", b""),
+    ]
+
+
+def write_files(folder: Path, count: int) -> list[str]:
+    """Writes hostile files and damaged ones, always the same, and returns their names."""
+    files, names = hostile(), []
+    valid = intact()
+    for i in range(count - len(files)):
+        (name, content), rng = valid[i % len(valid)], random.Random(f"predict {i}")
+        kind, damaged = mutate(content, rng)
+        files.append((f"{i}-{kind}-{name}", damaged))
+    for name, content in files:
+        (folder / name).write_bytes(content)
+        names.append(name)
+    return names
+
+
+@pytest.mark.slow
+def test_predict_answers_or_refuses_every_file(tmp_path, capsys):
+    names = write_files(tmp_path, COUNT)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
+    command = [
+        sys.executable,
+        "-m",
+        "seqdigits",
+        "predict",
+        *names,
+        "--json",
+        "--all",
+        "--save-to",
+        str(tmp_path / "out"),
+    ]
+    began = time.monotonic()
+    with (tmp_path / "stdout").open("w+") as out, (tmp_path / "stderr").open("w+") as err:
+        process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=out, stderr=err)
+        deadline = began + MAX_SECONDS
+        while (waited := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+            if time.monotonic() > deadline:
+                process.kill()
+                pytest.fail(f"predict did not end within {MAX_SECONDS} s")
+            time.sleep(0.1)
+        _, status, usage = waited
+        out.seek(0)
+        err.seek(0)
+        answers = [json.loads(line) for line in out]
+        printed = err.read()
+        messages = [line for line in printed.splitlines() if line.startswith("error: ")]  # libtiff prints others
+    peak = usage.ru_maxrss * 1024
+    with capsys.disabled():
+        print(f"\n{len(names)} files: {len(answers)} read, {len(messages)} refused; peak memory {peak / 1e6:,.0f} MB")
+    assert os.waitstatus_to_exitcode(status) == 1, printed[-3000:]
+    assert "Traceback" not in printed
+    refused = [re.match(r"error: (\S+) ", message) for message in messages]
+    assert all(refused), messages
+    read = [answer["path"] for answer in answers]
+    assert sorted([*read, *(found[1] for found in refused if found)]) == sorted(names)
+    assert {"allowed.png"} == {name for name, _ in hostile()} & set(read)
+    assert len(list((tmp_path / "out").iterdir())) == len(read)
+    assert min(len(read), len(messages)) > COUNT // 5  # else the files are no test
+    assert peak < MAX_MEMORY
