@@ -100,46 +100,57 @@ def write_files(folder: Path, count: int) -> list[str]:
     return names
 
 
-@pytest.mark.slow
-def test_predict_answers_or_refuses_every_file(tmp_path, capsys):
-    names = write_files(tmp_path, COUNT)
+def run_predict(folder: Path, *arguments: str) -> tuple[int, list[dict], str, int]:
+    """Returns the exit status, the answers, standard error, and the peak memory in bytes of `predict ARGUMENTS --json`."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
-    command = [
-        sys.executable,
-        "-m",
-        "seqdigits",
-        "predict",
-        *names,
-        "--json",
-        "--all",
-        "--save-to",
-        str(tmp_path / "out"),
-    ]
-    began = time.monotonic()
-    with (tmp_path / "stdout").open("w+") as out, (tmp_path / "stderr").open("w+") as err:
-        process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=out, stderr=err)
-        deadline = began + MAX_SECONDS
-        while (waited := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+    command = [sys.executable, "-m", "seqdigits", "predict", *arguments, "--json"]
+    deadline = time.monotonic() + MAX_SECONDS
+    with (folder / "stdout").open("w+") as out, (folder / "stderr").open("w+") as err:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=err)
+        while (waited := os.wait4(process.pid, os.WNOHANG))[0] == 0:  # the memory of this process alone
             if time.monotonic() > deadline:
                 process.kill()
                 pytest.fail(f"predict did not end within {MAX_SECONDS} s")
             time.sleep(0.1)
-        _, status, usage = waited
+        process.returncode = os.waitstatus_to_exitcode(waited[1])
         out.seek(0)
         err.seek(0)
-        answers = [json.loads(line) for line in out]
-        printed = err.read()
-        messages = [line for line in printed.splitlines() if line.startswith("error: ")]  # libtiff prints others
-    peak = usage.ru_maxrss * 1024
+        return process.returncode, [json.loads(line) for line in out], err.read(), waited[2].ru_maxrss * 1024
+
+
+@pytest.mark.slow
+def test_predict_answers_or_refuses_every_file(tmp_path, capsys):
+    names = write_files(tmp_path, COUNT)
+    status, answers, printed, peak = run_predict(tmp_path, *names, "--all", "--save-to", "out")
+    messages = [line for line in printed.splitlines() if line.startswith("error: ")]  # libtiff prints others
     with capsys.disabled():
         print(f"\n{len(names)} files: {len(answers)} read, {len(messages)} refused; peak memory {peak / 1e6:,.0f} MB")
-    assert os.waitstatus_to_exitcode(status) == 1, printed[-3000:]
+    assert status == 1, printed[-3000:]
     assert "Traceback" not in printed
     refused = [re.match(r"error: (\S+) ", message) for message in messages]
     assert all(refused), messages
     read = [answer["path"] for answer in answers]
     assert sorted([*read, *(found[1] for found in refused if found)]) == sorted(names)
-    assert {"allowed.png"} == {name for name, _ in hostile()} & set(read)
+    assert {name for name, _ in hostile()} & set(read) == {"allowed.png"}
     assert len(list((tmp_path / "out").iterdir())) == len(read)
     assert min(len(read), len(messages)) > COUNT // 5  # else the files are no test
+    assert peak < MAX_MEMORY
+
+
+@pytest.mark.slow
+def test_pictures_of_40_megapixels_are_read_in_bounded_memory(tmp_path, capsys):
+    """The same picture as a JPEG, and as PNG with transparency or 16 bits; one process reads all."""
+    picture = Image.open(ROOT / "docs" / "door.jpg").resize((7320, 5490))  # 640 x 480, 11.4375 times as large
+    picture.save(tmp_path / "a.jpg")
+    picture.convert("RGBA").save(tmp_path / "b.png", compress_level=1)
+    gray = np.asarray(picture.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(gray).save(tmp_path / "c.png", compress_level=1)
+    status, answers, printed, peak = run_predict(tmp_path, "a.jpg", "b.png", "c.png", "--save-to", "out")
+    with capsys.disabled():
+        print(f"\n40 megapixels: peak memory {peak / 1e6:,.0f} MB")
+    assert status == 0, printed
+    assert [answer["number"] for answer in answers] == ["407"] * 3
+    for answer in answers:
+        small = [362.4, 160.6, 133.8, 62.3]  # docs/predict.md
+        np.testing.assert_allclose(np.array(answer["box"]) / 11.4375, small, atol=3)
     assert peak < MAX_MEMORY
