@@ -1,11 +1,13 @@
 """The views of a picture: the shapes of the overview, and cuts whose pixels are where they should be."""
 
+import json
 import math
 import os
 import subprocess
 import sys
 import time
 
+import make_view_vectors
 import numpy as np
 import pytest
 from PIL import Image
@@ -184,3 +186,12 @@ def test_a_cut_takes_milliseconds():
     for _ in range(20):
         cut(picture, geometry, 0.5)
     assert (time.perf_counter() - start) / 20 < 0.05
+
+
+@pytest.mark.parametrize("section", make_view_vectors.ANSWERS)
+def test_vectors_are_reproduced(section):
+    saved = json.loads(make_view_vectors.PATH.read_text())
+    assert list(saved) == list(make_view_vectors.ANSWERS)
+    assert [case["output"] for case in saved[section]] == [
+        make_view_vectors.ANSWERS[section](case["input"]) for case in saved[section]
+    ]
