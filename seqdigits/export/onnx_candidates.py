@@ -63,18 +63,20 @@ def add_candidates(
 
     high_enough = op("GreaterOrEqual", merged_score, np.float32(min_score))  # [B, M]
     order = np.arange(count, 0, -1, dtype=np.float32)
-    kept, is_kept = _select(graph, merged_box, op("Where", high_enough, order, np.float32(0)), count, max_overlap, 0.5)
+    # Low candidates come last and are left out below: NonMaxSuppression must select some, see _select.
+    kept, is_kept = _select(graph, merged_box, op("Where", high_enough, order, np.float32(0)), count, max_overlap)
     one_hot = op("Equal", op("Unsqueeze", kept, _LAST), np.arange(count))
     one_hot = graph.cast(op("And", one_hot, op("Unsqueeze", is_kept, _LAST)), np.float32)
     is_kept = op("Greater", op("ReduceMax", one_hot, np.array([1]), keepdims=0), np.float32(0))
+    is_kept = op("And", is_kept, high_enough)
     is_kept = op("Unsqueeze", is_kept, _LAST)
     return tuple(op("Where", is_kept, x, np.float32(0)) for x in (merged_box, merged_probability))  # type: ignore[return-value]
 
 
-def _select(
-    graph: OnnxGraph, box: str, score: str, count: int, max_overlap: float, min_score: float | None = None
-) -> tuple[str, str]:
+def _select(graph: OnnxGraph, box: str, score: str, count: int, max_overlap: float) -> tuple[str, str]:
     """Selects boxes greedily: the highest score among those that overlap no selected one.
+
+    There is no lowest score: ONNX Runtime 1.30 gives an empty selection a shape with which its other operators fail.
 
     Returns:
       i64 [B, M], their indices, and bool [B, M], whether there is one; the indices are 0 where not.
@@ -86,7 +88,6 @@ def _select(
         op("Unsqueeze", score, np.array([1])),
         np.array([count]),
         np.array([max_overlap], np.float32),
-        *([] if min_score is None else [np.array([min_score], np.float32)]),
         center_point_box=1,
     )  # [selected, 3]: image, class, index; of each image together, by score
     image, _, index = graph.split("Split", 3, selected, np.array([1, 1, 1]), axis=1)
