@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BESIDE := -n auto --maxprocesses 4 --dist loadfile  # one process per core, each test file in one of them
 
-.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream peers sky lint types docs lock glyphs clean
+.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream peers sky lint types docs lock glyphs web web-test clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -101,5 +101,17 @@ glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs_2.npz from the pa
 	npm install --prefix fonts --ignore-scripts --no-package-lock --no-audit --no-fund --silent
 	$(BIN)/seqdigits build-glyphs
 
+web: web/node_modules  ## builds the page of `seqdigits demo` into seqdigits/demo_page/ (needs Node.js 20 or later)
+	cd web && npm run --silent types && npm run --silent build
+
+CHROMIUM ?= /usr/bin/chromium
+web-test: web $(VENV)/ready  ## tests the page: its reading procedure in Node.js, all of it in Chromium (apt install chromium)
+	cd web && npm test
+	cd web && CHROMIUM=$(CHROMIUM) PYTHON=$(abspath $(BIN))/python npm run test-browser
+
+web/node_modules: web/package-lock.json
+	npm ci --prefix web --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(NEWEST) $(PEERS) $(SKY) $(DOCS) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf web/node_modules web/build $(VENV) $(NEWEST) $(PEERS) $(SKY) $(DOCS) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

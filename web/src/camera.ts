@@ -1,0 +1,65 @@
+// The camera: its frames, one at a time.
+
+import { UserError } from "./errors.ts";
+
+/** Frames of this size are asked for; a camera may give another. */
+const SIZE = { width: { ideal: 960 }, height: { ideal: 720 } };
+
+const MESSAGES: Record<string, string> = {
+  NotAllowedError: "The camera was refused. Allow it for this page in the settings of the browser, and start it again.",
+  NotFoundError: "This device has no camera, or none that the browser can use.",
+  NotReadableError: "The camera is used by another program. Close it there, and start the camera again.",
+};
+
+export class Camera {
+  readonly video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
+  private stream: MediaStream | null = null;
+
+  get isRunning(): boolean {
+    return this.stream !== null;
+  }
+
+  /**
+   * Starts a camera: by default the one at the back of a phone. `ended` is called when it is taken away.
+   *
+   * @throws UserError there is none, or it was refused.
+   */
+  async start(ended: () => void, deviceId?: string): Promise<void> {
+    this.stop();
+    if (!navigator.mediaDevices) {
+      throw new UserError("The camera works only over HTTPS, or on the machine that serves the page (127.0.0.1).");
+    }
+    const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: "environment" } };
+    try {
+      this.stream = await navigator.mediaDevices.getUserMedia({ video: { ...SIZE, ...which } });
+    } catch (error) {
+      const name = error instanceof DOMException ? error.name : "";
+      throw new UserError(MESSAGES[name] ?? `The camera cannot be started: ${String(error)}`);
+    }
+    this.stream.getVideoTracks()[0]!.addEventListener("ended", ended);
+    this.video.srcObject = this.stream;
+    await this.video.play();
+  }
+
+  stop(): void {
+    this.stream?.getTracks().forEach((track) => track.stop());
+    this.stream = null;
+    this.video.srcObject = null;
+  }
+
+  /** Returns the id of the camera after the running one; undefined where there is no other. */
+  async other(): Promise<string | undefined> {
+    const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
+    const current = this.stream?.getVideoTracks()[0]?.getSettings().deviceId;
+    const index = cameras.findIndex(({ deviceId }) => deviceId === current);
+    return cameras.length > 1 ? cameras[(index + 1) % cameras.length]!.deviceId : undefined;
+  }
+
+  /** Resolves when there is a new frame. */
+  nextFrame(): Promise<void> {
+    return new Promise((resolve) => {
+      if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(() => resolve());
+      else requestAnimationFrame(() => resolve());
+    });
+  }
+}

@@ -1,0 +1,41 @@
+// The page's side of the worker.
+
+import type { Answer, Message, Request } from "./messages.ts";
+import type { Pixels } from "./pixels.ts";
+
+export interface Progress {
+  progress(loaded: number, total: number): void;
+  ready(model: string): void;
+  failed(message: string): void;
+}
+
+export class Client {
+  private readonly worker: Worker;
+  private readonly waiting = new Map<number, (answer: Answer) => void>();
+  private lastId = 0;
+
+  /** Starts to load the network: that of model.json, or a file at another address. */
+  constructor(model: string | null, handler: Progress) {
+    const query = model === null ? "" : `?model=${encodeURIComponent(model)}`;
+    this.worker = new Worker(`worker.js${query}`, { type: "module" });
+    this.worker.onerror = () => handler.failed("The page could not be started. Reload it, or try a newer browser.");
+    this.worker.onmessage = ({ data }: MessageEvent<Message>) => {
+      if (data.kind === "progress") handler.progress(data.loaded, data.total);
+      else if (data.kind === "ready") handler.ready(data.model);
+      else if (data.kind === "failed") handler.failed(data.message);
+      else {
+        this.waiting.get(data.id)?.(data.answer);
+        this.waiting.delete(data.id);
+      }
+    };
+  }
+
+  /** Reads a picture, or the next frame of a video. The pixels are given away. */
+  read(kind: Request["kind"], pixels: Pixels, restart = false): Promise<Answer> {
+    const request: Request = { id: ++this.lastId, kind, pixels, restart };
+    return new Promise((resolve) => {
+      this.waiting.set(request.id, resolve);
+      this.worker.postMessage(request, [pixels.data.buffer as ArrayBuffer]);
+    });
+  }
+}

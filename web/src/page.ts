@@ -1,0 +1,295 @@
+// The page: its modes, the picture that is shown, and what was read in it.
+
+import { Camera } from "./camera.ts";
+import { Client } from "./client.ts";
+import { draw, type Placement } from "./draw.ts";
+import { UserError } from "./errors.ts";
+import { EXAMPLES } from "./examples.ts";
+import { History } from "./history.ts";
+import type { Answer } from "./messages.ts";
+import { Pad } from "./pad.ts";
+import { openPicture, type Picture, pixelsOf } from "./picture.ts";
+import type { NumberFound } from "./reader.ts";
+
+type Mode = "picture" | "pad" | "camera";
+
+const HINTS: Record<Mode, readonly [title: string, text: string]> = {
+  picture: ["Drop a picture here", "or paste one, choose a file, or take an example below"],
+  pad: ["Draw a number", "with the mouse, a pen or a finger"],
+  camera: ["Point the camera at a number", "It is read while you film; nothing is recorded"],
+};
+/** A number of a video is put into the history when it was read in this many frames with this confidence. */
+const STEADY_FRAMES = 5;
+const STEADY_CONFIDENCE = 0.7;
+
+const byId = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
+const [stage, canvas, message] = [byId("stage"), byId<HTMLCanvasElement>("view"), byId("message")];
+const [startButton, switchButton] = [byId<HTMLButtonElement>("start"), byId<HTMLButtonElement>("switch")];
+
+let mode: Mode = "picture";
+let placement: Placement | null = null;
+let picture: Picture | null = null;
+/** The last answer of each mode, and how fast it was. */
+const results: Record<Mode, [answer: Answer | null, speed: string]> = { picture: [null, ""], pad: [null, ""], camera: [null, ""] };
+/** What is drawn over the picture, the pad or the camera. */
+let numbers: readonly NumberFound[] = [];
+/** Counts what is to be read, so that the answer to an older question is not shown. */
+let question = 0;
+
+const history = new History(byId("rows"), (isEmpty) => {
+  byId("no-rows").hidden = !isEmpty;
+  for (const id of ["copy", "forget"]) byId<HTMLButtonElement>(id).disabled = isEmpty;
+});
+const camera = new Camera();
+const pad = new Pad(canvas, () => (mode === "pad" ? placement : null), padChanged, () => void readPad());
+const client = new Client(new URLSearchParams(location.search).get("model"), {
+  progress(loaded, total) {
+    byId<HTMLProgressElement>("progress").value = loaded / total;
+    byId("loading-text").textContent = `Loading the network: ${megabytes(loaded)} of ${megabytes(total)} MB`;
+  },
+  ready(model) {
+    byId("loading").hidden = true;
+    byId("about").textContent = `Network: ${model}. It runs in this browser, and without a connection after the first visit.`;
+    document.body.dataset["ready"] = "true";
+  },
+  failed(text) {
+    byId("loading").hidden = true;
+    showError(text);
+  },
+});
+
+const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+
+// What is shown
+
+function redraw(): void {
+  const [shown, width, height] =
+    mode === "pad"
+      ? [pad.paper, Pad.WIDTH, Pad.HEIGHT]
+      : mode === "camera"
+        ? [camera.isRunning ? camera.video : null, camera.video.videoWidth || 640, camera.video.videoHeight || 480]
+        : [picture?.shown ?? null, picture?.width ?? 640, picture?.height ?? 480];
+  placement = draw(canvas, shown, width, height, numbers);
+  const isEmpty = mode === "pad" ? pad.isEmpty : !shown;
+  byId("empty").hidden = !isEmpty;
+  const what = { picture: "Picture", pad: "Drawing pad", camera: "Camera" }[mode];
+  const found = numbers.map((n) => n.number).join(", ");
+  canvas.ariaLabel = isEmpty ? `${what}: nothing yet` : `${what}: ${found ? `reads ${found}` : "no number found"}`;
+}
+
+function showResult(answer: Answer | null, speed = ""): void {
+  results[mode] = [answer, speed];
+  numbers = answer?.numbers ?? [];
+  const best = numbers[0];
+  const number = byId("number");
+  setText(number, best?.number ?? (answer ? "No number found" : ""));
+  number.classList.toggle("none", !best);
+  setText(byId("confidence"), best ? `${Math.round(best.confidence * 100)}% sure` : "");
+  byId("bar").style.width = `${(best?.confidence ?? 0) * 100}%`;
+  byId("others").replaceChildren(
+    ...numbers.slice(1).map((other) => {
+      const item = document.createElement("li");
+      const confidence = document.createElement("span");
+      confidence.textContent = ` ${Math.round(other.confidence * 100)}%`;
+      item.append(other.number, confidence);
+      return item;
+    }),
+  );
+  byId("speed").textContent = speed;
+  redraw();
+}
+
+/** Sets a text where it has changed, so that a screen reader says it once. */
+function setText(element: HTMLElement, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function showError(text: string): void {
+  message.textContent = text;
+  message.hidden = false;
+}
+
+function clearError(): void {
+  message.hidden = true;
+}
+
+/** Runs what may fail with a message for the person. */
+async function attempt(action: () => Promise<void>): Promise<void> {
+  clearError();
+  try {
+    await action();
+  } catch (error) {
+    showError(error instanceof UserError ? error.message : `Something went wrong: ${String(error)}`);
+  }
+}
+
+// Modes
+
+function setMode(next: Mode): void {
+  if (mode === "camera" && next !== "camera") stopCamera();
+  mode = next;
+  question++;
+  document.querySelector<HTMLInputElement>(`input[name="mode"][value="${next}"]`)!.checked = true;
+  for (const actions of document.querySelectorAll<HTMLElement>(".actions")) actions.hidden = actions.dataset["mode"] !== next;
+  stage.classList.toggle("drawing", next === "pad");
+  const [title, text] = HINTS[next];
+  byId("empty").replaceChildren(Object.assign(document.createElement("strong"), { textContent: title }), text);
+  clearError();
+  showResult(...results[next]);
+}
+
+// Pictures
+
+async function readFile(file: Blob, name: string): Promise<void> {
+  if (mode !== "picture") setMode("picture");
+  const asked = ++question;
+  await attempt(async () => {
+    const opened = await openPicture(file);
+    if (asked !== question) return;
+    picture = opened;
+    showResult(null, "Reading …");
+    const answer = await client.read("picture", opened.pixels);
+    if (asked !== question) return;
+    showResult(answer, `Read in ${Math.round(answer.milliseconds)} ms; ${opened.width} x ${opened.height} pixels`);
+    for (const number of answer.numbers) history.add(name, number);
+  });
+}
+
+function readFirst(files: Iterable<File> | null | undefined): void {
+  const [file] = [...(files ?? [])];
+  if (file) void readFile(file, file.name || "pasted");
+  else showError("There is no picture in it. Take a picture file, or copy a picture first.");
+}
+
+// The pad
+
+function padChanged(): void {
+  if (mode !== "pad") return;
+  question++;
+  numbers = [];
+  redraw();
+}
+
+async function readPad(): Promise<void> {
+  const asked = ++question;
+  if (pad.isEmpty) return showResult(null);
+  const answer = await client.read("picture", pixelsOf(pad.paper, Pad.WIDTH, Pad.HEIGHT));
+  if (asked !== question) return;
+  showResult(answer, `Read in ${Math.round(answer.milliseconds)} ms`);
+  if (answer.numbers[0]) history.add("drawing", answer.numbers[0]);
+}
+
+// The camera
+
+async function startCamera(deviceId?: string): Promise<void> {
+  await attempt(async () => {
+    await camera.start(stopCamera, deviceId);
+    startButton.textContent = "Stop the camera";
+    switchButton.hidden = !(await camera.other());
+    void follow();
+    void film();
+  });
+}
+
+function stopCamera(): void {
+  camera.stop();
+  startButton.textContent = "Start the camera";
+  switchButton.hidden = true;
+  question++;
+  if (mode === "camera") showResult(null);
+}
+
+/** Shows every frame, with the numbers of the last one that was read. */
+async function film(): Promise<void> {
+  while (camera.isRunning) {
+    await camera.nextFrame();
+    redraw();
+  }
+}
+
+/** Reads frame after frame; those that come while one is read are left out. */
+async function follow(): Promise<void> {
+  const asked = ++question;
+  const times: number[] = [];
+  const steady = new Map<number, { text: string; frames: number; noted: string }>();
+  for (let restart = true; ; restart = false) {
+    await camera.nextFrame();
+    if (asked !== question) return;
+    const { videoWidth, videoHeight } = camera.video;
+    if (!videoWidth || document.hidden) continue;
+    const answer = await client.read("frame", pixelsOf(camera.video, videoWidth, videoHeight), restart);
+    if (asked !== question) return;
+    times.push(performance.now());
+    if (times.length > 20) times.shift();
+    const rate = times.length > 1 ? (1000 * (times.length - 1)) / (times.at(-1)! - times[0]!) : 0;
+    showResult(answer, `${rate.toFixed(0)} frames/s; the last one read in ${Math.round(answer.milliseconds)} ms`);
+    for (const number of answer.numbers) {
+      const before = steady.get(number.id!) ?? { text: "", frames: 0, noted: "" };
+      const now = { ...before, text: number.number, frames: number.number === before.text ? before.frames + 1 : 1 };
+      if (now.frames >= STEADY_FRAMES && number.confidence >= STEADY_CONFIDENCE && now.noted !== now.text) {
+        now.noted = now.text;
+        history.add("camera", number);
+      }
+      steady.set(number.id!, now);
+    }
+  }
+}
+
+// Controls
+
+for (const input of document.querySelectorAll<HTMLInputElement>('input[name="mode"]')) {
+  input.addEventListener("change", () => setMode(input.value as Mode));
+}
+const file = byId<HTMLInputElement>("file");
+byId("choose").addEventListener("click", () => file.click());
+file.addEventListener("change", () => {
+  if (file.files?.length) readFirst(file.files);
+  file.value = ""; // so that the same file can be chosen again
+});
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  stage.classList.add("dropping");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) stage.classList.remove("dropping");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  stage.classList.remove("dropping");
+  readFirst(event.dataTransfer?.files);
+});
+document.addEventListener("paste", (event) => readFirst(event.clipboardData?.files));
+
+byId("undo").addEventListener("click", () => pad.undo());
+byId("clear").addEventListener("click", () => pad.clear());
+startButton.addEventListener("click", () => (camera.isRunning ? stopCamera() : void startCamera()));
+switchButton.addEventListener("click", () => void camera.other().then((id) => startCamera(id)));
+byId("forget").addEventListener("click", () => history.clear());
+byId("copy").addEventListener("click", () => {
+  void attempt(async () => {
+    await navigator.clipboard.writeText(history.csv()).catch(() => {
+      throw new UserError("The browser does not let this page copy. Allow the clipboard for it, or open it over HTTPS.");
+    });
+    byId("copied").textContent = "The history was copied.";
+    byId("copy").textContent = "Copied";
+    setTimeout(() => (byId("copy").textContent = "Copy as CSV"), 1500);
+  });
+});
+new ResizeObserver(redraw).observe(canvas);
+
+const examples = document.querySelector(".examples")!;
+for (const { file: name, title } of EXAMPLES) {
+  const button = Object.assign(document.createElement("button"), { type: "button", title });
+  button.append(Object.assign(new Image(), { src: `examples/${name}`, alt: title }));
+  button.addEventListener("click", () => {
+    void attempt(async () => {
+      const response = await fetch(`examples/${name}`).catch(() => null);
+      if (!response?.ok) throw new UserError(`The example ${name} cannot be loaded.`);
+      await readFile(await response.blob(), name);
+    });
+  });
+  examples.append(button);
+}
+
+setMode("picture");
+void navigator.serviceWorker?.register("service_worker.js").catch(() => undefined); // the page works without it

@@ -1,0 +1,71 @@
+// Loads the network and reads pictures, beside the page, so that the page stays responsive.
+
+import { createEngine } from "./engine.ts";
+import { UserError } from "./errors.ts";
+import { download, gunzip, keepOnly, loadPinned, type PinnedFile } from "./files.ts";
+import type { Message, Request } from "./messages.ts";
+import { type Engine, readPicture } from "./reader.ts";
+import { Tracker } from "./tracker.ts";
+
+/** ONNX Runtime's WebAssembly, compressed by gzip; the build fills it in. */
+declare const RUNTIME: PinnedFile;
+
+/** Size of a model of which the size is not known, for the progress. */
+const USUAL_MODEL_BYTES = 2_000_000;
+
+const page = self as unknown as { postMessage(message: Message): void; onmessage: (event: MessageEvent<Request>) => void };
+const address = new URL(self.location.href).searchParams.get("model");
+const engine = load();
+let tracker: Tracker | undefined;
+
+/** What the file model.json beside the page says. */
+interface ModelFile extends PinnedFile {
+  readonly name: string;
+}
+
+async function load(): Promise<Engine> {
+  const model = address === null ? await modelFile() : { url: address, bytes: USUAL_MODEL_BYTES, name: address, sha256: null };
+  const total = RUNTIME.bytes + model.bytes;
+  let loaded = 0;
+  const progress = (bytes: number) => {
+    loaded = Math.min(loaded + bytes, total);
+    page.postMessage({ kind: "progress", loaded, total });
+  };
+  const modelContent =
+    model.sha256 === null
+      ? await download(model.url, "The model", progress)
+      : await loadPinned(model, "The model", progress);
+  const runtime = await gunzip(await loadPinned(RUNTIME, "The runtime", progress));
+  const engine = await createEngine(runtime, modelContent);
+  if (model.sha256 !== null) await keepOnly([RUNTIME, model]);
+  page.postMessage({ kind: "ready", model: model.name });
+  return engine;
+}
+
+async function modelFile(): Promise<ModelFile> {
+  const content = await download("model.json", "The description of the model", () => undefined);
+  try {
+    return JSON.parse(new TextDecoder().decode(content)) as ModelFile;
+  } catch {
+    throw new UserError("The description of the model (model.json) is damaged. Write it again: seqdigits demo");
+  }
+}
+
+async function answer({ id, kind, pixels, restart }: Request): Promise<void> {
+  const loaded = await engine;
+  const start = performance.now();
+  if (kind === "frame" && (restart || !tracker)) tracker = new Tracker(loaded);
+  const numbers = kind === "frame" ? await tracker!.next(pixels) : await readPicture(loaded, pixels);
+  page.postMessage({ kind: "answer", id, answer: { numbers, milliseconds: performance.now() - start } });
+}
+
+function fail(error: unknown): void {
+  const isExpected = error instanceof UserError;
+  page.postMessage({ kind: "failed", message: isExpected ? error.message : `Something went wrong: ${String(error)}` });
+}
+
+engine.catch(fail);
+let last: Promise<void> = Promise.resolve();
+page.onmessage = ({ data }) => {
+  last = last.then(() => engine.then(() => answer(data).catch(fail), () => undefined)); // one after the other
+};
