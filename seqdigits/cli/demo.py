@@ -1,0 +1,154 @@
+"""Serves a page that reads numbers in the browser: pictures, drawings and the camera.
+
+The network is exported as an ONNX file into a temporary folder, and runs in the browser: no picture reaches the server. Other
+machines see the page only with --host 0.0.0.0; browsers give their cameras to pages over HTTPS alone, or on 127.0.0.1.
+
+Exit status: 2 a user error, 75 or 130 stopped by a signal, such as Ctrl-C, which ends it (docs/running.md).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import tempfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import seqdigits
+from seqdigits.checkpoint import pretrained
+from seqdigits.cli.export import export
+from seqdigits.config.flags import prepare_jax
+from seqdigits.core.arguments import CommandParser, integer_from
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import write_atomically
+from seqdigits.core.interrupt import Stop, Stopped
+
+USAGE = "seqdigits demo [--weights NAME | --workdir W] [--port PORT] [--host ADDRESS]"
+
+PAGE = Path(seqdigits.__file__).parent / "demo_page"
+"""The built page; its source is in web/."""
+
+MODEL, MODEL_FACTS = "model.onnx", "model.json"
+"""The files beside the page that depend on the weights."""
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__)
+    names = " or ".join(pretrained.NAMES)
+    parser.add_argument("--weights", metavar="NAME", help=f"pretrained weights: {names} (default scene)")
+    parser.add_argument("--workdir", metavar="W", help="the folder of a run, in place of pretrained weights")
+    parser.add_argument(
+        "--port", type=integer_from(0), default=8000, metavar="PORT", help="0 is any free one (default %(default)s)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 is all addresses (default %(default)s)"
+    )
+    return parser
+
+
+def main(stop: Stop) -> None:
+    """Runs `seqdigits demo`."""
+    values = command_line().parse_command_line()
+    if values.weights and values.workdir:
+        raise UserError(f"--weights {values.weights} and --workdir {values.workdir}: allowed is one of them.")
+    name = values.weights or "scene"
+    weights = Path(values.workdir) if values.workdir else pretrained.path(name)
+    with tempfile.TemporaryDirectory(prefix="seqdigits-demo-") as folder:
+        server = listen(values.host, values.port, Path(folder))  # before the export, which takes longer
+        with server:
+            prepare_jax()
+            write_model(Path(folder), weights, weights.name if values.workdir else name, stop)
+            threading.Thread(target=server.serve_forever, daemon=True, name="demo").start()
+            host, port = server.server_address[:2]
+            print(f"http://{_bracketed(str(host))}:{port}/ has the page. Ctrl-C ends it.", flush=True)
+            stop.wait()
+            server.shutdown()
+    raise Stopped
+
+
+def listen(host: str, port: int, folder: Path) -> ThreadingHTTPServer:
+    """Returns a server of the page, and of the model in a folder, that listens and does not answer yet.
+
+    Raises:
+      UserError: the address or port cannot be used, or the page was not built.
+    """
+    if not (PAGE / "index.html").is_file():
+        raise UserError(f"{PAGE} has no page. Build it with Node.js: make web")
+    try:
+        return ThreadingHTTPServer((host, port), partial(Handler, model_folder=folder))
+    except (OSError, OverflowError) as e:
+        number = getattr(e, "errno", None)
+        if number == errno.EADDRINUSE:
+            raise UserError(
+                f"--port {port} is in use by another program. Name another one; --port 0 takes any free one."
+            ) from e
+        why = getattr(e, "strerror", None) or str(e)
+        raise UserError(f"--host {host} --port {port} cannot be used: {why}. Name others, or leave them out.") from e
+
+
+def write_model(folder: Path, weights: Path, name: str, stop: Stop) -> None:
+    """Exports a model, and describes it for the page.
+
+    Args:
+      folder: for the files.
+      weights: see checkpoint.load.load_variables.
+      name: that the page shows.
+      stop: see cli.export.export.
+
+    Raises:
+      UserError: see cli.export.export.
+      Stopped: `stop` was set.
+    """
+    export(weights, "float16", folder / MODEL, stop)
+    content = (folder / MODEL).read_bytes()
+    facts = {"name": name, "url": MODEL, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    write_atomically(folder / MODEL_FACTS, json.dumps(facts))
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Answers with the files of the page and of the model, and with nothing else."""
+
+    extensions_map: ClassVar[dict[str, str]] = {
+        ".css": "text/css",
+        ".html": "text/html; charset=utf-8",
+        ".jpg": "image/jpeg",
+        ".js": "text/javascript",
+        ".json": "application/json",
+        ".png": "image/png",
+        ".svg": "image/svg+xml",
+        ".webmanifest": "application/manifest+json",
+        "": "application/octet-stream",
+    }
+    """Not those of this machine, which may be wrong."""
+
+    def __init__(self, *arguments: Any, model_folder: Path) -> None:
+        self._model_folder = model_folder
+        super().__init__(*arguments, directory=str(PAGE))
+
+    def translate_path(self, path: str) -> str:
+        """Returns the file that a path of a request names."""
+        name = path.partition("?")[0].lstrip("/")
+        return str(self._model_folder / name) if name in (MODEL, MODEL_FACTS) else super().translate_path(path)
+
+    def list_directory(self, path: str) -> None:  # type: ignore[override] # a listing is never answered
+        """Answers that there is no such file: a folder is not listed."""
+        del path
+        self.send_error(404)
+
+    def end_headers(self) -> None:
+        """Adds that files are asked for again at every visit, and ends the headers."""
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        super().end_headers()
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Logs nothing."""
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

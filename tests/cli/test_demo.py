@@ -1,0 +1,143 @@
+"""`seqdigits demo`: the page that comes with the package is whole, and the server answers with it alone."""
+
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from seqdigits.cli import demo
+from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop
+
+PAGE = demo.PAGE
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def address(tmp_path):
+    """The address of a server whose model is a few bytes."""
+    (tmp_path / demo.MODEL).write_bytes(b"model")
+    (tmp_path / demo.MODEL_FACTS).write_text('{"name": "a"}')
+    (tmp_path / "secret").write_text("secret")
+    with demo.listen("127.0.0.1", 0, tmp_path) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_the_page_was_built_from_its_sources():
+    """After a change in web/: make web."""
+    lines = (PAGE / "sources.sha256").read_text().splitlines()
+    saved = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    files = [path for folder in ("src", "static") for path in (ROOT / "web" / folder).rglob("*") if path.is_file()]
+    sources = [ROOT / "web" / "build.mjs", ROOT / "web" / "package-lock.json", *files]
+    assert saved == {str(path.relative_to(ROOT / "web")): digest(path.read_bytes()) for path in sources}
+
+
+def test_the_files_that_the_page_names_are_there():
+    worker = (PAGE / "service_worker.js").read_text()
+    (names,) = re.findall(r'\["\./",([^\]]*)\]', worker)
+    files = {str(path.relative_to(PAGE)) for path in PAGE.rglob("*") if path.is_file()}
+    own = {"index.html", "runtime.LICENSE.txt", "runtime.wasm.gzip", "service_worker.js", "sources.sha256"}
+    assert set(json.loads(f"[{names}]")) == files - own
+    html = (PAGE / "index.html").read_text()
+    assert set(re.findall(r'(?:src|href)="([^"]+)"', html)) <= files
+    icons = json.loads((PAGE / "page.webmanifest").read_text())["icons"]
+    assert {icon["src"] for icon in icons} <= files
+
+
+def test_the_runtime_has_the_hash_that_the_page_checks():
+    runtime = (PAGE / "runtime.wasm.gzip").read_bytes()
+    assert f'bytes:{len(runtime)},sha256:"{digest(runtime)}"' in (PAGE / "worker.js").read_text()
+
+
+def test_the_lock_has_hashes_and_no_addresses():
+    lock = json.loads((ROOT / "web" / "package-lock.json").read_text())
+    packages = {name: facts for name, facts in lock["packages"].items() if name}
+    assert packages
+    assert all("integrity" in facts and "resolved" not in facts for facts in packages.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/worker.js", "text/javascript"),
+        ("/page.webmanifest", "application/manifest+json"),
+        ("/examples/door.jpg", "image/jpeg"),
+        ("/model.json", "application/json"),
+        ("/model.onnx?sha256=1", "application/octet-stream"),
+    ],
+)
+def test_it_serves_the_page_and_the_model(address, path, kind):
+    with urllib.request.urlopen(address + path) as answer:
+        assert answer.headers["Content-Type"] == kind
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.read()
+
+
+@pytest.mark.parametrize("path", ["/secret", "/examples/", "/../__init__.py", "/%2e%2e/__init__.py", "/nothing"])
+def test_it_serves_nothing_else(address, path):
+    with pytest.raises(urllib.error.HTTPError) as e:
+        urllib.request.urlopen(address + path)
+    assert e.value.code == 404
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights=scene", "--workdir=runs/a"], "--weights scene and --workdir runs/a: allowed is one of them"),
+        (["--weights=bogus"], "bogus"),
+        (["--port=-1"], "usage: seqdigits demo"),
+        (["--port=99999"], "--port 99999 cannot be used"),
+        (["--host=192.0.2.1"], "--host 192.0.2.1 --port 8000 cannot be used"),
+    ],
+)
+def test_what_is_not_allowed_is_refused(monkeypatch, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["seqdigits demo", *arguments])
+    with pytest.raises(UserError, match=re.escape(message)):
+        demo.main(Stop())
+
+
+def test_a_port_in_use_is_refused(address, tmp_path):
+    port = int(address.rpartition(":")[2])
+    with pytest.raises(UserError, match=f"--port {port} is in use by another program. Name another one"):
+        demo.listen("127.0.0.1", port, tmp_path)
+
+
+def test_a_page_that_was_not_built_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(demo, "PAGE", tmp_path)
+    with pytest.raises(UserError, match="make web"):
+        demo.listen("127.0.0.1", 0, tmp_path)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_with_130():
+    command = [sys.executable, "-m", "seqdigits", "demo", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            address = next(line.split()[0] for line in process.stdout if line.startswith("http://127.0.0.1:"))
+            with urllib.request.urlopen(f"{address}model.json") as answer:
+                facts = json.load(answer)
+            with urllib.request.urlopen(address + facts["url"]) as answer:
+                model = answer.read()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (facts["name"], facts["bytes"], facts["sha256"]) == ("scene", len(model), digest(model))
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not Path(facts["url"]).exists()
