@@ -36,12 +36,21 @@ def load_variables(path: Path) -> tuple[Variables, dict[str, Any]]:
             f"pretrained weights ({', '.join(pretrained.NAMES)}). Or train that run first."
         )
     if checkpoints_folder(path).is_dir():
-        if not all_steps(checkpoints_folder(path)):
-            raise UserError(f"the run in {path} has no checkpoint yet. Train it first.")
-        latest = find_checkpoint(path, "latest")
-        path = find_checkpoint(path, "best") if read_meta(latest)["best"] else latest
+        path = best_checkpoint(path)
     state, meta = load_raw(path)
     return evaluated_variables(state), meta
+
+
+def best_checkpoint(workdir: Path) -> Path:
+    """Returns the folder of the best checkpoint of a run; that of the latest one if none was evaluated.
+
+    Raises:
+      UserError: there is no checkpoint, or the latest one is damaged.
+    """
+    if not all_steps(checkpoints_folder(workdir)):
+        raise UserError(f"the run in {workdir} has no checkpoint yet. Train it first.")
+    latest = find_checkpoint(workdir, "latest")
+    return find_checkpoint(workdir, "best") if read_meta(latest)["best"] else latest
 
 
 def origin(meta: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Serves a page that reads numbers in the browser: pictures, drawings and the camera.
 
-The network is exported as an ONNX file into a temporary folder, and runs in the browser: no picture reaches the server. Other
-machines see the page only with --host 0.0.0.0; browsers give their cameras to pages over HTTPS alone, or on 127.0.0.1.
+The network is exported as an ONNX file into a temporary folder, and runs in the browser: no picture reaches the server. With
+--workdir, the page loads the best checkpoint again when there is a better one. Other machines see the page only with
+--host 0.0.0.0; browsers give their cameras to pages over HTTPS alone, or on 127.0.0.1. --out writes the files for a static host
+with HTTPS.
 
 Exit status: 2 a user error, 75 or 130 stopped by a signal, such as Ctrl-C, which ends it (docs/running.md).
 """
@@ -11,29 +13,49 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+import shutil
 import tempfile
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import seqdigits
 from seqdigits.checkpoint import pretrained
+from seqdigits.checkpoint.layout import checkpoints_folder
+from seqdigits.checkpoint.load import best_checkpoint
 from seqdigits.cli.export import export
 from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import write_atomically
+from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
 
-USAGE = "seqdigits demo [--weights NAME | --workdir W] [--port PORT] [--host ADDRESS]"
+USAGE = "seqdigits demo [--weights NAME | --workdir W] [--port PORT] [--host ADDRESS | --out FOLDER]"
 
 PAGE = Path(seqdigits.__file__).parent / "demo_page"
 """The built page; its source is in web/."""
 
+POLL_SECONDS = 10.0
+"""Time between looking for a better checkpoint of a run, here and in the page."""
+
 MODEL, MODEL_FACTS = "model.onnx", "model.json"
 """The files beside the page that depend on the weights."""
+
+MEDIA_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html; charset=utf-8",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+    ".webmanifest": "application/manifest+json",
+}
+"""Of the files of the page, by suffix."""
 
 
 def command_line() -> CommandParser:
@@ -48,6 +70,7 @@ def command_line() -> CommandParser:
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 is all addresses (default %(default)s)"
     )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="writes page and model there, and serves nothing")
     return parser
 
 
@@ -58,17 +81,62 @@ def main(stop: Stop) -> None:
         raise UserError(f"--weights {values.weights} and --workdir {values.workdir}: allowed is one of them.")
     name = values.weights or "scene"
     weights = Path(values.workdir) if values.workdir else pretrained.path(name)
+    run = weights if values.workdir and checkpoints_folder(weights).is_dir() else None
+    if values.out:
+        save(values.out, weights, weights.name if values.workdir else name, stop)
+        return
     with tempfile.TemporaryDirectory(prefix="seqdigits-demo-") as folder:
         server = listen(values.host, values.port, Path(folder))  # before the export, which takes longer
         with server:
             prepare_jax()
-            write_model(Path(folder), weights, weights.name if values.workdir else name, stop)
+            checkpoint = best_checkpoint(run) if run else weights
+            shown = _shown_name(checkpoint, run) if values.workdir else name
+            write_model(Path(folder), checkpoint, shown, stop, POLL_SECONDS if run else None)
             threading.Thread(target=server.serve_forever, daemon=True, name="demo").start()
             host, port = server.server_address[:2]
             print(f"http://{_bracketed(str(host))}:{port}/ has the page. Ctrl-C ends it.", flush=True)
-            stop.wait()
+            while not stop.wait(POLL_SECONDS):
+                if run:
+                    checkpoint = follow(run, checkpoint, Path(folder), stop)
             server.shutdown()
     raise Stopped
+
+
+def follow(run: Path, shown: Path, folder: Path, stop: Stop) -> Path:
+    """Exports the best checkpoint of a run if it is not the one that the page shows; the page then loads it.
+
+    Args:
+      run: the workdir.
+      shown: folder of the checkpoint that the page shows.
+      folder: with the model.
+      stop: see write_model.
+
+    Returns:
+      The folder of the best checkpoint. A checkpoint that cannot be exported is reported, and the page keeps the one it shows.
+
+    Raises:
+      Stopped: `stop` was set.
+    """
+    try:
+        best = best_checkpoint(run)
+    except UserError as e:  # a run that trains removes checkpoints
+        print(f"{run} has no checkpoint to show: {e}", flush=True)
+        return shown
+    if best != shown:
+        try:
+            write_model(folder, best, _shown_name(best, run), stop, POLL_SECONDS)
+        except UserError as e:
+            print(f"{best} is not shown: {e}", flush=True)
+    return best
+
+
+def _check_page() -> None:
+    if not (PAGE / "index.html").is_file():
+        raise UserError(f"{PAGE} has no page. Build it with Node.js: make web")
+
+
+def _shown_name(checkpoint: Path, run: Path | None) -> str:
+    return f"{run.name}, step {checkpoint.name}" if run else checkpoint.name
 
 
 def listen(host: str, port: int, folder: Path) -> ThreadingHTTPServer:
@@ -77,8 +145,7 @@ def listen(host: str, port: int, folder: Path) -> ThreadingHTTPServer:
     Raises:
       UserError: the address or port cannot be used, or the page was not built.
     """
-    if not (PAGE / "index.html").is_file():
-        raise UserError(f"{PAGE} has no page. Build it with Node.js: make web")
+    _check_page()
     try:
         return ThreadingHTTPServer((host, port), partial(Handler, model_folder=folder))
     except (OSError, OverflowError) as e:
@@ -91,7 +158,23 @@ def listen(host: str, port: int, folder: Path) -> ThreadingHTTPServer:
         raise UserError(f"--host {host} --port {port} cannot be used: {why}. Name others, or leave them out.") from e
 
 
-def write_model(folder: Path, weights: Path, name: str, stop: Stop) -> None:
+def save(folder: Path, weights: Path, name: str, stop: Stop) -> None:
+    """Writes the page and a model into a folder; see write_model.
+
+    Raises:
+      UserError: the folder is not empty, or cannot be written; see write_model.
+    """
+    _check_page()
+    make_folder(folder, "--out")
+    if any(folder.iterdir()):
+        raise UserError(f"--out {folder} is not empty. Name a new folder.")
+    prepare_jax()
+    write_model(folder, weights, name, stop)
+    shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+    print(f"{folder} has the page, for any static host.", flush=True)
+
+
+def write_model(folder: Path, weights: Path, name: str, stop: Stop, reload_seconds: float | None = None) -> None:
     """Exports a model, and describes it for the page.
 
     Args:
@@ -99,6 +182,7 @@ def write_model(folder: Path, weights: Path, name: str, stop: Stop) -> None:
       weights: see checkpoint.load.load_variables.
       name: that the page shows.
       stop: see cli.export.export.
+      reload_seconds: when the page looks for another model again; None = never.
 
     Raises:
       UserError: see cli.export.export.
@@ -106,25 +190,18 @@ def write_model(folder: Path, weights: Path, name: str, stop: Stop) -> None:
     """
     export(weights, "float16", folder / MODEL, stop)
     content = (folder / MODEL).read_bytes()
-    facts = {"name": name, "url": MODEL, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    facts = {
+        "name": name,
+        "url": MODEL,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "reload_seconds": reload_seconds,
+    }
     write_atomically(folder / MODEL_FACTS, json.dumps(facts))
 
 
 class Handler(SimpleHTTPRequestHandler):
     """Answers with the files of the page and of the model, and with nothing else."""
-
-    extensions_map: ClassVar[dict[str, str]] = {
-        ".css": "text/css",
-        ".html": "text/html; charset=utf-8",
-        ".jpg": "image/jpeg",
-        ".js": "text/javascript",
-        ".json": "application/json",
-        ".png": "image/png",
-        ".svg": "image/svg+xml",
-        ".webmanifest": "application/manifest+json",
-        "": "application/octet-stream",
-    }
-    """Not those of this machine, which may be wrong."""
 
     def __init__(self, *arguments: Any, model_folder: Path) -> None:
         self._model_folder = model_folder
@@ -134,6 +211,10 @@ class Handler(SimpleHTTPRequestHandler):
         """Returns the file that a path of a request names."""
         name = path.partition("?")[0].lstrip("/")
         return str(self._model_folder / name) if name in (MODEL, MODEL_FACTS) else super().translate_path(path)
+
+    def guess_type(self, path: str | os.PathLike[str]) -> str:
+        """Returns the media type of a file; not what this machine is set up to say, which may be wrong."""
+        return MEDIA_TYPES.get(Path(path).suffix, "application/octet-stream")
 
     def list_directory(self, path: str) -> None:  # type: ignore[override] # a listing is never answered
         """Answers that there is no such file: a folder is not listed."""

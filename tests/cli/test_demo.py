@@ -123,6 +123,38 @@ def test_a_page_that_was_not_built_is_named(monkeypatch, tmp_path):
         demo.listen("127.0.0.1", 0, tmp_path)
 
 
+def test_the_files_for_a_static_host_are_written(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(demo, "export", lambda weights, dtype, out, stop: out.write_bytes(b"model"))
+    monkeypatch.setattr(sys, "argv", ["seqdigits demo", "--weights=handwriting", f"--out={tmp_path / 'site'}"])
+    demo.main(Stop())
+    assert capsys.readouterr().out == f"{tmp_path}/site has the page, for any static host.\n"
+    page = {path.relative_to(PAGE) for path in PAGE.rglob("*")} | {Path(demo.MODEL), Path(demo.MODEL_FACTS)}
+    assert {path.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("*")} == page
+    facts = json.loads((tmp_path / "site" / demo.MODEL_FACTS).read_text())
+    assert (facts["name"], facts["sha256"], facts["reload_seconds"]) == ("handwriting", digest(b"model"), None)
+    with pytest.raises(UserError, match="is not empty"):
+        demo.main(Stop())
+
+
+def test_a_better_checkpoint_is_exported_once(monkeypatch, tmp_path, capsys):
+    run, first, better = tmp_path, tmp_path / "checkpoints" / "100", tmp_path / "checkpoints" / "200"
+    exported = []
+    monkeypatch.setattr(demo, "best_checkpoint", lambda workdir: better)
+    monkeypatch.setattr(demo, "write_model", lambda folder, weights, name, *_: exported.append((weights, name)))
+    assert demo.follow(run, first, tmp_path, Stop()) == better
+    assert demo.follow(run, better, tmp_path, Stop()) == better
+    assert exported == [(better, f"{run.name}, step 200")]
+
+    def fail(*_):
+        raise UserError("damaged")
+
+    monkeypatch.setattr(demo, "write_model", fail)
+    assert demo.follow(run, first, tmp_path, Stop()) == better  # it is not tried again
+    assert capsys.readouterr().out == f"{better} is not shown: damaged\n"
+    monkeypatch.setattr(demo, "best_checkpoint", fail)
+    assert demo.follow(run, first, tmp_path, Stop()) == first
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_it_with_130():
     command = [sys.executable, "-m", "seqdigits", "demo", "--port", "0"]

@@ -2,11 +2,10 @@
 
 import type { NumberFound } from "./reader.ts";
 
-export interface Row {
+interface Row {
   readonly time: Date;
   readonly from: string;
-  readonly number: string;
-  readonly confidence: number;
+  readonly found: NumberFound;
 }
 
 /** Rows are added in front; the oldest of more than this many are dropped. */
@@ -22,8 +21,8 @@ export class History {
     private readonly changed: (isEmpty: boolean) => void,
   ) {}
 
-  add(from: string, { number, confidence }: NumberFound): void {
-    this.rows = [{ time: new Date(), from, number, confidence }, ...this.rows].slice(0, MAX_ROWS);
+  add(from: string, found: NumberFound): void {
+    this.rows = [{ time: new Date(), from, found }, ...this.rows].slice(0, MAX_ROWS);
     this.show();
   }
 
@@ -32,18 +31,18 @@ export class History {
     this.show();
   }
 
-  /** The rows, the oldest first. */
+  /** The rows, the oldest first; boxes are in pixels of the picture. */
   csv(): string {
-    const header = "time,from,number,confidence";
-    const lines = this.rows.map(
-      (row) => `${row.time.toISOString()},${quoted(row.from)},${row.number},${row.confidence.toFixed(4)}`,
+    const header = "time,from,number,confidence,left,top,width,height";
+    const lines = this.rows.map(({ time, from, found: { number, confidence, box } }) =>
+      [time.toISOString(), quoted(from), number, confidence.toFixed(4), ...box.map((v) => v.toFixed(1))].join(","),
     );
     return `${[header, ...lines.reverse()].join("\r\n")}\r\n`;
   }
 
   private show(): void {
     this.body.replaceChildren(
-      ...this.rows.map(({ number, confidence, from, time }) => {
+      ...this.rows.map(({ time, from, found: { number, confidence } }) => {
         const row = document.createElement("tr");
         const texts = [number, `${Math.round(confidence * 100)}%`, from, CLOCK.format(time)];
         row.append(...texts.map((text) => Object.assign(document.createElement("td"), { textContent: text })));

@@ -2,7 +2,6 @@
 
 import type { Pixels } from "./pixels.ts";
 import type { NumberFound } from "./reader.ts";
-import type { TrackedNumber } from "./tracker.ts";
 
 /** Reads a picture, or the next frame of a video; `restart` forgets the numbers of the frames before. */
 export interface Request {
@@ -13,7 +12,7 @@ export interface Request {
 }
 
 export interface Answer {
-  readonly numbers: readonly (NumberFound & Partial<Pick<TrackedNumber, "id">>)[];
+  readonly numbers: readonly NumberFound[];
   readonly milliseconds: number;
 }
 

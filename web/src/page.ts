@@ -8,19 +8,24 @@ import { EXAMPLES } from "./examples.ts";
 import { History } from "./history.ts";
 import type { Answer } from "./messages.ts";
 import { Pad } from "./pad.ts";
-import { openPicture, type Picture, pixelsOf } from "./picture.ts";
+import { onWhite, openPicture, type Picture, pixelsOf } from "./picture.ts";
 import type { NumberFound } from "./reader.ts";
 
 type Mode = "picture" | "pad" | "camera";
 
+const isTouched = matchMedia("(pointer: coarse)").matches;
 const HINTS: Record<Mode, readonly [title: string, text: string]> = {
-  picture: ["Drop a picture here", "or paste one, choose a file, or take an example below"],
+  picture: isTouched
+    ? ["Choose a picture", "or take an example below"]
+    : ["Drop a picture here", "or paste one, choose a file, or take an example below"],
   pad: ["Draw a number", "with the mouse, a pen or a finger"],
   camera: ["Point the camera at a number", "It is read while you film; nothing is recorded"],
 };
-/** A number of a video is put into the history when it was read in this many frames with this confidence. */
+/** A number before the camera is put into the history when it was read in this many frames, now with this confidence. */
 const STEADY_FRAMES = 5;
 const STEADY_CONFIDENCE = 0.7;
+/** It is new when it was not read for this time, in ms. */
+const FORGOTTEN_AFTER = 3000;
 
 const byId = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 const [stage, canvas, message] = [byId("stage"), byId<HTMLCanvasElement>("view"), byId("message")];
@@ -29,6 +34,8 @@ const [startButton, switchButton] = [byId<HTMLButtonElement>("start"), byId<HTML
 let mode: Mode = "picture";
 let placement: Placement | null = null;
 let picture: Picture | null = null;
+/** The last frame of the camera that was read. */
+let frame: HTMLCanvasElement | null = null;
 /** The last answer of each mode, and how fast it was. */
 const results: Record<Mode, [answer: Answer | null, speed: string]> = { picture: [null, ""], pad: [null, ""], camera: [null, ""] };
 /** What is drawn over the picture, the pad or the camera. */
@@ -67,7 +74,7 @@ function redraw(): void {
     mode === "pad"
       ? [pad.paper, Pad.WIDTH, Pad.HEIGHT]
       : mode === "camera"
-        ? [camera.isRunning ? camera.video : null, camera.video.videoWidth || 640, camera.video.videoHeight || 480]
+        ? [camera.isRunning ? shownFrame() : null, camera.video.videoWidth || 640, camera.video.videoHeight || 480]
         : [picture?.shown ?? null, picture?.width ?? 640, picture?.height ?? 480];
   placement = draw(canvas, shown, width, height, numbers);
   const isEmpty = mode === "pad" ? pad.isEmpty : !shown;
@@ -77,12 +84,15 @@ function redraw(): void {
   canvas.ariaLabel = isEmpty ? `${what}: nothing yet` : `${what}: ${found ? `reads ${found}` : "no number found"}`;
 }
 
+/** The frame in which the numbers were read, so that their boxes fit; the newest one where there are none. */
+const shownFrame = () => (numbers.length && frame ? frame : camera.video);
+
 function showResult(answer: Answer | null, speed = ""): void {
   results[mode] = [answer, speed];
   numbers = answer?.numbers ?? [];
   const best = numbers[0];
   const number = byId("number");
-  setText(number, best?.number ?? (answer ? "No number found" : ""));
+  setText(number, best?.number ?? (answer ? "No number found" : "Nothing read yet"));
   number.classList.toggle("none", !best);
   setText(byId("confidence"), best ? `${Math.round(best.confidence * 100)}% sure` : "");
   byId("bar").style.width = `${(best?.confidence ?? 0) * 100}%`;
@@ -109,13 +119,9 @@ function showError(text: string): void {
   message.hidden = false;
 }
 
-function clearError(): void {
-  message.hidden = true;
-}
-
 /** Runs what may fail with a message for the person. */
 async function attempt(action: () => Promise<void>): Promise<void> {
-  clearError();
+  message.hidden = true;
   try {
     await action();
   } catch (error) {
@@ -134,7 +140,7 @@ function setMode(next: Mode): void {
   stage.classList.toggle("drawing", next === "pad");
   const [title, text] = HINTS[next];
   byId("empty").replaceChildren(Object.assign(document.createElement("strong"), { textContent: title }), text);
-  clearError();
+  message.hidden = true;
   showResult(...results[next]);
 }
 
@@ -143,6 +149,8 @@ function setMode(next: Mode): void {
 async function readFile(file: Blob, name: string): Promise<void> {
   if (mode !== "picture") setMode("picture");
   const asked = ++question;
+  picture = null;
+  showResult(null);
   await attempt(async () => {
     const opened = await openPicture(file);
     if (asked !== question) return;
@@ -173,7 +181,7 @@ function padChanged(): void {
 async function readPad(): Promise<void> {
   const asked = ++question;
   if (pad.isEmpty) return showResult(null);
-  const answer = await client.read("picture", pixelsOf(pad.paper, Pad.WIDTH, Pad.HEIGHT));
+  const answer = await client.read("picture", pixelsOf(pad.paper));
   if (asked !== question) return;
   showResult(answer, `Read in ${Math.round(answer.milliseconds)} ms`);
   if (answer.numbers[0]) history.add("drawing", answer.numbers[0]);
@@ -199,11 +207,11 @@ function stopCamera(): void {
   if (mode === "camera") showResult(null);
 }
 
-/** Shows every frame, with the numbers of the last one that was read. */
+/** Shows every frame while there is no number; `follow` shows those with numbers. */
 async function film(): Promise<void> {
   while (camera.isRunning) {
     await camera.nextFrame();
-    redraw();
+    if (!numbers.length) redraw();
   }
 }
 
@@ -211,26 +219,28 @@ async function film(): Promise<void> {
 async function follow(): Promise<void> {
   const asked = ++question;
   const times: number[] = [];
-  const steady = new Map<number, { text: string; frames: number; noted: string }>();
+  const seen = new Map<string, { frames: number; last: number; isListed: boolean }>();
   for (let restart = true; ; restart = false) {
     await camera.nextFrame();
     if (asked !== question) return;
     const { videoWidth, videoHeight } = camera.video;
     if (!videoWidth || document.hidden) continue;
-    const answer = await client.read("frame", pixelsOf(camera.video, videoWidth, videoHeight), restart);
+    const read = onWhite(camera.video, videoWidth, videoHeight);
+    const answer = await client.read("frame", pixelsOf(read), restart);
     if (asked !== question) return;
+    frame = read;
     times.push(performance.now());
     if (times.length > 20) times.shift();
     const rate = times.length > 1 ? (1000 * (times.length - 1)) / (times.at(-1)! - times[0]!) : 0;
     showResult(answer, `${rate.toFixed(0)} frames/s; the last one read in ${Math.round(answer.milliseconds)} ms`);
-    for (const number of answer.numbers) {
-      const before = steady.get(number.id!) ?? { text: "", frames: 0, noted: "" };
-      const now = { ...before, text: number.number, frames: number.number === before.text ? before.frames + 1 : 1 };
-      if (now.frames >= STEADY_FRAMES && number.confidence >= STEADY_CONFIDENCE && now.noted !== now.text) {
-        now.noted = now.text;
-        history.add("camera", number);
-      }
-      steady.set(number.id!, now);
+    const now = performance.now();
+    for (const found of answer.numbers) {
+      const before = seen.get(found.number);
+      const isNew = !before || now - before.last > FORGOTTEN_AFTER;
+      const { frames, isListed } = isNew ? { frames: 0, isListed: false } : before;
+      const isSteady = frames + 1 >= STEADY_FRAMES && found.confidence >= STEADY_CONFIDENCE;
+      if (isSteady && !isListed) history.add("camera", found);
+      seen.set(found.number, { frames: frames + 1, last: now, isListed: isListed || isSteady });
     }
   }
 }

@@ -40,7 +40,7 @@ export async function openPicture(file: Blob): Promise<Picture> {
     throw new UserError("The picture cannot be decoded: the file is damaged.");
   });
   try {
-    const pixels = pixelsOf(bitmap, bitmap.width, bitmap.height);
+    const pixels = pixelsOf(onWhite(bitmap, bitmap.width, bitmap.height));
     const scale = Math.min(SHOWN_SIDE / Math.max(bitmap.width, bitmap.height), 1);
     const shown = onWhite(bitmap, Math.max(Math.round(bitmap.width * scale), 1), Math.max(Math.round(bitmap.height * scale), 1));
     return { pixels, shown, width: bitmap.width, height: bitmap.height };
@@ -49,9 +49,9 @@ export async function openPicture(file: Blob): Promise<Picture> {
   }
 }
 
-/** Returns the pixels of an image of this size, on white. */
-export function pixelsOf(image: CanvasImageSource, width: number, height: number): Pixels {
-  const canvas = onWhite(image, width, height);
+/** Returns the pixels of a canvas. */
+export function pixelsOf(canvas: HTMLCanvasElement): Pixels {
+  const { width, height } = canvas;
   try {
     const { data } = canvas.getContext("2d")!.getImageData(0, 0, width, height);
     return { data: new Uint8Array(data.buffer), width, height, channels: 4 };
@@ -60,7 +60,8 @@ export function pixelsOf(image: CanvasImageSource, width: number, height: number
   }
 }
 
-function onWhite(image: CanvasImageSource, width: number, height: number): HTMLCanvasElement {
+/** Draws an image in a new canvas of this size, on white. */
+export function onWhite(image: CanvasImageSource, width: number, height: number): HTMLCanvasElement {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true })!;
   context.fillStyle = "#fff";

@@ -13,6 +13,7 @@ function rgb(width: number, height: number): Pixels {
 }
 
 const PRECISION_BITS = 22;
+const HALF = 1 << (PRECISION_BITS - 1);
 
 /** Resizes with Pillow's BILINEAR, a triangle as wide as the reduction, after a reduction by an integer (reducing_gap 3). */
 export function resize(image: Pixels, width: number, height: number): Pixels {
@@ -63,7 +64,9 @@ function resizeWidth(image: Pixels, width: number, span: number): Pixels {
   for (let y = 0, to = 0; y < image.height; y++) {
     for (let x = 0; x < width; x++, to += 3) {
       let from = (y * image.width + first[x]!) * channels;
-      let [r, g, b] = [1 << (PRECISION_BITS - 1), 1 << (PRECISION_BITS - 1), 1 << (PRECISION_BITS - 1)];
+      let r = HALF; // three variables, not an array, which would be made anew for each pixel
+      let g = HALF;
+      let b = HALF;
       for (let k = x * stride, end = k + count[x]!; k < end; k++, from += channels) {
         const w = weights[k]!;
         r += data[from]! * w;
@@ -84,7 +87,7 @@ function resizeHeight(image: Pixels, height: number, span: number): Pixels {
   const row = image.width * 3;
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < row; x++, to++) {
-      let value = 1 << (PRECISION_BITS - 1);
+      let value = HALF;
       let from = first[y]! * row + x;
       for (let k = y * stride, end = k + count[y]!; k < end; k++, from += row) value += image.data[from]! * weights[k]!;
       result.data[to] = clip(value);
@@ -108,9 +111,11 @@ export function reduce(
   const result = rgb(Math.ceil((right - left) / factorX), Math.ceil((bottom - top) / factorY));
   const { data, channels } = image;
   for (let y = 0, to = 0; y < result.height; y++) {
-    const [firstY, endY] = [top + y * factorY, Math.min(top + (y + 1) * factorY, bottom)];
+    const firstY = top + y * factorY;
+    const endY = Math.min(firstY + factorY, bottom);
     for (let x = 0; x < result.width; x++, to += 3) {
-      const [firstX, endX] = [left + x * factorX, Math.min(left + (x + 1) * factorX, right)];
+      const firstX = left + x * factorX;
+      const endX = Math.min(firstX + factorX, right);
       const count = (endX - firstX) * (endY - firstY);
       let r = count >> 1;
       let g = r;
@@ -140,7 +145,9 @@ export function pick(image: Pixels, rows: readonly number[], columns: readonly n
   for (const row of rows) {
     const start = inside(row, image.height) * image.width * image.channels;
     for (const column of from) {
-      for (let c = 0; c < 3; c++) result.data[to++] = image.data[start + column + c]!;
+      result.data[to++] = image.data[start + column]!;
+      result.data[to++] = image.data[start + column + 1]!;
+      result.data[to++] = image.data[start + column + 2]!;
     }
   }
   return result;
@@ -157,10 +164,13 @@ export function transform(image: Pixels, width: number, height: number, matrix: 
   const last = { x: image.width - 1, y: image.height - 1 };
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++, to += 3) {
-      const [atX, atY] = [a * (x + 0.5) + b * (y + 0.5) + c, d * (x + 0.5) + e * (y + 0.5) + f];
+      const atX = a * (x + 0.5) + b * (y + 0.5) + c;
+      const atY = d * (x + 0.5) + e * (y + 0.5) + f;
       if (atX < 0 || atX >= image.width || atY < 0 || atY >= image.height) continue;
-      const [floorX, floorY] = [Math.floor(atX - 0.5), Math.floor(atY - 0.5)];
-      const [dx, dy] = [atX - 0.5 - floorX, atY - 0.5 - floorY];
+      const floorX = Math.floor(atX - 0.5);
+      const floorY = Math.floor(atY - 0.5);
+      const dx = atX - 0.5 - floorX;
+      const dy = atY - 0.5 - floorY;
       const x0 = Math.max(floorX, 0) * channels;
       const x1 = Math.min(floorX + 1, last.x) * channels;
       const row0 = Math.max(floorY, 0) * image.width * channels;

@@ -18,27 +18,20 @@ const PATIENCE = 4;
 const MIN_CONFIDENCE = 0.3;
 
 interface Track {
-  readonly id: number;
   /** Readings of the last frames, the newest first; empty where a frame shows none. */
   readonly frames: readonly (readonly Reading[])[];
   /** The newest reading, around which the next frame is cut. */
   readonly last: Reading;
 }
 
-/** A number of a video; the same number has the same id from frame to frame. */
-export interface TrackedNumber extends NumberFound {
-  readonly id: number;
-}
-
 export class Tracker {
   private tracks: readonly Track[] = [];
   private framesSinceOverview = 0;
-  private lastId = 0;
 
   constructor(private readonly engine: Engine) {}
 
   /** Returns the numbers of the next frame, best first. */
-  async next(frame: Pixels): Promise<TrackedNumber[]> {
+  async next(frame: Pixels): Promise<NumberFound[]> {
     const longerSide = Math.max(frame.width, frame.height);
     await this.follow(frame);
     if (!this.tracks.length || ++this.framesSinceOverview >= OVERVIEW_EVERY) {
@@ -49,7 +42,7 @@ export class Tracker {
       .filter(({ confidence }) => confidence >= MIN_CONFIDENCE)
       .map(({ track, reading, confidence }) => {
         const newest = track.last.text === reading.text ? track.last : centered(reading, track.last);
-        return { id: track.id, ...numberOf({ reading: newest, confidence }) };
+        return numberOf({ reading: newest, confidence });
       });
   }
 
@@ -80,7 +73,7 @@ export class Tracker {
     for (const { reading } of removeOverlaps(sure)) {
       const others = this.tracks.filter(({ last }) => apart(reading, last) || last.text.length >= reading.text.length);
       if (others.length < this.tracks.length || others.every(({ last }) => apart(reading, last))) {
-        this.tracks = [...others, { id: ++this.lastId, last: reading, frames: [[reading]] }].slice(0, MAX_TRACKS);
+        this.tracks = [...others, { last: reading, frames: [[reading]] }].slice(0, MAX_TRACKS);
       }
     }
   }

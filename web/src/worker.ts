@@ -15,12 +15,14 @@ const USUAL_MODEL_BYTES = 2_000_000;
 
 const page = self as unknown as { postMessage(message: Message): void; onmessage: (event: MessageEvent<Request>) => void };
 const address = new URL(self.location.href).searchParams.get("model");
-const engine = load();
+let engine = load();
 let tracker: Tracker | undefined;
 
 /** What the file model.json beside the page says. */
 interface ModelFile extends PinnedFile {
   readonly name: string;
+  /** When to ask again whether there is another model; null where it never changes. */
+  readonly reload_seconds: number | null;
 }
 
 async function load(): Promise<Engine> {
@@ -37,9 +39,30 @@ async function load(): Promise<Engine> {
       : await loadPinned(model, "The model", progress);
   const runtime = await gunzip(await loadPinned(RUNTIME, "The runtime", progress));
   const engine = await createEngine(runtime, modelContent);
-  if (model.sha256 !== null) await keepOnly([RUNTIME, model]);
+  if (model.sha256 !== null) {
+    await keepOnly([RUNTIME, model]);
+    void follow(model, runtime);
+  }
   page.postMessage({ kind: "ready", model: model.name });
   return engine;
+}
+
+/** Loads the model again whenever model.json names another one. */
+async function follow(model: ModelFile, runtime: Uint8Array): Promise<void> {
+  for (let shown = model; shown.reload_seconds; ) {
+    await new Promise((resolve) => setTimeout(resolve, shown.reload_seconds! * 1000));
+    try {
+      const newest = await modelFile();
+      if (newest.sha256 === shown.sha256) continue;
+      const newer = await createEngine(runtime, await loadPinned(newest, "The model", () => undefined));
+      engine = Promise.resolve(newer);
+      tracker = undefined;
+      shown = newest;
+      page.postMessage({ kind: "ready", model: newest.name });
+    } catch {
+      // Without a connection, or while the file is written: the model that is there reads on.
+    }
+  }
 }
 
 async function modelFile(): Promise<ModelFile> {
