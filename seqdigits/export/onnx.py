@@ -12,7 +12,7 @@ import numpy as np
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.export.onnx_candidates import add_candidates
 from seqdigits.export.onnx_graph import OnnxGraph
-from seqdigits.export.onnx_layers import OnnxStack
+from seqdigits.export.onnx_layers import OnnxStack, add_normalization
 from seqdigits.inference.jax_engine import CANDIDATES, CELLS, MIN_CELL_SCORE, load_detector
 from seqdigits.inference.onnx_engine import FORMAT, INPUT, OUTPUTS
 from seqdigits.models.layer_spec import largest_stride, parse, total_stride
@@ -39,7 +39,7 @@ def to_onnx(weights: Path, dtype: str = "float16") -> bytes:
     variables = jax.tree.map(np.asarray, variables)
     encoder = parse(config.model.encoder, "model.encoder")
     graph = OnnxGraph()
-    x = _padded(graph, _normalized(graph, INPUT, config.model.pixels), largest_stride(encoder))
+    x = _padded(graph, add_normalization(graph, INPUT, config.model.pixels, {}), largest_stride(encoder))
     of_encoder = {name: variables[name].get("encoder", {}) for name in ("params", "batch_stats")}
     x, _ = OnnxStack(graph, of_encoder, DTYPES[dtype]).apply(x, channels, encoder)
     logits, offsets = _heads(graph, x, variables["params"], DTYPES[dtype])
@@ -67,20 +67,6 @@ def to_onnx(weights: Path, dtype: str = "float16") -> bytes:
         },
         metadata=metadata,
     )
-
-
-def _normalized(graph: OnnxGraph, image: str, kind: str) -> str:
-    """Adds the pixel normalization: u8 [B, H, W, C] -> f32 [B, C, H, W], see models.pixels."""
-    x = graph.cast(graph.op("Transpose", image, perm=[0, 3, 1, 2]), np.float32)
-    if kind == "raw":
-        return x
-    x = graph.op("Div", x, np.float32(255))
-    if kind == "unit":
-        return x
-    mean = x
-    for axis in (3, 2, 1):  # one after the other: over 500,000 values at once, ONNX Runtime is off by 0.0001
-        mean = graph.op("ReduceMean", mean, np.array([axis]))
-    return graph.op("Sub", x, mean)
 
 
 def _padded(graph: OnnxGraph, x: str, multiple: int) -> str:

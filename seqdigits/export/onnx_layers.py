@@ -1,4 +1,4 @@
-"""The layers of models/stack.py as ONNX operators, on feature maps [B, F, h, w], as inference computes them."""
+"""Pixel normalization and the layers of models/stack.py as ONNX operators, on feature maps [B, F, h, w], for inference."""
 
 from __future__ import annotations
 
@@ -14,6 +14,35 @@ from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.layer_spec import Layer, cumulative_strides
 
 
+def add_normalization(graph: OnnxGraph, image: str, kind: str, input_stats: dict[str, np.ndarray]) -> str:
+    """Adds the pixel normalization: u8 [B, H, W, C] -> f32 [B, C, H, W].
+
+    Args:
+      graph: that it is added to.
+      image: the input.
+      kind: see models.pixels.PixelNormalization.
+      input_stats: its variables, f32 [H, W, C] each; empty unless kind = per_pixel.
+    """
+    x = graph.cast(graph.op("Transpose", image, perm=[0, 3, 1, 2]), np.float32)
+    if kind == "raw":
+        return x
+    if kind == "per_pixel":
+        mean, deviation = (input_stats[name].transpose(2, 0, 1) for name in ("mean", "deviation"))
+        return graph.op("Div", graph.op("Sub", x, mean), np.maximum(deviation, np.float32(1)))
+    x = graph.op("Div", x, np.float32(255))
+    if kind == "unit":
+        return x
+    mean = x
+    for axis in (3, 2, 1):  # one after the other: over 500,000 values at once, ONNX Runtime is off by 0.0001
+        mean = graph.op("ReduceMean", mean, np.array([axis]))
+    return graph.op("Sub", x, mean)
+
+
+def add_flattening(graph: OnnxGraph, x: str) -> str:
+    """Adds models.ops.flatten of a feature map: f32 [B, F, h, w] -> [B, h*w*F]."""
+    return graph.op("Reshape", graph.op("Transpose", x, perm=[0, 2, 3, 1]), np.array([0, -1]))
+
+
 @dataclass
 class OnnxStack:
     """Adds the layers of a Stack to a graph.
@@ -22,11 +51,13 @@ class OnnxStack:
       graph: that they are added to.
       variables: params and batch_stats of the Stack, numpy.
       dtype: in which the file stores kernels.
+      flat: whether the features are flat, [B, F]: those of the input, and then those of the output.
     """
 
     graph: OnnxGraph
     variables: dict[str, Any]
     dtype: type[np.floating]
+    flat: bool = False
     _used: dict[str, int] = field(default_factory=dict)
     _kept: dict[str, tuple[str, int, int]] = field(default_factory=dict)
 
@@ -34,8 +65,8 @@ class OnnxStack:
         """Adds layers.
 
         Args:
-          x: f32 [B, F, H, W]; H and W are multiples of layer_spec.largest_stride.
-          features: F.
+          x: f32 [B, F, H, W], or [B, F] if `flat`. With a layer `concat`, H and W are multiples of layer_spec.largest_stride.
+          features: F of a feature map; that of flat features is not used.
           layers: of the Stack.
 
         Returns:
@@ -52,14 +83,12 @@ class OnnxStack:
         i = 0
         while i < len(layers):
             layer = layers[i]
-            if layer.kind == "conv":
+            if layer.kind in ("conv", "dense"):
                 has_norm = i + 1 < len(layers) and layers[i + 1].kind == "norm"
-                x, features = self._conv(x, layer, has_norm)
+                x, features = (self._conv if layer.kind == "conv" else self._dense)(x, layer, has_norm)
                 i += has_norm
-            elif layer.kind in _ADD:
-                x, features = _ADD[layer.kind](self, x, features, layer, strides[i])
             else:
-                raise UserError(f"model.encoder: {layer.kind!r} of a dense detector cannot be exported to ONNX.")
+                x, features = _ADD[layer.kind](self, x, features, layer, strides[i])
             i += 1
         return x, features
 
@@ -100,8 +129,25 @@ class OnnxStack:
         )
         return x, layer.features
 
+    def _dense(self, x: str, layer: Layer, has_norm: bool) -> tuple[str, int]:
+        """Adds a dense layer, and the norm that follows it, as `_conv` does."""
+        if not self.flat:
+            x, self.flat = add_flattening(self.graph, x), True
+        values = self._take("Dense")
+        kernel = self.graph.weights(values["kernel"], self.dtype)
+        if has_norm:
+            factor, bias = self._norm_factors()
+            kernel = self.graph.op("Mul", kernel, factor)
+        else:
+            bias = values["bias"]
+        return self.graph.op("Gemm", x, kernel, bias), layer.features
+
+    def _mean(self, x: str, features: int, _layer: Layer, _stride: int) -> tuple[str, int]:
+        self.flat = True
+        return self.graph.op("ReduceMean", x, np.array([2, 3]), keepdims=0), features
+
     def _norm(self, x: str, features: int, _layer: Layer, _stride: int) -> tuple[str, int]:
-        factor, shift = (value[:, None, None] for value in self._norm_factors())
+        factor, shift = (value if self.flat else value[:, None, None] for value in self._norm_factors())
         return self.graph.op("Add", self.graph.op("Mul", x, factor), shift), features
 
     def _pool(self, x: str, features: int, layer: Layer, _stride: int) -> tuple[str, int]:
@@ -152,6 +198,7 @@ _ADD: dict[str, Callable[[OnnxStack, str, int, Layer, int], tuple[str, int]]] = 
     "relu": lambda stack, x, features, _layer, _stride: (stack.graph.op("Relu", x), features),
     "dropout": lambda _stack, x, features, _layer, _stride: (x, features),
     "pool": OnnxStack._pool,
+    "mean": OnnxStack._mean,
     "space_to_depth": OnnxStack._space_to_depth,
     "depth_to_space": OnnxStack._depth_to_space,
     "keep": OnnxStack._keep,

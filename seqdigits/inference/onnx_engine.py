@@ -34,22 +34,8 @@ class OnnxEngine:
         Raises:
           UserError: the file is missing or damaged, or not of such a detector, or ONNX Runtime is not installed.
         """
-        runtime = _runtime()
-        try:
-            content = file.read_bytes() if content is None else content
-        except OSError as e:
-            raise UserError(
-                f"{file} cannot be read: {e.strerror}. seqdigits export --to onnx writes such a file."
-            ) from e
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = THREADS
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # errors are raised
-        try:
-            self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-            metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        except Exception as e:  # ONNX Runtime has a type of its own for each error
-            raise UserError(f"{file} is damaged, or not an ONNX file: {short(e)}. {_FIX}") from e
+        self._session = open_session(file, content)
+        metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         if metadata.get("format") != FORMAT:
             raise UserError(
                 f"{file} is not the ONNX file of a dense detector (format = {FORMAT!r} in its metadata). {_FIX}"
@@ -62,6 +48,31 @@ class OnnxEngine:
         """Returns the best M candidates, see reader.Engine."""
         box, probability = self._session.run(OUTPUTS, {INPUT: np.ascontiguousarray(images)})
         return box, probability
+
+
+def open_session(file: Path, content: bytes | None = None) -> Any:
+    """Returns the session of ONNX Runtime for a file, of THREADS threads.
+
+    Args:
+      file: that `seqdigits export --to onnx` wrote.
+      content: of the file, where it has been read already.
+
+    Raises:
+      UserError: the file is missing or damaged, or ONNX Runtime is not installed.
+    """
+    runtime = _runtime()
+    try:
+        content = file.read_bytes() if content is None else content
+    except OSError as e:
+        raise UserError(f"{file} cannot be read: {e.strerror}. seqdigits export --to onnx writes such a file.") from e
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors are raised
+    try:
+        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as e:  # ONNX Runtime has a type of its own for each error
+        raise UserError(f"{file} is damaged, or not an ONNX file: {short(e)}. {_FIX}") from e
 
 
 INPUT, OUTPUTS = "images", ("boxes", "probabilities")
