@@ -1,39 +1,60 @@
-"""Writes a trained dense detector as a file for another runtime: `seqdigits export --to onnx`.
+"""Writes a trained network as a file for another runtime: `seqdigits export --to onnx | tflite | stablehlo`.
 
-Before the file is written, its candidates for digits are compared with those of the network itself on drawn images. No file is
-written if a digit differs, or a box by more than 0.05 pixels.
+The file takes uint8 images and returns predictions; preprocessing and decoding are inside. Before it is written, it is run and
+compared with the network itself: on 500 validation examples of the run, or, for the ONNX file of a dense detector, which returns
+the candidates that the Reader needs, on 500 drawn images. With float32, no file is written if a digit differs, or a box by more
+than 0.05 pixels; otherwise if more than 0.5% of the images are lost.
 
 Exit status: 0 success, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """
 
 from __future__ import annotations
 
+import argparse
+import re
 from pathlib import Path
 
 from seqdigits.checkpoint import pretrained
+from seqdigits.checkpoint.load import load_variables
 from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.export.onnx import DTYPES, to_onnx
-from seqdigits.export.parity import check, compare, text
+from seqdigits.export import agreement, parity
+from seqdigits.export.formats import DTYPES, exported
+from seqdigits.export.onnx import to_onnx
+from seqdigits.export.parity import compare
+from seqdigits.export.program import Program
 from seqdigits.inference.jax_engine import JaxEngine
 from seqdigits.inference.onnx_engine import OnnxEngine
 
-USAGE = "seqdigits export --to onnx (--weights NAME | --workdir W) [--dtype float16|float32] [--out FILE]"
+USAGE = (
+    "seqdigits export --to onnx|tflite|stablehlo (--weights NAME | --workdir W) [--dtype float16|float32|int8] "
+    "[--size HxW] [--out FILE]"
+)
+DRAWN = 12 * parity.SIZES
+"""Sizes of the drawn images, 504 in all."""
 
 
 def command_line() -> CommandParser:
     """Returns the parser of the command line."""
     parser = CommandParser(USAGE, __doc__)
-    parser.add_argument("--to", choices=("onnx",), required=True, help="format of the file")
+    parser.add_argument("--to", choices=tuple(DTYPES), required=True, help="format of the file")
     parser.add_argument("--weights", metavar="NAME", help=f"pretrained weights: {' or '.join(pretrained.NAMES)}")
     parser.add_argument("--workdir", metavar="W", help="the folder of a run, in place of pretrained weights")
     parser.add_argument(
-        "--dtype", choices=tuple(DTYPES), default="float16", help="of stored kernels (default %(default)s)"
+        "--dtype",
+        choices=("float16", "float32", "int8"),
+        help="of stored weights: float16 (default) or float32, with tflite also int8; stablehlo has float32 only",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default NAME.onnx, or W/model.onnx")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="HxW",
+        help="of the images of a dense detector, for tflite (default: of its validation)",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default NAME.FORMAT, or W/model.FORMAT")
     return parser
 
 
@@ -49,35 +70,23 @@ def main(stop: Stop) -> None:
             f"what to export is missing. Name pretrained weights, --weights {names}, or a run, --workdir W."
         )
     weights = Path(workdir) if workdir else pretrained.path(name)
-    out = values.out or (weights / "model.onnx" if workdir else Path(f"{name}.onnx"))
+    allowed = DTYPES[values.to]
+    dtype = values.dtype or allowed[0]
+    if dtype not in allowed:
+        raise UserError(f"--dtype {dtype}: with --to {values.to} allowed is {' or '.join(allowed)}.")
+    out = values.out or (weights / f"model.{values.to}" if workdir else Path(f"{name}.{values.to}"))
     if values.out and not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}. Create it, or name another file.")
     if out.is_dir():
         raise UserError(f"--out {out} is a folder. Name a file.")
     prepare_jax()
-    export(weights, values.dtype, out, stop)
-
-
-def export(weights: Path, dtype: str, out: Path, stop: Stop) -> None:
-    """Writes the ONNX file of a dense detector after it has been compared, and prints the figures.
-
-    Args:
-      weights: see checkpoint.load.load_variables.
-      dtype: a key of export.onnx.DTYPES.
-      out: the file; its folder exists.
-      stop: is polled before the comparison, and before the file is written.
-
-    Raises:
-      UserError: see to_onnx; the file gives other candidates than the network; or it cannot be written.
-      Stopped: `stop` was set; nothing is written.
-    """
-    content = to_onnx(weights, dtype)
-    engine, expected = OnnxEngine(out, content), JaxEngine(weights)
-    if stop.is_set():
-        raise Stopped
-    parity = compare(engine, expected)
-    print(text(parity), flush=True)
-    check(parity, out, dtype)
+    is_detector = load_variables(weights)[1]["config"]["model"]["name"] == "dense_detector"
+    if values.size and not (is_detector and values.to == "tflite"):
+        raise UserError("--size: allowed with --to tflite and a dense detector. Leave it out.")
+    if is_detector and values.to == "onnx":
+        content = compared_detector(weights, dtype, out, stop)
+    else:
+        content = compared(Program(weights, size=values.size, packaged_digits=bool(name)), values.to, dtype, out, stop)
     if stop.is_set():
         raise Stopped
     try:
@@ -85,3 +94,56 @@ def export(weights: Path, dtype: str, out: Path, stop: Stop) -> None:
     except OSError as e:
         raise UserError(f"--out {out} cannot be written: {e.strerror}. Name another file.") from e
     print(f"{out}: {len(content):,} bytes", flush=True)
+
+
+def compared_detector(weights: Path, dtype: str, out: Path, stop: Stop) -> bytes:
+    """Returns the ONNX file of a dense detector after its candidates have been compared, and prints the figures.
+
+    Args:
+      weights: see checkpoint.load.load_variables.
+      dtype: one of DTYPES.
+      out: the file, for messages.
+      stop: is polled before the comparison.
+
+    Raises:
+      UserError: see to_onnx; or the file gives other candidates than the network.
+      Stopped: `stop` was set.
+    """
+    content = to_onnx(weights, dtype)
+    engine, expected = OnnxEngine(out, content), JaxEngine(weights)
+    if stop.is_set():
+        raise Stopped
+    found = compare(engine, expected, DRAWN)
+    print(parity.text(found), flush=True)
+    parity.check(found, out, dtype)
+    return content
+
+
+def compared(program: Program, to: str, dtype: str, out: Path, stop: Stop) -> bytes:
+    """Returns a file that predicts, after it has been compared, and prints the figures.
+
+    Args:
+      program: the trained network.
+      to: the format, a key of DTYPES.
+      dtype: one of DTYPES.
+      out: the file, for messages.
+      stop: is polled before the comparison.
+
+    Raises:
+      UserError: the network cannot be exported, a library or the data are missing, or the file predicts something else.
+      Stopped: `stop` was set.
+    """
+    content, run = exported(program, to, dtype, out)
+    if stop.is_set():
+        raise Stopped
+    found = agreement.Examples(program).compare(run)
+    print(agreement.text(found), flush=True)
+    agreement.check(found, out, dtype)
+    return content
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or "0" in match.groups():
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 64x128")
+    return int(match[1]), int(match[2])

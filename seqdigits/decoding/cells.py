@@ -31,7 +31,7 @@ from seqdigits.core.types import Prediction
 from seqdigits.decoding import grouping
 from seqdigits.decoding.options import DecodeOptions
 
-_CANDIDATES_PER_POSITION = 4
+CANDIDATES_PER_POSITION = 4
 """At most M = 4 L candidates are considered in an image, those with the highest scores."""
 
 
@@ -77,7 +77,7 @@ def find_candidates(logits: Array, cell_boxes: Array, options: DecodeOptions) ->
             jnp.pad(x, ((0, missing), (0, 0))) for x in (probability, tempered, cell_boxes)
         )
     score = jnp.sum(probability, axis=-1)
-    count = min(_CANDIDATES_PER_POSITION * options.max_length, score.shape[0])
+    count = min(CANDIDATES_PER_POSITION * options.max_length, score.shape[0])
     seed, cluster = _select_seeds(score, cell_boxes, count, options.max_overlap)  # [M], [M, cells]
     merged_score, merged_probability = merge_cells(cluster, seed, probability, options.target)
     tempered_score, tempered_probability = merge_cells(cluster, seed, tempered, options.target)

@@ -101,7 +101,7 @@ class DenseDetector(Base):
                 x = _halve(x)
                 scales += [predict_scale(x, 2**octave), predict_scale(_three_quarters(x), 2**octave * 4 / 3)]
             logits, cell_boxes = (
-                jnp.concatenate([part.reshape(len(image), -1, 1, part.shape[-1]) for part in parts], axis=1)
+                jnp.concatenate([part.reshape(image.shape[0], -1, 1, part.shape[-1]) for part in parts], axis=1)
                 for parts in zip(*scales, strict=True)
             )  # [B, all cells, 1, 11], [B, all cells, 1, 4]
         mean_box = self.variable("input_stats", "mean_box", jnp.zeros, (4,))

@@ -1,10 +1,12 @@
-"""`seqdigits export`: the file gives the candidates of the network, or none is written."""
+"""`seqdigits export`: the file predicts what the network predicts, or none is written."""
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from exported import saved
 
 from seqdigits.checkpoint import weights
 from seqdigits.cli import export
@@ -12,8 +14,10 @@ from seqdigits.config.defaults import to_json
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.types import Spec
-from seqdigits.export import parity
+from seqdigits.export import agreement, parity
+from seqdigits.export.agreement import Agreement
 from seqdigits.export.parity import Parity
+from seqdigits.export.program import Program
 from seqdigits.inference.onnx_engine import OnnxEngine
 from seqdigits.models.build import build, init_variables
 
@@ -44,7 +48,7 @@ def trained(small_config, tmp_path):
 
 
 def test_it_compares_and_writes_the_file(call, capsys, monkeypatch, trained, tmp_path):
-    monkeypatch.setattr(export, "compare", lambda engine, expected: parity.compare(engine, expected, SIZES))
+    monkeypatch.setattr(export, "DRAWN", SIZES)
     call("--to", "onnx", "--workdir", trained, "--dtype", "float32", "--out", tmp_path / "a.onnx")
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("6 drawn images, ONNX Runtime beside JAX: same digits ")
@@ -67,6 +71,95 @@ def test_a_file_that_differs_is_not_written(call, monkeypatch, trained, tmp_path
     with pytest.raises(UserError, match=rf"a\.onnx was not written: .*{message}"):
         call("--to", "onnx", "--workdir", trained, "--out", tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
+
+
+GRU = {"model.name": "gru", "model.gru_units": 12, "data.validation_examples": 60}
+
+
+@pytest.mark.parametrize("to", ["onnx", "stablehlo"])
+def test_a_network_for_images_of_one_size_is_compared_on_validation_examples(call, capsys, small_config, tmp_path, to):
+    file = saved(tmp_path, small_config(GRU))
+    call("--to", to, "--workdir", file, "--dtype", "float32", "--out", tmp_path / "a")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(
+        "60 validation images, the file beside JAX: same digits in 60, largest difference of boxes 0.0"
+    )
+    assert printed[1] == f"{tmp_path}/a: {(tmp_path / 'a').stat().st_size:,} bytes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_tflite_of_pretrained_weights_loses_no_accuracy(call, capsys, tmp_path, dtype):
+    pytest.importorskip("tensorflow")
+    call("--to", "tflite", "--weights", "scene", "--dtype", dtype, "--out", tmp_path / "a")
+    size = {"float32": 3_900_000, "float16": 2_100_000, "int8": 1_200_000}[dtype]
+    assert "500 validation images" in capsys.readouterr().out
+    assert (tmp_path / "a").stat().st_size < size
+
+
+@pytest.mark.parametrize(
+    ("found", "dtype", "message"),
+    [
+        (
+            Agreement(500, 499, 900, 0.0, 0.9, 0.9),
+            "float32",
+            "does not predict what the network predicts.*no other digits",
+        ),
+        (
+            Agreement(500, 500, 900, 0.06, 0.9, 0.9),
+            "float32",
+            "does not predict what the network predicts.*at most 0.05 px",
+        ),
+        (
+            Agreement(500, 480, 900, 0.0, 0.89, 0.9),
+            "int8",
+            "loses 1.00% of the images. Allowed is 0.5%. Use --dtype float32",
+        ),
+        (Agreement(500, 500, 0, 0.0, 0.0, 0.0), "int8", "finds no digit in the validation examples"),
+        (Agreement(500, 490, 900, 2.0, 0.896, 0.9), "int8", ""),
+        (Agreement(500, 500, 900, 0.04, 0.9, 0.9), "float32", ""),
+    ],
+)
+def test_predictions_that_differ_are_refused(found, dtype, message):
+    if not message:
+        agreement.check(found, Path("a.tflite"), dtype)
+        return
+    with pytest.raises(UserError, match=rf"a\.tflite was not written: .*{message}"):
+        agreement.check(found, Path("a.tflite"), dtype)
+
+
+def test_agreement_counts_images_digits_and_accuracy(small_config, tmp_path):
+    program = Program(saved(tmp_path, small_config({"model.name": "heads", "model.localize": True})))
+    examples = agreement.Examples(program)
+    assert len(examples.batch.image) == 40
+    true = {"digits": examples.batch.digits[:, None], "length": (examples.batch.digits < 10).sum(-1)[:, None]}
+    examples.expected = {**examples.expected, **true}
+    at = iter(range(40))
+
+    def run(images):
+        rows = [next(at) for _ in images]
+        found = {name: value[rows].copy() for name, value in examples.expected.items()}
+        found["digits"][3, 0, 0] = (found["digits"][3, 0, 0] + 1) % 10
+        found["box"][3] += 5  # of an image with another digit, it does not count
+        found["box"][7, 0, 1] += 0.25
+        return found
+
+    found = examples.compare(run)
+    assert found._replace(box=round(found.box, 3)) == Agreement(40, 39, int(true["length"].sum()), 0.25, 0.975, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--to stablehlo --dtype float16", "--dtype float16: with --to stablehlo allowed is float32"),
+        ("--to onnx --dtype int8", "--dtype int8: with --to onnx allowed is float16 or float32"),
+        ("--to onnx --size 64x128", "--size: allowed with --to tflite and a dense detector"),
+        ("--to tflite --size 64", "'64' is not HEIGHTxWIDTH, such as 64x128"),
+    ],
+)
+def test_flags_that_do_not_suit_the_format_are_refused(call, tmp_path, arguments, message):
+    with pytest.raises(UserError, match=message):
+        call("--weights", "scene", "--out", tmp_path / "a", *arguments.split())
 
 
 @pytest.mark.parametrize(
