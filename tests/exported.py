@@ -78,8 +78,8 @@ def drawn(program, count):
 
 
 def assert_same(found, expected):
-    """Digits and lengths are equal, confidences to 1e-4, boxes to 0.05 px."""
+    """Digits and lengths are equal, confidences to 1e-5, boxes to 0.05 px."""
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name].dtype == value.dtype, name
-        np.testing.assert_allclose(found[name], value, atol=0.05 if "box" in name else 1e-4, err_msg=name)
+        np.testing.assert_allclose(found[name], value, atol=0.05 if "box" in name else 1e-5, err_msg=name)

@@ -1,6 +1,9 @@
 """Measures the speed of an experiment: `seqdigits benchmark CONFIG`.
 
 Also in several processes, which are started with the variables of parallel.distributed.
+
+`seqdigits benchmark --exports NAME|W` measures instead the files that `seqdigits export` writes of pretrained weights or of a run:
+their bytes, the milliseconds that they take for an image, and their accuracy.
 """
 
 from __future__ import annotations
@@ -15,14 +18,19 @@ from absl import flags
 
 from seqdigits.config.flags import experiment_arguments, experiment_flags, parse, prepare_jax, with_config
 from seqdigits.config_checks.validate import validate
+from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.console import render_table
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments.benchmark import measure, starts, stream_alone
+from seqdigits.experiments.export_benchmark import measure_exports
 from seqdigits.parallel import distributed
 from seqdigits.parallel.processes import is_main
 
-USAGE = "seqdigits benchmark CONFIG [--config.key=value ...] [--stream] [--json FILE] [--rounds N]"
+USAGE = (
+    "seqdigits benchmark CONFIG [--config.key=value ...] [--stream] [--json FILE] [--rounds N]\n"
+    "   or: seqdigits benchmark --exports NAME|W [--json FILE] [--rounds N]"
+)
 
 
 def command_line() -> flags.FlagValues:
@@ -33,11 +41,17 @@ def command_line() -> flags.FlagValues:
     flags.DEFINE_boolean(
         "stream", False, "also measures the same data streamed from records, in alternation", flag_values=values
     )
+    flags.DEFINE_string(
+        "exports", None, "measures the exported files of pretrained weights, or of a run, instead", flag_values=values
+    )
     return values
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits benchmark`."""
+    if any(word.partition("=")[0] == "--exports" for word in sys.argv) and not {"--help", "-h"} & set(sys.argv):
+        benchmark_exports(stop)
+        return
     values = command_line()
     argv = with_config(sys.argv)
     parse(values, argv, USAGE, __doc__, needed=("config",))
@@ -59,6 +73,47 @@ def main(stop: Stop) -> None:
     print(table(metrics))
     if values["json"].value and is_main():
         write_atomically(Path(values["json"].value), json.dumps(metrics, indent=1))
+
+
+def benchmark_exports(stop: Stop) -> None:
+    """Runs `seqdigits benchmark --exports`, which takes no config."""
+    parser = CommandParser(USAGE, __doc__)
+    parser.add_argument("--exports", required=True)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--rounds", type=integer_from(1), default=50)
+    values = parser.parse_command_line()
+    prepare_jax()
+    rows = measure_exports(values.exports, values.rounds, stop)
+    print(exports_table(rows))
+    for row in rows:
+        if "error" in row:
+            print(f"{row['format']} {row['dtype']} was not measured: {row['error']}", file=sys.stderr)
+    if values.json:
+        write_atomically(values.json, json.dumps(rows, indent=1))
+
+
+def exports_table(rows: list[dict[str, Any]]) -> str:
+    """Returns the rows of measure_exports as text for standard output, without those that were not measured."""
+
+    def cell(row: dict[str, Any], name: str, form: str) -> str:
+        return "-" if row[name] is None else format(row[name], form)
+
+    return render_table(
+        ("format", "weights", "bytes", "ms an image", "same as JAX", "sequence accuracy"),
+        [
+            (
+                row["format"],
+                row["dtype"],
+                cell(row, "bytes", ",d"),
+                cell(row, "milliseconds", ".1f"),
+                cell(row, "same", ".4f"),
+                cell(row, "accuracy", ".4f"),
+            )
+            for row in rows
+            if "error" not in row
+        ],
+        align="llrrrr",
+    )
 
 
 def table(metrics: dict[str, Any]) -> str:

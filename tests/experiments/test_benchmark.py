@@ -4,10 +4,12 @@ import json
 import sys
 
 import pytest
+from exported import saved
 
 from seqdigits.cli import benchmark as cli_benchmark
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import benchmark
+from seqdigits.experiments.export_benchmark import measure_exports
 
 
 @pytest.mark.slow
@@ -21,6 +23,35 @@ def test_benchmark_measures_and_prints(small_config):
     text = cli_benchmark.table(metrics | starts)
     assert "data share of a training step" in text
     assert "20.0 s" in text
+
+
+def test_benchmark_of_exports_measures_each_format(small_config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # its conversions take long
+    file = saved(tmp_path, small_config({"model.name": "gru", "model.gru_units": 12}))
+    arguments = ["--exports", file, "--rounds", "2", "--json", tmp_path / "a.json"]
+    monkeypatch.setattr(sys, "argv", ["seqdigits benchmark", *map(str, arguments)])
+    cli_benchmark.main(Stop())
+    printed = capsys.readouterr()
+    rows = [line.split() for line in printed.out.splitlines()]
+    assert [row[:2] for row in rows[1:]] == [
+        ["jax", "float32"],
+        ["onnx", "float16"],
+        ["onnx", "float32"],
+        ["stablehlo", "float32"],
+    ]
+    assert [row[4] for row in rows if row[1] == "float32"] == ["1.0000"] * 3
+    assert printed.err.count("was not measured: TensorFlow") == 3
+    measured = json.loads((tmp_path / "a.json").read_text())
+    assert measured[2]["bytes"] > measured[1]["bytes"] > 1000
+    assert all(row["milliseconds"] > 0 for row in measured if "error" not in row)
+
+
+@pytest.mark.slow
+def test_benchmark_of_exports_measures_the_candidates_of_a_detector(tmp_path, small_config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    changes = {"model.pixels": "image_mean", "decode.min_score": 0.3}
+    rows = measure_exports(str(saved(tmp_path, small_config(changes))), 2, Stop())
+    assert (rows[2]["format"], rows[2]["dtype"], rows[2]["same"], rows[2]["accuracy"]) == ("onnx", "float32", 1.0, None)
 
 
 def test_benchmark_can_be_stopped(small_config):
