@@ -1,9 +1,9 @@
 """Writes a trained network as a file for another runtime: `seqdigits export --to onnx | tflite | stablehlo`.
 
 The file takes uint8 images and returns predictions; preprocessing and decoding are inside. Before it is written, it is run and
-compared with the network itself: on 500 validation examples of the run, or, for the ONNX file of a dense detector, which returns
-the candidates that the Reader needs, on 500 drawn images. With float32, no file is written if a digit differs, or a box by more
-than 0.05 pixels; otherwise if more than 0.5% of the images are lost.
+compared with the network itself on 500 validation examples of the run. With float32, no file is written if a digit differs, or a
+box by more than 0.05 pixels; otherwise if more than 0.5 points of accuracy are lost. The ONNX file of a dense detector returns the
+candidates that the Reader needs; these are also compared on drawn images of several sizes.
 
 Exit status: 0 success, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """
@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import argparse
 import re
+from itertools import chain
 from pathlib import Path
+
+import numpy as np
 
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.load import load_variables
@@ -24,17 +27,14 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.export import agreement, parity
 from seqdigits.export.formats import DTYPES, exported
 from seqdigits.export.onnx import to_onnx
-from seqdigits.export.parity import compare
 from seqdigits.export.program import Program
-from seqdigits.inference.jax_engine import JaxEngine
+from seqdigits.inference.jax_engine import BATCHES, JaxEngine
 from seqdigits.inference.onnx_engine import OnnxEngine
 
 USAGE = (
     "seqdigits export --to onnx|tflite|stablehlo (--weights NAME | --workdir W) [--dtype float16|float32|int8] "
     "[--size HxW] [--out FILE]"
 )
-DRAWN = 12 * parity.SIZES
-"""Sizes of the drawn images, 504 in all."""
 
 
 def command_line() -> CommandParser:
@@ -83,10 +83,11 @@ def main(stop: Stop) -> None:
     is_detector = load_variables(weights)[1]["config"]["model"]["name"] == "dense_detector"
     if values.size and not (is_detector and values.to == "tflite"):
         raise UserError("--size: allowed with --to tflite and a dense detector. Leave it out.")
-    if is_detector and values.to == "onnx":
-        content = compared_detector(weights, dtype, out, stop)
+    program = Program(weights, size=values.size, packaged_digits=bool(name))
+    if program.is_detector and values.to == "onnx":
+        content = compared_detector(program, weights, dtype, out, stop)
     else:
-        content = compared(Program(weights, size=values.size, packaged_digits=bool(name)), values.to, dtype, out, stop)
+        content = compared(program, values.to, dtype, out, stop)
     if stop.is_set():
         raise Stopped
     try:
@@ -96,26 +97,29 @@ def main(stop: Stop) -> None:
     print(f"{out}: {len(content):,} bytes", flush=True)
 
 
-def compared_detector(weights: Path, dtype: str, out: Path, stop: Stop) -> bytes:
+def compared_detector(program: Program, weights: Path, dtype: str, out: Path, stop: Stop) -> bytes:
     """Returns the ONNX file of a dense detector after its candidates have been compared, and prints the figures.
 
     Args:
+      program: the trained network.
       weights: see checkpoint.load.load_variables.
       dtype: one of DTYPES.
       out: the file, for messages.
       stop: is polled before the comparison.
 
     Raises:
-      UserError: see to_onnx; or the file gives other candidates than the network.
+      UserError: see to_onnx; the data are missing; or the file gives other candidates than the network.
       Stopped: `stop` was set.
     """
     content = to_onnx(weights, dtype)
     engine, expected = OnnxEngine(out, content), JaxEngine(weights)
     if stop.is_set():
         raise Stopped
-    found = compare(engine, expected, DRAWN)
-    print(parity.text(found), flush=True)
-    parity.check(found, out, dtype)
+    images = np.asarray(program.examples().image)
+    examples = (images[start : start + BATCHES[-1]] for start in range(0, len(images), BATCHES[-1]))
+    found = parity.compare_batches(engine, expected, chain(examples, parity.drawn_batches(expected.channels)))
+    print(parity.text(found, "validation and drawn images"), flush=True)
+    parity.check(found, out, exact=dtype == "float32")
     return content
 
 

@@ -1,8 +1,8 @@
-"""Compares the engine of an exported network with another engine on drawn images."""
+"""Compares the engine of an exported network with another engine, on drawn images and others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,9 @@ SIZES = ((33, 47), (64, 128), (70, 130), (96, 64), (128, 256), (200, 320), (256,
 
 MAX_BOX_DIFFERENCE = 0.05
 """In pixels."""
+
+MAX_OTHER_DIGITS = 0.005
+"""Share of digits that may differ where weights are stored as float16."""
 
 IMAGES_OF_SIZE = 6
 """One batch of the engine that runs JAX, so that it compiles once for each size."""
@@ -56,12 +59,16 @@ def compare(
       count: number of images of each size.
       seed: of the images.
     """
+    return compare_batches(engine, expected, drawn_batches(expected.channels, sizes, count, seed))
+
+
+def drawn_batches(
+    channels: int, sizes: Sequence[tuple[int, int]] = SIZES, count: int = IMAGES_OF_SIZE, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """Yields a batch of drawn images, u8 [count, H, W, channels], for each size; see `compare`."""
     rng = np.random.default_rng(seed)
-    return compare_batches(
-        engine,
-        expected,
-        (np.stack([draw(rng, height, width, expected.channels) for _ in range(count)]) for height, width in sizes),
-    )
+    for height, width in sizes:
+        yield np.stack([draw(rng, height, width, channels) for _ in range(count)])
 
 
 def compare_batches(engine: Engine, expected: Engine, batches: Iterable[np.ndarray]) -> Parity:
@@ -85,29 +92,39 @@ def compare_batches(engine: Engine, expected: Engine, batches: Iterable[np.ndarr
     return Parity(count, digits, same, float(largest_box), float(largest_probability))
 
 
-def check(parity: Parity, out: Path, dtype: str) -> None:
+def check(parity: Parity, out: Path, exact: bool) -> None:
     """Checks that a file gives the candidates of its network.
+
+    Args:
+      parity: of the file.
+      out: the file, for messages.
+      exact: whether it stores the weights as they are: then no digit may differ, and no box by more than MAX_BOX_DIFFERENCE.
+        Otherwise MAX_OTHER_DIGITS of the digits may.
 
     Raises:
       UserError: it does not, or there was nothing to compare.
     """
     if not parity.digits:
         raise UserError(
-            f"{out} was not written: the network finds no digit in the drawn images, so that nothing could be compared. "
+            f"{out} was not written: the network finds no digit in the images, so that nothing could be compared. "
             "Train it longer."
         )
-    if parity.same < parity.digits or not parity.box <= MAX_BOX_DIFFERENCE:
-        fix = "Try --dtype float32." if dtype == "float16" else "Try another version of ONNX Runtime."
+    if exact and (parity.same < parity.digits or not parity.box <= MAX_BOX_DIFFERENCE):
         raise UserError(
             f"{out} was not written: the file gives other candidates than the network. Allowed are no other digits, and boxes "
-            f"that differ by at most {MAX_BOX_DIFFERENCE} px. {fix}"
+            f"that differ by at most {MAX_BOX_DIFFERENCE} px. Try another version of ONNX Runtime."
+        )
+    if parity.digits - parity.same > MAX_OTHER_DIGITS * parity.digits or np.isnan(parity.box):
+        raise UserError(
+            f"{out} was not written: the file gives other candidates than the network. Allowed are {MAX_OTHER_DIGITS:.1%} other "
+            "digits. Use --dtype float32."
         )
 
 
-def text(parity: Parity) -> str:
-    """Returns the figures of a comparison: as text for standard output."""
+def text(parity: Parity, images: str = "drawn images") -> str:
+    """Returns the figures of a comparison on such images as text for standard output."""
     return (
-        f"{parity.images} drawn images, ONNX Runtime beside JAX: same digits {parity.same:,} of {parity.digits:,}, largest "
+        f"{parity.images} {images}, ONNX Runtime beside JAX: same digits {parity.same:,} of {parity.digits:,}, largest "
         f"difference of boxes {parity.box:.5f} px, of probabilities {parity.probability:.6f}"
     )
 

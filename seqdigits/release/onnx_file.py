@@ -45,7 +45,7 @@ def checked_onnx(weights: Path, name: str) -> bytes:
     out = pretrained.FOLDER / f"{name}.onnx"
     parity = compare(OnnxEngine(out, content), JaxEngine(weights))
     print(text(parity), flush=True)
-    check(parity, out, DTYPE)
+    check(parity, out, exact=True)
     return content
 
 

@@ -48,28 +48,30 @@ def trained(small_config, tmp_path):
 
 
 def test_it_compares_and_writes_the_file(call, capsys, monkeypatch, trained, tmp_path):
-    monkeypatch.setattr(export, "DRAWN", SIZES)
+    (images,) = parity.drawn_batches(1, SIZES)
+    monkeypatch.setattr(parity, "drawn_batches", lambda channels: iter([images]))
     call("--to", "onnx", "--workdir", trained, "--dtype", "float32", "--out", tmp_path / "a.onnx")
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("6 drawn images, ONNX Runtime beside JAX: same digits ")
+    assert printed[0].startswith("46 validation and drawn images, ONNX Runtime beside JAX: same digits ")
     assert printed[1] == f"{tmp_path}/a.onnx: {(tmp_path / 'a.onnx').stat().st_size:,} bytes"
     assert OnnxEngine(tmp_path / "a.onnx").channels == 1
     assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "a.onnx"}
 
 
 @pytest.mark.parametrize(
-    ("found", "message"),
+    ("found", "dtype", "message"),
     [
-        (Parity(6, 90, 89, 0.0, 0.0), "gives other candidates than the network.*--dtype float32"),
-        (Parity(6, 90, 90, 0.06, 0.0), "gives other candidates than the network.*at most 0.05 px"),
-        (Parity(6, 90, 90, float("nan"), 0.0), "gives other candidates than the network"),
-        (Parity(6, 0, 0, 0.0, 0.0), "finds no digit in the drawn images.*Train it longer"),
+        (Parity(6, 90, 89, 0.0, 0.0), "float16", "gives other candidates than the network.*--dtype float32"),
+        (Parity(6, 1000, 999, 0.0, 0.0), "float32", "gives other candidates than the network.*no other digits"),
+        (Parity(6, 90, 90, 0.06, 0.0), "float32", "gives other candidates than the network.*at most 0.05 px"),
+        (Parity(6, 90, 90, float("nan"), 0.0), "float16", "gives other candidates than the network"),
+        (Parity(6, 0, 0, 0.0, 0.0), "float16", "finds no digit in the images.*Train it longer"),
     ],
 )
-def test_a_file_that_differs_is_not_written(call, monkeypatch, trained, tmp_path, found, message):
-    monkeypatch.setattr(export, "compare", lambda *_: found)
+def test_a_file_that_differs_is_not_written(call, monkeypatch, trained, tmp_path, found, dtype, message):
+    monkeypatch.setattr(parity, "compare_batches", lambda *_: found)
     with pytest.raises(UserError, match=rf"a\.onnx was not written: .*{message}"):
-        call("--to", "onnx", "--workdir", trained, "--out", tmp_path / "a.onnx")
+        call("--to", "onnx", "--workdir", trained, "--dtype", dtype, "--out", tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
 
 
