@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,9 @@ def tflite_runtime(content: bytes) -> Runtime:
       UserError: TensorFlow is not installed.
     """
     tensorflow, _ = _libraries()
-    run = tensorflow.lite.Interpreter(model_content=content, num_threads=1).get_signature_runner()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow would rather have its successor, which runs the same files
+        run = tensorflow.lite.Interpreter(model_content=content, num_threads=1).get_signature_runner()
 
     def run_each(images: np.ndarray) -> dict[str, np.ndarray]:
         found = [run(**{INPUT: image[None]}) for image in images]
@@ -69,6 +73,7 @@ def _libraries() -> tuple[Any, Any]:
     Raises:
       UserError: TensorFlow is not installed.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
     try:
         import tensorflow
         from jax.experimental import jax2tf
