@@ -1,7 +1,7 @@
 """Serves a page that reads numbers in the browser: pictures, drawings and the camera.
 
-The network is exported as an ONNX file into a temporary folder, and runs in the browser: no picture reaches the server. With
---workdir, the page loads the best checkpoint again when there is a better one. Other machines see the page only with
+The network runs in the browser: no picture reaches the server. With --workdir, the best checkpoint is exported as an ONNX file,
+and the page loads it again when there is a better one. Other machines see the page only with
 --host 0.0.0.0; browsers give their cameras to pages over HTTPS alone, or on 127.0.0.1. --out writes the files for a static host
 with HTTPS.
 
@@ -25,9 +25,6 @@ from typing import Any
 import seqdigits
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.layout import checkpoints_folder
-from seqdigits.checkpoint.load import best_checkpoint
-from seqdigits.cli.export import export
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
@@ -80,7 +77,7 @@ def main(stop: Stop) -> None:
     if values.weights and values.workdir:
         raise UserError(f"--weights {values.weights} and --workdir {values.workdir}: allowed is one of them.")
     name = values.weights or "scene"
-    weights = Path(values.workdir) if values.workdir else pretrained.path(name)
+    weights = Path(values.workdir) if values.workdir else pretrained.onnx_path(name)
     run = weights if values.workdir and checkpoints_folder(weights).is_dir() else None
     if values.out:
         save(values.out, weights, weights.name if values.workdir else name, stop)
@@ -88,7 +85,6 @@ def main(stop: Stop) -> None:
     with tempfile.TemporaryDirectory(prefix="seqdigits-demo-") as folder:
         server = listen(values.host, values.port, Path(folder))  # before the export, which takes longer
         with server:
-            prepare_jax()
             checkpoint = best_checkpoint(run) if run else weights
             shown = _shown_name(checkpoint, run) if values.workdir else name
             write_model(Path(folder), checkpoint, shown, stop, POLL_SECONDS if run else None)
@@ -168,28 +164,28 @@ def save(folder: Path, weights: Path, name: str, stop: Stop) -> None:
     make_folder(folder, "--out")
     if any(folder.iterdir()):
         raise UserError(f"--out {folder} is not empty. Name a new folder.")
-    prepare_jax()
     write_model(folder, weights, name, stop)
     shutil.copytree(PAGE, folder, dirs_exist_ok=True)
     print(f"{folder} has the page, for any static host.", flush=True)
 
 
 def write_model(folder: Path, weights: Path, name: str, stop: Stop, reload_seconds: float | None = None) -> None:
-    """Exports a model, and describes it for the page.
+    """Writes a model, and its description for the page.
 
     Args:
       folder: for the files.
-      weights: see checkpoint.load.load_variables.
+      weights: an ONNX file; or what to export, see checkpoint.load.load_variables.
       name: that the page shows.
-      stop: see cli.export.export.
+      stop: is polled before the files are written.
       reload_seconds: when the page looks for another model again; None = never.
 
     Raises:
-      UserError: see cli.export.export.
+      UserError: see release.onnx_file.checked_onnx.
       Stopped: `stop` was set.
     """
-    export(weights, "float16", folder / MODEL, stop)
-    content = (folder / MODEL).read_bytes()
+    content = weights.read_bytes() if weights.suffix == ".onnx" else export(weights, folder / MODEL)
+    if stop.is_set():
+        raise Stopped
     facts = {
         "name": name,
         "url": MODEL,
@@ -197,7 +193,24 @@ def write_model(folder: Path, weights: Path, name: str, stop: Stop, reload_secon
         "sha256": hashlib.sha256(content).hexdigest(),
         "reload_seconds": reload_seconds,
     }
+    write_atomically(folder / MODEL, content)
     write_atomically(folder / MODEL_FACTS, json.dumps(facts))
+
+
+def export(weights: Path, out: Path) -> bytes:
+    """Returns the ONNX file of a run, see release.onnx_file.checked_onnx."""
+    from seqdigits.config.flags import prepare_jax  # both import JAX, which pretrained weights do not need
+    from seqdigits.release.onnx_file import checked_onnx
+
+    prepare_jax()
+    return checked_onnx(weights, out)
+
+
+def best_checkpoint(run: Path) -> Path:
+    """Returns the folder of the best checkpoint of a run, see checkpoint.load.best_checkpoint."""
+    from seqdigits.checkpoint import load  # imports JAX, likewise
+
+    return load.best_checkpoint(run)
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -23,7 +23,7 @@ def export(name: str) -> Path:
     Raises:
       UserError: the weights are missing or damaged, or see checked_onnx.
     """
-    content = checked_onnx(pretrained.path(name), name)
+    content = checked_onnx(pretrained.path(name), pretrained.FOLDER / f"{name}.onnx")
     make_folder(pretrained.FOLDER, "the folder of the pretrained weights")
     write_onnx(name, content)
     file = pretrained.onnx_path(name)
@@ -31,18 +31,17 @@ def export(name: str) -> Path:
     return file
 
 
-def checked_onnx(weights: Path, name: str) -> bytes:
+def checked_onnx(weights: Path, out: Path) -> bytes:
     """Returns the ONNX file of weights, after its candidates were compared with those of JAX, and prints the figures.
 
     Args:
-      weights: a file of weights.
-      name: that they are published under.
+      weights: see checkpoint.load.load_variables.
+      out: the file, for messages.
 
     Raises:
       UserError: the file gives other candidates, the weights cannot be exported, or a library is missing.
     """
     content = to_onnx(weights, DTYPE)
-    out = pretrained.FOLDER / f"{name}.onnx"
     parity = compare(OnnxEngine(out, content), JaxEngine(weights))
     print(text(parity), flush=True)
     check(parity, out, exact=True)

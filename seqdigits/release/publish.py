@@ -48,7 +48,7 @@ def publish(name: str, result: Path, *, partial: bool = False) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / f"{name}.npz"
         copy.write_bytes(content)
-        onnx = checked_onnx(copy, name)
+        onnx = checked_onnx(copy, pretrained.FOLDER / f"{name}.onnx")
     make_folder(pretrained.FOLDER, "the folder of the pretrained weights")
     write_atomically(pretrained.FOLDER / f"{name}.npz", content)
     write_facts(name, facts)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from seqdigits.checkpoint import pretrained
 from seqdigits.cli import demo
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
@@ -124,14 +125,14 @@ def test_a_page_that_was_not_built_is_named(monkeypatch, tmp_path):
 
 
 def test_the_files_for_a_static_host_are_written(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(demo, "export", lambda weights, dtype, out, stop: out.write_bytes(b"model"))
+    model = pretrained.onnx_path("handwriting").read_bytes()
     monkeypatch.setattr(sys, "argv", ["seqdigits demo", "--weights=handwriting", f"--out={tmp_path / 'site'}"])
     demo.main(Stop())
     assert capsys.readouterr().out == f"{tmp_path}/site has the page, for any static host.\n"
     page = {path.relative_to(PAGE) for path in PAGE.rglob("*")} | {Path(demo.MODEL), Path(demo.MODEL_FACTS)}
     assert {path.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("*")} == page
     facts = json.loads((tmp_path / "site" / demo.MODEL_FACTS).read_text())
-    assert (facts["name"], facts["sha256"], facts["reload_seconds"]) == ("handwriting", digest(b"model"), None)
+    assert (facts["name"], facts["sha256"], facts["reload_seconds"]) == ("handwriting", digest(model), None)
     with pytest.raises(UserError, match="is not empty"):
         demo.main(Stop())
 
