@@ -27,8 +27,8 @@ def add_normalization(graph: OnnxGraph, image: str, kind: str, input_stats: dict
     if kind == "raw":
         return x
     if kind == "per_pixel":
-        mean, deviation = (input_stats[name].transpose(2, 0, 1) for name in ("mean", "deviation"))
-        return graph.op("Div", graph.op("Sub", x, mean), np.maximum(deviation, np.float32(1)))
+        offset, deviation = (input_stats[name].transpose(2, 0, 1) for name in ("mean", "deviation"))
+        return graph.op("Div", graph.op("Sub", x, offset), np.maximum(deviation, np.float32(1)))
     x = graph.op("Div", x, np.float32(255))
     if kind == "unit":
         return x
