@@ -162,6 +162,9 @@ def test_every_command_runs_without_jax_or_says_what_is_missing(tmp_path):
             assert (out != "", err) == (True, ""), line
         else:
             assert (status, out, err.count("\n")) == (2, "", 1), line
+            if line == "predict docs/door.jpg":
+                assert err.startswith("error: ONNX Runtime cannot be imported"), err
+                continue
             library = re.match(r"error: this command needs the Python module (\w+),", err)
             assert library, line
             assert err.startswith(LACKING.format(library[1]) + "pip install seqdigits"), line
