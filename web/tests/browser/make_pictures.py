@@ -1,7 +1,7 @@
 """Draws pictures for the tests of the page, and reads them with the Reader: python make_pictures.py MODEL FOLDER.
 
 FOLDER gets the pictures, answers.json with the numbers that Python reads in them, camera.y4m, a film of a number, and files that
-the page must refuse or survive.
+the page must refuse or survive; FOLDER/hostile has 200 damaged and hostile ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from seqdigits.inference.onnx_engine import OnnxEngine
-from seqdigits.inference.reader import Reader
+TESTS = Path(__file__).parents[3] / "tests"
+sys.path += [str(TESTS), str(TESTS / "damage")]
+from test_predict_fuzz import write_files  # noqa: E402 # the files with which `predict` is tested
+
+from seqdigits.inference.onnx_engine import OnnxEngine  # noqa: E402
+from seqdigits.inference.reader import Reader  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[2] / "static" / "examples"
 COUNT = 50
@@ -45,6 +49,8 @@ def main(model: Path, folder: Path) -> None:
     Image.new("1", (20000, 3000)).save(folder / "too-large.png")
     (folder / "damaged.jpg").write_bytes((EXAMPLES / "door.jpg").read_bytes()[:300])
     (folder / "text.png").write_text("no picture")
+    (folder / "hostile").mkdir()
+    write_files(folder / "hostile", 200)
 
 
 def varied(picture: Image.Image, i: int, rng: np.random.Generator) -> Image.Image:

@@ -2,7 +2,7 @@
 
 import { strict as assert } from "node:assert";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -250,6 +250,30 @@ test("a file that is no picture, damaged or too large gets a message", async () 
     await isRead(page);
     assert.equal(await page.textContent("#number"), "407");
     assert.equal(await page.isHidden("#message"), true);
+  });
+});
+
+test("200 damaged and hostile files get an answer or a message each", async () => {
+  const names = readdirSync(join(folder, "hostile")).sort();
+  assert.equal(names.length, 200);
+  await inPage(async (page) => {
+    let refused = 0;
+    for (const name of names) {
+      await upload(page, join("hostile", name));
+      await page.waitForFunction(
+        () => !document.getElementById("message")!.hidden || document.getElementById("speed")!.textContent!.startsWith("Read in"),
+        null,
+        PATIENCE,
+      );
+      if (await page.isHidden("#message")) continue;
+      refused++;
+      assert.doesNotMatch((await page.textContent("#message"))!, /Something went wrong/, name);
+    }
+    console.log(`# ${names.length - refused} files read, ${refused} refused`);
+    assert(refused > 20 && refused < 180);
+    await upload(page, "large.jpg");
+    await isRead(page);
+    assert.equal(await page.textContent("#number"), "407", "the page still reads");
   });
 });
 
