@@ -85,6 +85,9 @@ def benchmark_exports(stop: Stop) -> None:
     prepare_jax()
     rows = measure_exports(values.exports, values.rounds, stop)
     print(exports_table(rows))
+    print(
+        f"{rows[0]['multiply_adds'] / 1e6:.1f} million multiply-adds an image (half of XLA's floating-point operations)"
+    )
     for row in rows:
         if "error" in row:
             print(f"{row['format']} {row['dtype']} was not measured: {row['error']}", file=sys.stderr)

@@ -37,7 +37,8 @@ def measure_exports(source: str, rounds: int, stop: Stop) -> list[dict[str, Any]
     Returns:
       A row for each format: `format`, `dtype`, `bytes`, `milliseconds` of an image, `same`, the share of images with the digits of
       the network, and `accuracy`, sequence accuracy; None where there is none. For the ONNX file of a dense detector, which returns
-      candidates, `same` is the share of candidates. A format that a missing library rules out has `error` in place of these.
+      candidates, `same` is the share of candidates. That of JAX has `multiply_adds` of an image, half of the floating-point operations
+      that XLA counts in the network and in decoding. A format that a missing library rules out has `error` in place of these.
 
     Raises:
       UserError: there are no weights, they are damaged, or the data are missing.
@@ -49,6 +50,7 @@ def measure_exports(source: str, rounds: int, stop: Stop) -> list[dict[str, Any]
     examples = Examples(program)
     images = np.asarray(examples.batch.image)
     predict = jax.jit(program.predict)
+    cost = predict.lower(images[:1]).compile().cost_analysis()
     of_network = examples.compare(lambda images: jax.device_get(predict(images)))
     rows = [
         {
@@ -58,6 +60,7 @@ def measure_exports(source: str, rounds: int, stop: Stop) -> list[dict[str, Any]
             "milliseconds": _milliseconds(lambda image: jax.block_until_ready(predict(image)), images, rounds),
             "same": 1.0,
             "accuracy": of_network.accuracy,
+            "multiply_adds": int(cost["flops"]) // 2,
         }
     ]
     for to, dtypes in DTYPES.items():

@@ -33,7 +33,8 @@ def test_benchmark_of_exports_measures_each_format(small_config, tmp_path, monke
     cli_benchmark.main(Stop())
     printed = capsys.readouterr()
     rows = [line.split() for line in printed.out.splitlines()]
-    assert [row[:2] for row in rows[1:]] == [
+    assert rows[-1][1:4] == ["million", "multiply-adds", "an"]
+    assert [row[:2] for row in rows[1:-1]] == [
         ["jax", "float32"],
         ["onnx", "float16"],
         ["onnx", "float32"],
@@ -43,6 +44,7 @@ def test_benchmark_of_exports_measures_each_format(small_config, tmp_path, monke
     assert printed.err.count("was not measured: TensorFlow") == 3
     measured = json.loads((tmp_path / "a.json").read_text())
     assert measured[2]["bytes"] > measured[1]["bytes"] > 1000
+    assert measured[0]["multiply_adds"] > 1000
     assert all(row["milliseconds"] > 0 for row in measured if "error" not in row)
 
 
