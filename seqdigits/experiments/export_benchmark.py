@@ -50,7 +50,7 @@ def measure_exports(source: str, rounds: int, stop: Stop) -> list[dict[str, Any]
     examples = Examples(program)
     images = np.asarray(examples.batch.image)
     predict = jax.jit(program.predict)
-    cost = predict.lower(images[:1]).compile().cost_analysis()
+    cost: Any = predict.lower(images[:1]).compile().cost_analysis()
     of_network = examples.compare(lambda images: jax.device_get(predict(images)))
     rows = [
         {
