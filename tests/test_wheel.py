@@ -81,16 +81,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(wheel, sdist)
 
 
+def environment(built: Built, folder: Path) -> tuple[Path, Path]:
+    """Makes a virtual environment in a folder, with the wheel alone; returns its Python, and the folder of its packages."""
+    run([sys.executable, "-m", "venv", folder], folder)
+    python = folder / "bin" / "python"
+    run([python, "-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps", built.wheel], folder)
+    (site_packages,) = folder.glob("lib/python*/site-packages")
+    return python, site_packages
+
+
 @pytest.fixture(scope="module")
 def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the programs of a fresh virtual environment with the wheel; its dependencies are those of the tests."""
     folder = tmp_path_factory.mktemp("installed")
-    run([sys.executable, "-m", "venv", folder], folder)
-    python = folder / "bin" / "python"
-    run([python, "-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps", built.wheel], folder)
+    python, site_packages = environment(built, folder)
     # Written last, so that pip sees none of them. A path in a .pth file does not run the .pth files there, such as that of an
     # editable installation of the tree.
-    (site_packages,) = folder.glob("lib/python*/site-packages")
     shared = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     (site_packages / "dependencies.pth").write_text("\n".join(shared))
     return python.parent
@@ -117,10 +123,7 @@ def with_requirements(names: Iterable[str]) -> set[str]:
 def light(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the programs of a fresh virtual environment with the wheel, LIGHT, and what these require."""
     folder = tmp_path_factory.mktemp("light")
-    run([sys.executable, "-m", "venv", folder], folder)
-    python = folder / "bin" / "python"
-    run([python, "-m", "pip", "--disable-pip-version-check", "install", "--no-index", "--no-deps", built.wheel], folder)
-    (site_packages,) = folder.glob("lib/python*/site-packages")
+    python, site_packages = environment(built, folder)
     for name in with_requirements(LIGHT):
         distribution = metadata.distribution(name)
         for entry in {path.parts[0] for path in distribution.files or [] if path.parts[0] not in ("..", "__pycache__")}:
