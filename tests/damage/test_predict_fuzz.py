@@ -9,7 +9,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -100,22 +99,27 @@ def write_files(folder: Path, count: int) -> list[str]:
     return names
 
 
+# Linux hands the peak memory of a process on to the program it becomes, so pytest's own 2 GB would count as that of a
+# program that pytest starts. This small process stands between.
+STARTED_BY_A_SMALL_PROCESS = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[2:], timeout=int(sys.argv[1])).returncode
+with open("peak", "w") as file:
+    file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status)
+"""
+
+
 def run_predict(folder: Path, *arguments: str) -> tuple[int, list[dict], str, int]:
     """Returns the exit status, the answers, standard error, and the peak memory in bytes of `predict ARGUMENTS --json`."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
-    command = [sys.executable, "-m", "seqdigits", "predict", *arguments, "--json"]
-    deadline = time.monotonic() + MAX_SECONDS
-    with (folder / "stdout").open("w+") as out, (folder / "stderr").open("w+") as err:
-        process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=err)
-        while (waited := os.wait4(process.pid, os.WNOHANG))[0] == 0:  # the memory of this process alone
-            if time.monotonic() > deadline:
-                process.kill()
-                pytest.fail(f"predict did not end within {MAX_SECONDS} s")
-            time.sleep(0.1)
-        process.returncode = os.waitstatus_to_exitcode(waited[1])
-        out.seek(0)
-        err.seek(0)
-        return process.returncode, [json.loads(line) for line in out], err.read(), waited[2].ru_maxrss * 1024
+    starter = [sys.executable, "-c", STARTED_BY_A_SMALL_PROCESS, str(MAX_SECONDS)]
+    command = [*starter, sys.executable, "-m", "seqdigits", "predict", *arguments, "--json"]
+    process = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    peak = folder / "peak"
+    assert peak.exists(), process.stderr[-3000:]  # it did not end within MAX_SECONDS
+    answers = [json.loads(line) for line in process.stdout.splitlines()]
+    return process.returncode, answers, process.stderr, int(peak.read_text()) * 1024
 
 
 @pytest.mark.slow
