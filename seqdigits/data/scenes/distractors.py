@@ -1,4 +1,4 @@
-"""Distractors of scenes of version 2: paper with lines, and patches with patterns that resemble digits in part."""
+"""Distractors of scenes: paper with lines, and patches with patterns that resemble digits in part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views of scenes of version 2: what a network is shown by a reader of whole pictures.
+"""Views: what a network is shown by a reader of whole pictures.
 
 The reader looks at a picture twice: at small versions of the whole picture (the overview), and at cuts around the numbers
 that it found there. Most of what both show has no number.
