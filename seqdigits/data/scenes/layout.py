@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqdigits.data.scenes import pens, separators, views
+from seqdigits.data.scenes import pens, separators, skeletons, views
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.views import View
 
@@ -153,7 +153,8 @@ def lay_out(scene: Scene, draws: Draws, arrays: dict[str, Array], view: View) ->
     line_index = jnp.minimum(line, count - 1)
     is_written = handwritten[line_index] & (jnp.arange(len(line)) < scene.max_length)
     size = jnp.where(is_written, views.draw_sizes(draws, count)[line_index], ONE)
-    size = jnp.where(is_written, size * draws.between(85, 100, len(line)) // 100, ONE)
+    least = jnp.where(draws.chance(30, count), 68, 85)[line_index]
+    size = jnp.where(is_written, size * draws.between(least, 100, len(line)) // 100, ONE)
     scale = jnp.where(is_written, int(ONE * pens.DIGIT_HEIGHT / DIGIT_HEIGHT) * ONE // size, ONE)
     box = box * size[:, None] // ONE
     start, center = _space_glyphs(draws, line, box, advance, handwritten, stacked, count)
@@ -209,12 +210,17 @@ def _glyphs(
     written = handwritten[line_index]
     chosen = draws.below(arrays["labels"].shape[0], length)
     face = draws.below(arrays["type_digits"].shape[0], scene.lines)[line_index]
-    digit = jnp.where(written, arrays["labels"][chosen], views.draw_digits(draws, length))
+    drawn = views.draw_digits(draws, length)
+    is_drawn = draws.chance(views.DRAWN, scene.lines)[line_index]
+    digit = jnp.where(written, arrays["labels"][chosen], drawn)
+    digit = jnp.where(written & is_drawn, views.draw_amount_digits(draws, view, drawn), digit)
+    forms = skeletons.draw_digits(draws, digit, line_index, scene.lines)
     is_thin = draws.chance(jnp.where(view.is_paper, 75, 35), scene.lines)
     thinness = draws.between(45, 95, scene.lines) * is_thin
-    has_bar = (digit == 7) & draws.chance(50, scene.lines)[line_index]
-    has_flag = (digit == 1) & draws.chance(50, scene.lines)[line_index]
-    tiles = pens.draw_strokes(arrays["images"][chosen], thinness[line_index], has_bar, has_flag)
+    has_bar = (digit == 7) & ~is_drawn & draws.chance(50, scene.lines)[line_index]
+    has_flag = (digit == 1) & ~is_drawn & draws.chance(50, scene.lines)[line_index]
+    tiles = jnp.where(is_drawn[:, None, None], forms, arrays["images"][chosen])
+    tiles = pens.draw_strokes(tiles, thinness[line_index], has_bar, has_flag)
     pad = (CELL - tiles.shape[-1]) // 2
     written_cells = jnp.pad(tiles, ((0, 0), (pad, pad), (pad, pad)))
     cells = jnp.where(written[:, None, None], written_cells, arrays["type_digits"][face, digit])
@@ -305,6 +311,7 @@ def _place_lines(
     degrees = jnp.where(draws.chance(7, count), draws.between(-40, 40, count), degrees)
     cos, sin = jnp.asarray(_COS)[degrees + 45], jnp.asarray(_SIN)[degrees + 45]
     shear = draws.triangular(ONE // 4, count)
+    shear = jnp.where(handwritten, views.draw_slant(draws, count), shear)
     limit = min(scene.max_digit, scene.height - 2 * MARGIN)
     is_word = jnp.arange(count) >= scene.max_numbers
     wanted_height = views.draw_heights(draws, view, (scene.min_digit, limit), is_word, scene.whole)

@@ -28,7 +28,7 @@ from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.source import DataSource
 
 VIEWS = SCENE | {"data.min_digit": 8, "data.max_digit": 60}
-GOLDEN = "97061d28d55a36b8725ffa3e68d74f6a58ad9c520913492be810561927fe279c"
+GOLDEN = "0655d5472bdc863070ddb62adb31fd55a9153c0b6777aa30d4fd9da4a83fd2da"
 
 
 @pytest.fixture(scope="module", autouse=True)
