@@ -96,7 +96,7 @@ lock:  ## regenerates the locks from pyproject.toml, with the same versions (nee
 	$(LOCK) docs/requirements.in -o requirements-docs.lock
 	$(LOCK) launch/requirements-sky.in -o requirements-sky.lock
 
-glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs_2.npz from the packages in fonts/
+glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs.npz from the packages in fonts/
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q -r fonts/requirements.txt
 	npm install --prefix fonts --ignore-scripts --no-package-lock --no-audit --no-fund --silent
 	$(BIN)/seqdigits build-glyphs

@@ -9,7 +9,7 @@
 #
 #   SEQDIGITS_COMMIT=... bash launch/accelerator.sh [--minutes M] [QUEUE ...] [-- FLAGS OF seqdigits reproduce]
 #
-# Queues, in this order by default: scenes (reader_scene_2, ten million views), published (families C and B), photographs
+# Queues, in this order by default: scenes (reader_scene, ten million views), published (families C and B), photographs
 # (family D on the first 2,000 photographs), readers (the dense detectors with full schedules). The first call measures the
 # throughput. A call stops after nine minutes, saved; rerun the same command to resume. New files are collected in $OUT,
 # default out/: at most 8 files of under 16 MiB per call, the newest weights first, the remaining ones in the next call.
@@ -105,13 +105,11 @@ queue() {
   local long=(--set optim.decay_steps=20000 --set optim.warmup_steps=500 --set train.steps=20000 --set evaluate.every=1000
     --set train.checkpoint_every=2000)
   case $1 in
-    scenes) series reader_scene_2 --set train.batch_size=256 --set train.steps=40000 --set optim.decay_steps=40000 ;;
+    scenes) series reader_scene --set train.batch_size=256 --set train.steps=40000 --set optim.decay_steps=40000 ;;
     published) series C B ;;
     photographs) series D --set data.photographs=svhn_2000 ;;
     readers)
       series reader_canvas reader_mnist reader_strip5 "${long[@]}" --set train.batch_size=512 # 10 million images each
-      series reader_scene "${long[@]}" --set train.batch_size=256 --set data.height=128 --set data.width=256 \
-        --set data.min_digit=10 --set data.max_digit=120 # 5 million scenes
       series reader_svhn reader_svhn_crop
       ;;
   esac

@@ -1,6 +1,6 @@
 """Draws the glyphs of synthetic scenes from fonts: `seqdigits build-glyphs`.
 
-It writes glyphs_2.npz and FONTS.md in seqdigits/data/scenes. `make glyphs` installs the fonts first, those of npm too.
+It writes glyphs.npz and FONTS.md in seqdigits/data/scenes. `make glyphs` installs the fonts first, those of npm too.
 
 Exit status: 0 done, 2 a user error, 75 or 130 stopped by a signal (docs/running.md).
 """
@@ -27,13 +27,12 @@ def command_line() -> CommandParser:
 def main(stop: interrupt.Stop) -> None:
     """Runs `seqdigits build-glyphs`."""
     command_line().parse_command_line()
-    file = glyphs.FILES[2]
-    data, faces = build_glyphs(FONT_FAMILIES, Path(str(file.path)).parent, stop)
+    data, faces = build_glyphs(FONT_FAMILIES, Path(str(glyphs.FILE)).parent, stop)
     print(
         f"wrote {FILE_NAME} ({len(faces)} faces of {len(FONT_FAMILIES)} families, {len(data) / 1e6:.2f} MB) and FONTS.md"
     )
     digest = hashlib.sha256(data).hexdigest()
-    if digest != file.sha256:
+    if digest != glyphs.SHA256:
         faces_by_split, others_by_split = glyphs.count_glyphs(data)
         print(f"{FILE_NAME} differs from the expected file. To accept it, set in seqdigits/data/scenes/glyphs.py:")
-        print(f'sha256="{digest}",\nfaces={faces_by_split},\nothers={others_by_split},')
+        print(f'SHA256 = "{digest}"\nFACES = {faces_by_split}\nOTHERS = {others_by_split}')

@@ -223,16 +223,15 @@ KEYS: tuple[Key, ...] = (
     Key("data.min_digit", 10, "scene: smallest height of a digit.", unit="pixels", low=8, high=512),
     Key(
         "data.scene_version",
-        1,
-        "scene: 1, as the first published weights were trained; 2, views as a reader of whole pictures has them, a quarter of "
-        "them without a number.",
-        low=1,
+        2,
+        "scene: the version of the scenes, which changes with their pixels. Only the current one can be made.",
+        low=2,
         high=2,
     ),
     Key(
         "data.backgrounds",
         "",
-        'scene of version 2, data.pasted: the file of natural backgrounds, made by seqdigits build-backgrounds; "" = none. '
+        'scene, data.pasted: the file of natural backgrounds, made by seqdigits build-backgrounds; "" = none. '
         "It must not change when a run resumes.",
     ),
     Key("data.max_digit", 120, "scene: largest height of a digit.", unit="pixels", low=8, high=512),
@@ -285,7 +284,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.half_scenes",
         False,
-        "dense_detector, photographs: whether every second training image is a synthetic scene, of data.scene_version = 2.",
+        "dense_detector, photographs: whether every second training image is a synthetic scene.",
     ),
     Key(
         "model.name",

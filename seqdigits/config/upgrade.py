@@ -50,6 +50,8 @@ LAYER_KEYS = ("model.encoder", "model.head", "model.box_head")
 def upgrade(saved: dict[str, Any]) -> dict[str, Any]:
     """Returns a saved config with the current keys, values and words; a current one is returned equal.
 
+    Scenes of an unknown version get version 1, which cannot be made any more, so that they are not taken for current ones.
+
     Args:
       saved: sections by name, as in JSON; keys may be missing. It is not modified.
 
@@ -65,6 +67,8 @@ def upgrade(saved: dict[str, Any]) -> dict[str, Any]:
         config[{"read": "decode"}.get(section, section)] = {
             name.partition(".")[2]: upgrade_value(name, keys[key]) for key, name in names.items()
         }
+    if isinstance(config.get("data"), dict) and config["data"].get("composition") == "scene":
+        config["data"].setdefault("scene_version", 1)  # the first scenes, which had no key for it
     return config
 
 

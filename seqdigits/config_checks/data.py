@@ -134,7 +134,7 @@ def _validate_photographs(config: ConfigDict) -> None:
 
 
 def _validate_mixture(config: ConfigDict) -> None:
-    """Refuses photographs that are pasted without backgrounds, or mixed with scenes of version 1."""
+    """Refuses photographs that are pasted without backgrounds, or mixed with scenes in odd batches."""
     data = config.data
     if data.pasted and not data.backgrounds:
         raise UserError(
@@ -144,11 +144,7 @@ def _validate_mixture(config: ConfigDict) -> None:
     for key in ("half_scenes", "mask_unlabeled"):
         if data[key] and data.cutout:
             raise UserError(f"data.cutout = {data.cutout}: it cannot be combined with data.{key}. Set it to 0.")
-    if not data.half_scenes:
-        return
-    if data.scene_version != 2:
-        raise UserError("data.scene_version = 1: data.half_scenes needs version 2. Set it to 2.")
-    if config.train.batch_size % 2:
+    if data.half_scenes and config.train.batch_size % 2:
         raise UserError(
             f"train.batch_size = {config.train.batch_size}: data.half_scenes needs an even number. Set one."
         )
@@ -221,10 +217,10 @@ def _validate_scene(config: ConfigDict) -> None:
             f"data.min_digit = {data.min_digit}: rotated digits would not fit into data.height = {data.height}. "
             f"At most {data.height * 3 // 4} do."
         )
-    if data.min_length > layout.LONGEST[data.scene_version]:
+    if data.min_length > layout.LONGEST:
         raise UserError(
             f"data.min_length = {data.min_length}: a number of data.composition = scene has at most "
-            f"{layout.LONGEST[data.scene_version]} digits, and some scenes have one number. Set it to at most that."
+            f"{layout.LONGEST} digits, and some scenes have one number. Set it to at most that."
         )
 
 
@@ -265,8 +261,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
             f"data.{name}": kind != scenes.NAME and not data.half_scenes
             for name in ("max_numbers", "min_digit", "max_digit", "scene_version")
         },
-        "data.backgrounds": not data.pasted
-        and ((kind != scenes.NAME and not data.half_scenes) or data.scene_version == 1),
+        "data.backgrounds": not data.pasted and kind != scenes.NAME and not data.half_scenes,
         "data.half_scenes": not photographic or single,
         "data.mask_unlabeled": kind not in ("photograph", "crop") or data.photographs not in svhn.PHOTOGRAPHS,
         "data.cutout": not photographic,

@@ -191,7 +191,7 @@ def _data(config: dict[str, Any]) -> list[str]:
     )
     lines = [f"- Handwriting: {_LICENSES[data['digits']].format(count=count)}."]
     if data["composition"] == "scene":
-        faces = glyphs.FILES[data.get("scene_version", 1)].faces["train"]
+        faces = glyphs.FACES["train"]
         lines.append(
             f"- Type: images of the digits and letters of {faces} type faces of free families, under OFL-1.1, "
             "Apache-2.0 and the Bitstream Vera license; seqdigits/data/scenes/FONTS.md names each with its notice. No font is in the "

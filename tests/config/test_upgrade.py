@@ -46,6 +46,9 @@ def test_upgrade_is_idempotent_and_keeps_its_argument(experiment):
     assert upgrade(upgraded) == upgraded
     config = experiment("reader_scene").to_dict()
     assert upgrade(config) == config
+    assert upgrade({"data": {"composition": "scene"}})["data"]["scene_version"] == 1, (
+        "the first scenes had no key for it"
+    )
 
 
 @pytest.mark.parametrize(

@@ -170,18 +170,18 @@ def read_shipped(at: Path) -> Any:
 
 
 def make_glyphs(at: Path) -> list[Path]:
-    (at / "glyphs.npz").write_bytes(glyphs.FILES[1].path.read_bytes())
+    (at / "glyphs.npz").write_bytes(glyphs.FILE.read_bytes())
     return [at / "glyphs.npz"]
 
 
 def read_glyphs(at: Path) -> Any:
-    shipped = glyphs.FILES[1]
-    glyphs.FILES[1] = shipped._replace(path=at / "glyphs.npz")
+    shipped = glyphs.FILE
+    glyphs.FILE = at / "glyphs.npz"
     glyphs._read.cache_clear()
     try:
-        return list(glyphs.load("test", 1)), glyphs.faces(1)
+        return list(glyphs.load("test")), glyphs.faces()
     finally:
-        glyphs.FILES[1] = shipped
+        glyphs.FILE = shipped
         glyphs._read.cache_clear()
 
 

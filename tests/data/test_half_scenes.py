@@ -39,7 +39,6 @@ def config(small_config: Callable[..., ConfigDict], tmp_path_factory: pytest.Tem
             "data.width": 64,
             "data.max_length": 5,
             "data.half_scenes": True,
-            "data.scene_version": 2,
             "data.max_numbers": 2,
             "data.min_digit": 8,
             "data.backgrounds": str(folder / "b.jpg"),
@@ -97,7 +96,6 @@ def test_odd_rows_of_a_device_are_refused(source, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data.scene_version": 1}, "data.scene_version = 1: data.half_scenes needs version 2"),
         ({"data.backgrounds": ""}, "data.pasted = 50: data.backgrounds = '', but numbers are pasted"),
         ({"train.batch_size": 7}, "train.batch_size = 7: data.half_scenes needs an even number"),
         ({"data.half_scenes": False, "data.digits": "mnist"}, "data.max_numbers = 2 has no effect"),

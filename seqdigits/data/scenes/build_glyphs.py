@@ -2,7 +2,7 @@
 
 The fonts are in the Python packages of fonts/requirements.txt and in the npm packages of fonts/package.json, each pinned to a
 version. The digits of every face (a family in one weight and style) are drawn, and for the first face of most families
-also letters and signs. The output, glyphs_2.npz and FONTS.md in this folder, is part of the package, so fonts are needed
+also letters and signs. The output, glyphs.npz and FONTS.md in this folder, is part of the package, so fonts are needed
 only to draw the glyphs again.
 """
 
@@ -44,7 +44,7 @@ SIGNS = "#/-.:&()!?$%+*\u2190\u2191\u2192\u2193"
 _VARIABLE = re.compile(r"\[.*\]")
 _WEB_FONT = re.compile(r"-(\d+)-(normal|italic)$")  # the weight and style of a file in an npm package
 
-FILE_NAME = "glyphs_2.npz"
+FILE_NAME = "glyphs.npz"
 NPM_FOLDER = Path(__file__).parents[3] / "fonts" / "node_modules"  # of a checkout; `make glyphs` fills it
 
 
@@ -319,10 +319,10 @@ def _draw_faces(
 def build_glyphs(
     families: Sequence[FontFamily], folder: Path, stop: interrupt.Stop
 ) -> tuple[bytes, list[dict[str, str]]]:
-    """Draws the faces and writes glyphs_2.npz and FONTS.md.
+    """Draws the faces and writes glyphs.npz and FONTS.md.
 
     Returns:
-      The bytes of glyphs_2.npz, see `glyphs.parse`, and the metadata of each face, see `glyphs.Face`.
+      The bytes of glyphs.npz, see `glyphs.parse`, and the metadata of each face, see `glyphs.Face`.
 
     Raises:
       UserError: a package is missing, or a font cannot be drawn.
@@ -381,8 +381,7 @@ def _fonts_page(
         "# Fonts of the glyphs",
         "",
         f"`{FILE_NAME}` contains images of glyphs of {len(faces)} faces of {len(families)} free font families. "
-        "`seqdigits build-glyphs` generated it and this page. It contains no font files. `glyphs.npz`, version 1 "
-        "of the file, holds the first 67 of these families.",
+        "`seqdigits build-glyphs` generated it and this page. It contains no font files.",
         "",
         f"The digits of every face are drawn. Letters and signs are drawn for the first face of {num_lettered} families: of "
         "the others they would resemble digits or mainly enlarge the file.",

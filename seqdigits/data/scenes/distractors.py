@@ -1,4 +1,4 @@
-"""Distractors of scenes of version 2: paper with lines, and patches with patterns that resemble digits in part."""
+"""Distractors of scenes: paper with lines, and patches with patterns that resemble digits in part."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def paper(scene: Scene, draws: Draws, field: Array) -> tuple[Array, Array, Array
     shade = draws.between(120, 250)
     color = random_colors(draws, shade[None], draws.between(0, 30), 1)[0]
     image = color[:, None, None] + ((field * draws.below(24)) >> 7)
-    kind = draws.below(6)  # 0 plain, 1 ruled, 2 grid, 3 boxes, 4 wavy lines, 5 dots
+    # 0 plain, 1 ruled, 2 grid, 3 boxes, 4 wavy lines, 5 dots; cheques have the last two.
+    kind = jnp.array([0, 1, 2, 3, 4, 4, 4, 5, 5])[draws.below(9)]
     period = draws.between(5, 36) << 8
     slope = draws.triangular(24)
     thickness = draws.between(80, 330)  # 1/256 pixel

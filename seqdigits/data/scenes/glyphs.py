@@ -1,7 +1,6 @@
 """Images of glyphs of hundreds of faces of free fonts, which are part of the package.
 
-There are two versions of the file, because the pixels of a scene depend on it. `seqdigits build-glyphs` draws
-the second; FONTS.md lists the fonts and their licenses. No font family is in two splits, so the digit shapes of the test
+`seqdigits build-glyphs` draws them; FONTS.md lists the fonts and their licenses. No font family is in two splits, so the digit shapes of the test
 set are never in the training set.
 """
 
@@ -24,40 +23,14 @@ from seqdigits.core.errors import UserError
 SIZE = 48  # of an image, pixels; the tallest digit of a face is 32 pixels high
 MIN_COVERAGE = 64  # a box encloses the pixels of which at least a quarter is covered
 
-_FOLDER = importlib.resources.files("seqdigits.data.scenes")
 
-
-class GlyphFile(NamedTuple):
-    """A version of the file, and its contents, so that sizes are known without opening it.
-
-    Attributes:
-      path: of the file.
-      sha256: of its bytes, hexadecimal.
-      faces: the number of faces by split.
-      others: the number of letters and signs by split.
-    """
-
-    path: Traversable
-    sha256: str
-    faces: dict[str, int]
-    others: dict[str, int]
-
-
-# By version. `build-glyphs` prints the new values of version 2 if they change.
-FILES = {
-    1: GlyphFile(
-        path=_FOLDER / "glyphs.npz",
-        sha256="eeab6eea2410274c886d6f22b227f155cf7a83c7aa52e7cc3091ffaec391fdd5",
-        faces={"train": 100, "validation": 10, "test": 10},
-        others={"train": 2825, "validation": 313, "test": 302},
-    ),
-    2: GlyphFile(
-        path=_FOLDER / "glyphs_2.npz",
-        sha256="e6ffae6f27ddcb8ec8e6784be5757e86e041d1c58000805464f85ba32eb805ff",
-        faces={"train": 424, "validation": 53, "test": 49},
-        others={"train": 9083, "validation": 1138, "test": 1021},
-    ),
-}
+FILE: Traversable = importlib.resources.files("seqdigits.data.scenes") / "glyphs.npz"
+# `build-glyphs` prints the new values of the next three if they change. With the counts, sizes are known without opening it.
+SHA256 = "e6ffae6f27ddcb8ec8e6784be5757e86e041d1c58000805464f85ba32eb805ff"
+FACES = {"train": 424, "validation": 53, "test": 49}
+"""The number of faces by split."""
+OTHERS = {"train": 9083, "validation": 1138, "test": 1021}
+"""The number of letters and signs by split."""
 
 _DAMAGED = (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -104,27 +77,26 @@ class Face(NamedTuple):
     split: str
 
 
-def load(split: str, version: int) -> GlyphSet:
+def load(split: str) -> GlyphSet:
     """Returns the glyphs of one split (see seqdigits.core.constants.SPLITS), faces in the order of `faces`.
 
     Args:
       split: one of SPLITS.
-      version: a key of FILES.
 
     Raises:
       UserError: the file is damaged or missing.
     """
-    arrays, all_faces = _read(version)
+    arrays, all_faces = _read()
     return _select(arrays, all_faces, split)
 
 
-def faces(version: int) -> list[Face]:
-    """Returns all faces of a version (a key of FILES), in the order of the file.
+def faces() -> list[Face]:
+    """Returns all faces, in the order of the file.
 
     Raises:
       UserError: the file is damaged or missing.
     """
-    return list(_read(version)[1])
+    return list(_read()[1])
 
 
 def count_glyphs(data: bytes) -> tuple[dict[str, int], dict[str, int]]:
@@ -151,17 +123,16 @@ def parse(data: bytes) -> tuple[dict[str, np.ndarray], list[Face]]:
 
 
 @functools.cache
-def _read(version: int) -> tuple[dict[str, np.ndarray], list[Face]]:
-    file = FILES[version]
+def _read() -> tuple[dict[str, np.ndarray], list[Face]]:
     try:
-        data = file.path.read_bytes()
+        data = FILE.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        if digest != file.sha256:
-            raise ValueError(f"{len(data):,} bytes with SHA-256 {digest[:12]}..., expected {file.sha256[:12]}...")
+        if digest != SHA256:
+            raise ValueError(f"{len(data):,} bytes with SHA-256 {digest[:12]}..., expected {SHA256[:12]}...")
         return parse(data)
     except _DAMAGED as e:
         raise UserError(
-            f"{file.path}, the glyph images of synthetic scenes, is missing or damaged: {e}. Reinstall seqdigits, or draw "
+            f"{FILE}, the glyph images of synthetic scenes, is missing or damaged: {e}. Reinstall seqdigits, or draw "
             "the glyphs again with `make glyphs` (seqdigits build-glyphs after pip install -r fonts/requirements.txt)."
         ) from e
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqdigits.data.scenes import pens, separators, views
+from seqdigits.data.scenes import pens, separators, skeletons, views
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.views import View
 
@@ -28,8 +28,8 @@ DIGIT_HEIGHT = 32
 """Height of a digit, texels."""
 DIVISOR_ONE = 1 << 14
 """1.0 of the divisor of a projective map."""
-LONGEST = {1: 6, 2: 8}
-"""The maximum number of digits in one number, by version."""
+LONGEST = 8
+"""The maximum number of digits in one number."""
 MAX_WORDS, MAX_LETTERS = 2, 4
 """The maximum number of words in a scene, and of letters and signs in a word."""
 LINE_STRIDE = 1 << 20
@@ -55,9 +55,8 @@ class Scene:
       min_digit: minimum height of the digits, pixels. Digits are smaller only where a number would not fit otherwise.
       max_digit: maximum height of the digits, pixels.
       gray: whether the image has one channel.
-      version: 1, or 2: see views.
-      backgrounds: version 2: whether there are natural backgrounds, see photographs.
-      whole: version 2: whether it is a whole picture, whose numbers have any height from min_digit to max_digit, and not a view.
+      backgrounds: whether there are natural backgrounds, see photographs.
+      whole: whether it is a whole picture, whose numbers have any height from min_digit to max_digit, and not a view.
     """
 
     height: int
@@ -68,7 +67,6 @@ class Scene:
     min_digit: int
     max_digit: int
     gray: bool = False
-    version: int = 1
     backgrounds: bool = False
     whole: bool = False
 
@@ -76,7 +74,7 @@ class Scene:
     def max_number_length(self) -> int:
         """The maximum number of digits in one number, such that digits of minimum height fit the width."""
         fit = max(1, (self.width - 2 * MARGIN) // self.min_digit)
-        return max(self.min_length, min(LONGEST[self.version], self.max_length, fit))
+        return max(self.min_length, min(LONGEST, self.max_length, fit))
 
     @property
     def lines(self) -> int:
@@ -136,35 +134,32 @@ class Lines(NamedTuple):
     scale: Array
 
 
-def lay_out(scene: Scene, draws: Draws, arrays: dict[str, Array], view: View | None) -> tuple[Glyphs, Lines]:
+def lay_out(scene: Scene, draws: Draws, arrays: dict[str, Array], view: View) -> tuple[Glyphs, Lines]:
     """Draws the glyphs of a scene and their positions.
 
     Args:
       scene: its limits.
       draws: its random numbers.
       arrays: of source.SceneSource.
-      view: what it shows; None in version 1.
+      view: what it shows.
     """
     numbers, count = scene.max_numbers, scene.lines
-    # One number that fills much of the image, as photographs of house numbers are cropped.
-    large = draws.chance(50) if view is None else view.is_cut
-    lengths, line = _lengths(scene, draws, large, view)
-    percent = 42 if view is None else jnp.where(view.is_paper, 85, 25)
+    lengths, line = _lengths(scene, draws, view)
+    percent = jnp.where(view.is_paper, 85, 25)
     handwritten = draws.chance(percent, count) & (jnp.arange(count) < numbers)
     is_tall = scene.max_number_length * scene.min_digit * 4 // 3 > scene.height - 2 * MARGIN
     stacked = draws.chance(0 if is_tall else 8, count) & (lengths > 1)
     cells, digit, box, advance = _glyphs(scene, draws, arrays, line, handwritten, view)
     line_index = jnp.minimum(line, count - 1)
     is_written = handwritten[line_index] & (jnp.arange(len(line)) < scene.max_length)
-    scale = jnp.where(is_written, ONE * 20 // DIGIT_HEIGHT, ONE)
-    if view is not None:
-        size = jnp.where(is_written, views.draw_sizes(draws, count)[line_index], ONE)
-        size = jnp.where(is_written, size * draws.between(85, 100, len(line)) // 100, ONE)
-        scale = jnp.where(is_written, int(ONE * pens.DIGIT_HEIGHT / DIGIT_HEIGHT) * ONE // size, ONE)
-        box = box * size[:, None] // ONE
-    start, center = _space_glyphs(draws, line, box, advance, handwritten, stacked, count, view)
+    size = jnp.where(is_written, views.draw_sizes(draws, count)[line_index], ONE)
+    least = jnp.where(draws.chance(30, count), 68, 85)[line_index]
+    size = jnp.where(is_written, size * draws.between(least, 100, len(line)) // 100, ONE)
+    scale = jnp.where(is_written, int(ONE * pens.DIGIT_HEIGHT / DIGIT_HEIGHT) * ONE // size, ONE)
+    box = box * size[:, None] // ONE
+    start, center = _space_glyphs(draws, line, box, advance, handwritten, stacked, count)
     glyphs = Glyphs(cells, line, digit, start, center, box, scale)
-    lines = _place_lines(scene, draws, glyphs, lengths > 0, stacked, handwritten, large, view)
+    lines = _place_lines(scene, draws, glyphs, lengths > 0, stacked, handwritten, view)
     present = jnp.append(lines.present, False)[line]
     return glyphs._replace(line=jnp.where(present, line, count)), lines
 
@@ -178,23 +173,13 @@ def boxes(glyphs: Glyphs, lines: Lines) -> Array:
     return jnp.concatenate([points.min(1), points.max(1)], -1)
 
 
-def _lengths(scene: Scene, draws: Draws, large: Array, view: View | None) -> tuple[Array, Array]:
+def _lengths(scene: Scene, draws: Draws, view: View) -> tuple[Array, Array]:
     """Returns the number of glyphs of each line, i32 [T], and the line of each glyph, i32 [G]."""
     numbers, max_length = scene.max_numbers, scene.max_number_length
-    if view is None:
-        several = draws.chance(60) & ~large
-        num_numbers = jnp.where(several, draws.between(2, numbers), 1)
-        drawn = draws.between(1, jnp.where(draws.chance(70, numbers), min(3, max_length), max_length), numbers)
-        # House numbers of two and three digits are the most frequent.
-        house = jnp.asarray(np.repeat(np.arange(1, 6), (15, 36, 27, 14, 8)))[draws.below(100)]
-        single = jnp.where(large, house, draws.between(1, max_length))
-        first = jnp.clip(jnp.where(several, drawn[0], single), scene.min_length, max_length)
-    else:
-        num_numbers, drawn = views.draw_lengths(draws, view, numbers, max_length, scene.min_length)
-        first = drawn[0]
+    num_numbers, drawn = views.draw_lengths(draws, view, numbers, max_length, scene.min_length)
     remaining, lengths = jnp.int32(scene.max_length), []
     for n in range(numbers):
-        length = jnp.minimum(first if n == 0 else drawn[n], remaining) * (n < num_numbers)
+        length = jnp.minimum(drawn[n], remaining) * (n < num_numbers)
         lengths.append(length)
         remaining = remaining - length
     ends = jnp.cumsum(jnp.stack(lengths))
@@ -202,18 +187,17 @@ def _lengths(scene: Scene, draws: Draws, large: Array, view: View | None) -> tup
     line = (index[:, None] >= ends).sum(1)
     digits = jnp.where(line < numbers, line, scene.lines)
     affix = jnp.where(draws.chance(8), 0, scene.lines)
-    percent = 45 if view is None else jnp.where(view.is_cut | view.is_overview, 45, 70)
+    percent = jnp.where(view.is_cut | view.is_overview, 45, 70)
     words = draws.below(MAX_LETTERS + 1, MAX_WORDS) * draws.chance(percent, MAX_WORDS)
     is_letter = jnp.arange(MAX_LETTERS) < words[:, None]
     letters = jnp.where(is_letter, numbers + jnp.arange(MAX_WORDS)[:, None], scene.lines).reshape(-1)
-    line = jnp.concatenate([digits, affix[None], letters])
-    if view is not None:
-        line = jnp.append(line, jnp.where(views.draw_separators(draws, view, lengths[0]), 0, scene.lines))
+    separator = jnp.where(views.draw_separators(draws, view, lengths[0]), 0, scene.lines)
+    line = jnp.concatenate([digits, affix[None], letters, separator])
     return jnp.concatenate([jnp.stack(lengths), words]), line
 
 
 def _glyphs(
-    scene: Scene, draws: Draws, arrays: dict[str, Array], line: Array, handwritten: Array, view: View | None
+    scene: Scene, draws: Draws, arrays: dict[str, Array], line: Array, handwritten: Array, view: View
 ) -> tuple[Array, Array, Array, Array]:
     """Draws the glyphs of the lines.
 
@@ -226,15 +210,17 @@ def _glyphs(
     written = handwritten[line_index]
     chosen = draws.below(arrays["labels"].shape[0], length)
     face = draws.below(arrays["type_digits"].shape[0], scene.lines)[line_index]
-    drawn = draws.below(10, length) if view is None else views.draw_digits(draws, length)
+    drawn = views.draw_digits(draws, length)
+    is_drawn = draws.chance(views.DRAWN, scene.lines)[line_index]
     digit = jnp.where(written, arrays["labels"][chosen], drawn)
-    tiles, height = arrays["images"][chosen], 20.0  # [L, 28, 28]
-    if view is not None:
-        is_thin = draws.chance(jnp.where(view.is_paper, 75, 35), scene.lines)
-        thinness = draws.between(45, 95, scene.lines) * is_thin
-        has_bar = (digit == 7) & draws.chance(50, scene.lines)[line_index]
-        has_flag = (digit == 1) & draws.chance(50, scene.lines)[line_index]
-        tiles, height = pens.draw_strokes(tiles, thinness[line_index], has_bar, has_flag), pens.DIGIT_HEIGHT
+    digit = jnp.where(written & is_drawn, views.draw_amount_digits(draws, view, drawn), digit)
+    forms = skeletons.draw_digits(draws, digit, line_index, scene.lines)
+    is_thin = draws.chance(jnp.where(view.is_paper, 75, 35), scene.lines)
+    thinness = draws.between(45, 95, scene.lines) * is_thin
+    has_bar = (digit == 7) & ~is_drawn & draws.chance(50, scene.lines)[line_index]
+    has_flag = (digit == 1) & ~is_drawn & draws.chance(50, scene.lines)[line_index]
+    tiles = jnp.where(is_drawn[:, None, None], forms, arrays["images"][chosen])
+    tiles = pens.draw_strokes(tiles, thinness[line_index], has_bar, has_flag)
     pad = (CELL - tiles.shape[-1]) // 2
     written_cells = jnp.pad(tiles, ((0, 0), (pad, pad), (pad, pad)))
     cells = jnp.where(written[:, None, None], written_cells, arrays["type_digits"][face, digit])
@@ -242,17 +228,14 @@ def _glyphs(
     columns, rows = (_extent(covered.any(axis)) for axis in (1, 2))
     side = tiles.shape[-1]
     edges = jnp.stack([columns[0], rows[0], columns[1], rows[1]], -1) - side // 2
-    written_box = (
-        edges * (SUB * DIGIT_HEIGHT) // 20 if view is None else edges * round(SUB * DIGIT_HEIGHT * 7 / height) // 7
-    )
+    written_box = edges * round(SUB * DIGIT_HEIGHT * 7 / pens.DIGIT_HEIGHT) // 7
     type_box = (arrays["type_boxes"][face, digit] - CELL // 2) * SUB
     box = jnp.where(written[:, None], written_box, type_box)
     other = draws.below(arrays["others"].shape[0], len(line) - length)
     other_cells, other_box = arrays["others"][other], arrays["other_boxes"][other]
-    if view is not None:
-        separator = draws.below(len(separators.CELLS), separators.COUNT)
-        other_cells = other_cells.at[-separators.COUNT :].set(jnp.asarray(separators.CELLS)[separator])
-        other_box = other_box.at[-separators.COUNT :].set(jnp.asarray(separators.BOXES)[separator])
+    separator = draws.below(len(separators.CELLS), separators.COUNT)
+    other_cells = other_cells.at[-separators.COUNT :].set(jnp.asarray(separators.CELLS)[separator])
+    other_box = other_box.at[-separators.COUNT :].set(jnp.asarray(separators.BOXES)[separator])
     other_box = (other_box - CELL // 2) * SUB
     box = jnp.concatenate([box, other_box])
     width = box[:, 2] - box[:, 0]
@@ -276,27 +259,23 @@ def _space_glyphs(
     handwritten: Array,
     stacked: Array,
     count: int,
-    view: View | None,
 ) -> tuple[Array, Array]:
     """Places the glyphs one after the other on their lines: returns Glyphs.start and Glyphs.center."""
     line_index = jnp.minimum(line, count - 1)
     is_stacked = stacked[line_index]
     width, height = box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]
-    least = (-SUB, SUB) if view is None else (-2 * SUB, -SUB)
-    narrow = jnp.where(handwritten, draws.between(least[0], 7 * SUB, count), draws.between(least[1], 7 * SUB, count))
+    narrow = jnp.where(handwritten, draws.between(-2 * SUB, 7 * SUB, count), draws.between(-SUB, 7 * SUB, count))
     gap = jnp.where(draws.chance(18, count), draws.between(7 * SUB, 20 * SUB, count), narrow)
     gap = jnp.where(stacked, jnp.maximum(gap, 2 * SUB), gap)[line_index]
     # Some lines of type are spaced by the advances of the face, all others by the boxes of their glyphs.
     by_advance = draws.chance(50, count)[line_index] & ~is_stacked & ~handwritten[line_index]
     space = jnp.where(by_advance, advance + gap // 2, jnp.where(is_stacked, height, width) + gap)
-    num_separators = 0 if view is None else separators.COUNT
-    is_affix = jnp.arange(len(line)) == len(line) - 1 - MAX_LETTERS * MAX_WORDS - num_separators
+    is_affix = jnp.arange(len(line)) == len(line) - 1 - MAX_LETTERS * MAX_WORDS - separators.COUNT
     affix_first = draws.chance(30)
     # The order along a line is that of the glyphs, except for the letter that may precede the first number, and separators.
     order = 2 * (jnp.arange(len(line)) - is_affix * affix_first * len(line))
-    if view is not None:
-        digits_before = (line == 0).sum() - (line[-num_separators:] == 0).sum() - (is_affix & (line == 0)).sum()
-        order = order.at[-num_separators:].set(2 * (digits_before - jnp.array(separators.DIGITS_AFTER)) - 1)
+    digits_before = (line == 0).sum() - (line[-separators.COUNT :] == 0).sum() - (is_affix & (line == 0)).sum()
+    order = order.at[-separators.COUNT :].set(2 * (digits_before - jnp.array(separators.DIGITS_AFTER)) - 1)
     same_line = (line[:, None] == line[None, :]) & (line < count)[:, None]  # [G, G]
     begin = jnp.where(same_line & (order[None, :] < order[:, None]), space[None, :], 0).sum(1)
     total = jnp.where(same_line, space[None, :], 0).sum(1)
@@ -315,44 +294,28 @@ def _place_lines(
     present: Array,
     stacked: Array,
     handwritten: Array,
-    large: Array,
-    view: View | None,
+    view: View,
 ) -> Lines:
     """Draws the map and the position of each line on the image.
 
     A line for which no free position is found is dropped.
     """
     count = scene.lines
-    is_first = jnp.arange(count) == 0
-    is_large = is_first & large
+    is_cut = (jnp.arange(count) == 0) & view.is_cut  # the number in the middle of a cut
     on_line = glyphs.line[None, :] == jnp.arange(count)[:, None]  # [T, G]
     low = jnp.where(on_line[..., None], (glyphs.center + glyphs.box[:, :2])[None], LINE_STRIDE).min(1)
     high = jnp.where(on_line[..., None], (glyphs.center + glyphs.box[:, 2:])[None], -LINE_STRIDE).max(1)
     extent = jnp.where(present[:, None], jnp.maximum(-low, high), SUB)  # [T, 2], half of width and height
     degrees = draws.triangular(9, count)
     degrees = jnp.where(draws.chance(25, count), draws.between(-15, 15, count), degrees)
-    is_steep = draws.chance(7, count) & (~is_large if view is None else True)
-    degrees = jnp.where(is_steep, draws.between(-40, 40, count), degrees)
+    degrees = jnp.where(draws.chance(7, count), draws.between(-40, 40, count), degrees)
     cos, sin = jnp.asarray(_COS)[degrees + 45], jnp.asarray(_SIN)[degrees + 45]
     shear = draws.triangular(ONE // 4, count)
-    # Width and height of the large number are independent: photographs are resized without keeping the aspect ratio.
+    shear = jnp.where(handwritten, views.draw_slant(draws, count), shear)
     limit = min(scene.max_digit, scene.height - 2 * MARGIN)
-    if view is None:
-        min_height, max_height = (min(max(scene.height * share // 100, scene.min_digit), limit) for share in (25, 90))
-        wanted_height = jnp.where(
-            is_large, draws.between(min_height, max_height, count), _digit_heights(scene, draws, present)
-        )
-        widths = np.round(scene.width * 0.13 * (0.95 / 0.13) ** (np.arange(256) / 255)).astype(np.int32)
-        wanted_width = jnp.asarray(widths)[draws.below(256, count)]
-        half_width = wanted_width * (SUB * DIGIT_HEIGHT // 2) // jnp.maximum(wanted_height, 1)  # 1/64 texel
-        stretch_to_width = half_width * ONE // jnp.maximum(extent[:, 0], SUB)
-        stretch = jnp.where(
-            is_large & ~stacked, jnp.clip(stretch_to_width, ONE * 4 // 10, ONE * 18 // 10), _stretch(draws, count)
-        )
-    else:
-        is_word = jnp.arange(count) >= scene.max_numbers
-        wanted_height = views.draw_heights(draws, view, (scene.min_digit, limit), is_word, scene.whole)
-        stretch = _stretch(draws, count)
+    is_word = jnp.arange(count) >= scene.max_numbers
+    wanted_height = views.draw_heights(draws, view, (scene.min_digit, limit), is_word, scene.whole)
+    stretch = _stretch(draws, count)
     linear = jnp.stack(
         [
             jnp.stack([cos * stretch // ONE, (cos * shear - sin * ONE) // ONE], -1),
@@ -375,29 +338,12 @@ def _place_lines(
     matrix = linear * scale[:, None, None] // ONE
     inverse = _inverse(cos, sin, shear, stretch, scale)
     low, high = (edge * scale[:, None] // ONE for edge in (low, high))  # [T, 2], 1/64 pixel from the center
-    pad = jnp.where(is_large[:, None], draws.between(5, 12, count, 2), draws.between(13, 22, count, 2)) * SUB
+    pad = jnp.where(is_cut[:, None], draws.between(5, 12, count, 2), draws.between(13, 22, count, 2)) * SUB
     plate_extent = extent + pad
     outer = _project(_corners(jnp.concatenate([-plate_extent, plate_extent], -1)), matrix, perspective)  # [T, 4, 2]
     around = jnp.stack([outer.min(1), outer.max(1)], 1) // SUB + jnp.array([-1, 2])[:, None]  # [T, 2, 2] pixels
-    center, region, present = _choose_positions(scene, draws, low, high, around, present, is_large, view)
+    center, region, present = _choose_positions(scene, draws, low, high, around, present, is_cut, view)
     return Lines(present, stacked, handwritten, matrix, inverse, perspective, center, region, plate_extent, scale)
-
-
-def _digit_heights(scene: Scene, draws: Draws, present: Array) -> Array:
-    """Draws the heights of digits, log-uniform, pixels, i32 [T]."""
-    count, numbers = scene.lines, scene.max_numbers
-    limit = max(scene.min_digit, min(scene.max_digit, scene.height - 2 * MARGIN))
-    ranges = (
-        (scene.min_digit, limit),  # one number
-        (scene.min_digit, max(scene.min_digit, min(limit, scene.height * 45 // 100))),  # several numbers
-        (max(5, scene.min_digit * 6 // 10), max(8, min(limit, scene.height * 35 // 100))),  # words
-    )
-    steps = np.arange(256) / 255
-    table = np.stack([np.round(low * (high / low) ** steps) for low, high in ranges]).astype(np.int32)
-    index = jnp.arange(count)
-    several = present[:numbers].sum() > 1
-    kind = jnp.where(index < numbers, several.astype(jnp.int32), 2)
-    return jnp.asarray(table)[kind, draws.below(256, count)]
 
 
 def _stretch(draws: Draws, count: int) -> Array:
@@ -444,8 +390,8 @@ def _choose_positions(
     high: Array,
     around: Array,
     present: Array,
-    is_large: Array,
-    view: View | None,
+    is_cut: Array,
+    view: View,
 ) -> tuple[Array, Array, Array]:
     """Draws a position for each line whose region overlaps that of no earlier line.
 
@@ -457,17 +403,13 @@ def _choose_positions(
     min_center = -(low // SUB) + MARGIN  # whole pixels, such that the text is inside the image
     max_center = jnp.maximum(size - MARGIN - 1 - high // SUB, min_center)
     middle = (min_center + max_center) // 2
-    if view is not None:
-        overhang = views.draw_overhang(draws, view, (high - low) // SUB) * (not scene.whole)
-        min_center, max_center = min_center - overhang, max_center + overhang
+    overhang = views.draw_overhang(draws, view, (high - low) // SUB) * (not scene.whole)
+    min_center, max_center = min_center - overhang, max_center + overhang
     tries = draws.bits(_TRIES, count, 2) % (max_center - min_center + 1).astype(jnp.uint32)
     tries = min_center + tries.astype(jnp.int32)
-    if view is None:
-        central = middle + (tries - middle) // 2
-    else:
-        shift = views.draw_shift(draws, jnp.broadcast_to((high - low)[0, 1] // (2 * SUB), (_TRIES,)))
-        central = jnp.clip(middle + shift[:, None], min_center, max_center)
-    tries = jnp.where(is_large[:, None], central, tries)  # [tries, T, 2]
+    shift = views.draw_shift(draws, jnp.broadcast_to((high - low)[0, 1] // (2 * SUB), (_TRIES,)))
+    central = jnp.clip(middle + shift[:, None], min_center, max_center)
+    tries = jnp.where(is_cut[:, None], central, tries)  # [tries, T, 2]
     centers: list[Array] = []
     regions: list[Array] = []
     placed: list[Array] = []

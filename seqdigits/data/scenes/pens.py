@@ -1,4 +1,4 @@
-"""Handwritten digits for scenes of version 2, enlarged, and as thin as a pen writes.
+"""Handwritten digits for scenes, enlarged, and as thin as a pen writes.
 
 The strokes of MNIST are as thick as those of a felt-tip: 10% to 20% of the height of a digit.
 """

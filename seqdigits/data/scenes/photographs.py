@@ -1,4 +1,4 @@
-"""Natural backgrounds of scenes of version 2: parts of photographs, at several scales."""
+"""Natural backgrounds of scenes: parts of photographs, at several scales."""
 
 from __future__ import annotations
 

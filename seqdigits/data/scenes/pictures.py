@@ -49,7 +49,6 @@ def create_pictures(
         max_numbers=1,
         min_digit=HEIGHT * SMALLEST // 100,
         max_digit=HEIGHT,
-        version=2,
         backgrounds=load_backgrounds is not None,
         whole=True,
     )

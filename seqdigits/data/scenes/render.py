@@ -24,15 +24,13 @@ def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[A
       key: of this scene alone.
     """
     draws = Draws(key)
-    view = None if scene.version == 1 else views.draw_view(draws, scene.whole)
+    view = views.draw_view(draws, scene.whole)
     glyphs, lines = lay_out(scene, draws, arrays, view)
     image = _render_image(scene, draws, glyphs, lines, view, arrays)
-    window = jnp.array([0, 0, scene.width, scene.height])
-    if view is not None:
-        window = views.draw_window(draws, view, _first_number(glyphs, lines), scene.width, scene.height)
-        left, top, right, bottom = window
-        y, x = jnp.arange(scene.height), jnp.arange(scene.width)
-        image = image[:, jnp.clip(y, top, bottom - 1)][:, :, jnp.clip(x, left, right - 1)]
+    window = views.draw_window(draws, view, _first_number(glyphs, lines), scene.width, scene.height)
+    left, top, right, bottom = window
+    y, x = jnp.arange(scene.height), jnp.arange(scene.width)
+    image = image[:, jnp.clip(y, top, bottom - 1)][:, :, jnp.clip(x, left, right - 1)]
     if scene.gray:
         image = (image * jnp.array([77, 150, 29])[:, None, None]).sum(0, keepdims=True) >> 8
     return jnp.moveaxis(image, 0, -1).astype(jnp.uint8), *_labels(scene, glyphs, lines, window)
@@ -73,16 +71,14 @@ def _labels(scene: Scene, glyphs: Glyphs, lines: Lines, window: Array) -> tuple[
 
 
 def _render_image(
-    scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines, view: View | None, arrays: dict[str, Array]
+    scene: Scene, draws: Draws, glyphs: Glyphs, lines: Lines, view: View, arrays: dict[str, Array]
 ) -> Array:
     """Returns the image of a scene in color, i32 [3, H, W], 0..255."""
     count = scene.lines
     image, low, high, field = paint_background(scene, draws, lines)
-    percent = jnp.int32(45)
-    if view is not None:
-        image, low, high = _paint_view(scene, draws, lines, view, arrays, image, low, high, field)
-        # Text on a bright and dark background needs a plate.
-        percent = jnp.where((jnp.minimum(255 - high, 255) < 90) & (low < 90), 95, jnp.where(view.is_paper, 12, 40))
+    image, low, high = _paint_view(scene, draws, lines, view, arrays, image, low, high, field)
+    # Text on a bright and dark background needs a plate.
+    percent = jnp.where((jnp.minimum(255 - high, 255) < 90) & (low < 90), 95, jnp.where(view.is_paper, 12, 40))
     text = render_text(scene, draws, glyphs, lines)
     digit_height = lines.scale * DIGIT_HEIGHT // ONE
     # A plate has a single shade, so the text on it must contrast only with that shade.

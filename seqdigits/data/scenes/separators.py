@@ -1,4 +1,4 @@
-"""Signs between and after the digits of an amount, for scenes of version 2: points, commas, dashes."""
+"""Signs between and after the digits of an amount: points, commas, dashes."""
 
 from __future__ import annotations
 

@@ -64,8 +64,7 @@ class SceneSource(DataSource):
         self._load = load
         self._examples = examples
         available = digits.num_digits(digit_set, split, validation)
-        glyph_file = glyphs.FILES[scene.version]
-        faces, others = glyph_file.faces[split], glyph_file.others[split]
+        faces, others = glyphs.FACES[split], glyphs.OTHERS[split]
         shapes = {
             "images": ((available, digits.SIZE, digits.SIZE), jnp.uint8),
             "labels": ((available,), jnp.int32),
@@ -80,7 +79,7 @@ class SceneSource(DataSource):
         spec = Spec(
             image=(scene.height, scene.width, 1 if scene.gray else 3),
             max_length=scene.max_length,
-            min_length=scene.min_length if scene.version == 1 else 0,
+            min_length=0,
             num_examples=num_examples,
             arrays={name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()},
         )
@@ -94,7 +93,7 @@ class SceneSource(DataSource):
         glyphs.GlyphSet.
         """
         images, labels = self._load()
-        glyph_set = glyphs.load(self._split, self._scene.version)
+        glyph_set = glyphs.load(self._split)
         arrays = {
             "images": images,
             "labels": labels,
@@ -146,7 +145,6 @@ def create_scenes(
         min_digit=data.min_digit,
         max_digit=data.max_digit,
         gray=data.gray,
-        version=data.scene_version,
         backgrounds=bool(data.backgrounds),
     )
     load_backgrounds = None

@@ -1,4 +1,4 @@
-"""Views of scenes of version 2: what a network is shown by a reader of whole pictures.
+"""Views: what a network is shown by a reader of whole pictures.
 
 The reader looks at a picture twice: at small versions of the whole picture (the overview), and at cuts around the numbers
 that it found there. Most of what both show has no number.
@@ -18,9 +18,11 @@ CUTS, OVERVIEWS = 45, 30
 """Percentage of views that show a number cut out, and of those that are of the overview; the remaining ones have no number."""
 WHOLE_PICTURES = 67
 """Percentage of whole pictures that have a number."""
-PAPERS = 25
+PAPERS = 32
 """Percentage of views of paper, on which most numbers are handwritten."""
-CUT_DIGITS, OVERVIEW_DIGITS = (20, 40), (8, 24)
+DRAWN = 50
+"""Percentage of handwritten numbers whose digits are drawn, see skeletons; those of the others are of MNIST."""
+CUT_DIGITS, OVERVIEW_DIGITS = (18, 46), (8, 26)
 """Range of the height of digits in a cut, and in the overview, pixels."""
 MIN_VISIBLE = 70
 """Percentage of the box of a digit that must be within the image, or else the digit is not labeled."""
@@ -83,6 +85,16 @@ def draw_heights(draws: Draws, view: View, limits: tuple[int, int], is_word: Arr
 def draw_digits(draws: Draws, count: int) -> Array:
     """Draws digits, i32 [count]: one half uniform, the other as frequent as in house numbers."""
     return jnp.where(draws.chance(50, count), draws.below(10, count), jnp.asarray(_DIGITS)[draws.below(1000, count)])
+
+
+def draw_amount_digits(draws: Draws, view: View, digit: Array) -> Array:
+    """Returns the digits i32 [count], a quarter of them replaced by zeros on paper, as in amounts."""
+    return jnp.where(view.is_paper & draws.chance(25, len(digit)), 0, digit)
+
+
+def draw_slant(draws: Draws, count: int) -> Array:
+    """Draws the slant of lines of handwriting, mostly to the right, i32 [count], 4096 = 45 degrees, negative to the right."""
+    return jnp.where(draws.chance(50, count), draws.triangular(1024, count), draws.between(-2600, 500, count))
 
 
 def draw_sizes(draws: Draws, count: int) -> Array:

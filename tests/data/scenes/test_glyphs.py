@@ -23,8 +23,6 @@ from seqdigits.data.scenes import build_glyphs, glyphs
 from seqdigits.data.scenes.fonts import FONT_FAMILIES, FontFamily
 
 FONT = "Tiny-Regular"
-VERSIONS = tuple(glyphs.FILES)
-both_versions = pytest.mark.parametrize("version", VERSIONS)
 
 
 def pillow_font() -> bytes:
@@ -65,28 +63,18 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FontFamily
     build_glyphs._package.cache_clear()
 
 
-@both_versions
-def test_glyph_file_matches_known_digest_and_counts(version: int):
-    file = glyphs.FILES[version]
-    data = file.path.read_bytes()
-    assert hashlib.sha256(data).hexdigest() == file.sha256
+def test_glyph_file_matches_known_digest_and_counts():
+    data = glyphs.FILE.read_bytes()
+    assert hashlib.sha256(data).hexdigest() == glyphs.SHA256
     assert len(data) < 4_500_000
-    assert glyphs.count_glyphs(data) == (file.faces, file.others)
-    assert tuple(file.faces) == SPLITS
+    assert glyphs.count_glyphs(data) == (glyphs.FACES, glyphs.OTHERS)
+    assert tuple(glyphs.FACES) == SPLITS
+    assert sum(glyphs.FACES.values()) >= 300
 
 
-def test_version_2_has_the_families_of_version_1_in_the_same_splits():
-    first, second = ({face.family: face.split for face in glyphs.faces(version)} for version in VERSIONS)
-    assert first.items() <= second.items()
-    assert sum(glyphs.FILES[2].faces.values()) >= 300
-    assert len(second) >= 180
-
-
-@both_versions
 @pytest.mark.parametrize("split", SPLITS)
-def test_load_returns_arrays_of_known_shapes(split: str, version: int):
-    file = glyphs.FILES[version]
-    glyph_set, faces, others = glyphs.load(split, version), file.faces[split], file.others[split]
+def test_load_returns_arrays_of_known_shapes(split: str):
+    glyph_set, faces, others = glyphs.load(split), glyphs.FACES[split], glyphs.OTHERS[split]
     assert {name: (array.dtype.name, array.shape) for name, array in glyph_set._asdict().items()} == {
         "digits": ("uint8", (faces, 10, 48, 48)),
         "digit_boxes": ("int32", (faces, 10, 4)),
@@ -96,10 +84,9 @@ def test_load_returns_arrays_of_known_shapes(split: str, version: int):
     }
 
 
-@both_versions
 @pytest.mark.parametrize("split", SPLITS)
-def test_boxes_enclose_the_covered_pixels(split: str, version: int):
-    glyph_set = glyphs.load(split, version)
+def test_boxes_enclose_the_covered_pixels(split: str):
+    glyph_set = glyphs.load(split)
     images = np.concatenate([glyph_set.digits.reshape(-1, 48, 48), glyph_set.others])
     boxes = np.concatenate([glyph_set.digit_boxes.reshape(-1, 4), glyph_set.other_boxes])
     for image, (left, top, right, bottom) in zip(images, boxes, strict=True):
@@ -109,10 +96,9 @@ def test_boxes_enclose_the_covered_pixels(split: str, version: int):
         assert inside.sum() == (image >= glyphs.MIN_COVERAGE).sum()
 
 
-@both_versions
 @pytest.mark.parametrize("split", SPLITS)
-def test_digits_are_centered_and_32_pixels_high(split: str, version: int):
-    glyph_set = glyphs.load(split, version)
+def test_digits_are_centered_and_32_pixels_high(split: str):
+    glyph_set = glyphs.load(split)
     boxes = glyph_set.digit_boxes
     heights = boxes[..., 3] - boxes[..., 1]
     assert (abs(heights.max(axis=1) - 32) <= 1).all()
@@ -122,28 +108,24 @@ def test_digits_are_centered_and_32_pixels_high(split: str, version: int):
     assert (abs(middles - 48) <= 2).all()
     assert (glyph_set.digit_advances > 0).all()
     assert (abs(glyph_set.digit_advances - (boxes[..., 2] - boxes[..., 0])) < 24).all()
-    assert (
-        glyph_set.digits.max(axis=(2, 3)) > (200 if version == 1 else 120)
-    ).all()  # an outline may be half a pixel wide
+    assert (glyph_set.digits.max(axis=(2, 3)) > 120).all()  # an outline may be half a pixel wide
 
 
-@both_versions
-def test_digits_of_a_face_differ_and_faces_are_unique(version: int):
-    digits = np.concatenate([glyphs.load(split, version).digits for split in SPLITS]).astype(np.int32)
+def test_digits_of_a_face_differ_and_faces_are_unique():
+    digits = np.concatenate([glyphs.load(split).digits for split in SPLITS]).astype(np.int32)
     for face in digits:
         for one, other in itertools.combinations(face, 2):
             assert abs(one - other).sum() > 0.03 * (one.sum() + other.sum())
     assert len({face.tobytes() for face in digits}) == len(digits)
 
 
-@both_versions
-def test_faces_of_a_family_are_in_one_split(version: int):
-    families = [{face.family for face in glyphs.faces(version) if face.split == split} for split in SPLITS]
+def test_faces_of_a_family_are_in_one_split():
+    families = [{face.family for face in glyphs.faces() if face.split == split} for split in SPLITS]
     assert not any(one & other for one, other in itertools.combinations(families, 2))
     group_splits = {
         (family.split_group or family.name, face.split)
         for family in FONT_FAMILIES
-        for face in glyphs.faces(version)
+        for face in glyphs.faces()
         if face.family == family.name
     }
     assert len(group_splits) == len(dict(group_splits))
@@ -157,7 +139,7 @@ def test_faces_match_font_families_and_pinned_packages():
         for family, split in zip(FONT_FAMILIES, build_glyphs.assign_splits(FONT_FAMILIES), strict=True)
         for face in family.faces
     ]
-    faces = glyphs.faces(2)
+    faces = glyphs.faces()
     assert [(face.family, face.style, face.package, face.split) for face in faces] == expected
     lines = (ROOT / "fonts" / "requirements.txt").read_text().splitlines()
     npm = json.loads((ROOT / "fonts" / "package.json").read_text())["dependencies"]
@@ -171,7 +153,7 @@ def test_faces_match_font_families_and_pinned_packages():
 def test_fonts_page_lists_licenses_and_notices():
     page = (ROOT / "seqdigits" / "data" / "scenes" / "FONTS.md").read_text()
     rows = {cells[1]: cells for line in page.splitlines() if len(cells := re.split(r"\s*(?<!\\)\|\s*", line)) == 8}
-    faces = glyphs.faces(2)
+    faces = glyphs.faces()
     assert set(rows) - {"family", "---"} == {face.family for face in faces}
     for face in faces:
         cells = rows[face.family]
@@ -188,21 +170,21 @@ def test_fonts_page_lists_licenses_and_notices():
 @pytest.mark.parametrize("content", [b"", b"not a zip", None], ids=["empty", "not_a_zip", "one_bit_flipped"])
 def test_load_rejects_damaged_or_missing_file(content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "glyphs.npz"
-    intact = glyphs.FILES[2].path.read_bytes()
+    intact = glyphs.FILE.read_bytes()
     path.write_bytes(intact[:1000] + bytes([intact[1000] ^ 1]) + intact[1001:] if content is None else content)
-    monkeypatch.setitem(glyphs.FILES, 2, glyphs.FILES[2]._replace(path=path))
+    monkeypatch.setattr(glyphs, "FILE", path)
     glyphs._read.cache_clear()
     with pytest.raises(UserError, match="damaged: .* expected .*make glyphs"):
-        glyphs.load("train", 2)
+        glyphs.load("train")
     path.unlink()
     with pytest.raises(UserError, match="No such file .*seqdigits build-glyphs"):
-        glyphs.faces(2)
+        glyphs.faces()
     glyphs._read.cache_clear()
 
 
 def test_build_glyphs_writes_file_and_fonts_page(tiny: FontFamily, tmp_path: Path):
     data, faces = build_glyphs.build_glyphs([tiny], tmp_path, Stop())
-    assert (tmp_path / "glyphs_2.npz").read_bytes() == data
+    assert (tmp_path / "glyphs.npz").read_bytes() == data
     assert data == build_glyphs.build_glyphs([tiny], tmp_path, Stop())[0]
     (num_others,) = glyphs.count_glyphs(data)[1].values()
     assert num_others > 40
@@ -231,7 +213,7 @@ def test_build_glyphs_rejects_unusable_fonts(tiny: FontFamily, tmp_path: Path):
     stop.set()
     with pytest.raises(Stopped):
         build_glyphs.build_glyphs([tiny], tmp_path, stop)
-    assert not (tmp_path / "glyphs_2.npz").exists()
+    assert not (tmp_path / "glyphs.npz").exists()
 
 
 def test_build_glyphs_draws_web_fonts_of_npm_packages(
@@ -257,4 +239,4 @@ def test_build_glyphs_reproduces_the_digits_of_the_file(tmp_path: Path):
     data, _ = build_glyphs.build_glyphs([family], tmp_path, Stop())
     digits = glyphs._select(*glyphs.parse(data), "train").digits.astype(int)
     # FreeType versions differ slightly.
-    assert abs(digits - glyphs.load("train", 2).digits[: len(family.faces)]).max() <= 8
+    assert abs(digits - glyphs.load("train").digits[: len(family.faces)]).max() <= 8
