@@ -13,7 +13,7 @@ from seqdigits.core.console import render_table
 from seqdigits.core.interrupt import Stop
 from seqdigits.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrate
 
-USAGE = "seqdigits calibrate CONFIG --workdir W [--checkpoint best] [--examples N]"
+USAGE = "seqdigits calibrate CONFIG --workdir W [--checkpoint best] [--examples N] [--nofit_min_score]"
 
 
 def command_line() -> flags.FlagValues:
@@ -30,6 +30,7 @@ def command_line() -> flags.FlagValues:
         upper_bound=2**31 - 1,
         flag_values=values,
     )
+    flags.DEFINE_bool("fit_min_score", True, "whether to select decode.min_score too", flag_values=values)
     return values
 
 
@@ -39,7 +40,14 @@ def main(stop: Stop) -> None:
     parse(values, with_config(sys.argv), USAGE, __doc__, needed=("config", "workdir"))
     prepare_jax()
     workdir, which = Path(values["workdir"].value), values["checkpoint"].value
-    found = calibrate(values["config"].value, workdir, which=which, examples=values["examples"].value, stop=stop)
+    found = calibrate(
+        values["config"].value,
+        workdir,
+        which=which,
+        examples=values["examples"].value,
+        fit_min_score=values["fit_min_score"].value,
+        stop=stop,
+    )
     print(text(found), flush=True)
 
 

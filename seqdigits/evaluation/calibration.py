@@ -1,8 +1,9 @@
 """Calibrates the confidences of a checkpoint on the validation split.
 
-`seqdigits calibrate CONFIG --workdir W [--checkpoint best] [--examples N]`
+`seqdigits calibrate CONFIG --workdir W [--checkpoint best] [--examples N] [--nofit_min_score]`
 
-1. `decode.min_score`: the least score of a digit with which the most predictions are exact matches.
+1. `decode.min_score`: the least score of a digit with which the most predictions are exact matches. With --nofit_min_score that
+   of the config stays: for weights that read other pictures than those of validation.
 2. `decode.temperature`: the logits are divided by one temperature (Guo et al. 2017, arXiv:1706.04599, section 4.2). It
    minimizes the negative log likelihood of the correctness of digits, given their confidence.
 3. `decode.platt_scale` and `decode.platt_bias`: the logit of a number's confidence is mapped by a line (Platt 1999). It
@@ -35,7 +36,13 @@ _MIN_SCORES = tuple(round(0.05 * i, 2) for i in range(2, 19))
 
 
 def calibrate(
-    config: ConfigDict, workdir: Path, *, which: str, examples: int, stop: Stop | None = None
+    config: ConfigDict,
+    workdir: Path,
+    *,
+    which: str,
+    examples: int,
+    fit_min_score: bool = True,
+    stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Calibrates a checkpoint; writes `W/evaluation/calibration.json` and `W/evaluation/reliability.svg`.
 
@@ -44,6 +51,7 @@ def calibrate(
       workdir: the folder of the run.
       which: see restore.restore.
       examples: the maximum number of validation examples.
+      fit_min_score: whether the dense detector gets another decode.min_score than the config's.
       stop: ends the calibration early.
 
     Returns:
@@ -60,7 +68,8 @@ def calibrate(
     objective = CalibrationObjective(config, restored, examples, stop)
     current = Settings(decode.temperature, decode.min_score, decode.platt_scale, decode.platt_bias)
     best = Settings(1.0, decode.min_score)
-    if config.model.name == "dense_detector":
+    fit_min_score = fit_min_score and config.model.name == "dense_detector"
+    if fit_min_score:
         accuracy = {
             s: objective.metrics(Settings(1.0, s))["sequence_accuracy"]
             for s in sorted({*_MIN_SCORES, decode.min_score})
@@ -76,7 +85,7 @@ def calibrate(
     result = {
         "checkpoint": which,
         "step": restored.step,
-        "fits_min_score": config.model.name == "dense_detector",
+        "fits_min_score": fit_min_score,
         "before": {**current._asdict(), **before},
         "after": {**best._asdict(), **after},
     }

@@ -114,6 +114,14 @@ def test_calibrate_a_run(trained, monkeypatch):
     assert again == result
 
 
+def test_calibrate_keeps_the_threshold_of_the_config(small_config, trained):
+    threshold = 0.73  # none of those that are tried
+    config = small_config({"evaluate.splits": ("validation",), "decode.min_score": threshold})
+    result = calibration.calibrate(config, trained[1], which="best", examples=30, fit_min_score=False)
+    assert result["after"]["min_score"] == result["before"]["min_score"] == threshold
+    assert "min_score" not in cli_calibrate.text(result)
+
+
 def test_calibrate_before_equals_evaluation(trained):
     config, workdir = trained
     report = json.loads((workdir / "evaluation" / "validation.json").read_text())
