@@ -29,6 +29,7 @@ from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.inference.onnx_engine import OnnxEngine
 
 USAGE = "seqdigits demo [--weights NAME | --workdir W] [--port PORT] [--host ADDRESS | --out FOLDER]"
 
@@ -59,7 +60,9 @@ def command_line() -> CommandParser:
     """Returns the parser of the command line."""
     parser = CommandParser(USAGE, __doc__)
     names = " or ".join(pretrained.NAMES)
-    parser.add_argument("--weights", metavar="NAME", help=f"pretrained weights: {names} (default scene)")
+    parser.add_argument(
+        "--weights", metavar="NAME", help=f"pretrained weights, {names}, or an exported file, FILE.onnx (default scene)"
+    )
     parser.add_argument("--workdir", metavar="W", help="the folder of a run, in place of pretrained weights")
     parser.add_argument(
         "--port", type=integer_from(0), default=8000, metavar="PORT", help="0 is any free one (default %(default)s)"
@@ -76,8 +79,16 @@ def main(stop: Stop) -> None:
     values = command_line().parse_command_line()
     if values.weights and values.workdir:
         raise UserError(f"--weights {values.weights} and --workdir {values.workdir}: allowed is one of them.")
-    name = values.weights or "scene"
-    weights = Path(values.workdir) if values.workdir else pretrained.onnx_path(name)
+    name = values.weights or pretrained.DEFAULT
+    if values.workdir:
+        weights = Path(values.workdir)
+        if weights.suffix == ".onnx":
+            raise UserError(f"--workdir {weights} is no run. Name an exported file with --weights {weights}.")
+    elif Path(name).suffix == ".onnx":
+        weights, name = Path(name), Path(name).stem
+        OnnxEngine(weights)  # refuses a file that the page could not read with
+    else:
+        weights = pretrained.onnx_path(name)
     run = weights if values.workdir and checkpoints_folder(weights).is_dir() else None
     if values.out:
         save(values.out, weights, weights.name if values.workdir else name, stop)
@@ -90,7 +101,7 @@ def main(stop: Stop) -> None:
             write_model(Path(folder), checkpoint, shown, stop, POLL_SECONDS if run else None)
             threading.Thread(target=server.serve_forever, daemon=True, name="demo").start()
             host, port = server.server_address[:2]
-            print(f"http://{_bracketed(str(host))}:{port}/ has the page. Ctrl-C ends it.", flush=True)
+            print(f"http://{host!s}:{port}/ has the page. Ctrl-C ends it.", flush=True)
             while not stop.wait(POLL_SECONDS):
                 if run:
                     checkpoint = follow(run, checkpoint, Path(folder), stop)
@@ -180,10 +191,10 @@ def write_model(folder: Path, weights: Path, name: str, stop: Stop, reload_secon
       reload_seconds: when the page looks for another model again; None = never.
 
     Raises:
-      UserError: see release.onnx_file.checked_onnx.
+      UserError: see export.parity.compared_detector.
       Stopped: `stop` was set.
     """
-    content = weights.read_bytes() if weights.suffix == ".onnx" else export(weights, folder / MODEL)
+    content = weights.read_bytes() if weights.suffix == ".onnx" else export(weights, folder / MODEL, stop)
     if stop.is_set():
         raise Stopped
     facts = {
@@ -197,13 +208,17 @@ def write_model(folder: Path, weights: Path, name: str, stop: Stop, reload_secon
     write_atomically(folder / MODEL_FACTS, json.dumps(facts))
 
 
-def export(weights: Path, out: Path) -> bytes:
-    """Returns the ONNX file of a run, see release.onnx_file.checked_onnx."""
-    from seqdigits.config.flags import prepare_jax  # both import JAX, which pretrained weights do not need
-    from seqdigits.release.onnx_file import checked_onnx
+def export(weights: Path, out: Path, stop: Stop) -> bytes:
+    """Returns the ONNX file of a run, with float32 weights, see export.parity.compared_detector.
+
+    A few candidates of a network that is still trained are always near the minimum score, and may be on either side of it.
+    """
+    from seqdigits.config.flags import prepare_jax  # these import JAX, which pretrained weights do not need
+    from seqdigits.export.parity import compared_detector
+    from seqdigits.export.program import Program
 
     prepare_jax()
-    return checked_onnx(weights, out)
+    return compared_detector(Program(weights), weights, "float32", out, stop, exact=False)
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -242,7 +257,3 @@ class Handler(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Logs nothing."""
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
 from seqdigits.checkpoint import pretrained
+from seqdigits.checkpoint.layout import checkpoints_folder
 from seqdigits.checkpoint.load import load_variables
 from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser
@@ -26,10 +24,7 @@ from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.export import agreement, parity
 from seqdigits.export.formats import DTYPES, exported
-from seqdigits.export.onnx import to_onnx
 from seqdigits.export.program import Program
-from seqdigits.inference.jax_engine import BATCHES, JaxEngine
-from seqdigits.inference.onnx_engine import OnnxEngine
 
 USAGE = (
     "seqdigits export --to onnx|tflite|stablehlo (--weights NAME | --workdir W) [--dtype float16|float32|int8] "
@@ -54,7 +49,12 @@ def command_line() -> CommandParser:
         metavar="HxW",
         help="of the images of a dense detector, for tflite (default: of its validation)",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default NAME.FORMAT, or W/model.FORMAT")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default NAME.FORMAT, or W/model.FORMAT; W/model-STEP.FORMAT of W/checkpoints/STEP",
+    )
     return parser
 
 
@@ -74,7 +74,7 @@ def main(stop: Stop) -> None:
     dtype = values.dtype or allowed[0]
     if dtype not in allowed:
         raise UserError(f"--dtype {dtype}: with --to {values.to} allowed is {' or '.join(allowed)}.")
-    out = values.out or (weights / f"model.{values.to}" if workdir else Path(f"{name}.{values.to}"))
+    out = values.out or (_beside(weights, values.to) if workdir else Path(f"{name}.{values.to}"))
     if values.out and not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}. Create it, or name another file.")
     if out.is_dir():
@@ -85,7 +85,7 @@ def main(stop: Stop) -> None:
         raise UserError("--size: allowed with --to tflite and a dense detector. Leave it out.")
     program = Program(weights, size=values.size, packaged_digits=bool(name))
     if program.is_detector and values.to == "onnx":
-        content = compared_detector(program, weights, dtype, out, stop)
+        content = parity.compared_detector(program, weights, dtype, out, stop, exact=dtype == "float32")
     else:
         content = compared(program, values.to, dtype, out, stop)
     if stop.is_set():
@@ -95,32 +95,12 @@ def main(stop: Stop) -> None:
     except OSError as e:
         raise UserError(f"--out {out} cannot be written: {e.strerror}. Name another file.") from e
     print(f"{out}: {len(content):,} bytes", flush=True)
-
-
-def compared_detector(program: Program, weights: Path, dtype: str, out: Path, stop: Stop) -> bytes:
-    """Returns the ONNX file of a dense detector after its candidates have been compared, and prints the figures.
-
-    Args:
-      program: the trained network.
-      weights: see checkpoint.load.load_variables.
-      dtype: one of DTYPES.
-      out: the file, for messages.
-      stop: is polled before the comparison.
-
-    Raises:
-      UserError: see to_onnx; the data are missing; or the file gives other candidates than the network.
-      Stopped: `stop` was set.
-    """
-    content = to_onnx(weights, dtype)
-    engine, expected = OnnxEngine(out, content), JaxEngine(weights)
-    if stop.is_set():
-        raise Stopped
-    images = np.asarray(program.examples().image)
-    examples = (images[start : start + BATCHES[-1]] for start in range(0, len(images), BATCHES[-1]))
-    found = parity.compare_batches(engine, expected, chain(examples, parity.drawn_batches(expected.channels)))
-    print(parity.text(found, "validation and drawn images"), flush=True)
-    parity.check(found, out, exact=dtype == "float32")
-    return content
+    if program.is_detector and values.to == "onnx":
+        print(
+            "It returns candidates for digits, no numbers: the Reader combines them, seqdigits predict --weights FILE."
+        )
+        if program.config.model.second_look:
+            print("model.second_look is left out, as in the Reader: single digits may differ from those of evaluation.")
 
 
 def compared(program: Program, to: str, dtype: str, out: Path, stop: Stop) -> bytes:
@@ -144,6 +124,19 @@ def compared(program: Program, to: str, dtype: str, out: Path, stop: Stop) -> by
     print(agreement.text(found), flush=True)
     agreement.check(found, out, dtype)
     return content
+
+
+def _beside(weights: Path, to: str) -> Path:
+    """Returns the file for what `--workdir` names. It is never in a checkpoint, which a new file would damage.
+
+    >>> [str(_beside(Path(p), "onnx")) for p in ("runs/x", "runs/x/checkpoints/400", "x.npz")]
+    ['runs/x/model.onnx', 'runs/x/model-400.onnx', 'x.onnx']
+    """
+    if weights.suffix == ".npz":
+        return weights.with_suffix(f".{to}")
+    if weights.parent.name == checkpoints_folder(Path()).name:
+        return weights.parent.parent / f"model-{weights.name}.{to}"
+    return weights / f"model.{to}"
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.export.onnx import to_onnx
+from seqdigits.export.program import Program
+from seqdigits.inference.jax_engine import BATCHES, JaxEngine
+from seqdigits.inference.onnx_engine import OnnxEngine
 from seqdigits.inference.reader import Engine
 
 SIZES = ((33, 47), (64, 128), (70, 130), (96, 64), (128, 256), (200, 320), (256, 256))
@@ -41,6 +47,33 @@ class Parity(NamedTuple):
     same: int
     box: float
     probability: float
+
+
+def compared_detector(program: Program, weights: Path, dtype: str, out: Path, stop: Stop, exact: bool) -> bytes:
+    """Returns the ONNX file of a dense detector after its candidates have been compared, and prints the figures.
+
+    Args:
+      program: the trained network; the images are its validation examples and drawn ones.
+      weights: see checkpoint.load.load_variables.
+      dtype: see export.onnx.to_onnx.
+      out: the file, for messages.
+      stop: is polled before the comparison.
+      exact: see check.
+
+    Raises:
+      UserError: see to_onnx; the data are missing; or the file gives other candidates than the network.
+      Stopped: `stop` was set.
+    """
+    content = to_onnx(weights, dtype)
+    engine, expected = OnnxEngine(out, content), JaxEngine(weights)
+    if stop.is_set():
+        raise Stopped
+    images = np.asarray(program.examples().image)
+    examples = (images[start : start + BATCHES[-1]] for start in range(0, len(images), BATCHES[-1]))
+    found = compare_batches(engine, expected, chain(examples, drawn_batches(expected.channels)))
+    print(text(found, "validation and drawn images"), flush=True)
+    check(found, out, exact)
+    return content
 
 
 def compare(

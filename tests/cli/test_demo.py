@@ -11,13 +11,17 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
+from exported import DETECTORS, saved
 
 from seqdigits.checkpoint import pretrained
 from seqdigits.cli import demo
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
+from seqdigits.export import parity
+from seqdigits.inference.onnx_engine import OnnxEngine
 
 PAGE = demo.PAGE
 
@@ -154,6 +158,35 @@ def test_a_better_checkpoint_is_exported_once(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().out == f"{better} is not shown: damaged\n"
     monkeypatch.setattr(demo, "best_checkpoint", fail)
     assert demo.follow(run, first, tmp_path, Stop()) == first
+
+
+def test_a_run_is_exported_with_the_weights_that_it_has(monkeypatch, small_config, tmp_path, capsys):
+    """Of a run, weights are float32; in drawn images, its network may find nothing."""
+    weights = saved(tmp_path, small_config(DETECTORS["detector"]))
+    nothing = np.zeros((1, 33, 47, 1), np.uint8)
+    monkeypatch.setattr(parity, "drawn_batches", lambda channels: iter([nothing]))
+    demo.write_model(tmp_path, weights, "a", Stop())
+    assert "41 validation and drawn images, ONNX Runtime beside JAX" in capsys.readouterr().out
+    assert OnnxEngine(tmp_path / demo.MODEL).channels == 1
+
+
+def test_an_exported_file_is_shown(monkeypatch, tmp_path):
+    model = pretrained.onnx_path("handwriting").read_bytes()
+    (tmp_path / "mine.onnx").write_bytes(model)
+    (tmp_path / "text.onnx").write_text("no model")
+
+    def save(*arguments):
+        monkeypatch.setattr(sys, "argv", ["seqdigits demo", *arguments, f"--out={tmp_path / 'site'}"])
+        demo.main(Stop())
+
+    for name, message in (("text", "damaged, or not an ONNX file"), ("none", "cannot be read")):
+        with pytest.raises(UserError, match=f"{name}.onnx.* {message}"):
+            save(f"--weights={tmp_path / name}.onnx")
+    with pytest.raises(UserError, match="mine.onnx is no run. Name an exported file with --weights"):
+        save(f"--workdir={tmp_path / 'mine.onnx'}")
+    save(f"--weights={tmp_path / 'mine.onnx'}")
+    assert json.loads((tmp_path / "site" / demo.MODEL_FACTS).read_text())["name"] == "mine"
+    assert (tmp_path / "site" / demo.MODEL).read_bytes() == model
 
 
 @pytest.mark.slow

@@ -1,25 +1,20 @@
 """`seqdigits export`: the file predicts what the network predicts, or none is written."""
 
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from exported import saved
+from exported import DETECTORS, saved
 
-from seqdigits.checkpoint import weights
 from seqdigits.cli import export
-from seqdigits.config.defaults import to_json
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
-from seqdigits.core.types import Spec
 from seqdigits.export import agreement, parity
 from seqdigits.export.agreement import Agreement
 from seqdigits.export.parity import Parity
 from seqdigits.export.program import Program
 from seqdigits.inference.onnx_engine import OnnxEngine
-from seqdigits.models.build import build, init_variables
 
 SIZES = ((33, 47),)
 
@@ -38,13 +33,7 @@ def call(monkeypatch):
 @pytest.fixture
 def trained(small_config, tmp_path):
     """Weights with which most cells predict a digit, with other probabilities than their neighbors."""
-    config = small_config({"model.pixels": "image_mean", "decode.min_score": 0.3})
-    spec = Spec(image=(32, 96, 1), max_length=3, min_length=1, num_examples=None, arrays={})
-    variables = init_variables(build(config, spec), spec, seed=0)
-    digits = variables["params"]["digits"]
-    variables["params"]["digits"] = {"kernel": digits["kernel"] * 20, "bias": np.zeros(11, np.float32)}
-    weights.save(tmp_path / "a.npz", variables, {"step": 4, "config": json.loads(to_json(config))})
-    return tmp_path / "a.npz"
+    return saved(tmp_path, small_config(DETECTORS["detector"]))
 
 
 def test_it_compares_and_writes_the_file(call, capsys, monkeypatch, trained, tmp_path):
@@ -54,8 +43,19 @@ def test_it_compares_and_writes_the_file(call, capsys, monkeypatch, trained, tmp
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("46 validation and drawn images, ONNX Runtime beside JAX: same digits ")
     assert printed[1] == f"{tmp_path}/a.onnx: {(tmp_path / 'a.onnx').stat().st_size:,} bytes"
+    assert printed[2].startswith("It returns candidates for digits, no numbers")
+    assert len(printed) == 3
     assert OnnxEngine(tmp_path / "a.onnx").channels == 1
     assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "a.onnx"}
+
+
+def test_a_second_look_that_is_left_out_is_told(call, capsys, monkeypatch, small_config, tmp_path):
+    """And by default the file is beside a file of weights."""
+    saved(tmp_path, small_config(DETECTORS["second look"]))
+    monkeypatch.setattr(parity, "compare_batches", lambda *_: Parity(6, 90, 90, 0.0, 0.0))
+    call("--to", "onnx", "--workdir", tmp_path / "a.npz")
+    assert "model.second_look is left out, as in the Reader" in capsys.readouterr().out
+    assert (tmp_path / "a.onnx").exists()
 
 
 @pytest.mark.parametrize(
