@@ -76,8 +76,13 @@ class Examples:
             digits=int((expected["digits"] != NO_DIGIT).sum()),
             box=float(box),
             accuracy=self._accuracy(found),
-            accuracy_of_network=self._accuracy(expected),
+            accuracy_of_network=self.accuracy_of_network,
         )
+
+    @property
+    def accuracy_of_network(self) -> float:
+        """Sequence accuracy of `expected`, 0..1."""
+        return self._accuracy(self.expected)
 
     def _accuracy(self, found: dict[str, np.ndarray]) -> float:
         matched = jax.jit(match_predictions)(self.batch, Prediction(**found))
