@@ -14,6 +14,8 @@ const MESSAGES: Record<string, string> = {
 export class Camera {
   readonly video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
   private stream: MediaStream | null = null;
+  /** Counts starts and stops: a person may answer the browser's question when the camera is no longer wanted. */
+  private changes = 0;
 
   get isRunning(): boolean {
     return this.stream !== null;
@@ -22,26 +24,37 @@ export class Camera {
   /**
    * Starts a camera: by default the one at the back of a phone. `ended` is called when it is taken away.
    *
+   * @returns whether it runs: it was neither stopped nor started again before the browser gave it.
    * @throws UserError there is none, or it was refused.
    */
-  async start(ended: () => void, deviceId?: string): Promise<void> {
+  async start(ended: () => void, deviceId?: string): Promise<boolean> {
     this.stop();
+    const change = this.changes;
     if (!navigator.mediaDevices) {
       throw new UserError("The camera works only over HTTPS, or on the machine that serves the page (127.0.0.1).");
     }
     const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: "environment" } };
+    let stream;
     try {
-      this.stream = await navigator.mediaDevices.getUserMedia({ video: { ...SIZE, ...which } });
+      stream = await navigator.mediaDevices.getUserMedia({ video: { ...SIZE, ...which } });
     } catch (error) {
+      if (change !== this.changes) return false;
       const name = error instanceof DOMException ? error.name : "";
       throw new UserError(MESSAGES[name] ?? `The camera cannot be started: ${String(error)}`);
     }
-    this.stream.getVideoTracks()[0]!.addEventListener("ended", ended);
-    this.video.srcObject = this.stream;
-    await this.video.play();
+    if (change !== this.changes) {
+      stream.getTracks().forEach((track) => track.stop());
+      return false;
+    }
+    this.stream = stream;
+    stream.getVideoTracks()[0]!.addEventListener("ended", ended);
+    this.video.srcObject = stream;
+    await this.video.play().catch(() => undefined); // it was stopped meanwhile
+    return change === this.changes;
   }
 
   stop(): void {
+    this.changes++;
     this.stream?.getTracks().forEach((track) => track.stop());
     this.stream = null;
     this.video.srcObject = null;

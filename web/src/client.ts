@@ -1,5 +1,6 @@
 // The page's side of the worker.
 
+import { UserError } from "./errors.ts";
 import type { Answer, Message, Request } from "./messages.ts";
 import type { Pixels } from "./pixels.ts";
 
@@ -11,7 +12,7 @@ export interface Progress {
 
 export class Client {
   private readonly worker: Worker;
-  private readonly waiting = new Map<number, (answer: Answer) => void>();
+  private readonly waiting = new Map<number, { resolve(answer: Answer): void; reject(error: UserError): void }>();
   private lastId = 0;
 
   /** Starts to load the network: that of model.json, or a file at another address. */
@@ -24,17 +25,23 @@ export class Client {
       else if (data.kind === "ready") handler.ready(data.model);
       else if (data.kind === "failed") handler.failed(data.message);
       else {
-        this.waiting.get(data.id)?.(data.answer);
+        const waiting = this.waiting.get(data.id);
         this.waiting.delete(data.id);
+        if (data.kind === "answer") waiting?.resolve(data.answer);
+        else waiting?.reject(new UserError(data.message));
       }
     };
   }
 
-  /** Reads a picture, or the next frame of a video. The pixels are given away. */
+  /**
+   * Reads a picture, or the next frame of a video. The pixels are given away.
+   *
+   * @throws UserError it cannot be read, for example because the network could not be loaded.
+   */
   read(kind: Request["kind"], pixels: Pixels, restart = false): Promise<Answer> {
     const request: Request = { id: ++this.lastId, kind, pixels, restart };
-    return new Promise((resolve) => {
-      this.waiting.set(request.id, resolve);
+    return new Promise((resolve, reject) => {
+      this.waiting.set(request.id, { resolve, reject });
       this.worker.postMessage(request, [pixels.data.buffer as ArrayBuffer]);
     });
   }

@@ -31,5 +31,6 @@ export async function createEngine(runtime: Uint8Array, model: Uint8Array): Prom
         probabilities: found["probabilities"]!.data as Float32Array,
       };
     },
+    release: () => session.release(),
   };
 }

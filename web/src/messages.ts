@@ -20,4 +20,5 @@ export type Message =
   | { readonly kind: "progress"; readonly loaded: number; readonly total: number }
   | { readonly kind: "ready"; readonly model: string }
   | { readonly kind: "failed"; readonly message: string }
-  | { readonly kind: "answer"; readonly id: number; readonly answer: Answer };
+  | { readonly kind: "answer"; readonly id: number; readonly answer: Answer }
+  | { readonly kind: "refused"; readonly id: number; readonly message: string };

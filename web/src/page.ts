@@ -40,8 +40,8 @@ let frame: HTMLCanvasElement | null = null;
 const results: Record<Mode, [answer: Answer | null, speed: string]> = { picture: [null, ""], pad: [null, ""], camera: [null, ""] };
 /** What is drawn over the picture, the pad or the camera. */
 let numbers: readonly NumberFound[] = [];
-/** Counts what is to be read, so that the answer to an older question is not shown. */
-let question = 0;
+/** Counts what is to be read in each mode, so that the answer to an older question is not shown. */
+const question: Record<Mode, number> = { picture: 0, pad: 0, camera: 0 };
 
 const history = new History(byId("rows"), (isEmpty) => {
   byId("no-rows").hidden = !isEmpty;
@@ -49,14 +49,18 @@ const history = new History(byId("rows"), (isEmpty) => {
 });
 const camera = new Camera();
 const pad = new Pad(canvas, () => (mode === "pad" ? placement : null), padChanged, () => void readPad());
-const client = new Client(new URLSearchParams(location.search).get("model"), {
+/** The address of a model that is not the page's. */
+const ownModel = new URLSearchParams(location.search).get("model");
+const client = new Client(ownModel, {
   progress(loaded, total) {
     byId<HTMLProgressElement>("progress").value = loaded / total;
     byId("loading-text").textContent = `Loading the network: ${megabytes(loaded)} of ${megabytes(total)} MB`;
   },
   ready(model) {
     byId("loading").hidden = true;
-    byId("about").textContent = `Network: ${model}. It runs in this browser, and without a connection after the first visit.`;
+    const isKept = ownModel === null && navigator.serviceWorker !== undefined;
+    byId("about").textContent =
+      `Network: ${model}. It runs in this browser` + (isKept ? ", and without a connection after the first visit." : ".");
     document.body.dataset["ready"] = "true";
   },
   failed(text) {
@@ -87,8 +91,10 @@ function redraw(): void {
 /** The frame in which the numbers were read, so that their boxes fit; the newest one where there are none. */
 const shownFrame = () => (numbers.length && frame ? frame : camera.video);
 
-function showResult(answer: Answer | null, speed = ""): void {
-  results[mode] = [answer, speed];
+/** Keeps the last answer of a mode, and shows it if it is the mode that is shown. */
+function showResult(of: Mode, answer: Answer | null, speed = ""): void {
+  results[of] = [answer, speed];
+  if (of !== mode) return;
   numbers = answer?.numbers ?? [];
   const best = numbers[0];
   const number = byId("number");
@@ -134,32 +140,38 @@ async function attempt(action: () => Promise<void>): Promise<void> {
 function setMode(next: Mode): void {
   if (mode === "camera" && next !== "camera") stopCamera();
   mode = next;
-  question++;
   document.querySelector<HTMLInputElement>(`input[name="mode"][value="${next}"]`)!.checked = true;
   for (const actions of document.querySelectorAll<HTMLElement>(".actions")) actions.hidden = actions.dataset["mode"] !== next;
   stage.classList.toggle("drawing", next === "pad");
   const [title, text] = HINTS[next];
   byId("empty").replaceChildren(Object.assign(document.createElement("strong"), { textContent: title }), text);
   message.hidden = true;
-  showResult(...results[next]);
+  showResult(next, ...results[next]);
 }
 
 // Pictures
 
 async function readFile(file: Blob, name: string): Promise<void> {
   if (mode !== "picture") setMode("picture");
-  const asked = ++question;
+  const asked = ++question.picture;
   picture = null;
-  showResult(null);
+  showResult("picture", null);
   await attempt(async () => {
-    const opened = await openPicture(file);
-    if (asked !== question) return;
-    picture = opened;
-    showResult(null, "Reading …");
-    const answer = await client.read("picture", opened.pixels);
-    if (asked !== question) return;
-    showResult(answer, `Read in ${Math.round(answer.milliseconds)} ms; ${opened.width} x ${opened.height} pixels`);
-    for (const number of answer.numbers) history.add(name, number);
+    try {
+      const opened = await openPicture(file);
+      if (asked !== question.picture) return;
+      picture = opened;
+      showResult("picture", null, "Reading …");
+      const answer = await client.read("picture", opened.pixels);
+      if (asked !== question.picture) return;
+      const speed = `Read in ${Math.round(answer.milliseconds)} ms; ${opened.width} x ${opened.height} pixels`;
+      showResult("picture", answer, speed);
+      for (const number of answer.numbers) history.add(name, number);
+    } catch (error) {
+      if (asked !== question.picture) return;
+      showResult("picture", null);
+      throw error;
+    }
   });
 }
 
@@ -173,29 +185,31 @@ function readFirst(files: Iterable<File> | null | undefined): void {
 
 function padChanged(): void {
   if (mode !== "pad") return;
-  question++;
+  question.pad++;
   numbers = [];
   redraw();
 }
 
 async function readPad(): Promise<void> {
-  const asked = ++question;
-  if (pad.isEmpty) return showResult(null);
-  const answer = await client.read("picture", pixelsOf(pad.paper));
-  if (asked !== question) return;
-  showResult(answer, `Read in ${Math.round(answer.milliseconds)} ms`);
-  if (answer.numbers[0]) history.add("drawing", answer.numbers[0]);
+  const asked = ++question.pad;
+  if (pad.isEmpty) return showResult("pad", null);
+  await attempt(async () => {
+    const answer = await client.read("picture", pixelsOf(pad.paper));
+    if (asked !== question.pad) return;
+    showResult("pad", answer, `Read in ${Math.round(answer.milliseconds)} ms`);
+    if (answer.numbers[0]) history.add("drawing", answer.numbers[0]);
+  });
 }
 
 // The camera
 
 async function startCamera(deviceId?: string): Promise<void> {
   await attempt(async () => {
-    await camera.start(stopCamera, deviceId);
+    if (!(await camera.start(stopCamera, deviceId))) return;
     startButton.textContent = "Stop the camera";
-    switchButton.hidden = !(await camera.other());
-    void follow();
+    void attempt(follow);
     void film();
+    switchButton.hidden = !(await camera.other());
   });
 }
 
@@ -203,36 +217,40 @@ function stopCamera(): void {
   camera.stop();
   startButton.textContent = "Start the camera";
   switchButton.hidden = true;
-  question++;
-  if (mode === "camera") showResult(null);
+  question.camera++;
+  showResult("camera", null);
 }
 
 /** Shows every frame while there is no number; `follow` shows those with numbers. */
 async function film(): Promise<void> {
-  while (camera.isRunning) {
+  const asked = question.camera;
+  while (asked === question.camera) {
     await camera.nextFrame();
-    if (!numbers.length) redraw();
+    if (asked === question.camera && !numbers.length) redraw();
   }
 }
 
 /** Reads frame after frame; those that come while one is read are left out. */
 async function follow(): Promise<void> {
-  const asked = ++question;
+  const asked = ++question.camera;
   const times: number[] = [];
   const seen = new Map<string, { frames: number; last: number; isListed: boolean }>();
   for (let restart = true; ; restart = false) {
     await camera.nextFrame();
-    if (asked !== question) return;
+    if (asked !== question.camera) return;
     const { videoWidth, videoHeight } = camera.video;
     if (!videoWidth || document.hidden) continue;
     const read = onWhite(camera.video, videoWidth, videoHeight);
-    const answer = await client.read("frame", pixelsOf(read), restart);
-    if (asked !== question) return;
+    const answer = await client.read("frame", pixelsOf(read), restart).catch((error: unknown) => {
+      if (asked === question.camera) stopCamera();
+      throw error;
+    });
+    if (asked !== question.camera) return;
     frame = read;
     times.push(performance.now());
     if (times.length > 20) times.shift();
     const rate = times.length > 1 ? (1000 * (times.length - 1)) / (times.at(-1)! - times[0]!) : 0;
-    showResult(answer, `${rate.toFixed(0)} frames/s; the last one read in ${Math.round(answer.milliseconds)} ms`);
+    showResult("camera", answer, `${rate.toFixed(0)} frames/s; the last one read in ${Math.round(answer.milliseconds)} ms`);
     const now = performance.now();
     for (const found of answer.numbers) {
       const before = seen.get(found.number);

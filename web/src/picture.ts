@@ -37,7 +37,7 @@ export async function openPicture(file: Blob): Promise<Picture> {
     );
   }
   const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
-    throw new UserError("The picture cannot be decoded: the file is damaged.");
+    throw new UserError("The picture cannot be decoded: the file is damaged, or a drawing (SVG). PNG, JPEG, WebP and GIF work.");
   });
   try {
     const pixels = pixelsOf(onWhite(bitmap, bitmap.width, bitmap.height));

@@ -44,6 +44,8 @@ export interface Engine {
   readonly minScore: number;
   /** Evaluates images of one shape, `shape` is [B, H, W, channels]. */
   run(images: Uint8Array, shape: readonly [number, number, number, number]): Promise<Candidates>;
+  /** Frees its memory; it cannot run after that. */
+  release(): Promise<void>;
 }
 
 /** Left, top, width, height, in pixels of the picture. */

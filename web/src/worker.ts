@@ -55,14 +55,22 @@ async function follow(model: ModelFile, runtime: Uint8Array): Promise<void> {
       const newest = await modelFile();
       if (newest.sha256 === shown.sha256) continue;
       const newer = await createEngine(runtime, await loadPinned(newest, "The model", () => undefined));
-      engine = Promise.resolve(newer);
-      tracker = undefined;
+      last = last.then(() => replaceEngine(newer)); // the older one may be reading
+      await last;
       shown = newest;
       page.postMessage({ kind: "ready", model: newest.name });
+      await keepOnly([RUNTIME, newest]);
     } catch {
       // Without a connection, or while the file is written: the model that is there reads on.
     }
   }
+}
+
+async function replaceEngine(newer: Engine): Promise<void> {
+  const older = await engine;
+  engine = Promise.resolve(newer);
+  tracker = undefined;
+  await older.release().catch(() => undefined);
 }
 
 async function modelFile(): Promise<ModelFile> {
@@ -82,13 +90,12 @@ async function answer({ id, kind, pixels, restart }: Request): Promise<void> {
   page.postMessage({ kind: "answer", id, answer: { numbers, milliseconds: performance.now() - start } });
 }
 
-function fail(error: unknown): void {
-  const isExpected = error instanceof UserError;
-  page.postMessage({ kind: "failed", message: isExpected ? error.message : `Something went wrong: ${String(error)}` });
-}
+const messageOf = (error: unknown): string =>
+  error instanceof UserError ? error.message : `Something went wrong: ${String(error)}`;
 
-engine.catch(fail);
+engine.catch((error: unknown) => page.postMessage({ kind: "failed", message: messageOf(error) }));
 let last: Promise<void> = Promise.resolve();
 page.onmessage = ({ data }) => {
-  last = last.then(() => engine.then(() => answer(data).catch(fail), () => undefined)); // one after the other
+  const refuse = (error: unknown) => page.postMessage({ kind: "refused", id: data.id, message: messageOf(error) });
+  last = last.then(() => answer(data).catch(refuse)); // one after the other
 };

@@ -2,6 +2,7 @@
 
 import { strict as assert } from "node:assert";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -315,6 +316,97 @@ test("a damaged file of the page's model or runtime gets a message", async () =>
     await saysError(page, new RegExp(`${what} \\(${file}\\) is damaged`));
     await context.close();
   }
+});
+
+test("without a model, each picture gets the message", async () => {
+  await inPage(
+    async (page) => {
+      await saysError(page, /The model cannot be downloaded/);
+      for (const name of ["A plate on a wall", "Slanted"]) {
+        await mode(page, "pad"); // which hides the message
+        assert.equal(await page.isHidden("#message"), true);
+        await mode(page, "picture");
+        await page.click(`button[title="${name}"]`);
+        await saysError(page, /The model cannot be downloaded/);
+        assert.equal(await page.textContent("#speed"), "");
+      }
+    },
+    { path: "?model=missing.onnx", ready: false },
+  );
+});
+
+test("an answer is kept in its mode, whichever is shown when it comes", async () => {
+  await inPage(async (page) => {
+    await page.click('button[title="A plate on a wall"]');
+    await page.waitForFunction(() => document.getElementById("speed")!.textContent === "Reading …", null, { ...PATIENCE, polling: 1 });
+    await mode(page, "pad");
+    const box = (await page.locator("#view").boundingBox())!;
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 4);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width / 2, box.y + (box.height * 3) / 4, { steps: 8 });
+    await page.mouse.up();
+    await mode(page, "camera"); // before the drawing is read
+    await page.waitForFunction(() => document.querySelectorAll("#rows tr").length > 0, null, PATIENCE);
+    await page.waitForTimeout(2000);
+    assert.equal(await page.textContent("#number"), "Nothing read yet");
+    await mode(page, "picture");
+    assert.equal(await page.textContent("#number"), "407");
+    await mode(page, "pad");
+    assert.match((await page.textContent("#speed"))!, /^Read in/);
+  });
+});
+
+test("a camera that comes when it is no longer wanted is stopped", async () => {
+  await inPage(async (page) => {
+    await page.evaluate(() => {
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      const streams: MediaStream[] = ((globalThis as any).streams = []);
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await ask(wanted);
+        streams.push(stream);
+        await new Promise((resolve) => setTimeout(resolve, 1000)); // a person thinks
+        return stream;
+      };
+    });
+    const running = () => page.evaluate(() => (globalThis as any).streams.map((s: MediaStream) => s.active));
+    await mode(page, "camera");
+    await page.click("#start");
+    await mode(page, "picture");
+    await page.waitForTimeout(2000);
+    assert.deepEqual(await running(), [false]);
+    assert.equal(await page.textContent("#number"), "Nothing read yet");
+    await mode(page, "camera");
+    assert.equal(await page.textContent("#start"), "Start the camera");
+    await page.click("#start");
+    await page.click("#start");
+    await page.waitForFunction(() => document.getElementById("number")!.textContent === "407", null, PATIENCE);
+    assert.deepEqual(await running(), [false, false, true]);
+  });
+});
+
+test("a better model is loaded while the page is open", async () => {
+  const models = ["scene", "handwriting"].map((name) => {
+    const content = readFileSync(join(WEB, "..", "seqdigits", "shipped", `${name}.onnx`));
+    const sha256 = createHash("sha256").update(content).digest("hex");
+    return { content, facts: { name, url: "model.onnx", bytes: content.length, sha256, reload_seconds: 0.5 } };
+  });
+  let shown = models[0]!;
+  const context = await browser.newContext({ serviceWorkers: "block" });
+  await context.route("**/model.json", (route) => route.fulfill({ json: shown.facts }));
+  await context.route("**/model.onnx*", (route) => route.fulfill({ body: shown.content }));
+  const page = await context.newPage();
+  await page.goto(address);
+  await isReady(page);
+  for (const model of [models[1]!, models[0]!]) {
+    shown = model;
+    await page.waitForFunction((name) => document.getElementById("about")!.textContent!.includes(`Network: ${name}.`), model.facts.name, PATIENCE);
+  }
+  await page.click('button[title="A plate on a wall"]');
+  await isRead(page);
+  assert.equal(await page.textContent("#number"), "407");
+  const kept = await page.evaluate(async () => (await (await caches.open("seqdigits-files")).keys()).map(({ url }) => url.split("/").at(-1)));
+  assert.equal(kept.length, 2, `the runtime and the newest model: ${kept}`);
+  await context.close();
 });
 
 test("a camera that is refused or missing gets a message", async () => {
