@@ -135,6 +135,12 @@ KEYS: tuple[Key, ...] = (
         high=99,
     ),
     Key(
+        "data.validation_place",
+        "default",
+        "Which training digits are held out for validation, in file order. default: that of the set (mnist first, uci last).",
+        allowed=("default", "first", "last"),
+    ),
+    Key(
         "data.photographs",
         "svhn",
         "The set of photographs. svhn: all house numbers; svhn_2000: the first 2,000 of train and 500 of test; "

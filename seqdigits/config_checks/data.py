@@ -266,6 +266,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.mask_unlabeled": kind not in ("photograph", "crop") or data.photographs not in svhn.PHOTOGRAPHS,
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
+        "data.validation_place": photographic,
         **{
             f"data.{name}": name not in _augmented_by(kind) for name in (*compositions.AUGMENTATION_KEYS, *augment.KEYS)
         },

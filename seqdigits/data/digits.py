@@ -20,6 +20,9 @@ from seqdigits.core.files import data_folder
 
 SIZE = 28
 
+VALIDATION_PLACES = ("default", "first", "last")
+"""The allowed values of `data.validation_place`: which digits of the pool are held out; by default those of the set."""
+
 
 @dataclass(frozen=True)
 class DigitSet:
@@ -29,7 +32,7 @@ class DigitSet:
       pool: number of digits for training and validation.
       test: number of test digits. They are stored after the pool.
       validation: number of pool digits held out for validation by default.
-      validation_first: whether the held out digits are the first of the pool, or the last.
+      validation_first: whether the held out digits are by default the first of the pool, or the last.
     """
 
     pool: int
@@ -37,11 +40,16 @@ class DigitSet:
     validation: int
     validation_first: bool
 
-    def slices(self, validation: int) -> dict[str, slice]:
-        """Returns the slice of pool + test of each split; `validation` = 0 selects the default number."""
+    def slices(self, validation: int, place: str = "default") -> dict[str, slice]:
+        """Returns the slice of pool + test of each split.
+
+        Args:
+          validation: number of pool digits held out for validation; 0 = the default of the set.
+          place: a value of VALIDATION_PLACES.
+        """
         held = validation or self.validation
         everything = self.pool + self.test
-        if self.validation_first:
+        if place == "first" or (place == "default" and self.validation_first):
             return {
                 "train": slice(held, self.pool),
                 "validation": slice(0, held),
@@ -85,6 +93,7 @@ def load(
     split: str,
     *,
     validation: int,
+    place: str = "default",
     folder: str,
     url: str,
     read_mnist: Callable[[Path, str], tuple[np.ndarray, np.ndarray]] | None = None,
@@ -95,6 +104,7 @@ def load(
       name: a key of DIGITS.
       split: one of SPLITS.
       validation: number of digits held out for validation; 0 = the default of the set.
+      place: which digits of the pool these are, a value of VALIDATION_PLACES.
       folder: folder of data files, with MNIST's files in its subfolder `mnist`; "" = see `data_folder`.
       url: URL of the folder that missing MNIST files are downloaded from.
       read_mnist: reads all of MNIST from a folder and url, training file first, in place of `mnist_files`; for example
@@ -111,7 +121,7 @@ def load(
     else:
         assert name == "mnist", "DIGITS has no other set"
         images, labels = (read_mnist or mnist_files)(data_folder(folder) / "mnist", url)
-    part = DIGITS[name].slices(validation)[split]
+    part = DIGITS[name].slices(validation, place)[split]
     return images[part], labels[part]
 
 

@@ -87,6 +87,7 @@ def sequences_name(data: ConfigDict) -> str:
         parts += ["_".join(map(str, counts))] if counts != (165_000, 15_000, 30_000) else []
         parts += [f"seed{data.seed}"] if data.seed else []
     parts += [f"{data.validation_percent}percent"] if data.validation_percent else []
+    parts += [f"{data.validation_place}_held_out"] if data.validation_place != "default" else []
     return "-".join(parts) + form_suffix(data.records_form)
 
 

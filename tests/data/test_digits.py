@@ -21,6 +21,7 @@ from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder
 from seqdigits.data import digits
+from seqdigits.data.create import create_source
 
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
 TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
@@ -59,16 +60,18 @@ def test_uci_is_split_in_file_order():
 
 
 @pytest.mark.parametrize(
-    ("name", "validation", "expected"),
+    ("name", "validation", "place", "expected"),
     [
-        ("uci", 0, {"train": (0, 1257), "validation": (1257, 1527), "test": (1527, 1797)}),
-        ("uci", 27, {"train": (0, 1500), "validation": (1500, 1527), "test": (1527, 1797)}),
-        ("mnist", 0, {"train": (5_000, 60_000), "validation": (0, 5_000), "test": (60_000, 70_000)}),
-        ("mnist", 10_000, {"train": (10_000, 60_000), "validation": (0, 10_000), "test": (60_000, 70_000)}),
+        ("uci", 0, "default", {"train": (0, 1257), "validation": (1257, 1527), "test": (1527, 1797)}),
+        ("uci", 27, "default", {"train": (0, 1500), "validation": (1500, 1527), "test": (1527, 1797)}),
+        ("mnist", 0, "default", {"train": (5_000, 60_000), "validation": (0, 5_000), "test": (60_000, 70_000)}),
+        ("mnist", 10_000, "first", {"train": (10_000, 60_000), "validation": (0, 10_000), "test": (60_000, 70_000)}),
+        ("mnist", 6_000, "last", {"train": (0, 54_000), "validation": (54_000, 60_000), "test": (60_000, 70_000)}),
+        ("uci", 27, "first", {"train": (27, 1527), "validation": (0, 27), "test": (1527, 1797)}),
     ],
 )
-def test_splits_are_disjoint_and_cover_everything(name, validation, expected):
-    slices = digits.DIGITS[name].slices(validation)
+def test_splits_are_disjoint_and_cover_everything(name, validation, place, expected):
+    slices = digits.DIGITS[name].slices(validation, place)
     assert {split: (part.start, part.stop) for split, part in slices.items()} == expected
     parts = sorted(expected.values())
     assert [start for start, _ in parts] == [0, *(stop for _, stop in parts[:-1])], "each begins where another ends"
@@ -80,6 +83,16 @@ def test_validation_argument_does_not_change_test():
     labels = np.concatenate([load_uci(split)[1] for split in SPLITS])
     for split, start, stop in (("train", 0, 1500), ("validation", 1500, 1527), ("test", 1527, 1797)):
         np.testing.assert_array_equal(load_uci(split, validation=27)[1], labels[start:stop])
+
+
+def test_cnn_dropout_holds_out_the_last_6000_training_digits(experiment, mnist_folder):
+    config = experiment("mnist_cnn_dropout")
+    config.data.folder = str(mnist_folder)
+    labels = gzip.decompress((mnist_folder / "mnist" / TRAIN_LABELS).read_bytes())[8:]
+    for split, expected in (("train", labels[:54_000]), ("validation", labels[54_000:])):
+        source = create_source(config, split)
+        assert source.spec.num_examples == len(expected)
+        assert bytes(source.arrays["labels"].astype(np.uint8)) == expected
 
 
 def test_enlarge_maps_maximum_to_255_in_central_20x20():

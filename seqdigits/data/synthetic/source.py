@@ -113,12 +113,13 @@ def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> d
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}
     endless = data.composition != "digit" and num_examples[split] == 0
     validation = digits.DIGITS[data.digits].pool * data.validation_percent // 100
+    held_out = {"validation": validation, "place": data.validation_place}
     files = {"folder": data.folder, "url": data.url, "read_mnist": read_mnist}
     return {
         "digit_set": data.digits,
         "split": split,
         "validation": validation,
-        "load": partial(digits.load, data.digits, split, validation=validation, **files),
+        "load": partial(digits.load, data.digits, split, **held_out, **files),
         "num_examples": None if endless else num_examples[split],
         "examples": (config.seed, RngStream.ENDLESS) if endless else (data.seed, RngStream[split.upper()]),
         "order_seed": config.seed,
