@@ -1,7 +1,7 @@
 """House numbers of 1 to 6 digits, train and extra.
 
-The config of svhn_extra_strided, where a position without a digit has weight 1/8 in the cross entropy. Photographs, network and
-schedule are assumed to be those of svhn_extra_strided.
+The config of svhn_extra_strided, where a position without a digit has weight 1/8 in the cross entropy. Normalization,
+dropout and L2 are its own too; photographs and schedule are assumed to be.
 
     python -m seqdigits.main --config configs/svhn_no_digit_weight.py --workdir runs/svhn_no_digit_weight
 

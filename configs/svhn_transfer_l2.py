@@ -1,6 +1,6 @@
 """House numbers of 1 to 6 digits.
 
-The config of svhn_transfer with 0.001 x the sum of squares of the weights of the convolutions (the code: of half of it).
+The config of svhn_transfer with 0.001 x half the sum of squares of the weights of the convolutions, as the code has it.
 
     python -m seqdigits.main --config configs/svhn_transfer_l2.py --workdir runs/svhn_transfer_l2
 
@@ -16,6 +16,6 @@ from seqdigits.config.registry import load_config
 
 def get_config() -> ConfigDict:
     config = load_config("svhn_transfer")
-    config.loss.l2 = 0.002  # times half the sum of squares = 0.001 times the sum
+    config.loss.l2 = 0.001
     config.loss.l2_params = "encoder/Conv_.*/kernel"
     return config
