@@ -23,6 +23,7 @@ FAMILIES = {
         "decode.platt_bias": -0.4,
     },
     "gru": {"model.name": "gru", "model.gru_units": 12, "model.shared_head": True, "model.pixels": "image_mean"},
+    "keras gru": {"model.name": "row_gru", "model.gru_units": 12, "model.gru_cell": "keras2"},
     "row_gru": {"model.name": "row_gru", "model.gru_units": 12, "model.pixels": "raw"},
     "attention": {"model.name": "attention", "model.gru_units": 12, "model.head": "dense 9, relu"},
     "digit": {

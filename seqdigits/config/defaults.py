@@ -322,6 +322,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("model.shared_head", False, "gru, attention, row_gru: whether all positions share one head."),
     Key("model.gru_units", 0, "gru, attention, row_gru: units of the GRU, at least 1."),
+    Key(
+        "model.gru_cell",
+        "tensorflow1",
+        "gru, row_gru: gates and initialization of the GRU (see models/recurrent.py). keras2: hard sigmoid, an orthogonal "
+        "recurrent kernel, biases of 0.",
+        allowed=("tensorflow1", "keras2"),
+    ),
     Key("model.localize", False, "All but dense_detector: whether there is a head for the box of the whole sequence."),
     Key("model.box_head", "", "Layers of the box head before its last dense layer, as text."),
     Key(

@@ -102,6 +102,7 @@ def _validate_model_keys(config: ConfigDict) -> None:
     model, is_dense = config.model, config.model.name == "dense_detector"
     unread = {
         "model.gru_units": model.name not in _UNROLLED,
+        "model.gru_cell": model.name not in ("gru", "row_gru"),
         "model.shared_head": model.name not in _UNROLLED,
         "model.head": is_dense,
         "model.localize": is_dense,

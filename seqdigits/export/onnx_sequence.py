@@ -143,10 +143,15 @@ class _Network:
         """Adds the cell of models.recurrent: a state [B, u] and a projected input [B, 3u] -> the next state."""
         graph, op, units = self._graph, self._graph.op, self._model.gru_units
         of_gates, of_candidate = graph.split("Split", 2, projected, np.array([2 * units, units]), axis=1)
-        gates_kernel, candidate_kernel = (
-            graph.weights(params[name]["kernel"], self._dtype) for name in ("gates", "candidate")
+        is_keras = self._model.gru_cell == "keras2"
+        kernels = (
+            np.split(params["kernel"], [2 * units], axis=1)
+            if is_keras
+            else [params[name]["kernel"] for name in ("gates", "candidate")]
         )
-        gates = op("Sigmoid", op("Add", of_gates, op("MatMul", state, gates_kernel)))
+        gates_kernel, candidate_kernel = (graph.weights(kernel, self._dtype) for kernel in kernels)
+        given = op("Add", of_gates, op("MatMul", state, gates_kernel))
+        gates = op("HardSigmoid", given, alpha=0.2, beta=0.5) if is_keras else op("Sigmoid", given)
         reset, update = graph.split("Split", 2, gates, np.array([units, units]), axis=1)
         reset_state = op("MatMul", op("Mul", reset, state), candidate_kernel)
         candidate = op("Tanh", op("Add", of_candidate, reset_state))

@@ -50,6 +50,7 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
         **common,
         decoder=model.name,
         gru_units=model.gru_units,
+        gru_cell=model.gru_cell,
         head=parse(model.head, "model.head", flat=True),
         shared_head=model.shared_head,
         box_head=parse(model.box_head, "model.box_head", flat=True) if model.localize else None,

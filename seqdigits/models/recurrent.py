@@ -8,12 +8,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+CELLS = ("tensorflow1", "keras2")
+"""The allowed values of `model.gru_cell`.
+
+tensorflow1: logistic gates, glorot uniform kernels, biases of 1 for the gates and 0 for the candidate. keras2: hard sigmoid
+gates, one orthogonal recurrent kernel for gates and candidate, biases of 0, as GRU(reset_after=False) of Keras 2.
+"""
+
 
 class GRU(nn.Module):
     """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078, equations 5 to 8) that returns its states.
 
-    The first state is zeros. The reset gate is applied before the recurrent product, as in the paper and in
-    TensorFlow 1, so that there are 3u(F+u+1) parameters. Weights and biases are initialized as in TensorFlow 1. The
+    The first state is zeros. The reset gate is applied before the recurrent product, as in the paper, in TensorFlow 1 and
+    in Keras 2, so that there are 3u(F+u+1) parameters. Gates and initialization are those of `cell`. The
     contribution of the inputs to the gates does not depend on the state. It is therefore computed for all steps at
     once, and only once where every step has the same input.
 
@@ -22,11 +29,13 @@ class GRU(nn.Module):
       repeats: number of steps that read one input f32 [B, F] -> f32 [B, repeats, u]. With 0 the input has a time
         axis: f32 [B, T, F] -> f32 [B, T, u].
       dtype: of products and gates. The state is float32, because it accumulates over the steps.
+      cell: a value of CELLS.
     """
 
     units: int
     repeats: int = 0
     dtype: Any = jnp.float32
+    cell: str = "tensorflow1"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -34,12 +43,12 @@ class GRU(nn.Module):
         projected = nn.Dense(
             3 * self.units,
             kernel_init=nn.initializers.glorot_uniform(),
-            bias_init=_gate_bias,
+            bias_init=nn.initializers.zeros if self.cell == "keras2" else _gate_bias,
             dtype=self.dtype,
             name="input",
         )(x)
         step = nn.scan(
-            _GRUStep,
+            _KerasStep if self.cell == "keras2" else _GRUStep,
             variable_broadcast="params",
             split_rngs={"params": False},
             in_axes=nn.broadcast if self.repeats else 1,
@@ -121,6 +130,23 @@ class _GRUStep(nn.Module):
         gates = nn.sigmoid(gate_input + nn.Dense(2 * self.units, **dense, name="gates")(state))
         reset, update = gates[:, : self.units], gates[:, self.units :]
         candidate = nn.tanh(candidate_input + nn.Dense(self.units, **dense, name="candidate")(reset * state))
+        state = update * state + (1 - update) * candidate
+        return state, state
+
+
+class _KerasStep(nn.Module):
+    units: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, state: Array, projected: Array) -> tuple[Array, Array]:
+        # One kernel of orthonormal rows: three square ones of their own would be larger by the square root of 3.
+        kernel = self.param("kernel", nn.initializers.orthogonal(), (self.units, 3 * self.units)).astype(self.dtype)
+        of_gates, of_candidate = kernel[:, : 2 * self.units], kernel[:, 2 * self.units :]
+        gate_input, candidate_input = projected[:, : 2 * self.units], projected[:, 2 * self.units :]
+        gates = jnp.clip(0.2 * (gate_input + state.astype(self.dtype) @ of_gates) + 0.5, 0, 1)  # hard sigmoid
+        reset, update = gates[:, : self.units], gates[:, self.units :]
+        candidate = nn.tanh(candidate_input + (reset * state).astype(self.dtype) @ of_candidate)
         state = update * state + (1 - update) * candidate
         return state, state
 

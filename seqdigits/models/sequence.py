@@ -30,6 +30,7 @@ class SequenceModel(Base):
         `row_gru`: a GRU reads the rows of the feature map from top to bottom, and its last state is split into L
           vectors.
       gru_units: units of the GRU.
+      gru_cell: its cell, see recurrent.CELLS; not of `attention`.
       head: layers of each position's head before its last dense layer to K.
       shared_head: whether all positions share one head.
       box_head: layers of the localization head before its last dense layer to 4, on the flat features. None disables
@@ -43,6 +44,7 @@ class SequenceModel(Base):
     encoder: tuple[Layer, ...] = ()
     decoder: str = "heads"
     gru_units: int = 0
+    gru_cell: str = "tensorflow1"
     head: tuple[Layer, ...] = ()
     shared_head: bool = False
     box_head: tuple[Layer, ...] | None = None
@@ -82,13 +84,15 @@ class SequenceModel(Base):
     def _decode(self, x: Array) -> Array:
         if self.decoder == "row_gru":
             rows = x.reshape(x.shape[0], x.shape[1], -1)  # [B, h, w*F]
-            last = GRU(units=self.gru_units, dtype=self.dtype, name="gru")(rows)[:, -1]
+            last = GRU(units=self.gru_units, dtype=self.dtype, cell=self.gru_cell, name="gru")(rows)[:, -1]
             return last.reshape(x.shape[0], self.positions, -1)
         if self.decoder == "attention":
             gru = AttentionGRU(units=self.gru_units, repeats=self.positions, dtype=self.dtype, name="attention")
             return gru(x)  # [B, L, units]
         x = flatten(x)  # [B, F]
         if self.decoder == "gru":
-            gru = GRU(units=self.gru_units, repeats=self.positions, dtype=self.dtype, name="gru")
+            gru = GRU(
+                units=self.gru_units, repeats=self.positions, dtype=self.dtype, cell=self.gru_cell, name="gru"
+            )
             return gru(x)  # [B, L, units]
         return jnp.broadcast_to(x[:, None], (x.shape[0], self.positions, x.shape[1]))

@@ -23,7 +23,7 @@ from seqdigits.data.photos import svhn, svhn_cropped
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.synthetic.compositions import COMPOSITIONS
 from seqdigits.inference.predict_step import PredictStep
-from seqdigits.models import losses, pixels, stack, targets
+from seqdigits.models import losses, pixels, recurrent, stack, targets
 from seqdigits.models.build import MODELS, build
 from seqdigits.parallel import devices
 from seqdigits.training.train_step import TrainStep
@@ -267,6 +267,7 @@ REFUSALS = [
         {**GRU, "loss.digit_loss": "hinge"},
         "loss.digit_loss.*cross_entropy, one_hot_cross_entropy, binary_cross_entropy",
     ),
+    ({**GRU, "model.name": "attention", "model.gru_cell": "keras2"}, "model.gru_cell = 'keras2' has no effect"),
     ({**GRU, "loss.positions": "max"}, "loss.positions.*mean, sum"),
     ({**GRU, "train.best_metric": "localization_error"}, "the model does not predict a box"),
     ({**GRU, "loss.background_weight": 0.5}, "loss.background_weight = 0.5 has no effect with model.name = gru"),
@@ -347,6 +348,7 @@ CHOICES = {
     "model.name": MODELS,
     "model.pixels": pixels.PIXELS,
     "model.compute_dtype": stack.COMPUTE_DTYPES,
+    "model.gru_cell": recurrent.CELLS,
     "model.kernel_init": stack.KERNEL_INITS,
     "loss.digit_loss": losses.DIGIT_LOSSES,
     "loss.positions": losses.POSITIONS,

@@ -159,6 +159,29 @@ def test_gru_equals_cho_et_al():
     np.testing.assert_allclose(GRU(units=units).apply(variables, every_step), np.stack(states, 1), atol=1e-5)
 
 
+def test_keras_gru_by_hand():
+    units, steps, features = 3, 4, 5
+    x = 4 * jax.random.normal(jax.random.key(1), (2, steps, features))  # large enough for gates of 0 and 1
+    gru = GRU(units=units, cell="keras2")
+    variables = gru.init(jax.random.key(0), x)
+    p = jax.tree.map(np.asarray, variables["params"])
+    assert sum(leaf.size for leaf in jax.tree.leaves(p)) == 3 * units * (features + units + 1)
+    kernel, recurrent, bias = p["input"]["kernel"], p["recurrent"]["kernel"], p["input"]["bias"]
+    assert not bias.any()
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(units), atol=1e-6)
+    h, states, gates_seen = np.zeros((2, units)), [], []
+    for t in range(steps):
+        given = np.asarray(x[:, t]) @ kernel
+        gates = np.clip(0.2 * (given[:, :6] + h @ recurrent[:, :6]) + 0.5, 0, 1)
+        reset, update = gates[:, :3], gates[:, 3:]
+        candidate = np.tanh(given[:, 6:] + (reset * h) @ recurrent[:, 6:])
+        h = update * h + (1 - update) * candidate
+        states.append(h)
+        gates_seen.append(gates)
+    assert {0.0, 1.0} <= set(np.stack(gates_seen).ravel().tolist())
+    np.testing.assert_allclose(gru.apply(variables, x), np.stack(states, 1), atol=1e-5)
+
+
 def test_pixel_normalization_by_hand():
     image = jnp.array([[[[0], [255]], [[51], [102]]]], jnp.uint8)  # [1, 2, 2, 1]
 
