@@ -15,6 +15,7 @@ COMMANDS = {
     "find-unlabeled": "finds digits that the labels of SVHN leave out",
     "inspect": "writes a page with the statistics and faults of a data set",
     "measure": "measures the Reader on a folder of labeled pictures",
+    "page": "writes a page about runs, side by side",
     "paste-photos": "makes private pictures to choose reading rules on",
     "peers": "compares with off-the-shelf engines on labeled pictures",
     "predict": "reads the numbers in pictures",

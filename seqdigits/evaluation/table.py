@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from seqdigits.core.console import render_table
@@ -12,6 +13,11 @@ def report_table(reports: dict[str, dict[str, Any]]) -> str:
 
     A metric that no report has is left out: reports written by older versions lack some.
     """
+    return render_table(("", *reports), metric_rows(list(reports.values())))
+
+
+def metric_rows(reports: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Returns the rows of such a table, each the name of a metric and its value in each report, as text."""
     metrics = (
         ("examples", "{:,}"),
         ("sequence_accuracy", "{:.4f}"),
@@ -27,15 +33,15 @@ def report_table(reports: dict[str, dict[str, Any]]) -> str:
         ("calibration_error", "{:.4f}"),
         ("coverage_at_98", "{:.4f}"),
     )
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, form in metrics:
-        values = [report.get(name) for report in reports.values()]
+        values = [report.get(name) for report in reports]
         if any(value is not None for value in values):
             rows.append((name, *("-" if value is None else form.format(value) for value in values)))
-    lengths = sorted({n for report in reports.values() for n in report["accuracy_by_length"]}, key=int)
+    lengths = sorted({n for report in reports for n in report["accuracy_by_length"]}, key=int)
     if len(lengths) > 1:
         for n in lengths:
-            values = [report["accuracy_by_length"].get(n) for report in reports.values()]
+            values = [report["accuracy_by_length"].get(n) for report in reports]
             name = f"  of {n} digit{'s' if n != '1' else ''}"
             rows.append((name, *("-" if value is None else f"{value:.4f}" for value in values)))
-    return render_table(("", *reports), rows)
+    return rows

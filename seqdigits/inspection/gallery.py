@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from seqdigits.core.types import digits_to_text
 from seqdigits.inspection import checks
 from seqdigits.inspection.statistics import Example
-from seqdigits.visualization.predictions import png
-
-
-@dataclass(frozen=True)
-class Tile:
-    """An example for the page.
-
-    Attributes:
-      uri: the image as a data URI.
-      alt: description for screen readers.
-      height, width: size of the image, in pixels.
-      boxes: left, top, width and height of each true box, in pixels of the image.
-      text: the label.
-      note: text after the label.
-      min_width: minimum width of the tile, in pixels of the page.
-    """
-
-    uri: str
-    alt: str
-    height: int
-    width: int
-    boxes: list[tuple[float, float, float, float]]
-    text: str
-    note: str
-    min_width: int
+from seqdigits.visualization.html import Tile, data_uri, tile_width
 
 
 def make_tile(example: Example, note: str = "") -> Tile:
@@ -61,15 +34,6 @@ def make_tiles(examples: Sequence[Example], notes: Sequence[str] = ()) -> list[T
     return list(map(make_tile, examples, notes or [""] * len(examples)))
 
 
-def tile_width(width: int) -> int:
-    """Returns the least width of a tile, in pixels of the page, given that of its image.
-
-    >>> tile_width(28), tile_width(256)
-    (88, 236)
-    """
-    return min(236, 60 + width)
-
-
 def stretch(values: np.ndarray) -> np.ndarray:
     """Stretches f64 [H, W, C] linearly to u8 of 0..255.
 
@@ -78,9 +42,3 @@ def stretch(values: np.ndarray) -> np.ndarray:
     """
     low, high = float(values.min()), float(values.max())
     return np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-
-
-def data_uri(image: np.ndarray) -> str:
-    """Returns u8 [H, W, C], of one or three channels, as the data URI of a PNG file."""
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return "data:image/png;base64," + base64.b64encode(png(picture)).decode()

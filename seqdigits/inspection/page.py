@@ -9,18 +9,18 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
 from seqdigits.core import provenance
-from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.inspection import checks
 from seqdigits.inspection.findings import find, plural
-from seqdigits.inspection.gallery import Tile, make_tiles, tile_width
-from seqdigits.inspection.sections import Table, boxes, labels, pixels
+from seqdigits.inspection.gallery import make_tiles
+from seqdigits.inspection.origins import data_origin
+from seqdigits.inspection.sections import boxes, labels, pixels
 from seqdigits.inspection.statistics import LISTED, SplitStatistics
 from seqdigits.visualization import charts
+from seqdigits.visualization.html import Table, Tile, render, tile_width
 
 _COMPOSITIONS = {
     "digit": "single digits, unaltered",
@@ -31,17 +31,6 @@ _COMPOSITIONS = {
     "photograph": "whole photographs of numbers",
     "crop": "photographs, cropped around the number",
     "cropped_digit": "single digits cropped from photographs",
-}
-_SVHN = (
-    "The photographs are Street View House Numbers (Y. Netzer et al. 2011), for non-commercial use only. This page shows "
-    "some of them, so it is for non-commercial use only, too."
-)
-_ORIGINS = {
-    "mnist": "The digits are MNIST's (Y. LeCun, C. Cortes, C. Burges 1998).",
-    "uci": "The digits are those of E. Alpaydin and C. Kaynak (Optical Recognition of Handwritten Digits, UCI Machine "
-    "Learning Repository, 1998, CC BY 4.0).",
-    "folder": "The photographs are your own.",
-    **dict.fromkeys(("svhn", "svhn_2000", "svhn_cropped"), _SVHN),
 }
 _ROWS, _PAGE_WIDTH, _GAP = 3, 1040, 12  # of examples, on a wide page; pixels
 
@@ -57,14 +46,8 @@ def html(name: str, config: ConfigDict, statistics: Sequence[SplitStatistics], c
     """
     prints = {s.split: s.prints for s in statistics}
     copies = checks.copies(prints)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("seqdigits.inspection"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.jinja").render(
+    return render(
+        "inspection.html.jinja",
         name=name,
         colors=charts.COLORS,
         splits=[s.split for s in statistics],
@@ -87,13 +70,12 @@ def _head(config: ConfigDict, statistics: Sequence[SplitStatistics]) -> dict[str
     sizes = dict.fromkeys(f"{s.spec.image[0]} × {s.spec.image[1]}" for s in statistics)
     low, high = min(s.spec.min_length for s in statistics), max(s.spec.max_length for s in statistics)
     length = str(high) if low == high else f"{low} to {high}"
-    is_photograph = config.data.composition in PHOTO_COMPOSITIONS
-    origin = _ORIGINS[config.data.photographs if is_photograph else config.data.digits]
+    origin, is_restricted = data_origin(config.data)
     return {
         "about": f"{' or '.join(sizes)} pixels, {'gray' if spec.image[2] == 1 else 'color'}, {length} "
         f"digit{'' if high == 1 else 's'}: {_COMPOSITIONS[config.data.composition]}.",
         "origin": origin,
-        "is_restricted": origin == _SVHN,
+        "is_restricted": is_restricted,
         "splits": [(s.split, f"{s.examples:,}", _extent(s), plural(int(s.digits.sum()), "digit")) for s in statistics],
     }
 

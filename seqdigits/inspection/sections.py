@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from seqdigits.inspection.findings import plural
-from seqdigits.inspection.gallery import Tile, data_uri, make_tiles, stretch
+from seqdigits.inspection.gallery import make_tiles, stretch
 from seqdigits.inspection.statistics import Best, SplitStatistics
 from seqdigits.visualization import charts
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text: its head, and rows whose first cell names them."""
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
+from seqdigits.visualization.html import Table, Tile, data_uri, inline
 
 
 def labels(statistics: Sequence[SplitStatistics]) -> dict[str, Any]:
@@ -34,7 +25,7 @@ def labels(statistics: Sequence[SplitStatistics]) -> dict[str, Any]:
         lengths = {s.split: s.lengths[low : high + 1] for s in statistics}
         drawn.insert(0, charts.bars("Length", [str(n) for n in range(low, high + 1)], lengths, "number of digits"))
     positions = {s.split: [_shares(count) for count in s.digits] for s in statistics} if spec.max_length > 1 else {}
-    return {"charts": _inline(drawn), "positions": positions}
+    return {"charts": inline(drawn), "positions": positions}
 
 
 def _shares(count: np.ndarray) -> dict[str, Any]:
@@ -72,9 +63,9 @@ def boxes(statistics: Sequence[SplitStatistics]) -> dict[str, Any] | None:
     return {
         "cell": " or ".join(plural(cell, "pixel") for cell in dict.fromkeys(s.cell for s in statistics)),
         "place": next(iter(centers)) if len(centers) == 1 else None,
-        "maps": list(zip([s.split for s in statistics], _inline(maps), strict=True)),
+        "maps": list(zip([s.split for s in statistics], inline(maps), strict=True)),
         "size": (f"{low[0]:g}", f"{low[1]:g}") if np.array_equal(low, high) else None,
-        "charts": _inline(sizes),
+        "charts": inline(sizes),
         "table": Table(("pixels", "min", "5%", "median", "95%", "max", "mean"), rows),
         "extremes": [(s.split, make_tiles(s.smallest.examples), make_tiles(s.largest.examples)) for s in statistics],
         "more": [
@@ -107,7 +98,7 @@ def pixels(statistics: Sequence[SplitStatistics]) -> dict[str, Any]:
         "height": height,
         "width": width,
         "images": images,
-        "charts": _inline([brightness]),
+        "charts": inline([brightness]),
         "table": Table(("all pixels", "mean", "std", "min", "max", "one color"), rows),
     }
 
@@ -121,8 +112,3 @@ def _image(split: str, values: np.ndarray) -> dict[str, Any]:
         "width": values.shape[1],
         "range": f"{values.min():.1f} to {values.max():.1f}",
     }
-
-
-def _inline(drawn: Iterable[str]) -> list[Markup]:
-    """Returns charts as what the template need not escape, without the empty ones."""
-    return [Markup(chart) for chart in drawn if chart]

@@ -76,6 +76,16 @@ class ConfidenceHistogram(struct.PyTreeNode):
         enough = kept[(kept > 0) & (correct >= (accuracy - 1e-9) * kept)]  # 98 of 100 reach 0.98 despite rounding
         return float(enough.max(initial=0) / kept[-1]) if kept[-1] else None
 
+    def selective_accuracy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the accuracy of the predictions kept, by coverage: two arrays f64 [n], coverage ascending to 1.
+
+        The least confident predictions are rejected first; those of one bin are kept or rejected together. Empty without
+        predictions.
+        """
+        kept, correct = (np.cumsum(np.asarray(x)[::-1].astype(np.int64)) for x in (self.count, self.correct))
+        is_new = np.diff(kept, prepend=0) > 0
+        return kept[is_new] / max(kept[-1], 1), correct[is_new] / kept[is_new]
+
     def _rebin(self, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns sums of confidence, correct predictions and predictions in bins of equal width, each [bins]."""
         mean, count = self.mean(), np.asarray(self.count)

@@ -15,8 +15,8 @@ from seqdigits.visualization import svg
 COLORS = {"train": "#3a76f0", "validation": "#de8426", "test": "#129882"}
 """Color of each split, for light and dark pages."""
 
-_WIDTH, _HEIGHT = 4.6, 2.5  # inches
-_LEFT, _RIGHT = 0.55, 0.1  # inches around the axes
+_WIDTH, _AXES_HEIGHT = 4.6, 1.42  # inches
+_LEFT, _RIGHT = 0.55, 0.2  # inches around the axes
 _MAX_BINS = 48
 _TAIL = 0.998
 
@@ -32,7 +32,7 @@ def bars(title: str, names: Sequence[str], counts: Mapping[str, np.ndarray], xla
       xlabel: label of the axis of names.
     """
     shares = {split: count / max(count.sum(), 1) for split, count in counts.items()}
-    figure, axes = _new(title, xlabel)
+    figure, axes = new_chart(title, xlabel)
     width = 0.8 / len(shares)
     places = np.arange(len(names))
     for i, (split, share) in enumerate(shares.items()):
@@ -43,7 +43,7 @@ def bars(title: str, names: Sequence[str], counts: Mapping[str, np.ndarray], xla
     axes.set_xticks(places, names)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_ylim(bottom=0)
-    _legend(figure)
+    add_legend(figure)
     said = (
         f"{split}: " + ", ".join(f"{name} {part:.1%}" for name, part in zip(names, share, strict=True)) + "."
         for split, share in shares.items()
@@ -69,7 +69,7 @@ def histogram(title: str, counts: Mapping[str, np.ndarray], xlabel: str) -> str:
         return ""
     first, last = int(present[0]), int(present[-1])
     tail = max(int(np.searchsorted(np.cumsum(count), _TAIL * count.sum())) for count in counts.values())
-    figure, axes = _new(title, xlabel)
+    figure, axes = new_chart(title, xlabel)
     if tail < last:
         last = tail
         axes.set_title("without the largest 0.2%", loc="right", fontsize=8, fontweight="normal", alpha=0.7)
@@ -88,7 +88,7 @@ def histogram(title: str, counts: Mapping[str, np.ndarray], xlabel: str) -> str:
     axes.set_xlim(edges[0] - 0.5, edges[-1] - 0.5)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _legend(figure)
+    add_legend(figure)
     return svg.render(figure, f"{title}, {xlabel}. {'; '.join(said)}.")
 
 
@@ -124,12 +124,12 @@ def density(split: str, counts: np.ndarray, cell: int, label: str) -> str:
     return svg.render(figure, label)
 
 
-def _new(title: str, xlabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, _HEIGHT))
-    bottom, top = 0.78, 0.3  # inches: below, the names of bars, the label and the legend
-    axes = figure.add_axes(
-        (_LEFT / _WIDTH, bottom / _HEIGHT, 1 - (_LEFT + _RIGHT) / _WIDTH, 1 - (bottom + top) / _HEIGHT)
-    )
+def new_chart(title: str, xlabel: str, *, has_legend: bool = True) -> tuple[Figure, Axes]:
+    """Returns a chart whose axis of values shows percent, with space for a legend if it has one; within svg.style."""
+    bottom, top = 0.78 if has_legend else 0.5, 0.3  # inches: below, the names of bars, the label and the legend
+    height = _AXES_HEIGHT + bottom + top
+    figure = Figure(figsize=(_WIDTH, height))
+    axes = figure.add_axes((_LEFT / _WIDTH, bottom / height, 1 - (_LEFT + _RIGHT) / _WIDTH, _AXES_HEIGHT / height))
     axes.set_title(title)
     axes.set_xlabel(xlabel)
     axes.spines.left.set_visible(False)
@@ -139,5 +139,7 @@ def _new(title: str, xlabel: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(figure: Figure) -> None:
-    figure.legend(loc="lower left", bbox_to_anchor=(_LEFT / _WIDTH - 0.02, -0.02), ncols=len(COLORS))
+def add_legend(figure: Figure, handlelength: float = 0.8) -> None:
+    """Adds the legend of the labels of a chart, below it, in rows of three; the length of lines is in font sizes."""
+    place = (_LEFT / _WIDTH - 0.02, -0.02)
+    figure.legend(loc="lower left", bbox_to_anchor=place, ncols=len(COLORS), handlelength=handlelength)

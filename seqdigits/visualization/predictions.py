@@ -37,7 +37,7 @@ def make_example_grid(
     """
     batch, prediction = jax.tree.map(np.asarray, (batch, prediction))
     rows = np.flatnonzero(batch.index >= 0)
-    truths, predicted = {r: _true_text(batch, r) for r in rows}, {r: _predicted_text(prediction, r) for r in rows}
+    truths, predicted = {r: true_text(batch, r) for r in rows}, {r: predicted_text(prediction, r) for r in rows}
     is_exact_match = np.asarray(jax.jit(matching.match_predictions)(batch, prediction).exact_match)
     wrong, correct = [r for r in rows if not is_exact_match[r]], [r for r in rows if is_exact_match[r]]
     if seeks_errors:
@@ -62,7 +62,7 @@ def make_example_grid(
     return page
 
 
-def _true_text(batch: Batch, row: np.integer) -> str:
+def true_text(batch: Batch, row: int | np.integer) -> str:
     """Returns the true numbers of an image, separated by spaces."""
     digits = batch.digits[row]
     number = np.zeros_like(digits) if batch.number is None else batch.number[row]
@@ -71,27 +71,36 @@ def _true_text(batch: Batch, row: np.integer) -> str:
     )
 
 
-def _predicted_text(prediction: Prediction, row: np.integer) -> str:
+def predicted_text(prediction: Prediction, row: int | np.integer) -> str:
     """Returns the predicted numbers, best first, separated by spaces; "+" marks a number cut to L digits."""
     max_digits, lengths = prediction.digits.shape[-1], prediction.length[row]
     numbers = zip(prediction.digits[row], lengths, strict=True)
     return " ".join(digits_to_text(digits) + ("+" if n > max_digits else "") for digits, n in numbers if n) or "nothing"
 
 
-def _draw_example(batch: Batch, prediction: Prediction, row: np.integer, zoom: int) -> Image.Image:
+def _draw_example(batch: Batch, prediction: Prediction, row: int | np.integer, zoom: int) -> Image.Image:
     """Returns the image of one row, enlarged by an integer factor, with its boxes."""
     pixels = np.broadcast_to(batch.image[row], (*batch.image.shape[1:3], 3))
     image = Image.fromarray(np.ascontiguousarray(pixels))
     image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(image)
-    for box in batch.boxes[row][batch.digits[row] != NO_DIGIT]:
+    for box in true_boxes(batch, row):
         _rectangle(draw, box, TRUE, zoom, inset=0)
-    if prediction.digit_boxes is not None:
-        for box in prediction.digit_boxes[row][prediction.digits[row] != NO_DIGIT]:
-            _rectangle(draw, box, PREDICTED, zoom, inset=2)
-    elif prediction.box is not None:
-        _rectangle(draw, prediction.box[row, 0], PREDICTED, zoom, inset=2)
+    for box in predicted_boxes(prediction, row):
+        _rectangle(draw, box, PREDICTED, zoom, inset=2)
     return image
+
+
+def true_boxes(batch: Batch, row: int | np.integer) -> np.ndarray:
+    """Returns the boxes of the true digits of an image, f32 [n, 4], cxcywh in pixels."""
+    return np.asarray(batch.boxes[row][batch.digits[row] != NO_DIGIT])
+
+
+def predicted_boxes(prediction: Prediction, row: int | np.integer) -> np.ndarray:
+    """Returns the boxes of the predicted digits, f32 [n, 4], or of the number where digits have none; cxcywh in pixels."""
+    if prediction.digit_boxes is not None:
+        return np.asarray(prediction.digit_boxes[row][prediction.digits[row] != NO_DIGIT])
+    return np.zeros((0, 4), np.float32) if prediction.box is None else np.asarray(prediction.box[row, :1])
 
 
 def _rectangle(
