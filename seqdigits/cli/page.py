@@ -71,7 +71,7 @@ def main(stop: Stop) -> None:
     if out.suffix != ".html" or out.is_dir():
         out = out / f"{'-'.join(folder.name.replace('/', '_') for folder in folders)[:100]}.html"
     make_folder(out.parent, "--out")
-    runs = [_evaluate(folder, values.split, limit=values.examples, kept=values.kept, stop=stop) for folder in folders]
+    runs = [evaluate(folder, values.split, limit=values.examples, kept=values.kept, stop=stop) for folder in folders]
     page = html(runs, shlex.join(["seqdigits", "page", *sys.argv[1:]]))
     try:
         write_atomically(out, page)
@@ -98,7 +98,8 @@ def names(runs: list[Path]) -> list[str]:
     return ["/".join(part[-count:]) for part in parts]
 
 
-def _evaluate(folder: RunFolder, split: str, *, limit: int, kept: int, stop: Stop) -> PageRun:
+def evaluate(folder: RunFolder, split: str, *, limit: int, kept: int, stop: Stop) -> PageRun:
+    """Evaluates the checkpoint of a run; the arguments are those of evaluate_examples."""
     restored = restore(folder.config, folder.workdir, str(folder.checkpoint), split)
     evaluated = evaluate_examples(
         folder.config, restored, split, limit=limit, kept=kept, sure=max(kept // 2, 1), stop=stop

@@ -14,7 +14,7 @@ from clu import parameter_overview
 
 from seqdigits.config.defaults import DEFAULTS, get
 from seqdigits.core import params
-from seqdigits.core.constants import NO_DIGIT
+from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.progress import duration
 from seqdigits.core.types import Variables
@@ -46,6 +46,8 @@ _ORDER = (
     "coverage_at_98",
 )
 """Order of the curves; others follow."""
+_ERRORS = ("localization_error", "center_error", "cross_entropy", "gradient_norm")
+"""Metrics besides losses that may span orders of magnitude."""
 _SQUARED_ERRORS = np.geomspace(0.01, 10_000, 37)  # px², edges of the histogram
 _OVERLAPS = np.linspace(0, 1, 26)
 
@@ -180,14 +182,24 @@ def _evaluated_text(runs: Sequence[PageRun]) -> str:
     return " or ".join(counts)
 
 
-def _reports(runs: Sequence[PageRun]) -> Table | None:
-    """Returns the metrics of complete evaluations of all runs; None if there are none."""
-    found = {
-        f"{run.name + ', ' if len(runs) > 1 else ''}{split}, step {report['step']:,}": report
-        for run in runs
-        for split, report in run.folder.reports.items()
-    }
-    return Table(("", *found), metric_rows(list(found.values()))) if found else None
+def _reports(runs: Sequence[PageRun]) -> list[tuple[str, Table]]:
+    """Returns the metrics of the complete evaluations in the folders: a table of all splits of one run, or one for each split."""
+    if len(runs) == 1:
+        found = {f"{split}, step {report['step']:,}": report for split, report in runs[0].folder.reports.items()}
+        tables = [("Complete evaluations that are in its folder:", found)]
+    else:
+        tables = [
+            (
+                f"Complete evaluations of {split} that are in the folders:",
+                {
+                    f"{run.name}, step {run.folder.reports[split]['step']:,}": run.folder.reports[split]
+                    for run in runs
+                    if split in run.folder.reports
+                },
+            )
+            for split in SPLITS
+        ]
+    return [(title, Table(("", *found), metric_rows(list(found.values())))) for title, found in tables if found]
 
 
 def _curves(runs: Sequence[PageRun]) -> list[str]:
@@ -213,7 +225,8 @@ def _curve(metric: str, runs: Sequence[PageRun]) -> str:
         (run_charts.SPLIT_NAMES.get(split, split), color, run_charts.SPLIT_LINES.get(split, "-"))
         for split, color in splits.items()
     ]
-    return run_charts.curves(metric, lines, legend)
+    is_log = metric.startswith("loss") or metric in _ERRORS
+    return run_charts.curves(metric, lines, legend, may_be_log=is_log)
 
 
 def _colored(runs: Sequence[PageRun], values: Sequence[Any]) -> dict[str, tuple[str, Any]]:

@@ -39,13 +39,16 @@ Line = tuple[str, str, str, np.ndarray, np.ndarray]
 
 
 @svg.style()
-def curves(title: str, lines: Sequence[Line], legend: Sequence[tuple[str, str, str]] = ()) -> str:
-    """Draws values by step; the axis of values is logarithmic where they span more than a factor of 30.
+def curves(
+    title: str, lines: Sequence[Line], legend: Sequence[tuple[str, str, str]] = (), *, may_be_log: bool = False
+) -> str:
+    """Draws values by step.
 
     Args:
       title: name of the metric.
       lines: one for each run and split; y may be NaN.
       legend: label, color and style of its entries.
+      may_be_log: whether the axis of values is logarithmic where they span more than a factor of 30.
     """
     figure, axes = new_chart(title, "step", has_legend=bool(legend))
     values = np.concatenate([y for *_, y in lines])
@@ -55,11 +58,11 @@ def curves(title: str, lines: Sequence[Line], legend: Sequence[tuple[str, str, s
         marker = "o" if len(x) < 12 else ""
         axes.plot(x, y, style, color=color, linewidth=1.4, marker=marker, markersize=3, clip_on=False)
         said.append(f"{label}: {y[-1]:.4g} at step {int(x[-1]):,}")
-    if len(values) and values.min() > 0 and values.max() > 30 * values.min():
+    if may_be_log and len(values) and values.min() > 0 and values.max() > 30 * values.min():
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
     else:
-        axes.yaxis.set_major_locator(MaxNLocator(4, steps=_NICE))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=_NICE))
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
     axes.set_xlim(0, max(int(x[-1]) for *_, x, _ in lines))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=_NICE))
@@ -185,7 +188,8 @@ def coverage(title: str, found: Mapping[str, tuple[str, tuple[np.ndarray, np.nda
 
 def _square(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     figure, axes = new_chart(title, xlabel, has_legend=False)
-    axes.set_title(ylabel, loc="right", fontsize=8, fontweight="normal", alpha=0.7)
+    axes.set_title(ylabel, loc="right", fontsize=8, fontweight="normal", alpha=0.7, pad=8)
+    axes.set_title(title, pad=8)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.grid(axis="x", clip_on=False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))

@@ -76,3 +76,10 @@ def test_histogram_at_the_limits_and_with_nan():
     bins = found.reliability()
     assert bins[0]["confidence"] == pytest.approx(1e-9 / 3, abs=1e-9)
     assert bins[9]["confidence"] == pytest.approx(1.0)
+
+
+def test_selective_accuracy_rejects_the_least_confident_first():
+    coverage, accuracy = histogram(CONFIDENCE, CORRECT).selective_accuracy()
+    assert coverage.tolist() == [0.4, 0.7, 1.0]
+    np.testing.assert_allclose(accuracy, [3 / 4, 5 / 7, 5 / 10])
+    assert [len(x) for x in histogram(CONFIDENCE[:0], CORRECT[:0]).selective_accuracy()] == [0, 0]
