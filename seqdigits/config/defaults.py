@@ -320,6 +320,11 @@ KEYS: tuple[Key, ...] = (
         "",
         "All but dense_detector: layers of the head of each position before its last dense layer, as text.",
     ),
+    Key(
+        "model.length_head",
+        False,
+        "heads: whether there is a head for the number of digits, and those of the positions are for the ten digits alone.",
+    ),
     Key("model.shared_head", False, "gru, attention, row_gru: whether all positions share one head."),
     Key("model.gru_units", 0, "gru, attention, row_gru: units of the GRU, at least 1."),
     Key(
@@ -335,7 +340,7 @@ KEYS: tuple[Key, ...] = (
         "model.kernel_init",
         "lecun_normal",
         "Initializer of kernels. truncated_normal has standard deviation 0.1.",
-        allowed=("lecun_normal", "glorot_uniform", "truncated_normal"),
+        allowed=("lecun_normal", "glorot_uniform", "he_normal", "truncated_normal"),
     ),
     Key("model.bias_init", 0.0, "Initial value of biases."),
     Key(
@@ -437,6 +442,7 @@ KEYS: tuple[Key, ...] = (
         allowed=("cross_entropy", "one_hot_cross_entropy", "binary_cross_entropy"),
     ),
     Key("loss.positions", "mean", "How the losses of the positions are reduced.", allowed=("mean", "sum")),
+    Key("loss.length", 0.0, "With model.length_head: weight of the cross entropy of the number of digits.", low=0),
     Key("loss.no_digit_weight", 1.0, "Weight of a position without a digit, within loss.digits.", low=0),
     Key("loss.box", 0.0, "With model.localize: weight of the mean squared error of the box (px²).", low=0),
     Key("loss.cells", 0.0, "dense_detector: weight of the cross entropy of cells.", low=0),

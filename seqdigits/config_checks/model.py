@@ -90,6 +90,11 @@ def _validate_layers(config: ConfigDict) -> None:
         raise UserError(
             f"model.encoder has a {flat[0]} layer, but model.name = {model.name} needs a feature map. Remove the layer."
         )
+    if is_dense and any(layer.kind == "local" for layer in encoder):
+        raise UserError(
+            "model.encoder has a local layer, whose kernels belong to one image size, but model.name = dense_detector reads images "
+            "of any size. Use a conv layer."
+        )
     if is_dense and any(layer.padding == "VALID" for layer in encoder):
         raise UserError(
             "model.encoder has a layer without padding ('valid'), but the cells of model.name = dense_detector must cover the "
@@ -104,10 +109,12 @@ def _validate_model_keys(config: ConfigDict) -> None:
         "model.gru_units": model.name not in _UNROLLED,
         "model.gru_cell": model.name not in ("gru", "row_gru"),
         "model.shared_head": model.name not in _UNROLLED,
+        "model.length_head": model.name != "heads",
         "model.head": is_dense,
         "model.localize": is_dense,
         "model.box_head": is_dense or not model.localize,
         "loss.digits": is_dense,
+        "loss.length": not model.length_head,
         "loss.box": not model.localize,
         "loss.cells": not is_dense,
         "loss.cell_boxes": not is_dense,
@@ -131,8 +138,11 @@ def _validate_model_keys(config: ConfigDict) -> None:
     refuse_unread(config, unread, f"model.name = {model.name} and model.localize = {model.localize}")
     fixed = config.data.min_length == config.data.max_length
     refuse_unread(
-        config, {"loss.no_digit_weight": fixed}, f"data.min_length = data.max_length = {config.data.max_length}"
+        config,
+        {"loss.no_digit_weight": fixed, "model.length_head": fixed},
+        f"data.min_length = data.max_length = {config.data.max_length}",
     )
+    refuse_unread(config, {"loss.no_digit_weight": model.length_head}, "model.length_head = True")
 
 
 def _validate_loss(config: ConfigDict) -> None:
@@ -140,7 +150,8 @@ def _validate_loss(config: ConfigDict) -> None:
     model, is_dense = config.model, config.model.name == "dense_detector"
     if is_dense and config.loss.target != "cell" and not config.loss.target_radius:
         raise UserError(f"loss.target_radius = 0: loss.target = {config.loss.target} needs a radius, for example 0.2.")
-    required = ("loss.cells", "loss.cell_boxes") if is_dense else ("loss.digits",)
+    of_length = ("loss.length",) if model.length_head else ()
+    required = ("loss.cells", "loss.cell_boxes") if is_dense else ("loss.digits", *of_length)
     only_box = config.loss.box and config.init.path  # the run of init.path has trained the digits
     for key in required:
         if not get(config, key) and not only_box:

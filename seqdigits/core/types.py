@@ -84,6 +84,9 @@ class Outputs(struct.PyTreeNode):
 
     Attributes:
       digit_logits: f32 [B, L, K], K = 10, or 11 with NO_DIGIT.
+      length_logits: f32 [B, L + 2], logits of 0, 1, .., L digits, and of more. With it, `digit_logits` are the logarithms of the
+        probabilities that follow from both: of a digit, that the number is long enough, times that of the digit given that
+        it is; of NO_DIGIT, that the number has ended.
       box: f32 [B, 4], the box of the whole sequence, cxcywh in pixels. A dense detector returns the mean box of the
         training set here, which is no prediction and is used where no digit is detected.
       cell_logits: f32 [B, h, w, 11], logits of each cell of the dense detector: a digit at or near the cell
@@ -96,6 +99,7 @@ class Outputs(struct.PyTreeNode):
     """
 
     digit_logits: Array | None = None
+    length_logits: Array | None = None
     box: Array | None = None
     cell_logits: Array | None = None
     cell_boxes: Array | None = None

@@ -154,6 +154,17 @@ def softmax(logits: Array) -> Array:
     return unnormalized / jnp.sum(unnormalized, axis=-1, keepdims=True)
 
 
+def log_sum_exp(x: Array) -> Array:
+    """Returns the logarithm of the sum of exponentials over the last axis, as finite as its values, see `softmax`."""
+    largest = jnp.max(x, axis=-1, keepdims=True)
+    return jnp.log(jnp.sum(jnp.exp(x - largest), axis=-1)) + largest[..., 0]
+
+
+def log_softmax(logits: Array) -> Array:
+    """Returns the logarithm of `softmax`."""
+    return logits - log_sum_exp(logits)[..., None]
+
+
 def best_candidates(
     box: Array, probability: Array, *, count: int, min_score: float, max_overlap: float, target: str
 ) -> tuple[Array, Array]:

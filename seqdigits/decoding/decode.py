@@ -12,7 +12,7 @@ from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Outputs, Prediction
-from seqdigits.decoding.cells import Candidates, assemble_numbers, find_candidates, look_again, softmax
+from seqdigits.decoding.cells import Candidates, assemble_numbers, find_candidates, log_softmax, look_again, softmax
 from seqdigits.decoding.options import DecodeOptions
 
 
@@ -20,10 +20,12 @@ def decode(outputs: Outputs, options: DecodeOptions) -> Prediction:
     """Decodes the outputs of any model.
 
     Outputs with digit_logits give one number (N = 1). Every position keeps its own prediction: a digit after a NO_DIGIT
-    is not removed, so a wrong position makes the whole prediction wrong. Outputs with cells give N numbers per image,
-    best first.
+    is not removed, so a wrong position makes the whole prediction wrong. With length_logits, the length is decided first,
+    see `_decode_length`. Outputs with cells give N numbers per image, best first.
     """
-    if outputs.digit_logits is not None:
+    if outputs.length_logits is not None:
+        prediction = _decode_length(outputs, options.temperature)
+    elif outputs.digit_logits is not None:
         prediction = _decode_positions(outputs.digit_logits, outputs.box, options.temperature)
     else:
         prediction = _decode_cells(outputs, options)
@@ -49,6 +51,33 @@ def _decode_positions(logits: Array, box: Array | None, temperature: float | Arr
         digit_confidence=confidence,
         confidence=jnp.prod(jnp.max(softmax(logits), axis=-1), axis=-1),
         box=box,
+    )
+    return jax.tree.map(lambda x: x[:, None], prediction)  # N = 1
+
+
+def _decode_length(outputs: Outputs, temperature: float | Array) -> Prediction:
+    """Decodes the length l with the greatest log P(l) + sum of max log P(digit i) over i < l.
+
+    Goodfellow et al. 2013, arXiv:1312.6082, section 4. A length of more than L has all L digits, and the prediction counts
+    as wrong.
+    """
+    assert outputs.length_logits is not None, "chosen by decode"
+    assert outputs.digit_logits is not None, "a length head has digit logits"
+    positions = outputs.digit_logits.shape[1]
+    of_digits = outputs.digit_logits[..., :NO_DIGIT]
+    best = jnp.max(log_softmax(of_digits), axis=-1)  # [B, L]
+    log_length = log_softmax(outputs.length_logits)
+    scores = jnp.stack([log_length[:, n] + jnp.sum(best[:, :n], axis=-1) for n in range(positions + 2)], axis=1)
+    length = jnp.argmax(scores, axis=-1).astype(jnp.int32)
+    is_digit = jnp.arange(positions) < length[:, None]
+    digits = jnp.where(is_digit, jnp.argmax(of_digits, axis=-1), NO_DIGIT).astype(jnp.int32)
+    probability = softmax(outputs.digit_logits / temperature)  # [B, L, 11]
+    prediction = Prediction(
+        length=length,
+        digits=digits,
+        digit_confidence=jnp.where(is_digit, jnp.max(probability[..., :NO_DIGIT], axis=-1), probability[..., NO_DIGIT]),
+        confidence=jnp.exp(jnp.max(scores, axis=-1)),
+        box=outputs.box,
     )
     return jax.tree.map(lambda x: x[:, None], prediction)  # N = 1
 

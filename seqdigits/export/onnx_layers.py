@@ -142,6 +142,32 @@ class OnnxStack:
             bias = values["bias"]
         return self.graph.op("Gemm", x, kernel, bias), layer.features
 
+    def _local(self, x: str, _features: int, layer: Layer, _stride: int) -> tuple[str, int]:
+        """Adds models.local_conv.LocalConv as a matrix product at each position, over the shifted feature maps."""
+        values, op = self._take("LocalConv"), self.graph.op
+        height, width, _, _ = values["kernel"].shape
+        before, after = (layer.size - 1) // 2, layer.size // 2
+        x = op("Pad", op("Transpose", x, perm=[0, 2, 3, 1]), np.array([0, before, before, 0, 0, after, after, 0]))
+        axes = np.array([1, 2])
+        parts = [
+            op("Slice", x, np.array([i, j]), np.array([i + height, j + width]), axes)
+            for i in range(layer.size)
+            for j in range(layer.size)
+        ]
+        window = op("Unsqueeze", op("Concat", *parts, axis=3), np.array([3]))  # [B, h, w, 1, k*k*F]
+        x = op("MatMul", window, self.graph.weights(values["kernel"], self.dtype))
+        x = op("Add", op("Squeeze", x, np.array([3])), values["bias"])
+        return op("Transpose", x, perm=[0, 3, 1, 2]), layer.features
+
+    def _maxout(self, x: str, features: int, layer: Layer, _stride: int) -> tuple[str, int]:
+        parts = self.graph.split("Split", layer.size, x, axis=1, num_outputs=layer.size)
+        return self.graph.op("Max", *parts), features // layer.size
+
+    def _subtract(self, x: str, features: int, layer: Layer, _stride: int) -> tuple[str, int]:
+        mean = self.graph.op("ReduceMean", x, np.array([1]))
+        mean = self.graph.op("AveragePool", mean, kernel_shape=[layer.size, layer.size], auto_pad="SAME_UPPER")
+        return self.graph.op("Sub", x, mean), features
+
     def _mean(self, x: str, features: int, _layer: Layer, _stride: int) -> tuple[str, int]:
         self.flat = True
         return self.graph.op("ReduceMean", x, np.array([2, 3]), keepdims=0), features
@@ -194,6 +220,9 @@ class OnnxStack:
 
 
 _ADD: dict[str, Callable[[OnnxStack, str, int, Layer, int], tuple[str, int]]] = {
+    "local": OnnxStack._local,
+    "maxout": OnnxStack._maxout,
+    "subtract": OnnxStack._subtract,
     "norm": OnnxStack._norm,
     "relu": lambda stack, x, features, _layer, _stride: (stack.graph.op("Relu", x), features),
     "dropout": lambda _stack, x, features, _layer, _stride: (x, features),

@@ -37,9 +37,8 @@ def sequence_to_onnx(program: Program, dtype: str) -> bytes:
       UserError: the network has a layer that cannot be exported; or the library onnx is not installed.
     """
     graph = OnnxGraph()
-    outputs = _decoded(
-        graph, *_Network(graph, program, DTYPES[dtype]).add(), decode_options(program.config, program.spec)
-    )
+    network = _Network(graph, program, DTYPES[dtype])
+    outputs = _decoded(graph, *network.add(), decode_options(program.config, program.spec))
     length = program.spec.max_length
     axes = {"digits": (length,), "digit_confidence": (length,), "box": (4,)}
     return graph.to_bytes(
@@ -70,8 +69,8 @@ class _Network:
         self._graph, self._dtype = graph, dtype
         self._variables, self._model, self._spec = program.variables, program.config.model, program.spec
 
-    def add(self) -> tuple[str, str | None]:
-        """Returns the logits f32 [B, L, K], and the box f32 [B, 4] where there is a box head."""
+    def add(self) -> tuple[str, str | None, str | None]:
+        """Returns the logits of the heads f32 [B, L, K], of the length f32 [B, L + 2] and the box f32 [B, 4], where there are such heads."""
         height, width, channels = self._spec.image
         encoder = parse(self._model.encoder, "model.encoder")
         multiple = largest_stride(encoder)
@@ -95,10 +94,12 @@ class _Network:
             params = self._params("gru")
             projected = self._projected(flat, params["input"])
             vectors = self._states([projected] * self._spec.max_length, params["recurrent"])
-        box = None
+        length = box = None
+        if self._model.length_head:
+            length = self._head("length_head", flat, (), self._spec.max_length + 2)
         if self._model.localize:
             box = self._head("box_head", flat, parse(self._model.box_head, "model.box_head", flat=True), 4)
-        return self._logits(vectors), box
+        return self._logits(vectors), length, box
 
     def _row_gru(self, x: str, size: tuple[int, int], features: int) -> list[str]:
         """Adds a GRU over the rows of a feature map [B, h, w, F]; returns the L parts of its last state."""
@@ -159,7 +160,8 @@ class _Network:
 
     def _logits(self, vectors: list[str]) -> str:
         """Adds the heads on one vector [B, F] for each position: f32 [B, L, K]."""
-        op, model, classes = self._graph.op, self._model, self._spec.num_classes
+        op, model = self._graph.op, self._model
+        classes = NO_DIGIT if model.length_head else self._spec.num_classes
         head = parse(model.head, "model.head", flat=True)
         names = ["head"] * len(vectors) if model.shared_head else [f"head_{i}" for i in range(len(vectors))]
         logits = [self._head(name, x, head, classes) for name, x in zip(names, vectors, strict=True)]
@@ -184,8 +186,60 @@ class _Network:
         return self._graph.op("Add", product, params["bias"].astype(np.float32))
 
 
-def _decoded(graph: OnnxGraph, logits: str, box: str | None, options: DecodeOptions) -> dict[str, str]:
-    """Adds decoding.decode of logits f32 [B, L, K] and a box f32 [B, 4]: the fields of the Prediction by name, N = 1."""
+def _decoded(
+    graph: OnnxGraph, logits: str, length: str | None, box: str | None, options: DecodeOptions
+) -> dict[str, str]:
+    """Adds decoding.decode: the fields of the Prediction by name, N = 1.
+
+    Args:
+      graph: that it is added to.
+      logits: of the heads of the positions, f32 [B, L, K].
+      length: of the length head, f32 [B, L + 2], or None.
+      box: f32 [B, 4], or None.
+      options: of decoding.
+    """
+    op = graph.op
+    found = _decoded_length(graph, logits, length, options) if length else _decoded_positions(graph, logits, options)
+    confidence = found["confidence"]
+    if (options.platt_scale, options.platt_bias) != (1, 0):
+        clipped = op("Clip", confidence, np.float32(1e-6), np.float32(1 - 1e-6))
+        logit = op("Sub", op("Log", clipped), op("Log", op("Sub", np.float32(1), clipped)))
+        scaled = op("Add", op("Mul", logit, np.float32(options.platt_scale)), np.float32(options.platt_bias))
+        is_zero = op("Equal", confidence, np.float32(0))
+        found["confidence"] = op("Where", is_zero, confidence, op("Sigmoid", scaled))
+    found |= {name: op("Cast", found[name], to=_INT32) for name in ("length", "digits")}
+    found |= {"box": box} if box else {}
+    return {name: op("Unsqueeze", x, np.array([1])) for name, x in found.items()}
+
+
+def _decoded_length(graph: OnnxGraph, logits: str, length: str, options: DecodeOptions) -> dict[str, str]:
+    """Adds decoding.decode._decode_length, on the logits of the ten digits."""
+    op, positions = graph.op, options.max_length
+    log_digits, log_length = op("LogSoftmax", logits, axis=2), op("LogSoftmax", length, axis=1)
+    best = op("ReduceMax", log_digits, _LAST, keepdims=0)  # [B, L]
+    before = np.tri(positions + 2, positions, -1, dtype=np.float32).T  # [L, L + 2], whether a length has a position
+    scores = op("Add", log_length, op("MatMul", best, before))
+    number = op("ArgMax", scores, axis=1, keepdims=1)  # [B, 1]
+    is_digit = op("Less", np.arange(positions), number)
+    lengths = op("Softmax", length, axis=1)
+    ended = op("Unsqueeze", op("MatMul", lengths, np.tri(positions, positions + 2, dtype=np.float32).T), np.array([2]))
+    longer = op(
+        "Unsqueeze", op("MatMul", lengths, 1 - np.tri(positions, positions + 2, dtype=np.float32).T), np.array([2])
+    )
+    joint = op("Concat", op("Mul", op("Softmax", logits, axis=2), longer), ended, axis=2)  # [B, L, 11]
+    tempered = op("Softmax", op("Div", op("Log", joint), np.float32(options.temperature)), axis=2)
+    of_digits, of_end = graph.split("Split", 2, tempered, np.array([NO_DIGIT, 1]), axis=2)
+    certain = op("Where", is_digit, op("ReduceMax", of_digits, _LAST, keepdims=0), op("Squeeze", of_end, np.array([2])))
+    return {
+        "length": op("Squeeze", number, np.array([1])),
+        "digits": op("Where", is_digit, op("ArgMax", logits, axis=2, keepdims=0), np.int64(NO_DIGIT)),
+        "digit_confidence": certain,
+        "confidence": op("Exp", op("ReduceMax", scores, _LAST, keepdims=0)),
+    }
+
+
+def _decoded_positions(graph: OnnxGraph, logits: str, options: DecodeOptions) -> dict[str, str]:
+    """Adds decoding.decode._decode_positions."""
     op = graph.op
     digits = op("ArgMax", logits, axis=2, keepdims=0)  # [B, L]
     is_digit = graph.cast(op("Not", op("Equal", digits, np.int64(NO_DIGIT))), np.int64)
@@ -193,21 +247,12 @@ def _decoded(graph: OnnxGraph, logits: str, box: str | None, options: DecodeOpti
     digit_confidence, untempered = (
         op("ReduceMax", op("Softmax", x, axis=2), _LAST, keepdims=0) for x in (tempered, logits)
     )
-    confidence = op("ReduceProd", untempered, _LAST, keepdims=0)  # [B]
-    if (options.platt_scale, options.platt_bias) != (1, 0):
-        clipped = op("Clip", confidence, np.float32(1e-6), np.float32(1 - 1e-6))
-        logit = op("Sub", op("Log", clipped), op("Log", op("Sub", np.float32(1), clipped)))
-        scaled = op("Add", op("Mul", logit, np.float32(options.platt_scale)), np.float32(options.platt_bias))
-        is_zero = op("Equal", confidence, np.float32(0))
-        confidence = op("Where", is_zero, confidence, op("Sigmoid", scaled))
-    found = {
-        "length": op("Cast", op("ReduceSum", is_digit, _LAST, keepdims=0), to=_INT32),
-        "digits": op("Cast", digits, to=_INT32),
+    return {
+        "length": op("ReduceSum", is_digit, _LAST, keepdims=0),
+        "digits": digits,
         "digit_confidence": digit_confidence,
-        "confidence": confidence,
-        **({"box": box} if box else {}),
+        "confidence": op("ReduceProd", untempered, _LAST, keepdims=0),  # [B]
     }
-    return {name: op("Unsqueeze", x, np.array([1])) for name, x in found.items()}
 
 
 _INT32 = 6

@@ -51,6 +51,7 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
         decoder=model.name,
         gru_units=model.gru_units,
         gru_cell=model.gru_cell,
+        length_head=model.length_head,
         head=parse(model.head, "model.head", flat=True),
         shared_head=model.shared_head,
         box_head=parse(model.box_head, "model.box_head", flat=True) if model.localize else None,

@@ -38,3 +38,27 @@ def residual_pyramid(stem: int = 32, widths: tuple[int, int, int] = (64, 96, 128
             f"{conv(4 * fine, 1)}, depth_to_space 2, concat a, {conv(fine, 1)}",
         ]
     )
+
+
+def goodfellow(units: tuple[int, ...], dense: int, dropout: float) -> str:
+    """Returns the layer specification of the network of Goodfellow et al. 2013, arXiv:1312.6082, section 5.1.
+
+    Convolutions of 5x5, the first with maxout units of three filters, the others with ReLU; each is followed by a 2x2 max pool
+    of stride alternately 2 and 1, and by local subtractive normalization over 3x3. Then a locally connected layer as wide as
+    the last convolution, and two dense layers. Dropout follows every hidden layer.
+
+    Args:
+      units: of each convolution.
+      dense: units of each dense layer.
+      dropout: its rate.
+
+    >>> goodfellow((4, 6), 8, 0.5)[:75]
+    'conv 5x5x12, maxout 3, pool 2, subtract 3, dropout 0.5, conv 5x5x6, relu, p'
+    """
+    words = []
+    for i, features in enumerate(units):
+        words += [f"conv 5x5x{features}, relu" if i else f"conv 5x5x{3 * features}, maxout 3"]
+        words += ["pool 2 /1" if i % 2 else "pool 2", "subtract 3", f"dropout {dropout}"]
+    words += [f"local 5x5x{units[-1]}, relu, dropout {dropout}"]
+    words += [f"dense {dense}, relu, dropout {dropout}"] * 2
+    return ", ".join(words)

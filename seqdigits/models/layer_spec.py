@@ -3,7 +3,10 @@
 | layer | meaning |
 |---|---|
 | `conv KxKxF` | convolution to F features, SAME; `/S` = stride S, `valid` = no padding |
+| `local KxKxF` | the same with a kernel of its own at each position, SAME (locally connected) |
 | `relu` | ReLU |
+| `maxout P` | the largest of P features each: of F features, feature j is the largest of j, j + F/P, j + 2F/P .. (Goodfellow et al. 2013, arXiv:1302.4389) |
+| `subtract P` | subtracts the mean of all features in the P x P window around a position, without what is beyond the edge (local subtractive normalization) |
 | `norm` | batch norm with scale and shift, over the rows that are not padding; `norm shift` = shift only |
 | `dropout R` | drops each activation with probability R in training (a published "keep p" is R = 1 - p) |
 | `pool P` | P x P max pool of stride P, SAME; `/S` = stride S; `valid` = drops an incomplete last window |
@@ -31,7 +34,7 @@ class Layer:
     """One parsed layer: `kind` is its first word; the other fields apply to some kinds only."""
 
     kind: str
-    size: int = 0  # side of a kernel, pooling window or block
+    size: int = 0  # side of a kernel, window or block; number of features of a maxout unit
     features: int = 0
     stride: int = 1
     padding: str = "SAME"
@@ -42,7 +45,10 @@ class Layer:
 
 _FORMS = {
     "conv": re.compile(r"conv (?P<size>\d+)x(?P=size)x(?P<features>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
+    "local": re.compile(r"local (?P<size>\d+)x(?P=size)x(?P<features>\d+)"),
     "relu": re.compile(r"relu"),
+    "maxout": re.compile(r"maxout (?P<size>\d+)"),
+    "subtract": re.compile(r"subtract (?P<size>\d+)"),
     "norm": re.compile(r"norm(?P<shift> shift)?"),
     "dropout": re.compile(r"dropout (?P<rate>0?\.\d+)"),
     "pool": re.compile(r"pool (?P<size>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
@@ -54,13 +60,13 @@ _FORMS = {
     "add": re.compile(r"add (?P<name>\w+)"),
     "concat": re.compile(r"concat (?P<name>\w+)"),
 }
-_MAP_LAYERS = ("conv", "pool", "mean", "space_to_depth", "depth_to_space", "keep", "add", "concat")
+_MAP_LAYERS = ("conv", "local", "subtract", "pool", "mean", "space_to_depth", "depth_to_space", "keep", "add", "concat")
 """Kinds of layers that need a feature map."""
 FLAT = ("dense", "mean")
 """Kinds of layers that output flat features."""
 _EXAMPLES = (
-    "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, relu, norm, norm shift, dropout 0.5, pool 2, pool 3 /2, dense 128, "
-    "mean, space_to_depth 2, depth_to_space 2, keep a, add a, concat a"
+    "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, local 3x3x32, relu, maxout 2, subtract 3, norm, norm shift, dropout 0.5, "
+    "pool 2, pool 3 /2, dense 128, mean, space_to_depth 2, depth_to_space 2, keep a, add a, concat a"
 )
 
 
@@ -120,7 +126,7 @@ def _parse_layer(word: str, key: str) -> Layer:
     fields = match.groupdict()
     size, features = (int(fields.get(name) or 1) for name in ("size", "features"))
     stride = int(fields.get("stride") or (size if kind in ("pool", "space_to_depth") else 1))
-    if 0 in (size, features, stride) and kind in ("conv", "pool", "dense", "space_to_depth", "depth_to_space"):
+    if 0 in (size, features, stride) and kind not in ("keep", "add", "concat"):
         raise UserError(f"{key}: {word!r} has a zero. Sizes, features and strides are at least 1.")
     return Layer(
         kind=kind,

@@ -90,6 +90,30 @@ def digit_loss(logits: Array, digits: Array, config: ConfigDict) -> Array:
     return POSITIONS[config.positions](weighted, axis=-1)
 
 
+def present_digit_loss(logits: Array, digits: Array, config: ConfigDict) -> Array:
+    """Returns the loss of the positions that have a digit, given that they have one, for a model with a length head.
+
+    With `positions = sum` it is the sum of -log P(digit i) over the digits of the number (Goodfellow et al. 2013,
+    arXiv:1312.6082, section 4); "mean" divides it by L.
+
+    Args:
+      logits: f32 [B, L, 11], see Outputs.length_logits.
+      digits: i32 [B, L].
+      config: the section `loss`.
+
+    Returns:
+      f32 [B], in nats.
+
+    >>> config = ConfigDict({"digit_loss": "cross_entropy", "positions": "sum"})
+    >>> logits = jnp.array([[[5.0] * 10 + [9.0]] * 2])
+    >>> round(float(present_digit_loss(logits, jnp.array([[3, NO_DIGIT]]), config)[0]), 4)  # log 10
+    2.3026
+    """
+    is_digit = digits != NO_DIGIT
+    per_position = DIGIT_LOSSES[config.digit_loss](logits[..., :NO_DIGIT], jnp.where(is_digit, digits, 0))
+    return POSITIONS[config.positions](jnp.where(is_digit, per_position, 0.0), axis=-1)
+
+
 def l2(params: Variables, pattern: str) -> Array:
     """Returns half the sum of squares of the parameters whose full name matches the pattern: f32 [].
 
@@ -180,7 +204,12 @@ def loss_terms(
     terms = {}
     if config.digits:
         assert outputs.digit_logits is not None, "config_checks.validate refuses this"
-        terms["digits"] = digit_loss(outputs.digit_logits, batch.digits, config)
+        of_positions = digit_loss if outputs.length_logits is None else present_digit_loss
+        terms["digits"] = of_positions(outputs.digit_logits, batch.digits, config)
+    if config.length:
+        assert outputs.length_logits is not None, "config_checks.validate refuses this"
+        length = jnp.sum(batch.digits != NO_DIGIT, axis=-1)
+        terms["length"] = optax.softmax_cross_entropy_with_integer_labels(outputs.length_logits, length)
     if config.box:
         assert outputs.box is not None, "config_checks.validate refuses this"
         terms["box"] = box_squared_error(outputs.box, box)

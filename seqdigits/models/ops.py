@@ -47,6 +47,33 @@ def upsample_nearest(x: Array, shape: tuple[int, ...]) -> Array:
     return x.reshape(batch, h * factors[0], w * factors[1], features)[:, : shape[1], : shape[2]]
 
 
+def maxout(x: Array, size: int) -> Array:
+    """Returns the largest of `size` features each: [B, .., F] -> [B, .., F/size].
+
+    >>> maxout(jnp.array([[1.0, 5.0, 2.0, 3.0, 4.0, 6.0]]), 3).tolist()  # of 1, 2, 4 and of 5, 3, 6
+    [[4.0, 6.0]]
+
+    Raises:
+      UserError: the number of features is not a multiple of size.
+    """
+    if x.shape[-1] % size:
+        raise UserError(
+            f"model.encoder: 'maxout {size}' needs a multiple of {size} features and gets {x.shape[-1]}. "
+            "Change the features of the layer before it."
+        )
+    return jnp.max(x.reshape(*x.shape[:-1], size, -1), axis=-2)
+
+
+def subtract_local_mean(x: Array, size: int) -> Array:
+    """Subtracts the mean of all features in the size x size window around each position: f32 [B, h, w, F], the same shape.
+
+    Positions beyond the edge do not count. This is the subtractive normalization of Jarrett et al. 2009, "What is the best
+    multi-stage architecture for object recognition?", section 2.1, with equal weights.
+    """
+    mean = jnp.mean(x, axis=-1, keepdims=True)
+    return x - nn.avg_pool(mean, (size, size), (1, 1), "SAME", count_include_pad=False)
+
+
 def flatten(x: Array) -> Array:
     """Flattens a feature map [B, h, w, F] to [B, h*w*F]; returns flat features [B, F] unchanged."""
     return x.reshape(x.shape[0], -1)
@@ -70,7 +97,7 @@ def convolve(
     if height * width >= kernel.shape[0] ** 2:
         return _convolve(x, kernel, tuple(stride), pads, precision)
     return jnp.matmul(
-        _patches(x, kernel.shape[0], stride, pads), kernel.reshape(-1, kernel.shape[-1]), precision=precision
+        patches(x, kernel.shape[0], stride, pads), kernel.reshape(-1, kernel.shape[-1]), precision=precision
     )
 
 
@@ -128,8 +155,13 @@ def _kernel_gradient(
     )
 
     def product(x: Array, gradient: Array) -> Array:
-        patches = _patches(x, size, stride, pads)
-        return jnp.einsum("bhwp,bhwg->pg", patches, gradient, precision=precision, preferred_element_type=jnp.float32)
+        return jnp.einsum(
+            "bhwp,bhwg->pg",
+            patches(x, size, stride, pads),
+            gradient,
+            precision=precision,
+            preferred_element_type=jnp.float32,
+        )
 
     if groups == 1:
         total = product(x, gradient)
@@ -151,13 +183,13 @@ def _output_size(x: Array, size: int, stride: tuple[int, int], pads: Pads) -> tu
     return height, width
 
 
-def _patches(x: Array, size: int, stride: tuple[int, int], pads: Pads) -> Array:
+def patches(x: Array, size: int, stride: tuple[int, int], pads: Pads) -> Array:
     """Returns the patches of x [B, H, W, F] under the kernel at each position of the output: [B, h, w, k * k * F]."""
     height, width = _output_size(x, size, stride, pads)
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     rows, columns = ((n - 1) * step + 1 for n, step in zip((height, width), stride, strict=True))
-    patches = [x[:, i : i + rows : stride[0], j : j + columns : stride[1]] for i in range(size) for j in range(size)]
-    return jnp.concatenate(patches, -1)
+    parts = [x[:, i : i + rows : stride[0], j : j + columns : stride[1]] for i in range(size) for j in range(size)]
+    return jnp.concatenate(parts, -1)
 
 
 def max_pool(x: Array, size: int, stride: int, padding: str) -> Array:

@@ -13,11 +13,22 @@ from jax import Array
 from seqdigits.core.errors import UserError
 from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.layer_spec import Layer, cumulative_strides
-from seqdigits.models.ops import convolve, depth_to_space, flatten, max_pool, space_to_depth, upsample_nearest
+from seqdigits.models.local_conv import LocalConv
+from seqdigits.models.ops import (
+    convolve,
+    depth_to_space,
+    flatten,
+    max_pool,
+    maxout,
+    space_to_depth,
+    subtract_local_mean,
+    upsample_nearest,
+)
 
 KERNEL_INITS = {
     "lecun_normal": nn.initializers.lecun_normal(),  # Flax's default
     "glorot_uniform": nn.initializers.glorot_uniform(),  # Keras' default (Xavier)
+    "he_normal": nn.initializers.he_normal(),  # keeps the scale of activations through ReLU (He et al. 2015)
     "truncated_normal": nn.initializers.truncated_normal(0.1),  # as in TensorFlow's tutorials of 2016
 }
 """The allowed values of `model.kernel_init`.
@@ -102,7 +113,7 @@ class Stack(Base):
 
 
 def blocks(layers: tuple[Layer, ...]) -> list[range]:
-    """Returns the blocks of layers, as ranges of their positions: a convolution or dense layer, and what follows it.
+    """Returns the blocks of layers, as ranges of their positions: a layer with a kernel, and what follows it.
 
     A `keep` is a block of its own.
 
@@ -113,7 +124,7 @@ def blocks(layers: tuple[Layer, ...]) -> list[range]:
     starts = [
         i
         for i, layer in enumerate(layers)
-        if i == 0 or layer.kind in ("conv", "dense", "keep") or layers[i - 1].kind == "keep"
+        if i == 0 or layer.kind in ("conv", "local", "dense", "keep") or layers[i - 1].kind == "keep"
     ]
     return [range(start, end) for start, end in pairwise([*starts, len(layers)])]
 
@@ -169,6 +180,10 @@ def _conv(x: Array, layer: Layer, context: _LayerContext) -> Array:
     )(x)
 
 
+def _local(x: Array, layer: Layer, context: _LayerContext) -> Array:
+    return LocalConv(layer.features, layer.size, **context.common())(x)
+
+
 def _dense(x: Array, layer: Layer, context: _LayerContext) -> Array:
     return nn.Dense(layer.features, use_bias=not context.norm_follows, **context.common())(flatten(x))
 
@@ -207,7 +222,10 @@ def _add(x: Array, layer: Layer, context: _LayerContext) -> Array:
 
 _APPLY: dict[str, Callable[[Array, Layer, _LayerContext], Array]] = {
     "conv": _conv,
+    "local": _local,
     "relu": lambda x, _layer, _context: nn.relu(x),
+    "maxout": lambda x, layer, _context: maxout(x, layer.size),
+    "subtract": lambda x, layer, _context: subtract_local_mean(x, layer.size),
     "norm": lambda x, layer, context: context.norm(x, layer.scale),
     "dropout": lambda x, layer, context: nn.Dropout(layer.rate)(x, deterministic=not context.train),
     "pool": lambda x, layer, _context: max_pool(x, layer.size, layer.stride, layer.padding),

@@ -124,6 +124,7 @@ CROPPED = {
 }
 ROTATED = {"data.composition": "rotated", "data.height": 128, "data.width": 64}
 GRU = {"model.name": "gru", "model.gru_units": 9, "loss.digits": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0}
+LENGTH = {**GRU, "model.name": "heads", "model.gru_units": 0, "model.length_head": True, "loss.length": 1.0}
 
 REFUSALS = [
     ({"decode.temperature": 0.0}, "decode.temperature = 0.0 is out of range: 0.01 to 100"),
@@ -276,6 +277,15 @@ REFUSALS = [
         {**GRU, "loss.no_digit_weight": 0.5, "data.min_length": 3},
         "loss.no_digit_weight = 0.5 has no effect with data.min_length",
     ),
+    ({**GRU, "model.length_head": True}, "model.length_head = True has no effect with model.name = gru"),
+    (
+        {**LENGTH, "data.min_length": 3},
+        "model.length_head = True has no effect with data.min_length = data.max_length = 3",
+    ),
+    ({**LENGTH, "loss.length": 0.0}, "loss.length = 0: model.name = heads would not be trained on digits"),
+    ({**LENGTH, "loss.no_digit_weight": 0.5}, "loss.no_digit_weight = 0.5 has no effect with model.length_head = True"),
+    ({"loss.length": 1.0}, "loss.length = 1.0 has no effect"),
+    ({"model.encoder": "conv 3x3x8 /2, local 3x3x8"}, "model.encoder has a local layer.*reads images of any size"),
     ({"loss.positions": "sum"}, "loss.positions = 'sum' has no effect with model.name = dense_detector"),
     ({"data.photographs": "svhn_2000"}, "data.photographs = 'svhn_2000' has no effect with data.composition = canvas"),
     ({"init.params": "head.*"}, "init.params = 'head.\\*' has no effect with init.path = ''"),

@@ -29,6 +29,39 @@ def test_decode_keeps_every_position():
     assert prediction.digit_boxes is None
 
 
+def with_length(length, *digits):
+    """Outputs with probabilities of the lengths 0..4, and of one digit at each position, given that there is one."""
+    probability = np.full((1, 3, 10), 0.0)
+    for position, (digit, p) in enumerate(digits):
+        probability[0, position] = (1 - p) / 9
+        probability[0, position, digit] = p
+    length = np.array([length])
+    ended = np.cumsum(length, -1)[:, :3, None]
+    joint = np.concatenate([probability * (1 - ended), ended], -1)
+    return Outputs(digit_logits=jnp.log(jnp.array(joint)), length_logits=jnp.log(jnp.array(length)))
+
+
+def test_decode_weighs_the_length_against_its_digits():
+    """argmax of log P(length) + sum of max log P(digit): Goodfellow et al. 2013, section 4."""
+    unsure = with_length([0.01, 0.44, 0.53, 0.01, 0.01], (4, 0.9), (7, 0.3), (2, 0.9))
+    prediction = decode(unsure, OPTIONS)  # 0.44 x 0.9 = 0.396 for "4"; 0.53 x 0.9 x 0.3 = 0.143 for "47"
+    assert prediction.length.tolist() == [[1]]
+    assert prediction.digits.tolist() == [[[4, N, N]]]
+    np.testing.assert_allclose(prediction.confidence, [[0.396]], rtol=1e-5)
+    expected = [0.9 * 0.99, 0.45, 0.98]  # a digit and that there is one; that the number has ended
+    np.testing.assert_allclose(prediction.digit_confidence, [[expected]], rtol=1e-5)
+    sure = with_length([0.01, 0.44, 0.53, 0.01, 0.01], (4, 0.9), (7, 0.9), (2, 0.9))
+    prediction = decode(sure, OPTIONS)  # 0.53 x 0.9 x 0.9 = 0.429
+    assert prediction.digits.tolist() == [[[4, 7, N]]]
+    np.testing.assert_allclose(prediction.confidence, [[0.4293]], rtol=1e-4)
+
+
+def test_decode_of_a_length_of_more_digits_counts_as_wrong():
+    prediction = decode(with_length([0.01, 0.01, 0.01, 0.07, 0.9], (4, 0.9), (7, 0.9), (2, 0.9)), OPTIONS)
+    assert prediction.length.tolist() == [[4]]
+    assert prediction.digits.tolist() == [[[4, 7, 2]]]
+
+
 def cells(*found):
     """A grid of 2 x 4 cells; `found`: (row, column, digit, probability, box)."""
     probability = np.full((1, 2, 4, 11), 0.001)

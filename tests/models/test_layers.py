@@ -10,14 +10,21 @@ from seqdigits.core.errors import UserError
 from seqdigits.models import layer_spec, ops, stack
 from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.layer_spec import Layer, output_size, parse, total_stride
-from seqdigits.models.ops import convolve, depth_to_space, max_pool, space_to_depth, upsample_nearest
+from seqdigits.models.ops import (
+    convolve,
+    depth_to_space,
+    max_pool,
+    space_to_depth,
+    subtract_local_mean,
+    upsample_nearest,
+)
 from seqdigits.models.stack import Stack
 
 
 def test_parse_accepts_every_kind_of_layer():
     text = (
         "conv 5x5x32, conv 3x3x8 /2, conv 2x2x4 valid, relu, norm, norm shift, dropout 0.25, pool 2, pool 3 valid, "
-        "pool 5 /4, dense 10"
+        "pool 5 /4, local 5x5x6, maxout 3, subtract 3, dense 10"
     )
     assert parse(text, "model.encoder") == (
         Layer("conv", size=5, features=32),
@@ -30,6 +37,9 @@ def test_parse_accepts_every_kind_of_layer():
         Layer("pool", size=2, features=1, stride=2),
         Layer("pool", size=3, features=1, stride=3, padding="VALID"),
         Layer("pool", size=5, features=1, stride=4),
+        Layer("local", size=5, features=6),
+        Layer("maxout", size=3, features=1),
+        Layer("subtract", size=3, features=1),
         Layer("dense", size=1, features=10),
     )
     assert parse("", "model.head") == ()
@@ -37,7 +47,20 @@ def test_parse_accepts_every_kind_of_layer():
 
 @pytest.mark.parametrize(
     "word",
-    ["conv 5x3x8", "conv 5", "relu6", "dropout 2", "dropout", "pool", "dense", "dense x", "norm 3", "konv 3x3x8"],
+    [
+        "conv 5x3x8",
+        "conv 5",
+        "relu6",
+        "dropout 2",
+        "dropout",
+        "pool",
+        "dense",
+        "dense x",
+        "norm 3",
+        "konv 3x3x8",
+        "local 3x3x8 /2",
+        "maxout",
+    ],
 )
 def test_parse_names_an_unknown_layer(word):
     with pytest.raises(UserError, match=f"model.encoder: '{word}' is not a layer. Allowed are"):
@@ -45,7 +68,7 @@ def test_parse_names_an_unknown_layer(word):
 
 
 def test_parse_rejects_zeros():
-    for word in ("conv 0x0x8", "conv 3x3x0", "conv 3x3x8 /0", "pool 0", "dense 0"):
+    for word in ("conv 0x0x8", "conv 3x3x0", "conv 3x3x8 /0", "pool 0", "dense 0", "maxout 0", "local 3x3x0"):
         with pytest.raises(UserError, match="has a zero"):
             parse(word, "model.encoder")
 
@@ -122,6 +145,38 @@ def test_stack_rejects_maps_that_do_not_fit():
         run("conv 3x3x10 /2, depth_to_space 2", jnp.zeros((1, 8, 8, 1)))
     with pytest.raises(UserError, match="'add a' cannot project the kept map of 8x8 by stride 1 to 6x6"):
         run("keep a, conv 3x3x1 valid, add a", jnp.zeros((1, 8, 8, 1)))
+
+
+def test_maxout_by_hand():
+    y, _ = run("maxout 3", jnp.array([[[[1.0, 5, 2, 3, 4, -6]]]]))
+    np.testing.assert_array_equal(y, [[[[4, 5]]]])  # of 1, 2, 4 and of 5, 3, -6
+    with pytest.raises(UserError, match="'maxout 3' needs a multiple of 3 features and gets 4"):
+        run("maxout 3", jnp.zeros((1, 4)))
+
+
+def test_subtract_removes_the_mean_of_the_window():
+    x = jnp.zeros((1, 3, 4, 2)).at[0, 1, 1].set(jnp.array([12.0, 24]))
+    y = subtract_local_mean(x, 3)
+    np.testing.assert_allclose(y[0, 1, 1], [10, 22])  # 36 over 9 positions of 2 features
+    np.testing.assert_allclose(y[0, 0, 0], [-4.5, -4.5])  # over the 4 positions within the map
+    np.testing.assert_allclose(y[0, 0, 1], [-3, -3], rtol=1e-6)
+    np.testing.assert_allclose(y[0, 1, 3], [0, 0])
+    np.testing.assert_allclose(subtract_local_mean(jnp.full((1, 3, 3, 2), 7.0), 3), np.zeros((1, 3, 3, 2)), atol=1e-6)
+
+
+def test_local_has_a_kernel_and_a_bias_for_each_position():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 4, 2))
+    stack_, mask = Stack(layers=parse("local 3x3x5", "e"), bias_init=0.5), jnp.ones(2, bool)
+    variables = stack_.init(jax.random.key(1), x, train=False, mask=mask)
+    kernel, bias = (variables["params"]["LocalConv_0"][name] for name in ("kernel", "bias"))
+    assert kernel.shape == (3, 4, 18, 5)
+    assert bias.shape == (3, 4, 5)
+    assert 0.8 < jnp.std(kernel) * 18**0.5 < 1.2, "LeCun's initialization, by the inputs of one position"
+    y = stack_.apply(variables, x, train=False, mask=mask)
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    for row, column in [(0, 0), (1, 2), (2, 3)]:
+        window = padded[:, row : row + 3, column : column + 3].reshape(2, 18)
+        np.testing.assert_allclose(y[:, row, column], window @ kernel[row, column] + 0.5, atol=1e-5)
 
 
 def test_add_projects_a_kept_map_of_odd_size():

@@ -11,6 +11,7 @@ from seqdigits.core.boxes import box_squared_error
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Batch, Outputs
 from seqdigits.models import losses, targets
+from seqdigits.models.sequence import position_log_probabilities
 
 N = NO_DIGIT
 SECTION = base_config().loss
@@ -28,6 +29,36 @@ def test_digit_loss_reduces_positions_by_mean_or_sum():
     np.testing.assert_allclose(losses.digit_loss(logits, jnp.array([[1, 1]]), SECTION), [expected], rtol=1e-6)
     summed = ConfigDict({**SECTION, "positions": "sum"})
     np.testing.assert_allclose(losses.digit_loss(logits, jnp.array([[1, 1]]), summed), [2 * expected], rtol=1e-6)
+
+
+def test_length_and_present_digits_have_a_loss_of_their_own():
+    """-log P(length) - the sum over the digits of log P(digit): Goodfellow et al. 2013, section 4."""
+    digits = np.full((1, 2, 10), 0.05)
+    digits[0, 0, 3], digits[0, 1, 7] = 0.55, 0.55
+    length_logits = jnp.log(jnp.array([[0.1, 0.6, 0.2, 0.1]]))
+    outputs = Outputs(
+        digit_logits=position_log_probabilities(length_logits, jnp.log(jnp.array(digits))), length_logits=length_logits
+    )
+    config = ConfigDict({**SECTION, "digits": 1.0, "length": 1.0, "positions": "sum"})
+    for truth, of_digits, of_length in [
+        ([3, N], np.log(0.55), np.log(0.6)),
+        ([3, 2], np.log(0.55 * 0.05), np.log(0.2)),
+    ]:
+        terms = losses.loss_terms(outputs, batch([truth], np.zeros((1, 2, 4))), jnp.zeros((1, 4)), config)
+        np.testing.assert_allclose(terms["digits"], [-of_digits], rtol=1e-5)
+        np.testing.assert_allclose(terms["length"], [-of_length], rtol=1e-5)
+    gradient = jax.grad(lambda x: losses.present_digit_loss(x, jnp.array([[3, N]]), config)[0])(outputs.digit_logits)
+    assert not gradient[0, 1].any(), "a position after the last digit has none"
+
+
+def test_position_log_probabilities_are_those_of_length_and_digit():
+    length, digit = jax.random.normal(jax.random.key(0), (2, 5)), jax.random.normal(jax.random.key(1), (2, 3, 10))
+    joint = jnp.exp(position_log_probabilities(length, digit))
+    np.testing.assert_allclose(joint.sum(-1), np.ones((2, 3)), rtol=1e-5)
+    p = jax.nn.softmax(length)
+    np.testing.assert_allclose(joint[:, 0, N], p[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(joint[:, 2, N], p[:, :3].sum(-1), rtol=1e-5)
+    np.testing.assert_allclose(joint[:, 2, 4], p[:, 3:].sum(-1) * jax.nn.softmax(digit)[:, 2, 4], rtol=1e-5)
 
 
 def test_box_squared_error_averages_four_coordinates():
