@@ -62,3 +62,13 @@ def goodfellow(units: tuple[int, ...], dense: int, dropout: float) -> str:
     words += [f"local 5x5x{units[-1]}, relu, dropout {dropout}"]
     words += [f"dense {dense}, relu, dropout {dropout}"] * 2
     return ", ".join(words)
+
+
+def plain(widths: tuple[int, ...], convolutions: int, dense: int, units: int) -> str:
+    """Returns the layer specification [[conv 3x3, ReLU] x convolutions, pool] x M, [dense, ReLU] x dense, one width for each of M.
+
+    >>> plain((8, 16), 1, 2, 32)
+    'conv 3x3x8, relu, pool 2, conv 3x3x16, relu, pool 2, dense 32, relu, dense 32, relu'
+    """
+    blocks = [", ".join([f"conv 3x3x{width}, relu"] * convolutions + ["pool 2"]) for width in widths]
+    return ", ".join([*blocks, *[f"dense {units}, relu"] * dense])
