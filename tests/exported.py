@@ -30,6 +30,10 @@ FAMILIES = {
         "decode.temperature": 1.7,
         "loss.length": 1.0,
     },
+    "recurrent": {
+        "model.name": "heads",
+        "model.encoder": "conv 5x5x8, relu, pool 3 /2, recurrent 3x3x8 x3, dropout 0.5, recurrent 3x3x16 x1, max",
+    },
     "gru": {"model.name": "gru", "model.gru_units": 12, "model.shared_head": True, "model.pixels": "image_mean"},
     "keras gru": {"model.name": "row_gru", "model.gru_units": 12, "model.gru_cell": "keras2"},
     "row_gru": {"model.name": "row_gru", "model.gru_units": 12, "model.pixels": "raw"},

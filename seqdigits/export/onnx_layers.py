@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from seqdigits.core.errors import UserError
 from seqdigits.export.onnx_graph import OnnxGraph
 from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.layer_spec import Layer, cumulative_strides
+from seqdigits.models.recurrent_conv import norm_size
 
 
 def add_normalization(graph: OnnxGraph, image: str, kind: str, input_stats: dict[str, np.ndarray]) -> str:
@@ -92,13 +94,13 @@ class OnnxStack:
             i += 1
         return x, features
 
-    def _take(self, kind: str) -> dict[str, np.ndarray]:
+    def _take(self, kind: str) -> dict[str, Any]:
         """Returns the variables of the next submodule of a kind, which Flax numbers in the order of their creation."""
         number = self._used.get(kind, 0)
         self._used[kind] = number + 1
         name = f"{kind}_{number}"
         return {
-            key: np.asarray(value, np.float32)
+            key: jax.tree.map(lambda x: np.asarray(x, np.float32), value)
             for collection in ("params", "batch_stats")
             for key, value in self.variables[collection].get(name, {}).items()
         }
@@ -159,6 +161,20 @@ class OnnxStack:
         x = op("Add", op("Squeeze", x, np.array([3])), values["bias"])
         return op("Transpose", x, perm=[0, 3, 1, 2]), layer.features
 
+    def _recurrent(self, x: str, _features: int, layer: Layer, _stride: int) -> tuple[str, int]:
+        """Adds models.recurrent_conv.RecurrentConv."""
+        values, op = self._take("RecurrentConv"), self.graph.op
+        kernels = {
+            name: self.graph.weights(values[name]["kernel"].transpose(3, 2, 0, 1), self.dtype)
+            for name in ("input", "state")
+        }
+        norm = {"size": norm_size(layer.features), "alpha": 0.001, "beta": 0.75, "bias": 1.0}
+        given = op("Conv", x, kernels["input"], values["input"]["bias"], auto_pad="SAME_UPPER")
+        x = op("LRN", op("Relu", given), **norm)
+        for _ in range(layer.steps):
+            x = op("LRN", op("Relu", op("Add", given, op("Conv", x, kernels["state"], auto_pad="SAME_UPPER"))), **norm)
+        return x, layer.features
+
     def _maxout(self, x: str, features: int, layer: Layer, _stride: int) -> tuple[str, int]:
         parts = self.graph.split("Split", layer.size, x, axis=1, num_outputs=layer.size)
         return self.graph.op("Max", *parts), features // layer.size
@@ -168,9 +184,10 @@ class OnnxStack:
         mean = self.graph.op("AveragePool", mean, kernel_shape=[layer.size, layer.size], auto_pad="SAME_UPPER")
         return self.graph.op("Sub", x, mean), features
 
-    def _mean(self, x: str, features: int, _layer: Layer, _stride: int) -> tuple[str, int]:
+    def _global_pool(self, x: str, features: int, layer: Layer, _stride: int) -> tuple[str, int]:
         self.flat = True
-        return self.graph.op("ReduceMean", x, np.array([2, 3]), keepdims=0), features
+        kind = "ReduceMean" if layer.kind == "mean" else "ReduceMax"
+        return self.graph.op(kind, x, np.array([2, 3]), keepdims=0), features
 
     def _norm(self, x: str, features: int, _layer: Layer, _stride: int) -> tuple[str, int]:
         factor, shift = (value if self.flat else value[:, None, None] for value in self._norm_factors())
@@ -221,13 +238,15 @@ class OnnxStack:
 
 _ADD: dict[str, Callable[[OnnxStack, str, int, Layer, int], tuple[str, int]]] = {
     "local": OnnxStack._local,
+    "recurrent": OnnxStack._recurrent,
     "maxout": OnnxStack._maxout,
     "subtract": OnnxStack._subtract,
     "norm": OnnxStack._norm,
     "relu": lambda stack, x, features, _layer, _stride: (stack.graph.op("Relu", x), features),
     "dropout": lambda _stack, x, features, _layer, _stride: (x, features),
     "pool": OnnxStack._pool,
-    "mean": OnnxStack._mean,
+    "mean": OnnxStack._global_pool,
+    "max": OnnxStack._global_pool,
     "space_to_depth": OnnxStack._space_to_depth,
     "depth_to_space": OnnxStack._depth_to_space,
     "keep": OnnxStack._keep,

@@ -72,3 +72,22 @@ def plain(widths: tuple[int, ...], convolutions: int, dense: int, units: int) ->
     """
     blocks = [", ".join([f"conv 3x3x{width}, relu"] * convolutions + ["pool 2"]) for width in widths]
     return ", ".join([*blocks, *[f"dense {units}, relu"] * dense])
+
+
+def rcnn(features: int, dropout: float) -> str:
+    """Returns the layer specification of an RCNN of Liang and Hu 2015, CVPR, section 3.2, for images of 32x32.
+
+    A convolution of 5x5, two recurrent ones of 3x3 that are unrolled three times, two more at half the size, and the maximum over
+    all positions. Both pools have windows of 3x3 and stride 2. Dropout follows every recurrent convolution but the last.
+
+    Args:
+      features: of each convolution.
+      dropout: its rate.
+
+    >>> rcnn(8, 0.5)[:72]
+    'conv 5x5x8, relu, pool 3 /2, recurrent 3x3x8 x3, dropout 0.5, recurrent '
+    """
+    recurrent = f"recurrent 3x3x{features} x3"
+    dropped = f"{recurrent}, dropout {dropout}"
+    first = f"conv 5x5x{features}, relu, pool 3 /2, {dropped}, {dropped}"
+    return f"{first}, pool 3 /2, {dropped}, {recurrent}, max"

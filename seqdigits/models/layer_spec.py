@@ -4,6 +4,7 @@
 |---|---|
 | `conv KxKxF` | convolution to F features, SAME; `/S` = stride S, `valid` = no padding |
 | `local KxKxF` | the same with a kernel of its own at each position, SAME (locally connected) |
+| `recurrent KxKxF xT` | recurrent convolution, unrolled T times: see recurrent_conv.RecurrentConv |
 | `relu` | ReLU |
 | `maxout P` | the largest of P features each: of F features, feature j is the largest of j, j + F/P, j + 2F/P .. (Goodfellow et al. 2013, arXiv:1302.4389) |
 | `subtract P` | subtracts the mean of all features in the P x P window around a position, without what is beyond the edge (local subtractive normalization) |
@@ -11,7 +12,7 @@
 | `dropout R` | drops each activation with probability R in training (a published "keep p" is R = 1 - p) |
 | `pool P` | P x P max pool of stride P, SAME; `/S` = stride S; `valid` = drops an incomplete last window |
 | `dense F` | fully connected to F features; a feature map is flattened first |
-| `mean` | global average pooling, which outputs flat features |
+| `mean`, `max` | global average or max pooling, which outputs flat features |
 | `space_to_depth S` | moves each S x S block of positions into the features of one position: a stride without loss |
 | `depth_to_space S` | the inverse (Shi et al. 2016, arXiv:1609.05158, section 3.2) |
 | `keep NAME` | keeps the feature map under a name |
@@ -41,11 +42,13 @@ class Layer:
     rate: float = 0.0
     scale: bool = True  # whether a norm has a scale
     name: str = ""  # of a kept map
+    steps: int = 1  # of a recurrent convolution
 
 
 _FORMS = {
     "conv": re.compile(r"conv (?P<size>\d+)x(?P=size)x(?P<features>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
     "local": re.compile(r"local (?P<size>\d+)x(?P=size)x(?P<features>\d+)"),
+    "recurrent": re.compile(r"recurrent (?P<size>\d+)x(?P=size)x(?P<features>\d+) x(?P<steps>\d+)"),
     "relu": re.compile(r"relu"),
     "maxout": re.compile(r"maxout (?P<size>\d+)"),
     "subtract": re.compile(r"subtract (?P<size>\d+)"),
@@ -54,18 +57,32 @@ _FORMS = {
     "pool": re.compile(r"pool (?P<size>\d+)( /(?P<stride>\d+))?(?P<valid> valid)?"),
     "dense": re.compile(r"dense (?P<features>\d+)"),
     "mean": re.compile(r"mean"),
+    "max": re.compile(r"max"),
     "space_to_depth": re.compile(r"space_to_depth (?P<size>\d+)"),
     "depth_to_space": re.compile(r"depth_to_space (?P<size>\d+)"),
     "keep": re.compile(r"keep (?P<name>\w+)"),
     "add": re.compile(r"add (?P<name>\w+)"),
     "concat": re.compile(r"concat (?P<name>\w+)"),
 }
-_MAP_LAYERS = ("conv", "local", "subtract", "pool", "mean", "space_to_depth", "depth_to_space", "keep", "add", "concat")
+_MAP_LAYERS = (
+    "conv",
+    "local",
+    "recurrent",
+    "subtract",
+    "pool",
+    "mean",
+    "max",
+    "space_to_depth",
+    "depth_to_space",
+    "keep",
+    "add",
+    "concat",
+)
 """Kinds of layers that need a feature map."""
-FLAT = ("dense", "mean")
+FLAT = ("dense", "mean", "max")
 """Kinds of layers that output flat features."""
 _EXAMPLES = (
-    "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, local 3x3x32, relu, maxout 2, subtract 3, norm, norm shift, dropout 0.5, "
+    "conv 5x5x32, conv 3x3x32 /2, conv 3x3x32 valid, local 3x3x32, recurrent 3x3x32 x3, relu, maxout 2, subtract 3, norm, norm shift, dropout 0.5, "
     "pool 2, pool 3 /2, dense 128, mean, space_to_depth 2, depth_to_space 2, keep a, add a, concat a"
 )
 
@@ -79,7 +96,7 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
       flat: whether the input is flat features [B, F] and not a feature map [B, h, w, F].
 
     >>> parse("conv 5x5x32 /2, relu", "model.encoder")[0]
-    Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0, scale=True, name='')
+    Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0, scale=True, name='', steps=1)
 
     Raises:
       UserError: a layer is unknown, has a zero, needs a feature map but gets flat features, repeats the name of a kept
@@ -91,7 +108,7 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
         layer = _parse_layer(word, key)
         if flat and layer.kind in _MAP_LAYERS:
             raise UserError(
-                f"{key}: {word!r} needs a feature map and gets flat features. Put it before 'dense' and 'mean'."
+                f"{key}: {word!r} needs a feature map and gets flat features. Put it before 'dense', 'mean' and 'max'."
             )
         flat = flat or layer.kind in FLAT
         stride = total_stride(tuple(layers))
@@ -124,10 +141,10 @@ def _parse_layer(word: str, key: str) -> Layer:
     if match is None:
         raise UserError(f"{key}: {word!r} is not a layer. Allowed are, for example: {_EXAMPLES}.")
     fields = match.groupdict()
-    size, features = (int(fields.get(name) or 1) for name in ("size", "features"))
+    size, features, steps = (int(fields.get(name) or 1) for name in ("size", "features", "steps"))
     stride = int(fields.get("stride") or (size if kind in ("pool", "space_to_depth") else 1))
-    if 0 in (size, features, stride) and kind not in ("keep", "add", "concat"):
-        raise UserError(f"{key}: {word!r} has a zero. Sizes, features and strides are at least 1.")
+    if 0 in (size, features, stride, steps) and kind not in ("keep", "add", "concat"):
+        raise UserError(f"{key}: {word!r} has a zero. Sizes, features, strides and steps are at least 1.")
     return Layer(
         kind=kind,
         size=size,
@@ -137,6 +154,7 @@ def _parse_layer(word: str, key: str) -> Layer:
         rate=float(fields.get("rate") or 0),
         scale=not fields.get("shift"),
         name=fields.get("name") or "",
+        steps=steps,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from seqdigits.core.errors import UserError
@@ -72,6 +73,20 @@ def subtract_local_mean(x: Array, size: int) -> Array:
     """
     mean = jnp.mean(x, axis=-1, keepdims=True)
     return x - nn.avg_pool(mean, (size, size), (1, 1), "SAME", count_include_pad=False)
+
+
+def local_response_norm(x: Array, size: int) -> Array:
+    """Divides each feature by (1 + 0.001 / size x the sum of squares of the `size` features around it) ^ 0.75.
+
+    f32 [B, .., F], the same shape; `size` is odd, and features beyond the first and the last do not count. Krizhevsky et al.
+    2012, section 3.3, with the constants of Liang and Hu 2015, section 3.3.
+    """
+    features = np.arange(x.shape[-1])
+    is_near = (
+        abs(features - features[:, None]) <= size // 2
+    )  # [F, F]; a product is faster on a CPU than sums of windows
+    squares = jnp.matmul(jnp.square(x), is_near.astype(x.dtype))
+    return x * (1 + 0.001 / size * squares) ** -0.75
 
 
 def flatten(x: Array) -> Array:

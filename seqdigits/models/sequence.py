@@ -122,7 +122,7 @@ def position_log_probabilities(length_logits: Array, digit_logits: Array) -> Arr
       f32 [B, L, 11]: log P(length > i) + log P(digit i), and log P(length <= i) for NO_DIGIT, with i = 0, .., L - 1.
 
     >>> length, digits = jnp.log(jnp.array([[0.2, 0.5, 0.3]])), jnp.log(jnp.array([[[0.5, 0.5] + [1e-9] * 8]]))
-    >>> jnp.exp(position_log_probabilities(length, digits))[0, 0, jnp.array([0, 1, 10])].round(2).tolist()
+    >>> [round(float(p), 3) for p in jnp.exp(position_log_probabilities(length, digits))[0, 0, jnp.array([0, 1, 10])]]
     [0.4, 0.4, 0.2]
     """
     log_length, positions = log_softmax(length_logits), range(digit_logits.shape[1])

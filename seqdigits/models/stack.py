@@ -24,6 +24,7 @@ from seqdigits.models.ops import (
     subtract_local_mean,
     upsample_nearest,
 )
+from seqdigits.models.recurrent_conv import RecurrentConv
 
 KERNEL_INITS = {
     "lecun_normal": nn.initializers.lecun_normal(),  # Flax's default
@@ -124,7 +125,7 @@ def blocks(layers: tuple[Layer, ...]) -> list[range]:
     starts = [
         i
         for i, layer in enumerate(layers)
-        if i == 0 or layer.kind in ("conv", "local", "dense", "keep") or layers[i - 1].kind == "keep"
+        if i == 0 or layer.kind in ("conv", "local", "recurrent", "dense", "keep") or layers[i - 1].kind == "keep"
     ]
     return [range(start, end) for start, end in pairwise([*starts, len(layers)])]
 
@@ -184,6 +185,10 @@ def _local(x: Array, layer: Layer, context: _LayerContext) -> Array:
     return LocalConv(layer.features, layer.size, **context.common())(x)
 
 
+def _recurrent(x: Array, layer: Layer, context: _LayerContext) -> Array:
+    return RecurrentConv(layer.features, layer.size, layer.steps, **context.common())(x)
+
+
 def _dense(x: Array, layer: Layer, context: _LayerContext) -> Array:
     return nn.Dense(layer.features, use_bias=not context.norm_follows, **context.common())(flatten(x))
 
@@ -223,6 +228,7 @@ def _add(x: Array, layer: Layer, context: _LayerContext) -> Array:
 _APPLY: dict[str, Callable[[Array, Layer, _LayerContext], Array]] = {
     "conv": _conv,
     "local": _local,
+    "recurrent": _recurrent,
     "relu": lambda x, _layer, _context: nn.relu(x),
     "maxout": lambda x, layer, _context: maxout(x, layer.size),
     "subtract": lambda x, layer, _context: subtract_local_mean(x, layer.size),
@@ -231,6 +237,7 @@ _APPLY: dict[str, Callable[[Array, Layer, _LayerContext], Array]] = {
     "pool": lambda x, layer, _context: max_pool(x, layer.size, layer.stride, layer.padding),
     "dense": _dense,
     "mean": lambda x, _layer, _context: jnp.mean(x, axis=(1, 2)),
+    "max": lambda x, _layer, _context: jnp.max(x, axis=(1, 2)),
     "space_to_depth": lambda x, layer, _context: space_to_depth(x, layer.size),
     "depth_to_space": lambda x, layer, _context: depth_to_space(x, layer.size),
     "keep": _keep,

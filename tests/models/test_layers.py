@@ -13,18 +13,20 @@ from seqdigits.models.layer_spec import Layer, output_size, parse, total_stride
 from seqdigits.models.ops import (
     convolve,
     depth_to_space,
+    local_response_norm,
     max_pool,
     space_to_depth,
     subtract_local_mean,
     upsample_nearest,
 )
+from seqdigits.models.recurrent_conv import RecurrentConv
 from seqdigits.models.stack import Stack
 
 
 def test_parse_accepts_every_kind_of_layer():
     text = (
         "conv 5x5x32, conv 3x3x8 /2, conv 2x2x4 valid, relu, norm, norm shift, dropout 0.25, pool 2, pool 3 valid, "
-        "pool 5 /4, local 5x5x6, maxout 3, subtract 3, dense 10"
+        "pool 5 /4, local 5x5x6, recurrent 3x3x8 x3, maxout 3, subtract 3, dense 10"
     )
     assert parse(text, "model.encoder") == (
         Layer("conv", size=5, features=32),
@@ -38,6 +40,7 @@ def test_parse_accepts_every_kind_of_layer():
         Layer("pool", size=3, features=1, stride=3, padding="VALID"),
         Layer("pool", size=5, features=1, stride=4),
         Layer("local", size=5, features=6),
+        Layer("recurrent", size=3, features=8, steps=3),
         Layer("maxout", size=3, features=1),
         Layer("subtract", size=3, features=1),
         Layer("dense", size=1, features=10),
@@ -60,6 +63,7 @@ def test_parse_accepts_every_kind_of_layer():
         "konv 3x3x8",
         "local 3x3x8 /2",
         "maxout",
+        "recurrent 3x3x8",
     ],
 )
 def test_parse_names_an_unknown_layer(word):
@@ -68,7 +72,16 @@ def test_parse_names_an_unknown_layer(word):
 
 
 def test_parse_rejects_zeros():
-    for word in ("conv 0x0x8", "conv 3x3x0", "conv 3x3x8 /0", "pool 0", "dense 0", "maxout 0", "local 3x3x0"):
+    for word in (
+        "conv 0x0x8",
+        "conv 3x3x0",
+        "conv 3x3x8 /0",
+        "pool 0",
+        "dense 0",
+        "maxout 0",
+        "local 3x3x0",
+        "recurrent 3x3x8 x0",
+    ):
         with pytest.raises(UserError, match="has a zero"):
             parse(word, "model.encoder")
 
@@ -162,6 +175,42 @@ def test_subtract_removes_the_mean_of_the_window():
     np.testing.assert_allclose(y[0, 0, 1], [-3, -3], rtol=1e-6)
     np.testing.assert_allclose(y[0, 1, 3], [0, 0])
     np.testing.assert_allclose(subtract_local_mean(jnp.full((1, 3, 3, 2), 7.0), 3), np.zeros((1, 3, 3, 2)), atol=1e-6)
+
+
+def test_max_takes_the_largest_of_all_positions():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 5, 4))
+    np.testing.assert_array_equal(run("max", x)[0], x.max((1, 2)))
+
+
+def test_local_response_norm_by_hand():
+    x = jnp.array([[10.0, 20, 0, 40]])
+    sums = np.array([100 + 400, 100 + 400, 400 + 1600, 1600.0])  # of the squares of three neighbors
+    np.testing.assert_allclose(local_response_norm(x, 3), x / (1 + 0.001 / 3 * sums) ** 0.75, rtol=1e-6)
+
+
+def test_recurrent_convolution_by_hand():
+    """1x1 kernels of one feature: x(0) = f(2u - 1), x(t) = f(2u - 1 + x(t - 1) / 2), before the normalization."""
+    layer = RecurrentConv(1, 1, 3, nn.initializers.zeros, nn.initializers.zeros)
+    kernel = jnp.ones((1, 1, 1, 1))
+    params = {"input": {"kernel": 2 * kernel, "bias": jnp.array([-1.0])}, "state": {"kernel": kernel / 2}}
+
+    def g(x):
+        return x / (1 + 0.001 * x**2) ** 0.75
+
+    for u, given in [(3.0, 5.0), (0.25, -0.5)]:
+        state = g(max(given, 0))
+        for _ in range(3):
+            state = g(max(given + state / 2, 0))
+        np.testing.assert_allclose(
+            layer.apply({"params": params}, jnp.full((1, 1, 1, 1), u))[0, 0, 0, 0], state, rtol=1e-6
+        )
+
+
+def test_recurrent_convolution_shares_its_kernels_over_the_steps():
+    for steps in (1, 3):
+        _, params = run(f"recurrent 3x3x8 x{steps}", jnp.ones((1, 4, 4, 2)))
+        shapes = jax.tree.map(jnp.shape, params["RecurrentConv_0"])
+        assert shapes == {"input": {"kernel": (3, 3, 2, 8), "bias": (8,)}, "state": {"kernel": (3, 3, 8, 8)}}
 
 
 def test_local_has_a_kernel_and_a_bias_for_each_position():
