@@ -57,6 +57,17 @@ FAMILIES = {
 }
 """Differences from the small config of the tests, by family of networks for images of one size."""
 
+GLIMPSES = {
+    "glimpses": {
+        "model.name": "glimpses",
+        "model.context": "conv 3x3x4, relu",
+        "model.gru_units": 12,
+        "model.glimpses": 2,
+        "model.head": "dense 9, relu",
+    }
+}
+"""The same of networks that ONNX and TensorFlow Lite files are not written for."""
+
 _DETECTOR = {"model.pixels": "image_mean", "decode.min_score": 0.3}
 DETECTORS = {
     "detector": _DETECTOR | {"decode.max_numbers": 2, "decode.group_digits": True},

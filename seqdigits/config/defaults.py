@@ -297,8 +297,9 @@ KEYS: tuple[Key, ...] = (
         "dense_detector",
         "The architecture. heads: a dense head for each position; gru: a GRU that unrolls the positions; "
         "attention: a GRU that attends to the feature map at each position; row_gru: a GRU over the rows; "
+        "glimpses: two GRUs that choose what part of the image to look at next; "
         "dense_detector: a digit class and a box for each cell of the feature map.",
-        allowed=("heads", "gru", "attention", "row_gru", "dense_detector"),
+        allowed=("heads", "gru", "attention", "row_gru", "glimpses", "dense_detector"),
     ),
     Key(
         "model.pixels",
@@ -326,7 +327,7 @@ KEYS: tuple[Key, ...] = (
         "heads: whether there is a head for the number of digits, and those of the positions are for the ten digits alone.",
     ),
     Key("model.shared_head", False, "gru, attention, row_gru: whether all positions share one head."),
-    Key("model.gru_units", 0, "gru, attention, row_gru: units of the GRU, at least 1."),
+    Key("model.gru_units", 0, "gru, attention, row_gru, glimpses: units of a GRU, at least 1."),
     Key(
         "model.gru_cell",
         "tensorflow1",
@@ -334,7 +335,34 @@ KEYS: tuple[Key, ...] = (
         "recurrent kernel, biases of 0.",
         allowed=("tensorflow1", "keras2"),
     ),
-    Key("model.localize", False, "All but dense_detector: whether there is a head for the box of the whole sequence."),
+    Key(
+        "model.context",
+        "",
+        "glimpses: layers between the image, reduced by 4, and the features that the first location depends on, as text; "
+        "model.encoder has those between a glimpse and its features.",
+    ),
+    Key("model.glimpses", 1, "glimpses: number of glimpses for each position.", low=1, high=100),
+    Key(
+        "model.glimpse_size",
+        16,
+        "glimpses: side of the part of the image that is seen in full; twice this is seen reduced by 2. Even.",
+        unit="pixels",
+        low=2,
+        high=1024,
+    ),
+    Key(
+        "model.glimpse_deviation",
+        0.1,
+        "glimpses: standard deviation of locations in training.",
+        unit="halves of the image",
+        low=0.001,
+        high=1,
+    ),
+    Key(
+        "model.localize",
+        False,
+        "heads, gru, attention, row_gru: whether there is a head for the box of the whole sequence.",
+    ),
     Key("model.box_head", "", "Layers of the box head before its last dense layer, as text."),
     Key(
         "model.kernel_init",
@@ -443,6 +471,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("loss.positions", "mean", "How the losses of the positions are reduced.", allowed=("mean", "sum")),
     Key("loss.length", 0.0, "With model.length_head: weight of the cross entropy of the number of digits.", low=0),
+    Key(
+        "loss.policy",
+        0.0,
+        "glimpses: weight of the loss that trains where to look, by the score function (see models/glimpses.py).",
+        low=0,
+    ),
+    Key("loss.baseline", 0.0, "glimpses: weight of the squared error of the rewards that are predicted for it.", low=0),
     Key("loss.no_digit_weight", 1.0, "Weight of a position without a digit, within loss.digits.", low=0),
     Key("loss.box", 0.0, "With model.localize: weight of the mean squared error of the box (px²).", low=0),
     Key("loss.cells", 0.0, "dense_detector: weight of the cross entropy of cells.", low=0),

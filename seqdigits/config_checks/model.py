@@ -13,6 +13,7 @@ from seqdigits.data.digits import SIZE
 from seqdigits.data.image_size import image_size
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.models import layer_spec
+from seqdigits.models.glimpses import CONTEXT_STRIDE
 
 
 def validate_model(config: ConfigDict) -> None:
@@ -71,8 +72,8 @@ def _validate_second_look(config: ConfigDict) -> None:
         raise UserError("loss.second_look = 0: model.second_look would not be trained. Set it to 1, for example.")
 
 
-_UNROLLED = ("gru", "attention", "row_gru")
-"""The models whose GRU unrolls the positions."""
+_UNROLLED = ("gru", "attention", "row_gru", "glimpses")
+"""The models with a GRU over the positions."""
 
 
 def _validate_layers(config: ConfigDict) -> None:
@@ -82,6 +83,14 @@ def _validate_layers(config: ConfigDict) -> None:
     layer_spec.parse(model.head, "model.head", flat=True)
     layer_spec.parse(model.box_head, "model.box_head", flat=True)
     height, width = image_size(config.data)
+    if model.name == "glimpses":
+        if model.glimpse_size % 2:
+            raise UserError(
+                f"model.glimpse_size = {model.glimpse_size}: it must be even. Set it to {model.glimpse_size + 1}."
+            )
+        context = layer_spec.parse(model.context, "model.context")
+        layer_spec.output_size(context, height // CONTEXT_STRIDE, width // CONTEXT_STRIDE, "model.context")
+        height = width = model.glimpse_size
     if is_dense:  # the model pads the image to a multiple of the largest stride
         height, width = (n + -n % layer_spec.largest_stride(encoder) for n in (height, width))
     layer_spec.output_size(encoder, height, width, "model.encoder")
@@ -105,13 +114,17 @@ def _validate_layers(config: ConfigDict) -> None:
 def _validate_model_keys(config: ConfigDict) -> None:
     """Refuses keys that have no effect for the model."""
     model, is_dense = config.model, config.model.name == "dense_detector"
+    is_glimpses = model.name == "glimpses"
     unread = {
         "model.gru_units": model.name not in _UNROLLED,
         "model.gru_cell": model.name not in ("gru", "row_gru"),
-        "model.shared_head": model.name not in _UNROLLED,
+        "model.shared_head": model.name not in _UNROLLED or is_glimpses,
+        **{f"model.{name}": not is_glimpses for name in ("context", "glimpses", "glimpse_size", "glimpse_deviation")},
+        "loss.policy": not is_glimpses,
+        "loss.baseline": not is_glimpses,
         "model.length_head": model.name != "heads",
         "model.head": is_dense,
-        "model.localize": is_dense,
+        "model.localize": is_dense or is_glimpses,
         "model.box_head": is_dense or not model.localize,
         "loss.digits": is_dense,
         "loss.length": not model.length_head,
@@ -150,11 +163,13 @@ def _validate_loss(config: ConfigDict) -> None:
     model, is_dense = config.model, config.model.name == "dense_detector"
     if is_dense and config.loss.target != "cell" and not config.loss.target_radius:
         raise UserError(f"loss.target_radius = 0: loss.target = {config.loss.target} needs a radius, for example 0.2.")
-    of_length = ("loss.length",) if model.length_head else ()
-    required = ("loss.cells", "loss.cell_boxes") if is_dense else ("loss.digits", *of_length)
+    trains = {"loss.cells": "digits", "loss.cell_boxes": "digits"} if is_dense else {"loss.digits": "digits"}
+    trains |= {"loss.length": "the number of digits"} if model.length_head else {}
+    if model.name == "glimpses":
+        trains |= {"loss.policy": "where to look", "loss.baseline": "the rewards to expect"}
     only_box = config.loss.box and config.init.path  # the run of init.path has trained the digits
-    for key in required:
+    for key, what in trains.items():
         if not get(config, key) and not only_box:
             raise UserError(
-                f"{key} = 0: model.name = {model.name} would not be trained on digits. Set it to 1, for example."
+                f"{key} = 0: model.name = {model.name} would not be trained on {what}. Set it to 1, for example."
             )

@@ -94,6 +94,10 @@ class Outputs(struct.PyTreeNode):
       cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
       tile_logits: f32 [B, M, 10], logits of the digit at each of M places, from a second look at their pixels: the places of the
         digits in training, else the candidates of decoding, see decoding.decode.candidate_boxes.
+      location_log_density: f32 [B, L, N], logarithms of the densities of the locations of the N glimpses for each position, without
+        what does not depend on the parameters.
+      baselines: f32 [B, L, N], for each of these glimpses the probability that the digit of its position will be right, as
+        predicted before it.
       stride: side of a cell, in pixels; static. The grid may extend beyond the right and the lower edge of the image.
       scales: number of cells of each scale of the image; static. With several scales, h is their sum and w is 1.
     """
@@ -104,6 +108,8 @@ class Outputs(struct.PyTreeNode):
     cell_logits: Array | None = None
     cell_boxes: Array | None = None
     tile_logits: Array | None = None
+    location_log_density: Array | None = None
+    baselines: Array | None = None
     stride: int = struct.field(pytree_node=False, default=0)
     scales: tuple[int, ...] = struct.field(pytree_node=False, default=())
 

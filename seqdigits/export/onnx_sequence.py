@@ -36,6 +36,8 @@ def sequence_to_onnx(program: Program, dtype: str) -> bytes:
     Raises:
       UserError: the network has a layer that cannot be exported; or the library onnx is not installed.
     """
+    if program.config.model.name == "glimpses":
+        raise UserError("model.name = glimpses cannot be exported to ONNX. Use --to stablehlo.")
     graph = OnnxGraph()
     network = _Network(graph, program, DTYPES[dtype])
     outputs = _decoded(graph, *network.add(), decode_options(program.config, program.spec))

@@ -9,12 +9,14 @@ from ml_collections import ConfigDict
 from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Spec, Variables
 from seqdigits.models.dense import DenseDetector
+from seqdigits.models.glimpses import GlimpseModel
 from seqdigits.models.layer_spec import parse
 from seqdigits.models.sequence import SequenceModel
 from seqdigits.models.stack import COMPUTE_DTYPES
 
-MODELS = ("heads", "gru", "attention", "row_gru", "dense_detector")
-"""The allowed values of `model.name`: the SequenceModel with each of its decoders, and the DenseDetector."""
+MODELS = ("heads", "gru", "attention", "row_gru", "glimpses", "dense_detector")
+"""The allowed values of `model.name`: the SequenceModel with each of its decoders, the GlimpseModel, and the
+DenseDetector."""
 
 
 def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
@@ -45,6 +47,18 @@ def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
             octaves=config.decode.octaves,
             mean_jitter=config.model.mean_jitter,
             second_look=parse(model.second_look, "model.second_look"),
+        )
+    if model.name == "glimpses":
+        return GlimpseModel(
+            **common,
+            context=parse(model.context, "model.context"),
+            gru_units=model.gru_units,
+            head=parse(model.head, "model.head", flat=True),
+            glimpses=model.glimpses,
+            glimpse_size=model.glimpse_size,
+            glimpse_deviation=model.glimpse_deviation,
+            positions=spec.max_length,
+            num_classes=spec.num_classes,
         )
     return SequenceModel(
         **common,

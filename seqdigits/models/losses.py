@@ -16,6 +16,7 @@ from seqdigits.core.boxes import box_squared_error
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.params import matching
 from seqdigits.core.types import Batch, Outputs, Variables
+from seqdigits.models.glimpses import baseline_loss, policy_loss
 from seqdigits.models.targets import cell_targets, ignored_cells
 
 
@@ -210,6 +211,15 @@ def loss_terms(
         assert outputs.length_logits is not None, "config_checks.validate refuses this"
         length = jnp.sum(batch.digits != NO_DIGIT, axis=-1)
         terms["length"] = optax.softmax_cross_entropy_with_integer_labels(outputs.length_logits, length)
+    if config.policy or config.baseline:
+        assert outputs.baselines is not None, "config_checks.validate refuses this"
+        assert outputs.location_log_density is not None, "glimpses have these three"
+        assert outputs.digit_logits is not None, "glimpses have these three"
+        correct = jnp.argmax(outputs.digit_logits, axis=-1) == batch.digits
+        if config.policy:
+            terms["policy"] = policy_loss(outputs.location_log_density, outputs.baselines, correct)
+        if config.baseline:
+            terms["baseline"] = baseline_loss(outputs.baselines, correct)
     if config.box:
         assert outputs.box is not None, "config_checks.validate refuses this"
         terms["box"] = box_squared_error(outputs.box, box)

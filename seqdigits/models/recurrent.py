@@ -119,6 +119,31 @@ class _AttentionStep(nn.Module):
         return _GRUStep(units=self.units, dtype=self.dtype, name="recurrent")(state, projected)
 
 
+class GRUCell(nn.Module):
+    """One step of the unit of GRU: its state f32 [B, u] and an input f32 [B, F] -> the next state f32 [B, u].
+
+    Attributes:
+      units: u.
+      dtype: of products and gates.
+    """
+
+    units: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, state: Array, x: Array) -> Array:
+        """Returns the next state."""
+        projected = nn.Dense(
+            3 * self.units,
+            kernel_init=nn.initializers.glorot_uniform(),
+            bias_init=_gate_bias,
+            dtype=self.dtype,
+            name="input",
+        )(x)
+        state, _ = _GRUStep(units=self.units, dtype=self.dtype, name="recurrent")(state, projected)
+        return state
+
+
 class _GRUStep(nn.Module):
     units: int
     dtype: Any

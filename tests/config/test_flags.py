@@ -26,7 +26,7 @@ def run(*args, program="seqdigits.main"):
         (("--config", QUICKSTART, "--workdir", "W", "--config.train.steps=many"), "many"),
         (
             ("--config", QUICKSTART, "--workdir", "W", "--config.model.name=readr"),
-            "heads, gru, attention, row_gru, dense_detector",
+            "heads, gru, attention, row_gru, glimpses, dense_detector",
         ),
         (("--config", QUICKSTART, "--workdir", "W", "--mode", "trian"), "train|evaluate"),
         (("--config", QUICKSTART, "--workdir", "W", "--worldir", "V"), "worldir"),

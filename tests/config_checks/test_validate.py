@@ -125,6 +125,7 @@ CROPPED = {
 ROTATED = {"data.composition": "rotated", "data.height": 128, "data.width": 64}
 GRU = {"model.name": "gru", "model.gru_units": 9, "loss.digits": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0}
 LENGTH = {**GRU, "model.name": "heads", "model.gru_units": 0, "model.length_head": True, "loss.length": 1.0}
+GLIMPSES = {**GRU, "model.name": "glimpses", "loss.policy": 1.0, "loss.baseline": 1.0}
 
 REFUSALS = [
     ({"decode.temperature": 0.0}, "decode.temperature = 0.0 is out of range: 0.01 to 100"),
@@ -139,7 +140,7 @@ REFUSALS = [
         },
         "decode.group_digits = True has no effect with model.name = heads",
     ),
-    ({"model.name": "readr"}, "model.name = 'readr'.*heads, gru, attention, row_gru, dense_detector"),
+    ({"model.name": "readr"}, "model.name = 'readr'.*heads, gru, attention, row_gru, glimpses, dense_detector"),
     ({"data.digits": "emnist"}, "data.digits.*uci, mnist"),
     ({"data.composition": "page"}, "data.composition.*digit, canvas.*scene, photograph, crop"),
     ({"model.pixels": "float"}, "model.pixels.*unit, raw"),
@@ -282,8 +283,26 @@ REFUSALS = [
         {**LENGTH, "data.min_length": 3},
         "model.length_head = True has no effect with data.min_length = data.max_length = 3",
     ),
-    ({**LENGTH, "loss.length": 0.0}, "loss.length = 0: model.name = heads would not be trained on digits"),
+    (
+        {**LENGTH, "loss.length": 0.0},
+        "loss.length = 0: model.name = heads would not be trained on the number of digits",
+    ),
     ({**LENGTH, "loss.no_digit_weight": 0.5}, "loss.no_digit_weight = 0.5 has no effect with model.length_head = True"),
+    ({**GRU, "model.glimpses": 2}, "model.glimpses = 2 has no effect with model.name = gru"),
+    ({**GRU, "loss.policy": 1.0}, "loss.policy = 1.0 has no effect with model.name = gru"),
+    (
+        {**GLIMPSES, "loss.baseline": 0.0},
+        "loss.baseline = 0: model.name = glimpses would not be trained on the rewards",
+    ),
+    ({**GLIMPSES, "model.glimpse_size": 9}, "model.glimpse_size = 9: it must be even. Set it to 10"),
+    ({**GLIMPSES, "model.localize": True}, "model.localize = True has no effect with model.name = glimpses"),
+    ({**GLIMPSES, "model.shared_head": True}, "model.shared_head = True has no effect with model.name = glimpses"),
+    ({**GLIMPSES, "model.gru_units": 0}, "model.gru_units = 0: model.name = glimpses needs at least 1"),
+    (
+        {**GLIMPSES, "model.context": "pool 16 valid"},
+        "model.context: a 'valid' pool of size 16 is larger than its input",
+    ),
+    ({**GLIMPSES, "model.encoder": "conv 17x17x8 valid"}, "model.encoder: a 'valid' conv of size 17 .* input, 16x16"),
     ({"loss.length": 1.0}, "loss.length = 1.0 has no effect"),
     ({"model.encoder": "conv 3x3x8 /2, local 3x3x8"}, "model.encoder has a local layer.*reads images of any size"),
     ({"loss.positions": "sum"}, "loss.positions = 'sum' has no effect with model.name = dense_detector"),

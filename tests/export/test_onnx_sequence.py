@@ -2,7 +2,7 @@
 
 import jax
 import pytest
-from exported import FAMILIES, assert_same, drawn, saved
+from exported import FAMILIES, GLIMPSES, assert_same, drawn, saved
 
 from seqdigits.core.errors import UserError
 from seqdigits.export.onnx_sequence import onnx_runtime, sequence_to_onnx
@@ -26,4 +26,10 @@ def test_concat_needs_whole_multiples(tmp_path, small_config):
     with pytest.raises(
         UserError, match="'concat' cannot be exported to ONNX for images of 33x96: allowed are multiples of 2"
     ):
+        sequence_to_onnx(program, "float32")
+
+
+def test_glimpses_are_refused(tmp_path, small_config):
+    program = Program(saved(tmp_path, small_config(GLIMPSES["glimpses"])))
+    with pytest.raises(UserError, match="model.name = glimpses cannot be exported to ONNX"):
         sequence_to_onnx(program, "float32")

@@ -2,15 +2,15 @@
 
 import jax
 import pytest
-from exported import DETECTORS, FAMILIES, assert_same, drawn, saved
+from exported import DETECTORS, FAMILIES, GLIMPSES, assert_same, drawn, saved
 
 from seqdigits.export.program import Program
 from seqdigits.export.stablehlo import smallest_side, stablehlo_runtime, to_stablehlo
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES | GLIMPSES)
 def test_stablehlo_equals_the_predict_step(tmp_path, small_config, family):
-    program = Program(saved(tmp_path, small_config(FAMILIES[family])))
+    program = Program(saved(tmp_path, small_config((FAMILIES | GLIMPSES)[family])))
     images = drawn(program, 3)
     expected = jax.jit(program.predict)(images)
     assert_same(stablehlo_runtime(to_stablehlo(program))(images), expected)
