@@ -64,6 +64,7 @@ GOLDEN_CONFIGS = {
     "canvas of 1 to 5": ("test", layout(128, 256, 1, 5)),
     "small canvas of 1 to 3": ("test", layout(64, 128, 1, 3)),
     "endless canvas of 5": ("train", layout(128, 256, 5, 5) | {"data.train_examples": 0}),
+    "scattered 1 to 3": ("test", layout(100, 100, 1, 3) | {"data.scattered": True}),
     "rotated 4": ("test", layout(64, 208, 4, 4) | {"data.composition": "rotated", "data.jitter": 4}),
     "rotated 1 to 4, stacked": (
         "train",
@@ -90,6 +91,8 @@ GOLDEN = {
     ("mnist", "canvas of 1 to 5"): "0f6ccc593a8475dfdb6697b8f97248898bc461b48f398a85e366597e87f4f1b8",
     ("mnist", "small canvas of 1 to 3"): "8894414d9a38c7b6f53b93a37a35ba063905b1962c6e6d535d84c80a7b800624",
     ("mnist", "endless canvas of 5"): "488f395c919051525504d827c1248bb0bd33c84ac42c099e47f37292d8b96ed5",
+    ("uci", "scattered 1 to 3"): "37b01fb0aa1370364091543f021614d0226848c35674b8a9f9ea7441200364e2",
+    ("mnist", "scattered 1 to 3"): "64fdf1a9fe738256988be1ce3ad84cc655249d60fa6344cffaab247497dc6fef",
     ("uci", "rotated 4"): "0e2e685022e76a62d648fb58a2e9ed37be437f56a2e7b5de0a5c2d221c5e15c7",
     ("uci", "rotated 1 to 4, stacked"): "d545fbf959b301690f375f8077ea637ee3778a512905191065fc8d9cc907332c",
     ("uci", "centered 1 to 5"): "bfba68e9c7de1d1915dd2e3ef38e8283e90d9d6a2bac07347333c5cfc3a39fa4",

@@ -207,6 +207,12 @@ KEYS: tuple[Key, ...] = (
         high=8192,
     ),
     Key("data.stacked", False, "rotated: whether digits are placed from top to bottom."),
+    Key(
+        "data.scattered",
+        False,
+        "canvas: whether each digit has a place of its own, without overlaps, in the order of the left edges; else digits are side by "
+        "side.",
+    ),
     Key("data.gray", False, "Photographs, scene: whether images have one channel."),
     Key("data.rgb", False, "Digits: whether images have three equal channels, for a model that was trained on color."),
     Key(

@@ -66,7 +66,12 @@ def _validate_stream(config: ConfigDict) -> None:
     augmentations = {
         f"data.{name}": True for name in (*compositions.AUGMENTATION_KEYS, *augment.KEYS, *_TRAINING_ONLY_KEYS)
     }
-    unread = {"data.records_form": data.composition in PHOTO_COMPOSITIONS, "data.rgb": True, **augmentations}
+    unread = {
+        "data.records_form": data.composition in PHOTO_COMPOSITIONS,
+        "data.rgb": True,
+        "data.scattered": True,
+        **augmentations,
+    }
     refuse_unread(config, unread, "data.source = tfrecord")
     record_location.bucket_parts(data.records)  # refuses URLs that are not of a bucket
     if data.composition == "cropped_digit":
@@ -255,6 +260,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.parts": not photographic,
         "data.jitter": kind != "rotated",
         "data.stacked": kind != "rotated",
+        "data.scattered": kind != "canvas",
         "data.gray": not photographic and kind != scenes.NAME,
         "data.rgb": photographic or kind == scenes.NAME,
         **{

@@ -195,6 +195,11 @@ REFUSALS = [
     ),
     ({"data.source": "tfrecord", "data.records": "gs://b/../f"}, "data.records = gs://b/../f: allowed are a local"),
     ({"data.stacked": True}, "data.stacked = True has no effect with data.composition = canvas"),
+    ({**ROTATED, "data.scattered": True}, "data.scattered = True has no effect with data.composition = rotated"),
+    (
+        {"data.scattered": True, "data.source": "tfrecord"},
+        "data.scattered = True has no effect with data.source = tfrecord",
+    ),
     ({"data.gray": True}, "data.gray = True has no effect"),
     ({"data.cutout": 28}, "data.cutout = 28 has no effect"),
     ({"data.composition": "rotated", "data.width": 120}, "do not fit into data.width = 120. At most 2"),

@@ -133,16 +133,24 @@ class Canvas:
     Lengths are uniformly distributed. As in the published sets, top is sampled from 0..height-29 and left from
     0..width-28n-1, so that the last place of each axis is never used. An axis without free space has 0. A canvas of
     28 x 28L with L digits is a strip.
+
+    Attributes:
+      scattered: whether each digit has a place of its own instead, anywhere on the canvas without an overlap. The digits are in
+        the order of their left edges. All places are drawn together, up to 32 times until none overlap; if all overlap, which
+        only a crowded canvas makes likely, the digits are side by side in the upper left corner.
     """
 
     height: int
     width: int
     max_length: int
     min_length: int
+    scattered: bool = False
 
     def layout(self, available: int, index: Array, key: Array) -> Layout:
         """See Digit.layout."""
         del index
+        if self.scattered:
+            return self._scatter(available, key)
         bits = jax.random.bits(key, (3 + self.max_length,), jnp.uint32)
         length = self.min_length + below(bits[0], self.max_length - self.min_length + 1)
         top = below(bits[1], self.height - SIZE)
@@ -153,7 +161,38 @@ class Canvas:
 
     def render(self, tiles: Array, layout: Layout) -> tuple[Array, Array]:
         """See Digit.render."""
-        return _paste_row(tiles, layout, self.height, self.width), _squares(layout, SIZE)
+        if not self.scattered:
+            return _paste_row(tiles, layout, self.height, self.width), _squares(layout, SIZE)
+        image = jnp.zeros((self.height, self.width), jnp.uint8)
+        for i in range(self.max_length):
+            at = (layout.top[i], layout.left[i])
+            under = jax.lax.dynamic_slice(
+                image, at, (SIZE, SIZE)
+            )  # a tile without a digit is black, and changes nothing
+            image = jax.lax.dynamic_update_slice(image, jnp.maximum(under, tiles[i]), at)
+        return image, _squares(layout, SIZE)
+
+    def _scatter(self, available: int, key: Array) -> Layout:
+        count = self.max_length
+        bits = jax.random.bits(key, (1 + count + 2 * _TRIES * count,), jnp.uint32)
+        length = self.min_length + below(bits[0], count - self.min_length + 1)
+        place = jnp.arange(count)
+        tops, lefts = bits[1 + count :].reshape(2, _TRIES, count)
+        tops, lefts = below(tops, self.height - SIZE + 1), below(lefts, self.width - SIZE + 1)
+        tops = jnp.concatenate([tops, jnp.zeros((1, count), jnp.int32)])  # [tries + 1, L]
+        lefts = jnp.concatenate([lefts, SIZE * place[None]])
+        is_near = [abs(x[:, :, None] - x[:, None, :]) < SIZE for x in (tops, lefts)]
+        is_pair = (place[:, None] < place) & (place < length)
+        chosen = jnp.argmax(~jnp.any(is_near[0] & is_near[1] & is_pair, axis=(1, 2)))  # the first without an overlap
+        order = jnp.argsort(jnp.where(place < length, lefts[chosen], self.width))
+        zero = jnp.zeros_like(place)
+        return Layout(
+            below(bits[1 : 1 + count], available), place < length, lefts[chosen][order], tops[chosen][order], zero
+        )
+
+
+_TRIES = 32
+"""Number of times that the places of scattered digits are drawn."""
 
 
 @dataclass(frozen=True)

@@ -136,4 +136,4 @@ def _composition(data: ConfigDict, split: str) -> compositions.Composition:
     if data.composition == "centered":
         return compositions.Centered(height, width, data.max_length, min_length)
     assert data.composition == "canvas", "COMPOSITIONS has no other name"
-    return compositions.Canvas(height, width, data.max_length, min_length)
+    return compositions.Canvas(height, width, data.max_length, min_length, data.scattered)

@@ -118,6 +118,39 @@ def test_canvas_pixels_are_digits_in_boxes_else_black(composition, arrays):
         np.testing.assert_array_equal(image, expected)
 
 
+@pytest.mark.parametrize("length", [1, 3])
+def test_scattered_digits_do_not_overlap_and_run_from_left_to_right(length):
+    arrays, composition = textured_digits(), Canvas(60, 90, 3, length, scattered=True)
+    images, digits_, boxes, _, _ = draw(composition, arrays, 100)
+    for image, row, box in zip(images, digits_, boxes, strict=True):
+        count = int((row != NO_DIGIT).sum())
+        assert length <= count <= 3
+        assert (row[count:] == NO_DIGIT).all(), "no digit after the last one"
+        assert not box[count:].any()
+        expected = np.zeros((60, 90, 1), np.uint8)
+        for digit, (x, y, width, height) in zip(row[:count], box[:count].astype(int), strict=True):
+            assert (width, height) == (28, 28)
+            part = expected[y - 14 : y + 14, x - 14 : x + 14, 0]
+            assert part.shape == (28, 28), "within the canvas"
+            assert not part.any(), "no overlap"
+            part[:] = arrays["images"][digit]
+        np.testing.assert_array_equal(image, expected)
+        assert (np.diff(box[:count, 0]) >= 0).all()
+
+
+def test_scattered_digits_are_anywhere():
+    """On 31x58, one digit is at 4 x 31 places; on 28x56, two fit only side by side."""
+    _, top, left = draw_places(Canvas(31, 58, 1, 1, scattered=True), 3000)
+    assert set(top) == set(range(4))
+    assert set(left) == set(range(31))
+    assert abs(np.mean(left) - 15) < 1
+    crowded = Canvas(28, 56, 2, 2, scattered=True)
+    _, _, boxes, tops, lefts = draw(crowded, flat_digits(), 50)
+    assert boxes[:, :, 0].tolist() == [[14, 42]] * 50
+    assert not tops.any()
+    assert not lefts.any()
+
+
 def test_digit_composition_returns_digit_i_unchanged():
     arrays = textured_digits() | {"labels": np.arange(9, -1, -1, dtype=np.int32)}
     images, digits_, boxes, _, _ = draw(Digit(), arrays, 10)
