@@ -5,8 +5,8 @@ function (REINFORCE) from whether a digit was read right.
 
     python -m seqdigits.main --config configs/glimpses.py --workdir runs/glimpses
 
-Published: 5% of pairs wrong, on two digits at independent places; here they are side by side, as on the canvases of canvas_sequence.
-Two GRUs instead of LSTMs; the sizes and the training are ours.
+Published: 5% of pairs wrong. Two GRUs instead of LSTMs; the sizes, the reward of each digit by itself and the training are ours.
+Digits side by side, which is easier: --config.data.scattered=False
 """
 
 from ml_collections import ConfigDict
@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config.data.width = 100
     config.data.min_length = 2
     config.data.max_length = 2
+    config.data.scattered = True
     config.data.train_examples = 0
     config.data.validation_examples = 5_000
     config.data.test_examples = 10_000

@@ -71,7 +71,9 @@ class GlimpseModel(Base):
         x = PixelNormalization(self.pixels, name="pixels")(image)
         context = Stack(**self.common, layers=self.context, name="context")
         encoder = Stack(**self.common, layers=self.encoder, remat=self.remat, name="encoder")
-        of_glimpse, of_location = (nn.Dense(self.gru_units, **common, name=name) for name in ("what", "where"))
+        of_glimpse = nn.Dense(self.gru_units, **common, name="what")
+        # Biases of 1: at first, the product is about the features of the glimpse. With 0 it is near 0, and hardly trained.
+        of_location = nn.Dense(self.gru_units, **{**common, "bias_init": nn.initializers.ones}, name="where")
         lower, upper = (GRUCell(self.gru_units, self.dtype, name=name) for name in ("lower", "upper"))
         emission, baseline = nn.Dense(2, name="emission"), nn.Dense(1, name="baseline")
         head = (*self.head, Layer("dense", features=self.num_classes))

@@ -30,6 +30,13 @@ MODELS = {
     "gru": {"model.name": "gru", "model.gru_units": 24, **BOX},
     "attention": {"model.name": "attention", "model.gru_units": 24, "model.shared_head": True},
     "row_gru": {"model.name": "row_gru", "model.gru_units": 24},
+    "glimpses": {
+        "model.name": "glimpses",
+        "model.gru_units": 24,
+        "model.context": "conv 3x3x8, relu",
+        "loss.policy": 0.1,
+        "loss.baseline": 1.0,
+    },
 }
 
 
@@ -103,7 +110,7 @@ def test_bfloat16_is_used_by_all_but_the_output_layers(name):
                 count(inner)
 
     count(apply(state.variables()).jaxpr)
-    output_layers = {"heads": 3, "gru": 3, "attention": 1, "row_gru": 2, "dense_detector": 2}
+    output_layers = {"heads": 3, "gru": 3, "attention": 1, "row_gru": 2, "glimpses": 6, "dense_detector": 2}
     assert found["float32"] == output_layers[name]
     assert found["bfloat16"] >= 2
 
