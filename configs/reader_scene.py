@@ -39,7 +39,9 @@ def get_config() -> ConfigDict:
     config.decode.max_numbers = 3
     config.decode.group_digits = True
     config.decode.min_score = 0.4  # the best on photographs (docs/pictures.md); on scenes 0.65 is
-    config.decode.temperature = 0.6134  # this and the next two keys: from seqdigits calibrate --nofit_min_score, on validation
+    config.decode.temperature = (
+        0.6134  # this and the next two keys: from seqdigits calibrate --nofit_min_score, on validation
+    )
     config.decode.platt_scale = 1.168
     config.decode.platt_bias = 1.551
     config.init.path = "results/reader_scene_cycle1.npz"

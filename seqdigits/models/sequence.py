@@ -102,9 +102,7 @@ class SequenceModel(Base):
             return gru(x)  # [B, L, units]
         x = flatten(x)  # [B, F]
         if self.decoder == "gru":
-            gru = GRU(
-                units=self.gru_units, repeats=self.positions, dtype=self.dtype, cell=self.gru_cell, name="gru"
-            )
+            gru = GRU(units=self.gru_units, repeats=self.positions, dtype=self.dtype, cell=self.gru_cell, name="gru")
             return gru(x)  # [B, L, units]
         return jnp.broadcast_to(x[:, None], (x.shape[0], self.positions, x.shape[1]))
 
