@@ -39,13 +39,15 @@ export async function openPicture(file: Blob): Promise<Picture> {
   const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
     throw new UserError("The picture cannot be decoded: the file is damaged, or a drawing (SVG). PNG, JPEG, WebP and GIF work.");
   });
+  const { width: columns, height: rows } = bitmap;
+  const scale = Math.min(SHOWN_SIDE / Math.max(columns, rows), 1);
+  const whole = onWhite(bitmap, columns, rows);
+  const shown = onWhite(bitmap, Math.max(Math.round(columns * scale), 1), Math.max(Math.round(rows * scale), 1));
+  bitmap.close(); // each copy of a picture of 50 megapixels takes 200 MB
   try {
-    const pixels = pixelsOf(onWhite(bitmap, bitmap.width, bitmap.height));
-    const scale = Math.min(SHOWN_SIDE / Math.max(bitmap.width, bitmap.height), 1);
-    const shown = onWhite(bitmap, Math.max(Math.round(bitmap.width * scale), 1), Math.max(Math.round(bitmap.height * scale), 1));
-    return { pixels, shown, width: bitmap.width, height: bitmap.height };
+    return { pixels: pixelsOf(whole), shown, width: columns, height: rows };
   } finally {
-    bitmap.close();
+    whole.width = 0;
   }
 }
 
