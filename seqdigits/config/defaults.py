@@ -472,8 +472,14 @@ KEYS: tuple[Key, ...] = (
     Key(
         "loss.digit_loss",
         "cross_entropy",
-        "The loss of a position; one_hot_cross_entropy equals cross_entropy.",
-        allowed=("cross_entropy", "one_hot_cross_entropy", "binary_cross_entropy"),
+        "The loss of a position; one_hot_cross_entropy equals cross_entropy. binary_cross_entropy: of sigmoid outputs; "
+        "softmax_binary_cross_entropy: of softmax outputs, as Keras has it.",
+        allowed=(
+            "cross_entropy",
+            "one_hot_cross_entropy",
+            "binary_cross_entropy",
+            "softmax_binary_cross_entropy",
+        ),
     ),
     Key("loss.positions", "mean", "How the losses of the positions are reduced.", allowed=("mean", "sum")),
     Key("loss.length", 0.0, "With model.length_head: weight of the cross entropy of the number of digits.", low=0),
@@ -525,6 +531,8 @@ KEYS: tuple[Key, ...] = (
         low=0,
         high=0.9,
     ),
+    Key("loss.l1", 0.0, "Weight of the sum of absolute values of the parameters named by loss.l1_params.", low=0),
+    Key("loss.l1_params", "", "A regular expression over names of parameters, such as encoder/.*/kernel"),
     Key("loss.l2", 0.0, "Weight of half the sum of squares of the parameters named by loss.l2_params.", low=0),
     Key("loss.l2_params", "", "A regular expression over names of parameters, such as encoder/.*/kernel"),
     Key("optim.name", "adam", "The optimizer.", allowed=("adam", "adamw", "adagrad", "rmsprop", "sgd")),

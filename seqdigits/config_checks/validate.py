@@ -49,18 +49,20 @@ def _validate_training(config: ConfigDict) -> None:
     """Refuses invalid values of `init`, `optim` and `train`, and of the patterns over parameters."""
     train = config.train
     validate_optimizer(config)
-    for key in ("init.params", "loss.l2_params", "optim.freeze"):
+    for key in ("init.params", "loss.l1_params", "loss.l2_params", "optim.freeze"):
         params.check_syntax(get(config, key), key)
     refuse_unread(config, {"init.params": not config.init.path}, "init.path = ''")
     if not predicts_box(config) and config.train.best_metric == "localization_error":
         raise UserError(
             "train.best_metric = localization_error: the model does not predict a box. Choose another metric."
         )
-    if bool(config.loss.l2) != bool(config.loss.l2_params):
-        raise UserError(
-            f"loss.l2 = {config.loss.l2}, loss.l2_params = {config.loss.l2_params!r}: set both, a weight and a pattern such as "
-            "'encoder/.*/kernel', or neither."
-        )
+    for name in ("l1", "l2"):
+        weight, pattern = config.loss[name], config.loss[f"{name}_params"]
+        if bool(weight) != bool(pattern):
+            raise UserError(
+                f"loss.{name} = {weight}, loss.{name}_params = {pattern!r}: set both, a weight and a pattern such as "
+                "'encoder/.*/kernel', or neither."
+            )
     if train.batch_size % train.accumulate:
         raise UserError(
             f"train.accumulate = {train.accumulate} does not divide train.batch_size = {train.batch_size}. Set it to a divisor, "

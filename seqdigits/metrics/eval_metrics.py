@@ -37,6 +37,7 @@ class EvalMetrics(clu_metrics.Metric):
       center_error: f32 [], sum over images of the distance of the box centers (px).
       overlap: f32 [], sum over images of the IoU of the boxes.
       entropy: f32 [], sum over images of the mean cross entropy of their positions, in nats.
+      classes_correct: i32 [], outputs (one for each position and class) on the correct side of a probability of 0.5.
       ranks: i32 [K], positions by the rank of the true class, 0 = the most probable. Of equal logits the class with
         the lower index ranks first, as in argmax. A position whose true logit is NaN is not counted.
       numbers: i32 [], true numbers. This and the next three are 0 where an image has one number by definition.
@@ -57,6 +58,7 @@ class EvalMetrics(clu_metrics.Metric):
     center_error: Array
     overlap: Array
     entropy: Array
+    classes_correct: Array
     ranks: Array
     numbers: Array
     numbers_predicted: Array
@@ -92,6 +94,7 @@ class EvalMetrics(clu_metrics.Metric):
             "center_error": _ratio(count.center_error, examples),
             "iou": _ratio(count.overlap, examples),
             "cross_entropy": _ratio(count.entropy, examples),
+            "binary_accuracy": _ratio(count.classes_correct, characters * len(count.ranks)),
             "top_k_accuracy": [_ratio(correct, characters) for correct in np.cumsum(count.ranks)],
             "number_recall": _ratio(count.numbers_matched, int(count.numbers)),
             "number_precision": _ratio(count.numbers_correct, int(count.numbers_predicted)),
@@ -137,6 +140,7 @@ def batch_metrics(batch: Batch, outputs: Outputs, prediction: Prediction) -> Eva
     counted = jnp.broadcast_to(row[:, None], cell.shape).astype(jnp.int32)
     zero = jnp.zeros((), jnp.float32)
     box_error = center_error = overlap = entropy = zero
+    classes_correct = jnp.zeros((), jnp.int32)
     ranks = jnp.zeros(classes, jnp.int32)
     if matched.box is not None:
         true_box, box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT), matched.box
@@ -147,6 +151,9 @@ def batch_metrics(batch: Batch, outputs: Outputs, prediction: Prediction) -> Eva
         entropy = total(
             jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs.digit_logits, batch.digits), axis=-1)
         )
+        is_true = jax.nn.one_hot(batch.digits, outputs.digit_logits.shape[-1], dtype=bool)
+        is_predicted = jax.nn.softmax(outputs.digit_logits) > 0.5
+        classes_correct = jnp.sum((is_predicted == is_true) & row[:, None, None])
         logits, true_class = outputs.digit_logits, batch.digits[..., None]
         true_logit = jnp.take_along_axis(logits, true_class, axis=-1)
         ranked_after = (logits < true_logit) | ((logits == true_logit) & (jnp.arange(logits.shape[-1]) >= true_class))
@@ -164,6 +171,7 @@ def batch_metrics(batch: Batch, outputs: Outputs, prediction: Prediction) -> Eva
         center_error=center_error,
         overlap=overlap,
         entropy=entropy,
+        classes_correct=classes_correct,
         ranks=ranks,
         numbers=total(matched.numbers),
         numbers_predicted=total(matched.numbers_predicted),
@@ -182,5 +190,5 @@ def summarize(counted: EvalMetrics, *, localizes: bool, has_logits: bool) -> dic
     for name in ("localization_error", "center_error", "iou"):
         summary[name] = summary[name] if localizes else None
     if not has_logits:
-        summary["cross_entropy"] = summary["top_k_accuracy"] = None
+        summary["cross_entropy"] = summary["binary_accuracy"] = summary["top_k_accuracy"] = None
     return summary

@@ -54,10 +54,28 @@ def binary_cross_entropy(logits: Array, digits: Array) -> Array:
     return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, one_hot), axis=-1)
 
 
+def softmax_binary_cross_entropy(logits: Array, digits: Array) -> Array:
+    """Returns the binary cross entropy of the softmax probabilities of each position, averaged over the classes.
+
+    As Keras computes it for a softmax output with binary_crossentropy: f32 [B, L, K], i32 [B, L] -> f32 [B, L], in nats.
+
+    >>> # -(log 0.1 + 9 log 0.9) / 10
+    >>> round(float(softmax_binary_cross_entropy(jnp.zeros((1, 1, 10)), jnp.zeros((1, 1), int))[0, 0]), 4)
+    0.3251
+    """
+    one_hot = jax.nn.one_hot(digits, logits.shape[-1], dtype=bool)
+    others = ~jnp.eye(logits.shape[-1], dtype=bool)
+    total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    # log(1 - p) from the other logits, because 1 - p rounds to 0 near p = 1
+    log_rest = jax.nn.logsumexp(logits[..., None, :], axis=-1, where=others) - total
+    return -jnp.mean(jnp.where(one_hot, logits - total, log_rest), axis=-1)
+
+
 DIGIT_LOSSES = {
     "cross_entropy": digit_cross_entropy,
     "one_hot_cross_entropy": one_hot_cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
+    "softmax_binary_cross_entropy": softmax_binary_cross_entropy,
 }
 """The allowed values of `loss.digit_loss`."""
 POSITIONS = {"mean": jnp.mean, "sum": jnp.sum}
@@ -113,6 +131,17 @@ def present_digit_loss(logits: Array, digits: Array, config: ConfigDict) -> Arra
     is_digit = digits != NO_DIGIT
     per_position = DIGIT_LOSSES[config.digit_loss](logits[..., :NO_DIGIT], jnp.where(is_digit, digits, 0))
     return POSITIONS[config.positions](jnp.where(is_digit, per_position, 0.0), axis=-1)
+
+
+def l1(params: Variables, pattern: str) -> Array:
+    """Returns the sum of absolute values of the parameters whose full name matches the pattern: f32 [].
+
+    >>> float(l1({"conv": {"kernel": jnp.array([3.0, -4.0]), "bias": jnp.array([9.0])}}, "conv/kernel"))
+    7.0
+    """
+    matches = jax.tree.leaves(matching(params, pattern))
+    sizes = [jnp.sum(jnp.abs(p)) for p, is_match in zip(jax.tree.leaves(params), matches, strict=True) if is_match]
+    return sum(sizes, jnp.zeros(()))
 
 
 def l2(params: Variables, pattern: str) -> Array:

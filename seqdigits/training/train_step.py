@@ -77,10 +77,11 @@ class TrainStep:
         """Returns the randomly initialized state before step 0; input_stats are filled in later. Traceable.
 
         Raises:
-          UserError: a pattern of loss.l2_params or optim.freeze matches no parameter, or optim.freeze matches every
+          UserError: a pattern of loss.l1_params, loss.l2_params or optim.freeze matches no parameter, or optim.freeze matches every
             one.
         """
         variables = init_variables(self.model, source.spec, self.config.seed)
+        params.check(variables["params"], self.config.loss.l1_params, "loss.l1_params")
         params.check(variables["params"], self.config.loss.l2_params, "loss.l2_params")
         params.check(variables["params"], self.config.optim.freeze, "optim.freeze")
         if all(jax.tree.leaves(params.matching(variables["params"], self.config.optim.freeze))):
@@ -200,7 +201,7 @@ class TrainStep:
         """Computes the gradient over all devices.
 
         Returns:
-          The loss, f32 []; its unweighted terms, f32 [B], or f32 [] for terms of the parameters (l2); the new
+          The loss, f32 []; its unweighted terms, f32 [B], or f32 [] for terms of the parameters (l1, l2); the new
           batch_stats; and the gradient.
         """
         config = self.config.loss
@@ -243,4 +244,9 @@ class TrainStep:
             l2, l2_grads = jax.value_and_grad(lambda p: losses.l2(trained(p), config.l2_params))(state.params)
             loss, terms = loss + config.l2 * l2, terms | {"l2": l2}
             grads = jax.tree.map(lambda g, l2_grad: g + config.l2 * l2_grad, grads, l2_grads)
+        if config.l1:
+            trained = partial(optim.freeze, frozen=self.config.optim.freeze)
+            l1, l1_grads = jax.value_and_grad(lambda p: losses.l1(trained(p), config.l1_params))(state.params)
+            loss, terms = loss + config.l1 * l1, terms | {"l1": l1}
+            grads = jax.tree.map(lambda g, l1_grad: g + config.l1 * l1_grad, grads, l1_grads)
         return loss, terms, batch_stats, grads

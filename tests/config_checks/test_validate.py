@@ -315,6 +315,7 @@ REFUSALS = [
     ({"init.params": "head.*"}, "init.params = 'head.\\*' has no effect with init.path = ''"),
     ({"loss.l2": 0.1}, "loss.l2 = 0.1, loss.l2_params = '': set both"),
     ({"loss.l2_params": ".*"}, "set both"),
+    ({"loss.l1": 0.1}, "loss.l1 = 0.1, loss.l1_params = '': set both"),
     ({"optim.freeze": "("}, "optim.freeze = '\\(' is not a regular expression"),
     ({"optim.momentum": 0.9}, "optim.momentum = 0.9 has no effect with optim.name = adam"),
     ({"optim.weight_decay": 0.1}, "optim.weight_decay = 0.1 has no effect with optim.name = adam"),

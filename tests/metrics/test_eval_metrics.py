@@ -96,6 +96,21 @@ def test_averages_ignore_padded_rows():
     assert averages.compute(averages.merge(nothing, once)) == averages.compute(once)
 
 
+def test_binary_accuracy_by_hand():
+    """Of three classes: right and sure 3, wrong and sure 1, unsure 2; padding does not count."""
+    logits = jnp.log(jnp.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.4, 0.3, 0.3], [0.1, 0.8, 0.1]]))[:, None]
+    outputs = Outputs(digit_logits=logits)
+    batch = Batch(
+        image=jnp.zeros((4, 4, 4, 1), jnp.uint8),
+        digits=jnp.zeros((4, 1), jnp.int32),
+        boxes=jnp.full((4, 1, 4), 2.0),
+        index=jnp.array([0, 1, 2, -1]),
+    )
+    counted = batch_metrics(batch, outputs, decode(outputs, DecodeOptions(1, 0.5, 0.4)))
+    assert metrics(counted, localizes=False)["binary_accuracy"] == pytest.approx((3 + 1 + 2) / 9)
+    assert metrics(counted, localizes=False, has_logits=False)["binary_accuracy"] is None
+
+
 def test_top_k_accuracy_by_hand():
     """The most probable class is that of argmax, the first of equal logits; NaN is never correct."""
     logits = [[3.0, 2, 1], [1, 3, 2], [1, 2, 3], [0, 0, 0], [0, 0, 0], [np.nan] * 3, [9, 9, 9]]

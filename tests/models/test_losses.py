@@ -255,6 +255,26 @@ def test_binary_cross_entropy_by_hand():
     np.testing.assert_allclose(losses.binary_cross_entropy(logits, jnp.array([[0]]))[0, 0], expected, rtol=1e-6)
 
 
+def test_softmax_binary_cross_entropy_by_hand():
+    logits, digits = jnp.log(jnp.array([[[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]])), jnp.array([[0, 1]])
+    expected = [-np.mean(np.log([0.5, 0.7, 0.8])), -np.mean(np.log([0.9, 0.1, 0.2]))]
+    np.testing.assert_allclose(losses.softmax_binary_cross_entropy(logits, digits)[0], expected, rtol=1e-6)
+    sure = jnp.array([[[60.0, 0.0, 0.0]]])  # the probability rounds to 1
+    value, grad = jax.value_and_grad(lambda x: losses.softmax_binary_cross_entropy(x, jnp.array([[1]])).sum())(sure)
+    np.testing.assert_allclose(value, (60 + 60 - np.log(2)) / 3, rtol=1e-6)
+    assert jnp.isfinite(grad).all()
+
+
+def test_l1_sums_only_matching_parameters():
+    tree = {
+        "encoder": {"kernel": jnp.array([3.0, -1.0]), "bias": jnp.array([7.0])},
+        "head": {"kernel": jnp.array([-4.0])},
+    }
+    assert losses.l1(tree, "encoder/kernel") == 4
+    assert losses.l1(tree, ".*kernel") == 8
+    assert losses.l1(tree, "kernel") == 0
+
+
 def test_l2_sums_only_matching_parameters():
     tree = {
         "encoder": {"Conv_0": {"kernel": jnp.array([3.0]), "bias": jnp.array([7.0])}},
