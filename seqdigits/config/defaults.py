@@ -141,6 +141,27 @@ KEYS: tuple[Key, ...] = (
         allowed=("default", "first", "last"),
     ),
     Key(
+        "data.distinct_digits",
+        0,
+        "Compositions of digits: number of training digits that are used, equally many of each class, the first in file order; a "
+        "multiple of 10, 0 = all.",
+        low=0,
+        high=COUNT,
+    ),
+    Key(
+        "data.share_digits",
+        False,
+        "canvas, centered, rotated: whether validation images are composed of the training digits, to measure what "
+        "memorizing them is worth; the images differ.",
+    ),
+    Key(
+        "data.digit_order",
+        "independent",
+        "canvas, centered, rotated: how the digits of an image are drawn. independent: each from all; passes: in passes of "
+        "permutations, so that each is used equally often.",
+        allowed=("independent", "passes"),
+    ),
+    Key(
         "data.photographs",
         "svhn",
         "The set of photographs. svhn: all house numbers; svhn_2000: the first 2,000 of train and 500 of test; "
@@ -158,7 +179,7 @@ KEYS: tuple[Key, ...] = (
         "data.composition",
         "canvas",
         "What an image shows. Compositions of digits: digit: a single one, unchanged; canvas: several side by side, anywhere on "
-        "black; centered: several of 12 pixels, in the middle; rotated: each rotated by up to 45 degrees and "
+        "black; centered: several of 12 pixels, in the middle; rotated: each rotated (by up to data.max_rotation) and "
         "shifted; scene: synthetic scenes with handwritten and printed numbers, in color, with distractors. Of "
         "photographs: photograph: the whole image; crop: cropped to the true box with a margin of 15% on each "
         "side; cropped_digit: single digits, cropped.",
@@ -205,6 +226,14 @@ KEYS: tuple[Key, ...] = (
         unit="pixels",
         low=0,
         high=8192,
+    ),
+    Key(
+        "data.max_rotation",
+        45,
+        "rotated: largest rotation of a digit, in either direction.",
+        unit="degrees",
+        low=0,
+        high=45,
     ),
     Key("data.stacked", False, "rotated: whether digits are placed from top to bottom."),
     Key(

@@ -26,6 +26,7 @@ def validate_data(config: ConfigDict) -> None:
     data, kind = config.data, config.data.composition
     _validate_lengths(config)
     _validate_data_keys(config)
+    _validate_digits(config)
     if bool(data.train_height) != bool(data.train_width) or 0 < min(data.train_height, data.train_width) < digits.SIZE:
         raise UserError(
             f"data.train_height, data.train_width = {data.train_height}, {data.train_width}: set both or neither; each at "
@@ -249,6 +250,20 @@ def _validate_lengths(config: ConfigDict) -> None:
         )
 
 
+def _validate_digits(config: ConfigDict) -> None:
+    """Refuses numbers and orders of digits that cannot be drawn equally often."""
+    data = config.data
+    if data.distinct_digits % 10:
+        raise UserError(
+            f"data.distinct_digits = {data.distinct_digits}: it has equally many of each class. Set it to a multiple of 10."
+        )
+    if data.digit_order == "passes" and data.min_length != data.max_length:
+        raise UserError(
+            f"data.digit_order = passes: with data.min_length, data.max_length = {data.min_length}, {data.max_length} digits would "
+            "not be used equally often. Set both lengths to the same, or data.digit_order to independent."
+        )
+
+
 def _validate_data_keys(config: ConfigDict) -> None:
     """Refuses keys of `data` that have no effect for the composition or the model."""
     data, kind = config.data, config.data.composition
@@ -273,6 +288,9 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
         "data.validation_place": photographic,
+        "data.distinct_digits": photographic or kind == scenes.NAME,
+        **{f"data.{name}": photographic or kind in (scenes.NAME, "digit") for name in ("share_digits", "digit_order")},
+        "data.max_rotation": kind != "rotated",
         **{
             f"data.{name}": name not in _augmented_by(kind) for name in (*compositions.AUGMENTATION_KEYS, *augment.KEYS)
         },

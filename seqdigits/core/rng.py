@@ -22,6 +22,7 @@ class RngStream(enum.IntEnum):
     INIT = 4
     DROPOUT = 5
     AUGMENT = 6
+    DIGIT_ORDER = 7  # permutations of digits, folded with the stream of the examples
 
 
 def stream_key(seed: int, stream: RngStream) -> Array:

@@ -94,6 +94,7 @@ def load(
     *,
     validation: int,
     place: str = "default",
+    distinct: int = 0,
     folder: str,
     url: str,
     read_mnist: Callable[[Path, str], tuple[np.ndarray, np.ndarray]] | None = None,
@@ -105,6 +106,7 @@ def load(
       split: one of SPLITS.
       validation: number of digits held out for validation; 0 = the default of the set.
       place: which digits of the pool these are, a value of VALIDATION_PLACES.
+      distinct: number of digits to keep, a multiple of 10: the first of each class, equally many; 0 = all.
       folder: folder of data files, with MNIST's files in its subfolder `mnist`; "" = see `data_folder`.
       url: URL of the folder that missing MNIST files are downloaded from.
       read_mnist: reads all of MNIST from a folder and url, training file first, in place of `mnist_files`; for example
@@ -114,7 +116,7 @@ def load(
       images u8 [N, 28, 28], 0 = background, and labels i32 [N], 0..9.
 
     Raises:
-      UserError: a file is damaged, or missing and cannot be downloaded.
+      UserError: a file is damaged, or missing and cannot be downloaded; or a class has too few digits for `distinct`.
     """
     if name == "uci":
         images, labels = _uci()
@@ -122,7 +124,22 @@ def load(
         assert name == "mnist", "DIGITS has no other set"
         images, labels = (read_mnist or mnist_files)(data_folder(folder) / "mnist", url)
     part = DIGITS[name].slices(validation, place)[split]
-    return images[part], labels[part]
+    images, labels = images[part], labels[part]
+    if distinct:
+        kept = _balanced(labels, distinct)
+        images, labels = images[kept], labels[kept]
+    return images, labels
+
+
+def _balanced(labels: np.ndarray, count: int) -> np.ndarray:
+    """Returns the places of the first count / 10 digits of each class, in increasing order."""
+    fewest = int(np.bincount(labels, minlength=10).min())
+    if count > 10 * fewest:
+        raise UserError(
+            f"data.distinct_digits = {count}: the rarest class has {fewest} training digits. Set it to at most {10 * fewest}, "
+            "or to 0 for all digits."
+        )
+    return np.sort(np.concatenate([np.flatnonzero(labels == digit)[: count // 10] for digit in range(10)]))
 
 
 def _uci() -> tuple[np.ndarray, np.ndarray]:

@@ -84,9 +84,13 @@ def sequences_name(data: ConfigDict) -> str:
         parts += [f"{data.height}x{data.width}", lengths]
         parts += [f"jitter{data.jitter}"] if data.jitter else []
         parts += ["stacked"] if data.stacked else []
+        parts += [f"rotation{data.max_rotation}"] if data.max_rotation != 45 else []
+        parts += ["passes"] if data.digit_order == "passes" else []
         parts += ["_".join(map(str, counts))] if counts != (165_000, 15_000, 30_000) else []
         parts += [f"seed{data.seed}"] if data.seed else []
     parts += [f"{data.validation_percent}percent"] if data.validation_percent else []
+    parts += [f"{data.distinct_digits}distinct"] if data.distinct_digits else []
+    parts += ["shared"] if data.share_digits else []
     parts += [f"{data.validation_place}_held_out"] if data.validation_place != "default" else []
     return "-".join(parts) + form_suffix(data.records_form)
 

@@ -21,6 +21,7 @@ from seqdigits.data import digits, record_location, scenes
 from seqdigits.data.create import SOURCES, create_source
 from seqdigits.data.photos import svhn, svhn_cropped
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
+from seqdigits.data.synthetic import passes
 from seqdigits.data.synthetic.compositions import COMPOSITIONS
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models import losses, pixels, recurrent, stack, targets
@@ -241,6 +242,10 @@ REFUSALS = [
     ({"loss.target_radius": 0.2}, "loss.target_radius = 0.2 has no effect"),
     ({**PHOTOGRAPH, "data.validation_percent": 5}, "data.validation_percent = 5 has no effect"),
     ({**PHOTOGRAPH, "data.validation_place": "last"}, "data.validation_place = 'last' has no effect"),
+    ({"data.max_rotation": 15}, "data.max_rotation = 15 has no effect with data.composition = canvas"),
+    ({"data.distinct_digits": 15}, "data.distinct_digits = 15.*a multiple of 10"),
+    ({"data.digit_order": "passes"}, "data.digit_order = passes: with data.min_length, data.max_length = 1, 3"),
+    ({**PHOTOGRAPH, "data.share_digits": True}, "data.share_digits = True has no effect"),
     ({"data.validation_place": "middle"}, "data.validation_place = 'middle'.*default, first, last"),
     ({**PHOTOGRAPH, "data.min_length": 2}, "data.min_length = 2: house numbers have 1 to 6 digits"),
     ({**PHOTOGRAPH, "data.max_length": 7}, "data.max_length = 7: house numbers have at most 6"),
@@ -377,6 +382,7 @@ CHOICES = {
     "data.records_form": record_location.FORMS,
     "data.digits": digits.DIGITS,
     "data.validation_place": digits.VALIDATION_PLACES,
+    "data.digit_order": passes.DIGIT_ORDERS,
     "data.photographs": (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "folder"),
     "data.parts": ("train", "extra"),
     "data.composition": (*COMPOSITIONS, scenes.NAME, *PHOTO_COMPOSITIONS),

@@ -123,6 +123,7 @@ def test_location_is_unique_for_each_set(experiment):
     }
     changes |= {"train_examples": 7, "validation_examples": 7, "test_examples": 7, "seed": 7, "validation_percent": 7}
     changes |= {"composition": "canvas", "records_form": "raw", "validation_place": "last"}
+    changes |= {"max_rotation": 15, "distinct_digits": 100, "share_digits": True, "digit_order": "passes"}
     for key, value in changes.items():
         config = experiment("strip4_multi_head")
         config.data[key] = value

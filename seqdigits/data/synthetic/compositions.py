@@ -18,6 +18,7 @@ from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.digits import SIZE
+from seqdigits.data.synthetic import passes
 from seqdigits.data.synthetic.deterministic_ops import COS, ONE, SIN, below, between, shrink, warp
 
 _EXTENT = SIZE * (np.abs(COS) + np.abs(SIN))
@@ -226,7 +227,7 @@ class Centered:
 
 @dataclass(frozen=True)
 class Rotated:
-    """min_length..max_length digits in a row, each rotated by -45..45 degrees and shifted independently, never touching.
+    """min_length..max_length digits in a row, each rotated by up to max_rotation degrees and shifted independently, never touching.
 
     Lengths are uniformly distributed. The row has max_length cells of equal size. A digit is at most `jitter` pixels per
     axis from the center of its cell, and at least one pixel of the cell stays free behind it along the row. The extents
@@ -235,6 +236,7 @@ class Rotated:
     Attributes:
       jitter: pixels; with a value as large as the image, digits are anywhere in their cells.
       stacked: whether the row runs from top to bottom.
+      max_rotation: degrees in either direction, at most 45.
     """
 
     height: int
@@ -243,6 +245,7 @@ class Rotated:
     min_length: int
     jitter: int
     stacked: bool = False
+    max_rotation: int = 45
 
     def layout(self, available: int, index: Array, key: Array) -> Layout:
         """See Digit.layout."""
@@ -251,7 +254,7 @@ class Rotated:
         length = self.min_length + below(bits[0], self.max_length - self.min_length + 1)
         place = jnp.arange(self.max_length)
         chosen, turn, along, across = bits[1:].reshape(4, self.max_length)
-        degrees = between(turn, 45)
+        degrees = between(turn, self.max_rotation)
         side = jnp.asarray(_SIDE)[degrees + 45]  # [L], pixels
         run, rise = (self.height, self.width) if self.stacked else (self.width, self.height)
         cell = run // self.max_length
@@ -302,6 +305,7 @@ def compose(
     key: Array,
     augment_key: Array | None,
     augmentation: Augmentation,
+    order_key: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """Composes one example.
 
@@ -312,12 +316,16 @@ def compose(
       key: key of the example.
       augment_key: key of augmentation; None = no augmentation.
       augmentation: the ranges of augmentation.
+      order_key: key of the passes that digits are drawn in, see passes.draw; None = each digit is drawn independently.
 
     Returns:
       The image u8 [H, W, 1], digits i32 [L] (NO_DIGIT after the last), and boxes f32 [L, 4] cxcywh of the tiles, zeros
       at positions without a digit.
     """
-    layout = composition.layout(arrays["labels"].shape[0], index, key)
+    available = arrays["labels"].shape[0]
+    layout = composition.layout(available, index, key)
+    if order_key is not None:
+        layout = layout._replace(chosen=passes.draw(order_key, index, composition.max_length, available))
     tiles = jnp.where(layout.valid[:, None, None], arrays["images"][layout.chosen], jnp.uint8(0))
     digits = jnp.where(layout.valid, arrays["labels"][layout.chosen], NO_DIGIT)
     if augment_key is not None and augmentation.on:

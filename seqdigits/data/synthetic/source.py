@@ -39,6 +39,8 @@ class VirtualSource(DataSource):
         examples: tuple[int, RngStream],
         order_seed: int,
         channels: int = 1,
+        distinct: int = 0,
+        in_passes: bool = False,
     ):
         """Creates the source of one split.
 
@@ -53,12 +55,15 @@ class VirtualSource(DataSource):
           examples: seed and random stream of the examples.
           order_seed: seed of the order of the examples in each epoch.
           channels: 1, or 3 equal channels.
+          distinct: number of digits that `load` returns; 0 = all of the split.
+          in_passes: whether digits are drawn in passes, see passes.draw.
         """
         self._composition = composition
         self._augmentation = augmentation
         self._load = load
         self._examples = examples
-        available = digits.num_digits(digit_set, split, validation)
+        self._in_passes = in_passes
+        available = distinct or digits.num_digits(digit_set, split, validation)
         spec = Spec(
             image=(composition.height, composition.width, channels),
             max_length=composition.max_length,
@@ -82,10 +87,15 @@ class VirtualSource(DataSource):
         index = jnp.maximum(host_batch["index"], 0)  # a padded row is example 0, computed as usual
         seed, stream = self._examples
         keys = jax.vmap(jax.random.fold_in, (None, 0))(stream_key(seed, stream), index)
+        order_key = (
+            jax.random.fold_in(stream_key(seed, RngStream.DIGIT_ORDER), int(stream)) if self._in_passes else None
+        )
         augment_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, host_batch["position"]) if train else None
 
         def one(index: Array, key: Array, augment_key: Array | None) -> tuple[Array, Array, Array]:
-            return compositions.compose(self._composition, arrays, index, key, augment_key, self._augmentation)
+            return compositions.compose(
+                self._composition, arrays, index, key, augment_key, self._augmentation, order_key
+            )
 
         image, digits_, boxes = jax.vmap(one)(index, keys, augment_keys)
         image = jnp.broadcast_to(image, (*image.shape[:-1], self.spec.image[-1]))
@@ -103,8 +113,15 @@ def create_synthetic(config: ConfigDict, split: str, read_mnist: ReadMnist | Non
         composition=_composition(data, split),
         augmentation=compositions.Augmentation(**{name: data[name] for name in compositions.AUGMENTATION_KEYS}),
         channels=3 if data.rgb else 1,
+        distinct=data.distinct_digits if _split_of_digits(data, split) == "train" else 0,
+        in_passes=data.digit_order == "passes",
         **digits_of(config, split, read_mnist),
     )
+
+
+def _split_of_digits(data: ConfigDict, split: str) -> str:
+    """Returns the split whose digits the examples of a split are composed of."""
+    return "train" if split == "validation" and data.share_digits else split
 
 
 def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> dict[str, Any]:
@@ -113,13 +130,15 @@ def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> d
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}
     endless = data.composition != "digit" and num_examples[split] == 0
     validation = digits.DIGITS[data.digits].pool * data.validation_percent // 100
-    held_out = {"validation": validation, "place": data.validation_place}
+    of_digits = _split_of_digits(data, split)
+    distinct = data.distinct_digits if of_digits == "train" else 0
+    chosen = {"validation": validation, "place": data.validation_place, "distinct": distinct}
     files = {"folder": data.folder, "url": data.url, "read_mnist": read_mnist}
     return {
         "digit_set": data.digits,
-        "split": split,
+        "split": of_digits,
         "validation": validation,
-        "load": partial(digits.load, data.digits, split, **held_out, **files),
+        "load": partial(digits.load, data.digits, of_digits, **chosen, **files),
         "num_examples": None if endless else num_examples[split],
         "examples": (config.seed, RngStream.ENDLESS) if endless else (data.seed, RngStream[split.upper()]),
         "order_seed": config.seed,
@@ -132,7 +151,9 @@ def _composition(data: ConfigDict, split: str) -> compositions.Composition:
     if data.composition == "digit":
         return compositions.Digit()
     if data.composition == "rotated":
-        return compositions.Rotated(height, width, data.max_length, min_length, data.jitter, data.stacked)
+        return compositions.Rotated(
+            height, width, data.max_length, min_length, data.jitter, data.stacked, data.max_rotation
+        )
     if data.composition == "centered":
         return compositions.Centered(height, width, data.max_length, min_length)
     assert data.composition == "canvas", "COMPOSITIONS has no other name"
