@@ -54,6 +54,7 @@ SMALL = {
     "evaluate.every": 2,
     "evaluate.batch_size": 16,
     "evaluate.examples": 0,
+    "evaluate.curves": (),
 }
 
 

@@ -672,6 +672,14 @@ KEYS: tuple[Key, ...] = (
         high=COUNT,
         resumable=True,
     ),
+    Key(
+        "evaluate.curves",
+        ("train",),
+        "Splits with curves beside that of validation: train, its first 1,000 examples, not augmented; test, its first "
+        "evaluate.examples. Each costs an evaluation as often as that of validation.",
+        allowed=("train", "test"),
+        resumable=True,
+    ),
     Key("evaluate.batch_size", 200, "Examples per batch, over all devices.", low=1, high=COUNT, resumable=True),
     Key(
         "evaluate.splits",

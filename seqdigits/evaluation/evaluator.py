@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ from PIL import Image
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import duration
-from seqdigits.core.types import Batch, Prediction, Variables
+from seqdigits.core.types import Batch, HostBatch, Prediction, Variables
 from seqdigits.data.source import DataSource, example_limit
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages, eval_metrics
 from seqdigits.parallel.devices import Devices
-from seqdigits.parallel.processes import agree_to_stop, is_main
+from seqdigits.parallel.processes import agree_to_stop, is_main, process_slice
 from seqdigits.visualization import predictions
+
+EXAMPLES = 100
+"""Number of right examples of an evaluation that are kept for a picture, and of wrong ones."""
 
 
 class Evaluator:
@@ -46,6 +49,8 @@ class Evaluator:
         self._accumulate = devices.compile_step(partial(self._add, step, source))
         self._predict = devices.jit(partial(step.make_and_predict, source=source))
         self._shapes: Any = None
+        self._rows: dict[bool, list[HostBatch]] = {}
+        self._padding: HostBatch = {}
 
     def evaluate(self, variables: Variables, limit: int | None, label: str, stop: Stop | None = None) -> dict[str, Any]:
         """Returns all metrics over the first `limit` examples.
@@ -62,11 +67,13 @@ class Evaluator:
         total, done, start = self._source.count(limit), 0, time.monotonic()
         last_print = start
         totals = self._zero(variables)
-        for host_batch in self._host_batches(limit):
+        self._rows = {True: [], False: []}
+        for host_batch in self._source.all(self._batch_size, limit):
             if stop is not None and agree_to_stop(stop):
                 raise Stopped
-            totals = self._accumulate(totals, variables, self._arrays, host_batch)
-            jax.block_until_ready(totals)
+            placed = self._devices.shard_batch(host_batch)
+            totals, exact_match = self._accumulate(totals, variables, self._arrays, placed)
+            self._keep_rows(host_batch, np.asarray(exact_match))
             done = min(done + self._batch_size, total)
             now = time.monotonic()
             if now - last_print > 10 and done < total:
@@ -84,15 +91,68 @@ class Evaluator:
             raise AssertionError(f"evaluation counted {metrics['examples']} of {total} examples")
         return metrics
 
-    def example_grid(self, variables: Variables) -> Image.Image:
-        """Returns an image of correct and wrong predictions among the first 400 examples."""
-        return predictions.make_example_grid(*self._first_examples(variables))
+    def example_sheets(self, variables: Variables) -> dict[str, Image.Image]:
+        """Returns images of the first right and the first wrong examples of the last evaluation, EXAMPLES of each at most.
+
+        Every process must call this. An image is left out where there is no such example.
+
+        Args:
+          variables: those of that evaluation.
+        """
+        sheets = {}
+        for name, is_right in (("right", True), ("wrong", False)):
+            batch, prediction = self.examples(variables, is_right=is_right)
+            if (batch.index >= 0).any():
+                sheets[name] = predictions.make_example_sheet(batch, prediction, is_right=is_right)
+        return sheets
+
+    def examples(self, variables: Variables, *, is_right: bool) -> tuple[Batch, Prediction]:
+        """Returns the first right or wrong examples of the last evaluation, at least one row, with padding.
+
+        Every process must call this, and gets those of all.
+
+        Args:
+          variables: those of that evaluation.
+          is_right: which ones.
+        """
+        return self._predict_all(variables, self._padded(self._rows[is_right]))
+
+    def _keep_rows(self, host_batch: HostBatch, exact_match: np.ndarray) -> None:
+        """Keeps the first right and wrong rows of this process.
+
+        Args:
+          host_batch: the rows of this process.
+          exact_match: bool [B], of the batch of all processes, each with its padding.
+        """
+        self._padding = self._padding or {name: np.array(value[:1]) for name, value in host_batch.items()}
+        own = exact_match.reshape(jax.process_count(), -1)[jax.process_index()]
+        for row in range(len(host_batch["index"])):
+            kept = self._rows[bool(own[row])]
+            if host_batch["index"][row] >= 0 and len(kept) < _share():
+                kept.append({name: np.array(value[row]) for name, value in host_batch.items()})
+
+    def _padded(self, rows: list[HostBatch]) -> Iterator[HostBatch]:
+        """Yields as many batches in every process, with the given rows and padding."""
+        size = process_slice(self._batch_size).size
+        for start in range(0, _share(), size):
+            batch = {name: np.repeat(value, size, axis=0) for name, value in self._padding.items()}
+            batch["index"][:] = -1
+            for i, row in enumerate(rows[start : start + size]):
+                for name, value in row.items():
+                    batch[name][i] = value
+            yield batch
 
     def _first_examples(self, variables: Variables) -> tuple[Batch, Prediction]:
         """Returns the first 400 examples and their predictions, as numpy arrays."""
+        return self._predict_all(
+            variables, self._source.all(self._batch_size, min(400, self._source.spec.num_examples or 400))
+        )
+
+    def _predict_all(self, variables: Variables, batches: Iterable[HostBatch]) -> tuple[Batch, Prediction]:
+        """Returns the examples of some batches and their predictions, as numpy arrays."""
         rows: list[tuple[Batch, Prediction]] = []
-        for host_batch in self._host_batches(min(400, self._source.spec.num_examples or 400)):
-            batch, _, prediction = self._predict(variables, self._arrays, host_batch)
+        for host_batch in batches:
+            batch, _, prediction = self._predict(variables, self._arrays, self._devices.shard_batch(host_batch))
             rows.append(jax.device_get((batch, prediction)))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
 
@@ -134,9 +194,6 @@ class Evaluator:
     def _batch_size(self) -> int:
         return self._step.config.evaluate.batch_size
 
-    def _host_batches(self, limit: int | None) -> Iterator[dict[str, jax.Array]]:
-        return (self._devices.shard_batch(host_batch) for host_batch in self._source.all(self._batch_size, limit))
-
     def _zero(self, variables: Variables) -> eval_metrics.EvalMetrics:
         if self._shapes is None:
             predict = partial(self._step.make_and_predict, source=self._source)
@@ -152,5 +209,11 @@ class Evaluator:
         variables: Variables,
         arrays: Any,
         host_batch: Any,
-    ) -> eval_metrics.EvalMetrics:
-        return totals.merge(step.count(variables, arrays, host_batch, source))
+    ) -> tuple[eval_metrics.EvalMetrics, jax.Array]:
+        counts, exact_match = step.count(variables, arrays, host_batch, source)
+        return totals.merge(counts), exact_match
+
+
+def _share() -> int:
+    """Returns the number of right examples that each process keeps."""
+    return -(-EXAMPLES // jax.process_count())

@@ -39,6 +39,7 @@ class Example:
       truth: the true numbers, as text.
       predicted: the predicted numbers, as text.
       confidence: of the best predicted number, 0..1.
+      is_right: whether the prediction is an exact match.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Example:
     truth: str
     predicted: str
     confidence: float
+    is_right: bool
 
 
 @dataclass
@@ -58,8 +60,8 @@ class EvaluatedExamples:
       split: its name.
       counts: sums and counts of all of them, on the host.
       metrics: see eval_metrics.summarize.
-      box_errors: f32 [N], mean squared error of the box of each image (px²), and
-      overlaps: f32 [N], its IoU with the true box; both are empty where the model has no box.
+      box_errors: f32 [n], mean squared error of the box of each image with a digit (px²), and
+      overlaps: f32 [n], its IoU with the true box; both are empty where the model has no box.
       right, wrong: the first exact matches, and the first others.
       sure: the most confident of the examples whose best number is wrong, the most confident first.
     """
@@ -119,15 +121,20 @@ def evaluate_examples(
         counts = new if counts is None else jax.tree.map(np.add, counts, new)
         rows = np.flatnonzero(batch.index >= 0)
         if localizes:
-            errors.append(error[rows])
-            overlaps.append(overlap[rows])
+            has_digits = rows[(batch.digits[rows] != NO_DIGIT).any(1)]
+            errors.append(error[has_digits])
+            overlaps.append(overlap[has_digits])
         for row in rows.tolist():
             same = found[bool(is_right[row])]
             if len(same) < kept:
-                same.append(_example(batch, prediction, row))
+                same.append(_example(batch, prediction, row, is_right=bool(is_right[row])))
             confidence = float(prediction.confidence[row, 0])
             if sure and not is_top1[row] and (len(heap) < sure or confidence > heap[0][0]):
-                item = (confidence, -int(batch.index[row]), _example(batch, prediction, row))
+                item = (
+                    confidence,
+                    -int(batch.index[row]),
+                    _example(batch, prediction, row, is_right=bool(is_right[row])),
+                )
                 (heapq.heappush if len(heap) < sure else heapq.heapreplace)(heap, item)
     assert counts is not None, "a split has an example"
     return EvaluatedExamples(
@@ -156,7 +163,7 @@ def _rows(batch: Batch, prediction: Prediction) -> tuple[Array, Array, Array | N
     )
 
 
-def _example(batch: Batch, prediction: Prediction, row: int) -> Example:
+def _example(batch: Batch, prediction: Prediction, row: int, *, is_right: bool) -> Example:
     return Example(
         index=int(batch.index[row]),
         image=np.array(batch.image[row]),
@@ -165,4 +172,5 @@ def _example(batch: Batch, prediction: Prediction, row: int) -> Example:
         truth=predictions.true_text(batch, row) or "nothing",
         predicted=predictions.predicted_text(prediction, row),
         confidence=float(prediction.confidence[row, 0]),
+        is_right=is_right,
     )

@@ -53,7 +53,7 @@ def config_of(name: str, seed: int = 0) -> Any:
     config.train.log_every = config.train.checkpoint_every = config.evaluate.every = STEPS
     config.data.validation_examples = 2_000
     config.evaluate.examples = 200  # during the run; all at the end
-    config.evaluate.splits = ("validation",)
+    config.evaluate.splits, config.evaluate.curves = ("validation",), ()
     return config
 
 

@@ -119,8 +119,7 @@ def _galleries(evaluated: EvaluatedExamples) -> list[tuple[str, list[Example]]]:
 
 def _tile(example: Example, split: str, uri: str) -> Tile:
     height, width, _ = example.image.shape
-    is_wrong = example.predicted != example.truth
-    truth = f"is {example.truth}, " if is_wrong else ""
+    truth = "" if example.is_right else f"is {example.truth}, "
     return Tile(
         uri=uri,
         alt=f"{split} {example.index}: {example.truth}, predicted {example.predicted}",
@@ -131,7 +130,7 @@ def _tile(example: Example, split: str, uri: str) -> Tile:
         note=f"{truth}{example.confidence:.0%}",
         min_width=tile_width(width),
         predicted=_corners(example.predicted_boxes),
-        is_wrong=is_wrong,
+        is_wrong=not example.is_right,
     )
 
 
@@ -186,11 +185,11 @@ def _reports(runs: Sequence[PageRun]) -> list[tuple[str, Table]]:
     """Returns the metrics of the complete evaluations in the folders: a table of all splits of one run, or one for each split."""
     if len(runs) == 1:
         found = {f"{split}, step {report['step']:,}": report for split, report in runs[0].folder.reports.items()}
-        tables = [("Complete evaluations that are in its folder:", found)]
+        tables = [("Complete evaluations that are in its folder", found)]
     else:
         tables = [
             (
-                f"Complete evaluations of {split} that are in the folders:",
+                f"Complete evaluations of {split} that are in the folders",
                 {
                     f"{run.name}, step {run.folder.reports[split]['step']:,}": run.folder.reports[split]
                     for run in runs

@@ -281,6 +281,8 @@ def curve(path: Path, most: int = CURVE_POINTS) -> list[CurvePoint]:
     lines = path.read_text().splitlines() if path.exists() else []  # missing before the first log
     for line in lines:
         values = json.loads(line)
+        if values["split"] not in ("train", "validation"):
+            continue
         keys = ("loss", "seconds") if values["split"] == "train" else ("sequence_accuracy", "localization_error")
         point = points.get(values["step"], CurvePoint(values["step"]))
         points[point.step] = dataclasses.replace(point, **{key: values.get(key) for key in keys})

@@ -15,6 +15,7 @@ from seqdigits.data.source import DataSource
 from seqdigits.decoding.decode import candidate_boxes, decode
 from seqdigits.decoding.options import decode_options
 from seqdigits.metrics import eval_metrics
+from seqdigits.metrics.matching import match_predictions
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,16 @@ class PredictStep:
 
     def count(
         self, variables: Variables, arrays: dict[str, Array], host_batch: dict[str, Array], source: DataSource
-    ) -> eval_metrics.EvalMetrics:
-        """Makes and predicts one batch, and returns its evaluation counts, summed over all devices."""
-        counts = eval_metrics.batch_metrics(*self.make_and_predict(variables, arrays, host_batch, source))
-        return jax.lax.psum(counts, self.axis) if self.axis else counts
+    ) -> tuple[eval_metrics.EvalMetrics, Array]:
+        """Makes and predicts one batch.
+
+        Returns:
+          Its evaluation counts, summed over all devices; and which rows are exact matches, bool [B], of all devices.
+        """
+        batch, outputs, prediction = self.make_and_predict(variables, arrays, host_batch, source)
+        counts = eval_metrics.batch_metrics(batch, outputs, prediction)
+        exact_match = match_predictions(batch, prediction).exact_match
+        if self.axis:
+            counts = jax.lax.psum(counts, self.axis)
+            exact_match = jax.lax.all_gather(exact_match, self.axis, tiled=True)
+        return counts, exact_match

@@ -11,6 +11,7 @@ Which checkpoints exist is decided in two places.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint.manager import Checkpoints
-from seqdigits.config.defaults import LOWER_IS_BETTER
+from seqdigits.config.defaults import DEFAULTS, LOWER_IS_BETTER, RESUMABLE_KEYS, get
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import params, provenance
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import Clock
 from seqdigits.core.types import HostBatch
@@ -43,6 +45,12 @@ from seqdigits.training.lock import Lock
 from seqdigits.training.train_step import TrainState, TrainStep
 from seqdigits.training.workdir import claim
 from seqdigits.training.writers import Writers
+from seqdigits.visualization.metric_pictures import confusion_picture, reliability_picture
+
+_LOGGED_AS = {"train": "train_evaluated"}
+"""Name in the logs of an evaluated split: `train` has the losses of training steps."""
+_CURVE_TRAIN = 1_000
+"""Number of training examples of a curve, the first ones."""
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | None = None) -> TrainState:
@@ -72,7 +80,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
     """Runs train_and_evaluate in a locked workdir; one long function, so that it reads from top to bottom."""
     # Data and model. Invalid combinations raise here, before data is read.
     devices = Devices(config.parallel)
-    for split in ("validation", *config.evaluate.splits):
+    for split in ("validation", *config.evaluate.splits, *config.evaluate.curves):
         create_source(config, split)
     source = create_source(config, "train")
     model = build(config, source.spec, devices.axis)
@@ -91,6 +99,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
         return Evaluator(predict_step, evaluated, devices, arrays if is_trained_on else None)
 
     validation = evaluator("validation")
+    evaluators = {"validation": validation, **{split: evaluator(split) for split in config.evaluate.curves}}
     nonfinite_guard = nonfinite.NonfiniteGuard(config, workdir, source, arrays, devices)
 
     # State: restored from the newest checkpoint, or initialized. `Checkpoints` decides which checkpoints are kept.
@@ -104,7 +113,8 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
     else:
         state, progress = restored
     step, steps = int(state.step), config.train.steps
-    writers = Writers(workdir, step, rewritten_split="validation" if progress.evaluation_due else None)
+    rewritten = [_LOGGED_AS.get(split, split) for split in SPLITS] if progress.evaluation_due else []
+    writers = Writers(workdir, step, rewritten, hyperparameters(config))
     clock = Clock(progress.seconds, steps, config.train.batch_size)
     if step < steps and is_main():
         provenance.record(workdir, step, config.train.steps_per_call)
@@ -112,7 +122,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
     try:
         print(_headline(config, source, state, devices), flush=True)
         if progress.evaluation_due:
-            _evaluate(validation, state, step, config, progress, writers, stop)
+            _evaluate(evaluators, state, step, config, progress, writers, stop)
             if progress.evaluation_due:
                 raise Stopped
             checkpoints.amend(step, progress.meta(config, step, progress.seconds))
@@ -147,7 +157,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
             previous_best = progress.best
             if step % config.evaluate.every == 0 or step == steps:
                 nonfinite_guard.check(state)
-                _evaluate(validation, state, step, config, progress, writers, stop)
+                _evaluate(evaluators, state, step, config, progress, writers, stop)
                 clock.restart(step)
 
             # Save. A new best is saved at once; the progress records it as the one to keep.
@@ -168,7 +178,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
     # Final evaluation
     reports = {}
     for split in config.evaluate.splits:
-        evaluated = validation if split == "validation" else evaluator(split)
+        evaluated = evaluators.get(split) or evaluator(split)
         metadata = {"step": int(state.step), "checkpoint": "latest"}
         reports[split] = evaluated.report(workdir, split, state.variables(), metadata, stop)
     if reports:
@@ -213,7 +223,7 @@ def next_call(batches: Iterator[HostBatch], length: int, devices: Devices) -> di
 
 
 def _evaluate(
-    validation: Evaluator,
+    evaluators: dict[str, Evaluator],
     state: TrainState,
     step: int,
     config: ConfigDict,
@@ -221,19 +231,27 @@ def _evaluate(
     writers: Writers,
     stop: Stop,
 ) -> None:
-    """Evaluates on validation and updates `progress.best`, which retention keeps.
+    """Evaluates on validation and the splits of evaluate.curves, and updates `progress.best`, which retention keeps.
 
     If `stop` ends the evaluation early, `progress.evaluation_due` stays True and the resumed run evaluates first.
     """
     progress.evaluation_due = True
+    limit, found = config.evaluate.examples or None, {}
     try:
-        metrics = validation.evaluate(state.variables(), config.evaluate.examples or None, "validation", stop)
+        for split, evaluator in evaluators.items():
+            name = _LOGGED_AS.get(split, split)
+            found[name] = evaluator.evaluate(state.variables(), _CURVE_TRAIN if split == "train" else limit, name, stop)
     except Stopped:
         return
     progress.evaluation_due = False
-    writers.write(step, "validation", metrics)
-    writers.write_image(step, "validation/pictures", validation.example_grid(state.variables()))
+    for name, metrics in found.items():
+        writers.write(step, name, metrics)
+        writers.write_image(step, f"{name}/confusion", confusion_picture(metrics["confusion"]))
+        writers.write_image(step, f"{name}/reliability", reliability_picture(metrics["reliability"]))
+    for name, image in evaluators["validation"].example_sheets(state.variables()).items():
+        writers.write_image(step, f"validation/{name}", image)
     writers.flush()
+    metrics = found["validation"]
     name = config.train.best_metric
     sign = -1 if name in LOWER_IS_BETTER else 1
     best = progress.best
@@ -246,6 +264,12 @@ def _evaluate(
         f"  validation  sequence accuracy {metrics['sequence_accuracy']:.4f}{localization}{'  best' if is_best else ''}",
         flush=True,
     )
+
+
+def hyperparameters(config: ConfigDict) -> dict[str, bool | int | float | str]:
+    """Returns the keys that identify a run, for TensorBoard; a tuple as JSON."""
+    keys = {key: get(config, key) for key in DEFAULTS if key not in RESUMABLE_KEYS}
+    return {key: json.dumps(value) if isinstance(value, tuple) else value for key, value in keys.items()}
 
 
 def _headline(config: ConfigDict, source: DataSource, state: TrainState, devices: Devices) -> str:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,15 +15,20 @@ from typing import Any
 from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from seqdigits.core.files import write_atomically
 from seqdigits.parallel.processes import is_main
-from seqdigits.visualization.predictions import png
+from seqdigits.visualization.predictions import jpeg, png
 
 # TensorBoard would import TensorFlow if it is installed, which takes 5 seconds. A module of this name prevents that.
 sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+
+
+_HPARAMS = SESSION_START_INFO_TAG.split("/")[0]  # where an event has the split
 
 
 class Writers:
@@ -34,30 +39,44 @@ class Writers:
     the file, and a copy of it is kept beside it.
     """
 
-    def __init__(self, workdir: Path, step: int, rewritten_split: str | None = None):
+    def __init__(
+        self,
+        workdir: Path,
+        step: int,
+        rewritten_splits: Collection[str] = (),
+        hparams: dict[str, bool | int | float | str] | None = None,
+    ):
         """Opens the logs at a step.
 
         Args:
           workdir: the folder of the run.
           step: the restored step; entries of later steps are removed.
-          rewritten_split: a split whose entries of exactly this step are removed too, because they will be written
+          rewritten_splits: splits whose entries of exactly this step are removed too, because they will be written
             again.
+          hparams: hyperparameters of the run, for TensorBoard to compare runs by; they replace those in the logs.
         """
         self._events: EventFileWriter | None = None
         if not is_main():
             return
 
         def is_kept(entry_step: int, split: str) -> bool:
-            return entry_step < step or (entry_step == step and split != rewritten_split)
+            if split == _HPARAMS and hparams is not None:
+                return False
+            return entry_step < step or (entry_step == step and split not in rewritten_splits)
 
         self._lines = workdir / "metrics.jsonl"
         _truncate_lines(self._lines, is_kept)
         events = workdir / "tensorboard"
         _truncate_events(events, is_kept)
         self._events = EventFileWriter(str(events))
+        if hparams is not None:
+            self._add(0, list(hparams_pb(hparams).value))
 
     def write(self, step: int, split: str, values: dict[str, Any]) -> None:
-        """Writes a line of JSON with all values, and each number as a TensorBoard scalar `split/name`."""
+        """Writes a line of JSON with all values, and each number as a TensorBoard scalar `split/name`.
+
+        Metrics by position and by length have a scalar for each of them: `split/accuracy_by_position/1`.
+        """
         if self._events is None:
             return
         line = json.dumps({"step": step, "split": split, **values})
@@ -65,15 +84,17 @@ class Writers:
             file.write(line + "\n")
         scalars = [
             summary_pb2.Summary.Value(tag=f"{split}/{name}", simple_value=value)
-            for name, value in values.items()
-            if isinstance(value, int | float)
+            for name, value in _flat(values).items()
         ]
         self._add(step, scalars)
 
     def write_image(self, step: int, tag: str, image: Image.Image) -> None:
-        """Writes an image to TensorBoard."""
+        """Writes an image to TensorBoard, as the smaller one of a PNG and a JPEG file."""
         encoded = summary_pb2.Summary.Image(
-            height=image.height, width=image.width, colorspace=3, encoded_image_string=png(image)
+            height=image.height,
+            width=image.width,
+            colorspace=3,
+            encoded_image_string=min(png(image), jpeg(image), key=len),
         )
         self._add(step, [summary_pb2.Summary.Value(tag=tag, image=encoded)])
 
@@ -91,6 +112,23 @@ class Writers:
         if self._events is not None:
             summary = summary_pb2.Summary(value=values)
             self._events.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+
+
+def _flat(values: dict[str, Any]) -> dict[str, float]:
+    """Returns the numbers of metrics by name.
+
+    >>> _flat({"loss": 2.5, "iou": None, "accuracy_by_position": [0.5, 1.0], "accuracy_by_length": {"2": 0.5}, "confusion": [[1]]})
+    {'loss': 2.5, 'accuracy_by_position/1': 0.5, 'accuracy_by_position/2': 1.0, 'accuracy_by_length/2': 0.5}
+    """
+    flat = {}
+    for name, value in values.items():
+        parts = {name: value}
+        if name == "accuracy_by_position":
+            parts = {f"{name}/{i}": share for i, share in enumerate(value, 1)}
+        elif name == "accuracy_by_length":
+            parts = {f"{name}/{length}": share for length, share in value.items()}
+        flat.update({key: part for key, part in parts.items() if isinstance(part, int | float)})
+    return flat
 
 
 def _truncate_lines(path: Path, is_kept: Callable[[int, str], bool]) -> None:

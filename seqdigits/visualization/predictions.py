@@ -18,6 +18,7 @@ TRUE, PREDICTED = (0, 200, 70), (235, 50, 40)
 
 _BACKGROUND, _TEXT = (24, 24, 28), (230, 230, 230)
 _CAPTION = 18  # pixels below each image
+_SMALL = 144  # longest side of an image on a sheet, in pixels
 
 
 def make_example_grid(
@@ -59,6 +60,37 @@ def make_example_grid(
         if row not in correct:
             truth_x = x + max(120, round(draw.textlength(text, font)) + 12)
             draw.text((truth_x, y + height * zoom + 2), f"is {truths[row]}", _TEXT, font)
+    return page
+
+
+def make_example_sheet(batch: Batch, prediction: Prediction, *, is_right: bool, columns: int = 10) -> Image.Image:
+    """Draws small images of examples with their true boxes in green and predicted boxes in red.
+
+    Below each image are the prediction with its confidence, and the ground truth if it is wrong.
+
+    Args:
+      batch: the examples, as numpy arrays; padding is left out.
+      prediction: the predictions for the same rows.
+      is_right: whether they are right, which sets the color of the text.
+      columns: the number of examples in a row.
+    """
+    rows = np.flatnonzero(batch.index >= 0)
+    height, width = batch.image.shape[1:3]
+    zoom = max(1, round(_SMALL / max(height, width)))
+    scale = min(1.0, _SMALL / (zoom * max(height, width)))
+    size = round(width * zoom * scale), round(height * zoom * scale)
+    cell = (max(size[0], _SMALL) + 6, size[1] + _CAPTION + 6)
+    columns = min(columns, len(rows))
+    page = Image.new("RGB", (cell[0] * columns, cell[1] * -(-len(rows) // columns)), _BACKGROUND)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    for i, row in enumerate(rows):
+        x, y = i % columns * cell[0] + 3, i // columns * cell[1] + 3
+        page.paste(_draw_example(batch, prediction, row, zoom).resize(size), (x, y))
+        text, truth = predicted_text(prediction, row), true_text(batch, row) or "nothing"
+        said = text if is_right else f"{text}, is {truth}"
+        draw.text(
+            (x, y + size[1] + 2), f"{said}  {prediction.confidence[row, 0]:.0%}", TRUE if is_right else PREDICTED, font
+        )
     return page
 
 
@@ -111,6 +143,13 @@ def _rectangle(
     left, top, right, bottom = x - w / 2 + inset, y - h / 2 + inset, x + w / 2 - 1 - inset, y + h / 2 - 1 - inset
     if right > left and bottom > top:
         draw.rectangle((left, top, right, bottom), outline=color)
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """Returns the bytes of a JPEG file of the image."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
 
 
 def png(image: Image.Image) -> bytes:

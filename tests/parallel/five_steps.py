@@ -22,6 +22,7 @@ from seqdigits.data.create import create_source
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages
+from seqdigits.metrics.matching import match_predictions
 from seqdigits.models.build import build
 from seqdigits.parallel import distributed
 from seqdigits.parallel.devices import PARALLEL, Devices
@@ -72,6 +73,13 @@ def five_steps(config):
         losses.append(averages.compute(jax.device_get(state.sums))["loss"])
     evaluator = Evaluator(PredictStep(config, step.model, devices.axis), create_source(config, "validation"), devices)
     metrics = evaluator.evaluate(state.variables(), None, "validation")
+    for is_right in (True, False):
+        kept, prediction = evaluator.examples(state.variables(), is_right=is_right)
+        rows = kept.index >= 0
+        assert (np.asarray(match_predictions(kept, prediction).exact_match)[rows] == is_right).all()
+        assert rows.sum() == round(
+            (metrics["sequence_accuracy"] if is_right else 1 - metrics["sequence_accuracy"]) * metrics["examples"]
+        )
     kept = {name: metrics[name] for name in ("examples", "cross_entropy", "localization_error", "confusion")}
     params = [float(np.abs(leaf).sum()) for leaf in jax.tree.leaves(jax.device_get(state.params))]
     return {"data": digest.hexdigest(), "losses": losses, "params": params, "metrics": kept}

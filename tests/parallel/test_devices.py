@@ -16,6 +16,7 @@ from seqdigits.data.create import create_source
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import averages
+from seqdigits.metrics.matching import match_predictions
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import PARALLEL, Devices
 from seqdigits.training.train_step import TrainStep
@@ -62,6 +63,13 @@ def six_steps(parallel, **changes):
     predict_step = PredictStep(config, steps.model, devices.axis)
     evaluator = Evaluator(predict_step, create_source(config, "validation"), devices)
     metrics = evaluator.evaluate(state.variables(), None, "validation")
+    for is_right in (True, False):
+        kept, prediction = evaluator.examples(state.variables(), is_right=is_right)
+        rows = kept.index >= 0
+        assert (np.asarray(match_predictions(kept, prediction).exact_match)[rows] == is_right).all()
+        assert rows.sum() == round(
+            (metrics["sequence_accuracy"] if is_right else 1 - metrics["sequence_accuracy"]) * metrics["examples"]
+        )
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     return jax.device_get(variables), averages.compute(state.sums), metrics
 

@@ -12,6 +12,8 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 
 from seqdigits.checkpoint.layout import all_steps, find_checkpoint, load_raw
 from seqdigits.core import boxes as bx
@@ -92,6 +94,32 @@ def test_resume_after_any_stop_equals_uninterrupted_run(tmp_path, run_config, tr
     assert 12 in all_steps(parts / "checkpoints")
     train_and_evaluate(config, parts)
     assert_same_run(full, parts)
+
+
+def test_curves_of_all_splits_have_no_duplicates_after_a_stop(tmp_path, run_config):
+    """The run is stopped while it evaluates the training examples, after validation."""
+    config = run_config({"data.train_examples": 20, "evaluate.curves": ("train", "test"), "evaluate.splits": ()})
+    full, parts = tmp_path / "full", tmp_path / "parts"
+    train_and_evaluate(config, full)
+    with pytest.raises(Stopped):
+        train_and_evaluate(config, parts, StopAfter(9))
+    assert "train_evaluated" not in (parts / "metrics.jsonl").read_text()
+    train_and_evaluate(config, parts)
+    assert_same_run(full, parts)
+    assert [(line["step"], line["split"]) for line in lines(parts) if line["split"] != "train"] == [
+        (step, split) for step in (6, 12) for split in ("validation", "train_evaluated", "test")
+    ]
+    assert [line["examples"] for line in lines(parts) if "examples" in line] == [40, 20, 40] * 2
+    events = EventAccumulator(str(parts / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    for split in ("validation", "train_evaluated", "test"):
+        for name in ("sequence_accuracy", "accuracy_by_position/3"):
+            assert sorted(event.step for event in events.Scalars(f"{split}/{name}")) == [6, 12]
+        for name in ("confusion", "reliability"):
+            assert sorted(event.step for event in events.Images(f"{split}/{name}")) == [6, 12]
+    assert sorted(event.step for event in events.Images("validation/wrong")) == [6, 12]
+    assert events.Tags()["tensors"] == [SESSION_START_INFO_TAG]
+    assert list(events.PluginTagToContent("hparams")) == [SESSION_START_INFO_TAG]
 
 
 @pytest.mark.slow

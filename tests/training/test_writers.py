@@ -5,6 +5,8 @@ import json
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG, parse_session_start_info_plugin_data
 
 from seqdigits.core.files import write_atomically
 from seqdigits.training.writers import Writers
@@ -48,6 +50,42 @@ def test_writers_keep_complete_records_of_truncated_file(tmp_path):
     file.write_bytes(file.read_bytes()[:-5])
     run(tmp_path, 10, (20,), 3.0)
     assert scalars(tmp_path) == {"train/loss": [(10, 10), (20, 60)]}
+
+
+def test_metrics_by_position_and_length_are_scalars(tmp_path):
+    writers = Writers(tmp_path, 0)
+    by = {"accuracy_by_position": [0.5, 0.25], "accuracy_by_length": {"1": 1.0, "3": None}}
+    writers.write(2, "validation", {"iou": None, **by, "confusion": [[1]]})
+    writers.close()
+    assert scalars(tmp_path) == {
+        "validation/accuracy_by_position/1": [(2, 0.5)],
+        "validation/accuracy_by_position/2": [(2, 0.25)],
+        "validation/accuracy_by_length/1": [(2, 1.0)],
+    }
+
+
+def test_splits_that_are_evaluated_again_lose_their_last_step(tmp_path):
+    writers = Writers(tmp_path, 0)
+    for split in ("train", "validation", "test"):
+        for step in (1, 2):
+            writers.write(step, split, {"loss": 1.0})
+    writers.close()
+    Writers(tmp_path, 2, ("validation", "test")).close()
+    steps = {tag: [step for step, _ in found] for tag, found in scalars(tmp_path).items()}
+    assert steps == {"train/loss": [1, 2], "validation/loss": [1], "test/loss": [1]}
+
+
+def test_hyperparameters_are_written_once(tmp_path):
+    for step in (0, 5, 5):
+        Writers(tmp_path, step, (), {"seed": 3, "model.name": "gru", "data.color": True}).close()
+    found = []
+    for file in (tmp_path / "tensorboard").glob("events*"):
+        found += [v for event in EventFileLoader(str(file)).Load() for v in event.summary.value]
+    assert [value.tag for value in found] == [SESSION_START_INFO_TAG]
+    content = parse_session_start_info_plugin_data(found[0].metadata.plugin_data.content)
+    assert content.hparams["seed"].number_value == 3
+    assert content.hparams["model.name"].string_value == "gru"
+    assert content.hparams["data.color"].bool_value is True
 
 
 def test_write_image_reaches_tensorboard(tmp_path):
