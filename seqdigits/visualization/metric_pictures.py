@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 _BACKGROUND, _TEXT, _LINE = (255, 255, 255), (40, 44, 52), (210, 214, 220)
 _RIGHT, _WRONG = (58, 118, 240), (208, 50, 60)
-_CELL = 40  # pixels, side of a cell of the matrix
+_CELL = 34  # pixels, side of a cell of the matrix
 _MARGIN = 46  # pixels, for labels
-_SIDE = 320  # pixels, of a diagram
+_SIDE = 280  # pixels, of a diagram
 
 
 def confusion_picture(confusion: Sequence[Sequence[int]]) -> Image.Image:
@@ -29,7 +29,7 @@ def confusion_picture(confusion: Sequence[Sequence[int]]) -> Image.Image:
     names = [*map(str, range(classes - 1)), "none"]
     side = _MARGIN + classes * _CELL + 8
     picture = Image.new("RGB", (side, side), _BACKGROUND)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
     draw.text((4, 6), "true", _TEXT, font)
     draw.text((4, 22), "\\ pred.", _TEXT, font)
     for i, name in enumerate(names):
@@ -47,28 +47,28 @@ def confusion_picture(confusion: Sequence[Sequence[int]]) -> Image.Image:
 
 
 def reliability_picture(bins: dict[str, list[dict[str, Any]]]) -> Image.Image:
-    """Draws accuracy over mean confidence side by side, of digits and of numbers, with the diagonal.
+    """Draws diagrams of accuracy over mean confidence, with the diagonal, one below another.
 
     Args:
       bins: see ConfidenceHistogram.reliability, by name of the diagram. The area of a dot grows with its count.
     """
-    width = _SIDE + 2 * _MARGIN
-    picture = Image.new("RGB", (width * len(bins), _SIDE + 2 * _MARGIN), _BACKGROUND)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    side = _SIDE + 2 * _MARGIN
+    picture = Image.new("RGB", (side, side * len(bins)), _BACKGROUND)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
     for i, (name, found) in enumerate(bins.items()):
-        left, bottom = i * width + _MARGIN, _SIDE + _MARGIN
+        bottom = i * side + _MARGIN + _SIDE
 
-        def place(x: float, y: float, left: int = left, bottom: int = bottom) -> tuple[float, float]:
-            return left + _SIDE * x, bottom - _SIDE * y
+        def place(x: float, y: float, bottom: int = bottom) -> tuple[float, float]:
+            return _MARGIN + _SIDE * x, bottom - _SIDE * y
 
         for part in range(6):
             share = part / 5
-            draw.line((*place(share, 0), *place(share, 1)), _LINE)
-            draw.line((*place(0, share), *place(1, share)), _LINE)
-            draw.text(place(share, -0.05), f"{share:.1f}", _TEXT, font, anchor="mm")
-            draw.text(place(-0.06, share), f"{share:.1f}", _TEXT, font, anchor="mm")
-        draw.line((*place(0, 0), *place(1, 1)), _TEXT)
-        draw.text(place(0, 1.07), f"{name}: accuracy by confidence", _TEXT, font, anchor="lm")
+            draw.line((*place(share, 0), *place(share, 1)), _LINE, 2)
+            draw.line((*place(0, share), *place(1, share)), _LINE, 2)
+            draw.text(place(share, -0.06), f"{share:.1f}", _TEXT, font, anchor="mm")
+            draw.text(place(-0.08, share), f"{share:.1f}", _TEXT, font, anchor="mm")
+        draw.line((*place(0, 0), *place(1, 1)), _TEXT, 2)
+        draw.text(place(0, 1.08), f"{name}: accuracy by confidence", _TEXT, font, anchor="lm")
         points = [(*place(b["confidence"], b["accuracy"]), b["count"]) for b in found if b["count"]]
         draw.line([(x, y) for x, y, _ in points], _RIGHT, width=2)
         total = sum(count for *_, count in points)

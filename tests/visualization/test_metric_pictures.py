@@ -26,7 +26,7 @@ def test_reliability_picture_draws_each_bin():
         {"confidence": 0.5, "accuracy": 0.75, "count": 10},
     ]
     one, empty = (reliability_picture({"numbers": found, "digits": bins[:1]}) for found in (bins, bins[:1]))
-    assert one.size == (2 * (_SIDE + 2 * _MARGIN), _SIDE + 2 * _MARGIN)
+    assert one.size == (_SIDE + 2 * _MARGIN, 2 * (_SIDE + 2 * _MARGIN))
     left, top, right, bottom = Image.frombytes(
         "RGB", one.size, bytes(np.abs(np.subtract(one, empty, dtype=int)).astype(np.uint8))
     ).getbbox()
