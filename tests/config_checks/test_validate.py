@@ -73,10 +73,11 @@ def test_step_of_experiment_traces_without_opening_a_file(experiment, name):
     host_batch = {key: jax.ShapeDtypeStruct((config.train.batch_size,), "int32") for key in ("index", "position")}
     after = jax.eval_shape(lambda s, a, h: steps.train(s, a, h, source), state, source.spec.arrays, host_batch)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
-    counted = jax.eval_shape(
+    counted, exact_match = jax.eval_shape(
         lambda v, a, h: predict.count(v, a, h, source), state.variables(), source.spec.arrays, host_batch
     )
     assert counted.correct_by_position.shape == (config.data.max_length,)
+    assert exact_match.shape == (config.train.batch_size,)
 
 
 @pytest.mark.parametrize(
@@ -398,6 +399,7 @@ CHOICES = {
     "optim.name": optim.OPTIMIZERS,
     "optim.schedule": optim.SCHEDULES,
     "train.best_metric": defaults.METRICS,
+    "evaluate.curves": ("train", "test"),
     "evaluate.splits": SPLITS,
 }
 

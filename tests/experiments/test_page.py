@@ -94,7 +94,7 @@ def test_page_of_a_run_is_complete_and_self_contained(runs, command, tmp_path):
         assert f'aria-label="{title}' in text
     assert text.count("<svg") > 15
     assert "encoder/Conv_0/kernel" in text
-    assert re.search(r'<th scope="row">seed</th><td>0</td><td>3</td>', text)  # its base value and its own
+    assert re.search(r'<th scope="row">seed</th>\s*<td>0</td>\s*<td>3</td>', text)  # its base value and its own
     assert "the first 40 examples of validation" in text
     assert "Complete evaluations that are in its folder" in text
 

@@ -218,10 +218,10 @@ def test_one_number_by_definition_has_no_recall():
 def test_example_grid_names_all_numbers():
     batch, prediction = two_numbers(), predicted(("12", 4, 0.9), ("8", 60, 0.8))
     as_numpy = jax.tree.map(np.asarray, (batch, prediction))
-    assert predictions._true_text(as_numpy[0], 0) == "12 7"
-    assert predictions._predicted_text(as_numpy[1], 0) == "12 8"
-    assert predictions._predicted_text(as_numpy[1].replace(length=np.array([[5, 0, 0]])), 0) == "12+"
-    assert predictions._predicted_text(as_numpy[1].replace(length=np.array([[0, 0, 0]])), 0) == "nothing"
+    assert predictions.true_text(as_numpy[0], 0) == "12 7"
+    assert predictions.predicted_text(as_numpy[1], 0) == "12 8"
+    assert predictions.predicted_text(as_numpy[1].replace(length=np.array([[5, 0, 0]])), 0) == "12+"
+    assert predictions.predicted_text(as_numpy[1].replace(length=np.array([[0, 0, 0]])), 0) == "nothing"
     grid = predictions.make_example_grid(batch, prediction)
     red = (np.asarray(grid) == predictions.PREDICTED).all(-1)
     assert red.sum() > 2 * 2 * (6 * 4 + 4 * 4)  # boxes of both, and the caption
