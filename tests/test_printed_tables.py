@@ -14,7 +14,6 @@ from seqdigits.evaluation.table import report_table
 from seqdigits.evaluation.upper_bound import UpperBound
 from seqdigits.experiments import run as run_of_series
 from seqdigits.experiments.published import Published, PublishedMetric
-from seqdigits.experiments.results import ComparedMetric
 from seqdigits.experiments.run import Run
 from seqdigits.experiments.table import progress_table
 
@@ -42,17 +41,14 @@ def test_report_table_is_stable():
 def test_progress_table_is_stable(monkeypatch, tmp_path):
     metrics = (PublishedMetric("test", "sequence_accuracy", 0.88), PublishedMetric("test", "localization_error", 2.1))
     monkeypatch.setattr(run_of_series, "PUBLISHED", {"a": Published("A", 7, metrics), "b": Published("B", 7)})
-    compared = [
-        ComparedMetric(m.split, m.metric, m.value, 0.9, improves)
-        for m, improves in zip(metrics, (True, None), strict=True)
-    ]
-    result = SimpleNamespace(steps=30_000, minutes=61.25, reports={}, published=SimpleNamespace(metrics=compared))
+    reports = {"test": {"examples": 30_000, "sequence_accuracy": 0.9, "localization_error": 0.9}}
+    result = SimpleNamespace(steps=30_000, minutes=61.25, reports=reports, comparable=True)
     done = Run("a", {}, tmp_path, tmp_path, "done before", config={}, planned=30_000, result=result)
     failed = Run("b", {"seed": 3}, tmp_path, tmp_path, "failed", problem="out of memory")
     assert progress_table([done, failed]) == (
-        "experiment  state                steps  minutes  metric                       ours  published  improves\n"
-        "a           done before  30,000/30,000     61.2  test sequence_accuracy     0.9000       0.88  yes\n"
-        "                                                 test localization_error  0.90 px²        2.1  -\n"
+        "experiment  state                steps  minutes  metric                       ours  published  beside it\n"
+        "a           done before  30,000/30,000     61.2  test sequence_accuracy     0.9000       0.88  better\n"
+        "                                                 test localization_error  0.90 px²        2.1  better*\n"
         "b+seed=3    failed                 0/?        -  -                               -          -  -\n"
         "\n"
         "b+seed=3 failed: out of memory"

@@ -8,6 +8,7 @@ from seqdigits.core.arguments import CommandParser
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
+from seqdigits.experiments.peer_table import peer_lines
 from seqdigits.experiments.report import load_results, text
 
 USAGE = "seqdigits report [RESULTS [PAGE]]"
@@ -41,8 +42,9 @@ def main(stop: Stop) -> None:
     values = command_line().parse_command_line()
     folder, page = values.results, values.page
     results = load_results(folder)
+    peers = peer_lines(folder / "peers")
     try:
-        write_atomically(page, text(results))
+        write_atomically(page, text(results, peers))
     except OSError as e:
         raise UserError(f"{page} cannot be written: {e.strerror}. Name another page.") from e
     print(f"{page}: {len(results)} results of {folder}")

@@ -17,7 +17,7 @@ import numpy as np
 
 from seqdigits.core import provenance
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import sha256, write_atomically
+from seqdigits.core.files import make_folder, sha256, write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.progress import progress
 from seqdigits.data.photos.labeled_pictures import LabeledPicture, labeled_pictures
@@ -318,6 +318,16 @@ def write(report: Mapping[str, Any], out: Path) -> None:
     """Writes peers.json and peers.md."""
     write_atomically(out / "peers.json", json.dumps(report, indent=1))
     write_atomically(out / "peers.md", markdown(report))
+
+
+def record(report: Mapping[str, Any], path: Path) -> None:
+    """Writes the part of a report that may be published, for RESULTS.md: no paths and no command line."""
+    kept = {name: report[name] for name in ("engines", "missing", "uncertain", "load_average")}
+    kept["sets"] = {"/".join(Path(name).parts[-2:]): engines for name, engines in report["sets"].items()}
+    kept["unreadable"] = len(report["unreadable"])
+    kept["provenance"] = {name: value for name, value in report["provenance"].items() if name != "command"}
+    make_folder(path.parent)
+    write_atomically(path, json.dumps(kept, indent=1) + "\n")
 
 
 def _markdown_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from seqdigits.core.console import render_table
 from seqdigits.core.progress import duration
 from seqdigits.experiments import results
-from seqdigits.experiments.results import Result
+from seqdigits.experiments.published import ours
 from seqdigits.experiments.run import Run
+from seqdigits.experiments.verdict import verdict
 
-_COLUMNS = ("experiment", "state", "steps", "minutes", "metric", "ours", "published", "improves")
+_COLUMNS = ("experiment", "state", "steps", "minutes", "metric", "ours", "published", "beside it")
 
 
 def progress_table(runs: Sequence[Run]) -> str:
@@ -19,7 +20,16 @@ def progress_table(runs: Sequence[Run]) -> str:
     Metrics of validation stand in for those of test where only they were published.
     """
     table = render_table(_COLUMNS, (row for run in runs for row in _rows(run)), align="llrrlrrl")
-    return "\n".join([table, *(f"\n{run.name} failed: {run.problem}" for run in runs if run.problem)])
+    return "\n".join([table, *(f"\n{run.name} {run.state}: {run.problem}" for run in runs if run.problem)])
+
+
+_STATES = ("done before", "done", "partial", "stopped", "in use", "failed", "waiting")
+
+
+def summary(runs: Sequence[Run]) -> str:
+    """Returns a line with the number of runs in each state."""
+    states = [run.state for run in runs]
+    return ", ".join(f"{states.count(state)} {state}" for state in _STATES if state in states)
 
 
 def _rows(run: Run) -> list[tuple[str, ...]]:
@@ -38,25 +48,19 @@ def _steps_and_minutes(run: Run) -> tuple[int, float]:
 
 
 def _metrics(run: Run) -> list[tuple[str, str, str, str]]:
-    """Returns metric, ours, published, improves; ours alone where nothing was published."""
+    """Returns metric, ours, published, the verdict; ours alone where nothing was published."""
     if run.published is None or not run.published.metrics:
         report = run.result.reports.get("test", {}) if run.result else {}
         names = [name for name in ("sequence_accuracy", "localization_error") if report.get(name) is not None]
         return [(f"test {name}", _number(report[name], name), "-", "-") for name in names]
     published = run.published.metrics
-    measured = _measured(run.result) if run.result else {}
+    reports = run.result.reports if run.result else {}
     rows = []
     for metric in [metric for metric in published if metric.split == "test"] or published:
-        value, improves = measured.get((metric.split, metric.metric), (None, None))
-        verdict = "-" if improves is None else "yes" if improves else "no"
-        rows.append((f"{metric.split} {metric.metric}", _number(value, metric.metric), f"{metric.value:g}", verdict))
+        judged = verdict(metric, reports) if run.result and run.result.comparable else "-"
+        value = _number(ours(metric, reports), metric.metric)
+        rows.append((f"{metric.split} {metric.metric}", value, f"{metric.value:g}", judged))
     return rows
-
-
-def _measured(result: Result) -> dict[tuple[str, str], tuple[float | None, bool | None]]:
-    """Returns our value and whether it improves on the published one, by split and metric."""
-    metrics = result.published.metrics if result.published else []
-    return {(metric.split, metric.metric): (metric.ours, metric.improves) for metric in metrics}
 
 
 def _number(value: float | None, metric: str) -> str:

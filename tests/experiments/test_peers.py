@@ -16,6 +16,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.photos.picture_files import open_picture
 from seqdigits.experiments import peers
+from seqdigits.experiments.peer_table import peer_lines
 
 spec = importlib.util.spec_from_file_location("protocol", ROOT / "peers" / "protocol.py")
 protocol = importlib.util.module_from_spec(spec)
@@ -108,6 +109,19 @@ def test_tables_hold_every_engine_and_its_settings(engine, folder, tmp_path):
     assert "| red | 1.0 | 2 | 2.0 | " in text
     assert "red: size 3." in text
     assert "because their label is uncertain: 1." in text
+
+
+def test_record_has_no_paths(engine, folder, tmp_path):
+    report = run(folder, tmp_path / "out", {"red": engine()})
+    sets = {f"{folder}/{name}": scores for name, scores in report["sets"].items()}
+    report |= {"sets": sets, "unreadable": {str(folder / "a" / "1.png"): "damaged"}}
+    path = tmp_path / "results" / "peers" / "pictures.json"
+    peers.record(report, path)
+    assert str(tmp_path) not in path.read_text()
+    kept = json.loads(path.read_text())
+    assert list(kept["sets"]) == ["pictures/a", "pictures/b"]
+    assert (kept["unreadable"], kept["provenance"]["commit"]) == (1, report["provenance"]["commit"])
+    assert peer_lines(path.parent)[2].startswith("| pictures/a | 0.333 (0.061 to 0.792) of 3 | `")
 
 
 def test_reading_that_compiles_is_repeated(engine, folder, tmp_path):
@@ -208,6 +222,7 @@ def test_command_prints_both_tables(engine, folder, tmp_path, monkeypatch, capsy
         ([], "FOLDER is missing"),
         (["F", "--engine", "tesserakt"], "tesserakt"),
         (["F", "--limit", "0"], "limit"),
+        (["F", "--record", "a/b"], "a name without folders"),
         (["no_such_folder"], "labels.csv cannot be read"),
     ],
 )

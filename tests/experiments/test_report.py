@@ -1,5 +1,6 @@
 """The page of results, from results made up by hand."""
 
+import json
 import sys
 
 import pytest
@@ -7,10 +8,15 @@ from conftest import ROOT
 
 from seqdigits.cli import report as cli_report
 from seqdigits.config.defaults import digest
+from seqdigits.config.registry import config_names
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments import report
-from seqdigits.experiments.results import ComparedMetric, Comparison, CurvePoint, Result, TrainedPart
+from seqdigits.experiments.needs import MEGAFLOP_PER_IMAGE
+from seqdigits.experiments.peer_table import peer_lines
+from seqdigits.experiments.published import PUBLISHED, PublishedMetric
+from seqdigits.experiments.results import CurvePoint, Result, TrainedPart
+from seqdigits.experiments.verdict import verdict
 
 
 def result(name, **changes):
@@ -33,7 +39,7 @@ def result(name, **changes):
         "minutes": 61.25,
         "parameters": 7,
         "reports": reports(),
-        "published": published(won=(False, True, True)),
+        "published": None,
         "curve": [],
     }
     values |= changes
@@ -41,41 +47,79 @@ def result(name, **changes):
 
 
 def config(name="gru", path="", **sections):
-    return {"model": {"name": name}, "init": {"path": path}, **sections}
+    data = {"composition": "canvas", "photographs": "svhn", "min_length": 5, "max_length": 5}
+    return {"model": {"name": name}, "init": {"path": path}, "data": data, **sections}
 
 
-def reports(**metrics):
+def reports(train=0.99, validation=0.91, test=0.9, **metrics):
     return {
         split: {"sequence_accuracy": value, "localization_error": None, "examples": 30_000, **metrics}
-        for split, value in (("train", 0.99), ("validation", 0.91), ("test", 0.9))
+        for split, value in (("train", train), ("validation", validation), ("test", test))
     }
 
 
-def published(won, family="B"):
-    values = (("train", 1.0), ("validation", 0.86), ("test", 0.88))
-    return Comparison(
-        family,
-        7,
-        "",
-        [
-            ComparedMetric(split, "sequence_accuracy", value, None, improves)
-            for (split, value), improves in zip(values, won, strict=True)
-        ],
-    )
-
-
-def rows(*results):
+def rows(*results, of=None):
+    """Returns the page, and the rows of an experiment, by default of the first result."""
     page = report.text(list(results))
-    return page, [line for line in page.splitlines() if line.startswith(("| `", "|  |"))]
+    lines = page.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| `{of or results[0].name.split('+')[0]}`"))
+    last = next(i for i in range(start + 1, len(lines)) if not lines[i].startswith("|  |"))
+    return page, lines[start:last]
 
 
 def test_text_has_one_row_per_metric():
     page, (row,) = rows(result("strip5_batchnorm", settings={"data.folder": "/data"}))
-    assert "## B. A strip of digits" in page
+    assert page.index("## B. A strip of digits") < page.index(row) < page.index("## C.")
     assert row == (
-        "| `strip5_batchnorm`<br>data.folder=/data | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | yes | "
-        "61.2 | `0123456`; 0; cpu |"
+        "| `strip5_batchnorm`<br>data.folder=/data | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | "
+        "train worse, validation better, test better | - | 61.2 | `0123456`; 0; cpu |"
     )
+
+
+def test_every_experiment_is_listed_once():
+    page = report.text([result("strip5_batchnorm")])
+    listed = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(listed) == config_names()
+    assert "| B. A strip of digits | 18 | 1 | 0 | 17 | 2 | 0 | 1 |" in page
+    assert "| C. A canvas: read and localize | 7 | 0 | 0 | 7 | 0 | 0 | 0 |" in page
+
+
+def test_experiment_that_was_not_run_says_what_it_needs():
+    _, (first, *others) = rows(result("mnist_linear"), of="svhn_crop32_wide")
+    assert first == (
+        "| `svhn_crop32_wide` | 0 of 116,000, *not run*: all of SVHN (train, extra, test); about 32 h on two cores, better on an "
+        "accelerator | sequence accuracy | 0.8505 / 0.8563 (validation, test) | - | - | - |  |  |"
+    )
+    assert [line.split(" | ")[2] for line in others] == ["digit accuracy"]
+    _, (row,) = rows(result("mnist_linear"), of="strip5_gru")
+    assert "| 0 of 10,000, *not run*: about 24 min on two cores |" in row
+
+
+def test_our_reader_stands_beside_the_same_data():
+    readers = [result("reader_strip5"), result("reader_canvas", reports=reports(localization_error=0.084))]
+    _, (row,) = rows(*readers, of="strip5_gru")
+    assert "| 0.9000 ± 0.0034 (`reader_strip5`) |" in row
+    _, (error, *_) = rows(*readers, of="canvas_variable")
+    assert "| 0.08 (`reader_canvas`, 5 to 5 digits) |" in error
+    _, (row,) = rows(*readers, of="canvas_sequence")
+    assert "| 0.9000 ± 0.0034 (`reader_canvas`) |" in row
+
+
+def test_our_reader_stands_beside_the_same_photographs_only():
+    data = {"composition": "crop", "photographs": "svhn_2000", "min_length": 1, "max_length": 5}
+    reader = result("reader_svhn_crop", config=config() | {"data": data})
+    settings = {"data.photographs": "svhn_2000"}
+    network = result(
+        "svhn_crop32_deep5+x", settings=settings, config=config() | {"data": data | {"max_length": 6}}, comparable=False
+    )
+    page, _ = rows(reader, network)
+    first, second = (line for line in page.splitlines() if line.startswith("| `svhn_crop32_deep5`"))
+    assert "*not run*" in first
+    assert "reader_svhn_crop" not in first
+    assert (
+        "| `svhn_crop32_deep5`<br>data.photographs=svhn_2000 | 30,000 | sequence accuracy | 0.9052 (test) |" in second
+    )
+    assert "| - | 0.9000 ± 0.0034 (`reader_svhn_crop`) |" in second
 
 
 def test_text_lists_training_time_of_detectors():
@@ -94,35 +138,80 @@ def test_text_lists_training_time_of_detectors():
 
 
 def test_text_marks_a_partial_run():
-    beside = published(won=(None, None, None))
-    _, (row,) = rows(result("strip5_batchnorm", partial=True, comparable=False, steps=3_000, published=beside))
+    page, (row,) = rows(result("strip5_batchnorm", partial=True, comparable=False, steps=3_000))
     assert "| 3,000 of 30,000, *partial* |" in row
-    assert "| - | 61.2 |" in row
-
-
-def test_text_separates_other_data():
-    page, (row,) = rows(
-        result("svhn_crop32+data.photographs=svhn_2000", settings={"data.photographs": "svhn_2000"}, comparable=False)
-    )
-    assert "## Experiments of our own" in page
-    assert "## B" not in page
-    assert row.startswith("| `svhn_crop32`<br>data.photographs=svhn_2000 |")
-
-
-def test_text_names_the_split_that_is_not_improved():
-    _, (row,) = rows(result("strip5_gru", published=published(won=(False, True, False))))
-    assert "| validation yes, test no |" in row
+    assert "| - | - | 61.2 |" in row
+    assert "| B. A strip of digits | 18 | 0 | 1 | 17 | 0 | 0 | 0 |" in page
 
 
 def test_text_formats_positions_and_errors():
-    beside = Comparison("B", 7, "", [ComparedMetric("validation", "accuracy_by_position/2", 0.9, 0, True)])
-    measured = reports(accuracy_by_position=[0.1, 0.25], localization_error=2.345)
-    _, (first, *others) = rows(result("strip4_multi_head", published=beside, reports=measured))
-    assert "| accuracy by position/2 | 0.9 (validation) | 0.2500 / 0.2500 / 0.2500 | yes |" in first
-    assert [line.split(" | ")[2:5] for line in others] == [
-        ["sequence accuracy", "-", "0.9900 / 0.9100 / 0.9000 ± 0.0034"],
-        ["localization error", "-", "2.35 / 2.35 / 2.35"],
+    measured = reports(accuracy_by_position=[0.1, 0.25, 1.0, 1.0], cross_entropy=0.0085, localization_error=2.345)
+    _, lines = rows(result("strip4_multi_head", reports=measured))
+    cells = [line.split(" | ")[2:6] for line in lines]
+    assert cells[1] == ["accuracy by position/2", "0.9991 (validation)", "0.2500 / 0.2500 / 0.2500", "worse"]
+    assert cells[3] == ["accuracy by position/4", "0.9992 (validation)", "1.0000 / 1.0000 / 1.0000", "better"]
+    assert cells[4] == ["cross entropy", "0.00855 (validation)", "0.0085 / 0.0085 / 0.0085", "better*"]
+    assert cells[5][:3] == ["sequence accuracy", "-", "0.9900 / 0.9100 / 0.9000 ± 0.0034"]
+    assert cells[6][:3] == ["localization error", "-", "2.35 / 2.35 / 2.35"]
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "examples", "expected"),
+    [
+        (0.88, 0.8876, 30_000, "open"),  # 0.8840 to 0.8911: the published 0.88 may be 0.885
+        (0.88, 0.8890, 30_000, "better"),  # 0.8854 to 0.8925
+        (0.88, 0.8720, 30_000, "open"),  # 0.8682 to 0.8757: it may be 0.875
+        (0.88, 0.8700, 30_000, "worse"),  # 0.8662 to 0.8738
+        (0.88, 0.8700, 100, "open"),
+        (0.88, 0.8600, 30_000, "worse"),
+        (1.0, 0.9956, 10_000, "open"),
+        (1.0, 0.9900, 10_000, "worse"),
+    ],
+)
+def test_verdict_needs_the_whole_interval(published, ours, examples, expected):
+    metric = PublishedMetric("test", "sequence_accuracy", published)
+    assert verdict(metric, {"test": {"examples": examples, "sequence_accuracy": ours}}) == expected
+
+
+def test_verdict_without_an_interval_is_marked():
+    metric = PublishedMetric("test", "localization_error", 312.7)
+    values = [verdict(metric, {"test": {"localization_error": value}}) for value in (312.5, 312.72, 312.9, None)]
+    assert values == ["better*", "open", "worse*", "-"]
+
+
+def test_operations_of_every_published_network_are_counted():
+    assert {name for name, row in PUBLISHED.items() if row.family in "ABCD"} <= set(MEGAFLOP_PER_IMAGE)
+
+
+def peer_report(sets, engines=("seqdigits", "rapidocr")):
+    score = {
+        "pictures": 31,
+        "right": 0.8,
+        "right_interval": [0.6, 0.9],
+        "no_number": {"pictures": 0, "false_answers": None},
+    }
+    empty = {"pictures": 0, "right": None, "right_interval": None, "no_number": {"pictures": 250, "false_answers": 0.3}}
+    return {
+        "engines": {name: {"version": "3.10"} for name in engines},
+        "sets": {name: dict.fromkeys(engines, empty if name == "empty" else score) for name in sets},
+        "provenance": {"commit": "ae271c3999+"},
+    }
+
+
+def test_engines_are_listed_with_the_commit_of_their_run(tmp_path):
+    assert "No run is recorded" in peer_lines(tmp_path)[0]
+    (tmp_path / "a.json").write_text(json.dumps(peer_report(["houses", "empty"])))
+    (tmp_path / "b.json").write_text(json.dumps(peer_report(["checks"], ["gocr"])))
+    assert peer_lines(tmp_path) == [
+        "| pictures | seqdigits 3.10 | rapidocr 3.10 | gocr 3.10 | commit |",
+        "|---|---|---|---|---|",
+        "| houses | 0.800 (0.600 to 0.900) of 31 | 0.800 (0.600 to 0.900) of 31 | - | `ae271c3+` |",
+        "| empty | false answers 0.300 of 250 | false answers 0.300 of 250 | - | `ae271c3+` |",
+        "| checks | - | - | 0.800 (0.600 to 0.900) of 31 | `ae271c3+` |",
     ]
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(UserError, match=r"c\.json is not a report of seqdigits peers"):
+        peer_lines(tmp_path)
 
 
 def run(monkeypatch, *arguments):
@@ -132,11 +221,10 @@ def run(monkeypatch, *arguments):
 
 def test_report_writes_rows_in_published_order(monkeypatch, tmp_path, capsys):
     for name in ("svhn_crop32", "mnist_linear", "reader_canvas"):
-        beside = None if name == "reader_canvas" else Comparison("D" if name[0] == "s" else "A", 7, "", [])
-        (tmp_path / f"{name}.json").write_text(result(name, published=beside).to_json())
+        (tmp_path / f"{name}.json").write_text(result(name).to_json())
     run(monkeypatch, tmp_path, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
-    assert page.index("mnist_linear") < page.index("svhn_crop32") < page.index("reader_canvas")
+    assert page.index("`mnist_linear`") < page.index("`svhn_crop32`") < page.index("`reader_canvas` | 30,000")
     assert "3 results" in capsys.readouterr().out
 
 
@@ -159,4 +247,5 @@ def test_report_refuses_bad_arguments(monkeypatch, tmp_path):
 
 
 def test_page_in_the_tree_equals_the_generated_text():
-    assert (ROOT / "RESULTS.md").read_text() == report.text(report.load_results(ROOT / "results"))
+    results = report.load_results(ROOT / "results")
+    assert (ROOT / "RESULTS.md").read_text() == report.text(results, peer_lines(ROOT / "results" / "peers"))
