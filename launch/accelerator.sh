@@ -9,9 +9,10 @@
 #
 #   SEQDIGITS_COMMIT=... bash launch/accelerator.sh [--minutes M] [QUEUE ...] [-- FLAGS OF seqdigits reproduce]
 #
-# Queues, in this order by default: scenes (reader_scene, ten million views), published (families C and B), photographs
-# (family D on the first 2,000 photographs), readers (the dense detectors with full schedules). The first call measures the
-# throughput. A call stops after nine minutes, saved; rerun the same command to resume. New files are collected in $OUT,
+# Queues, in this order by default: published (family C, then B), photographs (family D on the first 2,000 photographs),
+# readers (the dense detectors with full schedules), scenes (reader_scene, ten million views). The first call measures the
+# throughput. A call stops training after eight minutes, saves, and evaluates what is saved, which takes about a minute; rerun
+# the same command to resume. New files are collected in $OUT,
 # default out/: at most 8 files of under 16 MiB per call, the newest weights first, the remaining ones in the next call.
 # Workdirs are in $ACCELERATOR_WORK, default $TMPDIR/seqdigits.
 set -euo pipefail
@@ -106,7 +107,10 @@ queue() {
     --set train.checkpoint_every=2000)
   case $1 in
     scenes) series reader_scene --set train.batch_size=256 --set train.steps=40000 --set optim.decay_steps=40000 ;;
-    published) series C B ;;
+    published)
+      series C
+      series B
+      ;;
     photographs) series D --set data.photographs=svhn_2000 ;;
     readers)
       series reader_canvas reader_mnist reader_strip5 "${long[@]}" --set train.batch_size=512 # 10 million images each
@@ -115,7 +119,7 @@ queue() {
   esac
 }
 
-minutes=9 queues=() flags=() status=0
+minutes=8 queues=() flags=() status=0
 while (($#)); do
   case $1 in
     pack) pack; exit ;;
@@ -127,7 +131,7 @@ while (($#)); do
   shift
 done
 [[ $minutes =~ ^[1-9][0-9]*$ ]] || fail "--minutes $minutes: an integer from 1 is allowed"
-((${#queues[@]})) || queues=(scenes published photographs readers)
+((${#queues[@]})) || queues=(published photographs readers scenes)
 [[ -d $carry/wheels ]] || fail "$carry/wheels is missing. Run 'bash launch/accelerator.sh pack' on a machine with a network."
 
 mkdir -p "$work/results"

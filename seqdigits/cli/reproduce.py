@@ -1,20 +1,20 @@
 """Runs a series of experiments: `seqdigits reproduce [FAMILIES | NAMES ...]`.
 
-Exit status: 0 success, or the budget is used up; 1 an experiment failed; 2 a user error; 75 or 130 stopped by a signal (docs/running.md).
+It runs at the lowest priority. Exit status: 0 success, the budget is used up, or another command runs the rest; 1 an experiment
+failed; 2 a user error; 75 or 130 stopped by a signal (docs/running.md).
 """
 
 from __future__ import annotations
 
-import contextlib
+import os
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.experiments.budget import Budget
 from seqdigits.experiments.reproduce import reproduce
 from seqdigits.experiments.selection import chosen_experiments, known_experiments, parse_settings
 
@@ -27,7 +27,10 @@ def command_line() -> CommandParser:
     parser = CommandParser(USAGE, __doc__, known_experiments())
     parser.add_argument("experiments", nargs="*", metavar="FAMILY | NAME", help="what to run; default: all families")
     parser.add_argument(
-        "--budget-minutes", type=float, metavar="M", help="time limit in minutes; then the current run is saved"
+        "--budget-minutes",
+        type=float,
+        metavar="M",
+        help="time limit of training in minutes; then the current run is saved and evaluated",
     )
     parser.add_argument(
         "--out",
@@ -69,39 +72,26 @@ def main(stop: Stop) -> None:
     if not 0 < fraction <= 1:
         raise UserError(f"--fraction = {fraction} is out of range: above 0, to 1.")
 
+    budget = Budget(values.budget_minutes)
+    os.nice(19)  # the lowest priority, in which the machine stays usable
     prepare_jax()
-    with _budget(values.budget_minutes, stop):
-        runs = reproduce(
-            names,
-            fraction=fraction,
-            settings=parse_settings(values.set),
-            out=values.out,
-            workdirs=values.workdirs,
-            keep_weights=values.weights,
-            skip=Path(values.skip) if values.skip else None,
-            stop=stop,
-        )
-    unfinished = any(run.state in ("stopped", "waiting") for run in runs)
+    runs = reproduce(
+        names,
+        fraction=fraction,
+        settings=parse_settings(values.set),
+        out=values.out,
+        workdirs=values.workdirs,
+        keep_weights=values.weights,
+        skip=Path(values.skip) if values.skip else None,
+        stop=stop,
+        budget=budget,
+    )
+    used_up = stop.is_set() and not stop.exit_status
+    unfinished = any(run.unfinished for run in runs)
     if unfinished and not stop.exit_status:
-        print("The budget is used up; rerun the same command to resume.", flush=True)
+        why = "The budget is used up" if used_up else "The others are in use by another command"
+        print(f"{why}; rerun the same command to resume.", flush=True)
     if not stop.exit_status and any(run.state == "failed" for run in runs):
         sys.exit(1)
     if unfinished:
         raise Stopped  # with the status of the signal, or 0
-
-
-@contextlib.contextmanager
-def _budget(minutes: float | None, stop: Stop) -> Iterator[None]:
-    """Sets `stop` after some minutes. Its exit status then stays 0, unlike after a signal."""
-    if minutes is None:
-        yield
-        return
-    if not minutes > 0:
-        raise UserError(f"--budget-minutes = {minutes} is out of range: above 0.")
-    timer = threading.Timer(min(minutes * 60, threading.TIMEOUT_MAX), stop.set)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

@@ -1,16 +1,19 @@
-"""Runs a series of experiments and compares each result with the published one.
+"""Runs a series of experiments, a queue that needs nobody beside it, and compares each result with the published one.
 
 The run of an experiment is in `WORKDIRS/NAME` and resumes where it stopped. `OUT/NAME.json` is written when it is complete,
-and marks it as done.
+and marks it as done; when the budget is used up, it is written for the steps so far, and marked as partial.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from seqdigits.checkpoint import weights
 from seqdigits.config import registry as config_registry
@@ -22,9 +25,11 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import results
+from seqdigits.experiments.budget import Budget
 from seqdigits.experiments.results import Result
 from seqdigits.experiments.run import Run, name_of, weights_of
-from seqdigits.experiments.table import progress_table, time_left
+from seqdigits.experiments.table import progress_table, summary, time_left
+from seqdigits.training.lock import InUse, InUseElsewhere
 from seqdigits.training.loop import train_and_evaluate
 
 
@@ -38,8 +43,12 @@ def reproduce(
     keep_weights: bool = False,
     skip: Path | None = None,
     stop: Stop | None = None,
+    budget: Budget | None = None,
 ) -> list[Run]:
-    """Runs experiments in sequence and prints a table after each. A failed experiment does not stop the series.
+    """Runs experiments one at a time. A failed one does not stop the series, nor one that another command runs.
+
+    Those that were begun come first, see `queue_order`. Prints a line before each, its row after it, and all rows at the
+    end.
 
     Args:
       names: files in configs/.
@@ -49,7 +58,9 @@ def reproduce(
       workdirs: folder of the workdirs.
       keep_weights: whether to write the weights too, as OUT/NAME.npz in half precision.
       skip: a folder of other results; an experiment with a result there is not run, with or without weights.
-      stop: when it is set, the current run saves, and the remaining ones do not start.
+      stop: when it is set, the current run saves, and the remaining ones do not start. With an exit status of 0, as the
+        budget sets it, the current run is evaluated too, and its partial result is written.
+      budget: the time limit; it has begun. None = no limit.
 
     Returns:
       The runs, in the order of the names.
@@ -58,7 +69,7 @@ def reproduce(
       UserError: `out` cannot be written.
     """
     make_folder(out, "--out")
-    stop, settings = stop or Stop(), settings or {}
+    stop, settings, budget = stop or Stop(), settings or {}, budget or Budget()
     program = provenance.describe()  # at the start: files may change while the series runs
     runs = []
     for base in names:
@@ -68,17 +79,45 @@ def reproduce(
         with _noted(runs[-1]):
             _prepare(runs[-1], fraction, keep_weights, skip)
     _wake_first_stages(runs)
-    waiting = [run for run in runs if run.state == "waiting"]
-    if not waiting:
-        print(progress_table(runs), flush=True)
-    for number, run in enumerate(waiting, start=1):
-        if stop.is_set():
-            break
-        print(f"\n--- {run.name} ({number} of {len(waiting)})", flush=True)
-        with _noted(run):
-            _train(run, program, keep_weights, stop)
-        print("\n".join(["", progress_table(runs), *time_left(runs), ""]), flush=True)
+    queue = queue_order([run for run in runs if run.state == "waiting"])
+    with budget.limits(stop):
+        for number, run in enumerate(queue, start=1):
+            if stop.is_set():
+                break
+            first = next((other for other in runs if other.name == _first_stage_name(run)), None)
+            if first is not None and first.state == "in use":
+                run.problem = f"it is initialized from {first.name}, which another command runs."
+                continue
+            print(f"\n--- {run.name} ({number} of {len(queue)}), {budget.text()}", flush=True)
+            with _noted(run):
+                _train(run, program, keep_weights, stop)
+            print("\n".join(["", progress_table([run]), *time_left(runs), ""]), flush=True)
+            if number < len(queue):  # programs and data of finished runs would fill the memory of a long series
+                jax.clear_caches()
+                gc.collect()
+    print(f"{progress_table(runs)}\n\n{summary(runs)}; {budget.text()}", flush=True)
     return runs
+
+
+def queue_order(runs: Sequence[Run]) -> list[Run]:
+    """Returns the runs in the order of the queue.
+
+    Begun runs are first, the one with the largest share of its steps done before the others; then those without a saved
+    step, in the order given. A run that another is initialized from goes before that one.
+    """
+    share = {run.name: results.progress(run.workdir)[0] / run.steps for run in runs}
+    by_name = {run.name: run for run in runs}
+    queue: dict[str, Run] = {}
+
+    def add(run: Run) -> None:
+        first = by_name.get(_first_stage_name(run))
+        if first is not None and first is not run and first.name not in queue:
+            add(first)
+        queue.setdefault(run.name, run)
+
+    for run in sorted(runs, key=lambda run: -share[run.name]):
+        add(run)
+    return list(queue.values())
 
 
 def _prepare(run: Run, fraction: float, keep_weights: bool, skip: Path | None) -> None:
@@ -87,12 +126,17 @@ def _prepare(run: Run, fraction: float, keep_weights: bool, skip: Path | None) -
     run.planned = config.train.steps
     config.update_from_flattened_dict(run.settings)
     run.config, run.steps = config, steps_of(config, fraction)
-    run.result = None if keep_weights and not weights_of(run).exists() else _earlier(run, run.path)
+    run.result = _own_result(run, keep_weights)
     if run.result is None and skip is not None:
         names = (run.name, name_of(run.base, old_names(run.settings)))
         run.result = next(filter(None, (_earlier(run, skip / f"{name}.json") for name in names)), None)
     if run.result is not None:
         run.state = "done before"
+
+
+def _own_result(run: Run, keep_weights: bool) -> Result | None:
+    """Returns the result in the folder of results, if it is sufficient and has its weights where they are wanted."""
+    return None if keep_weights and not weights_of(run).exists() else _earlier(run, run.path)
 
 
 def _adopt_old_name(old: str, new: str, out: Path, workdirs: Path) -> None:
@@ -109,10 +153,15 @@ def _wake_first_stages(runs: Sequence[Run]) -> None:
 
     This happens where the result was found in the folder `skip`.
     """
-    needed = {name_of(Path(run.config.init.path).name, run.settings) for run in runs if run.state == "waiting"}
+    needed = {_first_stage_name(run) for run in runs if run.state == "waiting"}
     for run in runs:
         if run.state == "done before" and run.name in needed and not run.path.exists():
             run.state, run.result = "waiting", None
+
+
+def _first_stage_name(run: Run) -> str:
+    """Returns the name, in this series, of the run that init.path names; where it names none, no run has that name."""
+    return name_of(Path(run.config.init.path).name, run.settings)
 
 
 def steps_of(config: Any, fraction: float) -> int:
@@ -140,20 +189,56 @@ def _first_stage(run: Run) -> str:
     return str(workdir)
 
 
-def _earlier(run: Run, path: Path) -> Result | None:
-    """Returns the existing result if it has the same config and at least the requested steps."""
+def _earlier(run: Run, path: Path, steps: int | None = None) -> Result | None:
+    """Returns the existing result if it has the same config and at least `steps`, by default those requested."""
     try:
         result = Result.from_json(path.read_text())
-        enough = not diff_configs(run.config, result.config) and result.steps >= run.steps
+        enough = not diff_configs(run.config, result.config) and result.steps >= (steps or run.steps)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # missing or invalid: it is written again
     return result if enough else None
 
 
 def _train(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) -> None:
-    """Trains and evaluates one experiment, and writes its result."""
+    """Trains and evaluates one experiment, and writes its result: a partial one when the budget ends before."""
+    run.result = _own_result(run, keep_weights)
+    if run.result is not None:  # another command has completed it since this one began
+        run.state = "done before"
+        return
+    try:
+        _train_to(run, run.steps, program, keep_weights, stop)
+    except Stopped:
+        if stop.exit_status:
+            raise
+        _record_saved_steps(run, program, keep_weights, stop)
+
+
+def _record_saved_steps(run: Run, program: dict[str, Any], keep_weights: bool, stop: Stop) -> None:
+    """Evaluates the saved steps of a run that the budget stopped. A signal stops the evaluation.
+
+    Raises:
+      Stopped: no step is saved, the existing result is of later steps, or a signal came.
+    """
+    saved = results.progress(run.workdir)[0]
+    if not saved:
+        raise Stopped
+    if _earlier(run, run.path, saved + 1) is not None:
+        print(f"{run.path} is of more steps than the {saved:,} that are saved now, and is kept.", flush=True)
+        raise Stopped
+    print(f"The budget is used up: evaluating step {saved:,} of {run.steps:,} for a partial result.", flush=True)
+    stop.clear()
+    if stop.exit_status:  # a signal that came before the line above
+        stop.set()
+    try:
+        _train_to(run, saved, program, keep_weights, stop)
+    finally:
+        stop.set()
+
+
+def _train_to(run: Run, steps: int, program: dict[str, Any], keep_weights: bool, stop: Stop) -> None:
+    """Trains to a number of steps, evaluates, and writes the result."""
     config = run.config.copy_and_resolve_references()
-    config.train.steps = run.steps
+    config.train.steps = steps
     config.init.path = _first_stage(run)
     state = train_and_evaluate(config, run.workdir, stop)
     run.result = results.collect(
@@ -174,6 +259,8 @@ def _noted(run: Run) -> Iterator[None]:
         yield
     except Stopped:
         run.state = "stopped"
+    except (InUse, InUseElsewhere) as e:
+        run.state, run.problem = "in use", str(e)
     except UserError as e:
         run.state, run.problem = "failed", str(e)
     except Exception as e:

@@ -20,12 +20,12 @@ class Run:
       settings: keys that differ from the config file.
       workdir: workdir of the run.
       path: path of its result.
-      state: waiting | done | done before | partial | stopped | failed.
+      state: waiting | done | done before | partial | stopped | in use | failed.
       config: config of the complete schedule; None until it is loaded.
       planned: steps in the config file.
       steps: steps requested now.
       result: the content of `path`; None until it is done.
-      problem: why it failed.
+      problem: why it failed, or what it waits for.
     """
 
     base: str
@@ -43,6 +43,12 @@ class Run:
     def name(self) -> str:
         """Returns the name of the run, see name_of."""
         return name_of(self.base, self.settings)
+
+    @property
+    def unfinished(self) -> bool:
+        """Returns whether steps are left to do that no failure prevents."""
+        short = self.state == "partial" and self.result is not None and self.result.steps < self.steps
+        return short or self.state in ("waiting", "stopped", "in use")
 
     @property
     def published(self) -> Published | None:

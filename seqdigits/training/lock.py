@@ -28,6 +28,14 @@ STALE_SECONDS = 60
 _POLL_SECONDS = 1
 
 
+class InUse(UserError):
+    """Another run on this machine holds the workdir."""
+
+
+class InUseElsewhere(TryAgain):
+    """A run on another machine holds the workdir. It may soon be taken away, so that another try is worthwhile."""
+
+
 class Lock:
     """Holds `W/lock` from its creation until `release`."""
 
@@ -35,8 +43,9 @@ class Lock:
         """Takes the lock.
 
         Raises:
-          UserError: another run on this machine holds it.
-          TryAgain: another run on another machine holds it.
+          InUse: another run on this machine holds it.
+          InUseElsewhere: a run on another machine holds it.
+          UserError: it cannot be written.
         """
         self._path = workdir / "lock"
         self._workdir = workdir
@@ -97,7 +106,7 @@ class Lock:
         """Removes the lock of a holder that has ended.
 
         Raises:
-          UserError, TryAgain: the holder still runs.
+          InUse, InUseElsewhere: the holder still runs.
         """
         content = _content(self._path)
         holder = _parse(content)
@@ -137,8 +146,8 @@ class Lock:
                 print(f"taking over the workdir from {_name(holder)}, which has ended", flush=True)
 
     def _in_use(self, holder: dict[str, Any]) -> Exception:
-        """Returns the error for a living holder; one on another machine may soon be taken away, so that is worth a retry."""
-        kind = UserError if holder.get("machine") == self._holder["machine"] else TryAgain
+        """Returns the error for a living holder."""
+        kind = InUse if holder.get("machine") == self._holder["machine"] else InUseElsewhere
         return kind(
             f"--workdir {self._workdir} is in use by another run: {_name(holder)}. Wait until it ends, or name another "
             "workdir."

@@ -1,11 +1,13 @@
 """Series of experiments: results, skipping, stopping and resuming; the published values."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT, SMALL
+from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import weights
 from seqdigits.cli import reproduce as cli_reproduce
@@ -15,8 +17,10 @@ from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import reproduce, results, selection
 from seqdigits.experiments import run as run_of_series
+from seqdigits.experiments.budget import Budget
 from seqdigits.experiments.published import FAMILIES, METRICS, PUBLISHED, Published, PublishedMetric, improves, ours
 from seqdigits.experiments.selection import chosen_experiments, parse_settings
+from seqdigits.training.lock import Lock
 
 CONFIG = """
 from seqdigits.config import base_config
@@ -53,6 +57,7 @@ def main(monkeypatch, folders, *arguments, stop=None):
     argv = ["reproduce", "--out", str(folders["out"]), "--workdirs", str(folders["workdirs"]), *arguments]
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr("seqdigits.cli.reproduce.prepare_jax", lambda: None)
+    monkeypatch.setattr(os, "nice", lambda _: 0)  # it could not be undone for the other tests
     stop = stop or Stop()
     try:
         cli_reproduce.main(stop)
@@ -148,8 +153,9 @@ def test_reproduce_resumes_after_a_stop(folders, monkeypatch, capsys, exit_statu
     stop, train_and_evaluate = Stop(), reproduce.train_and_evaluate
 
     def stop_in_the_middle(config, workdir, stop):
-        stop.exit_status = exit_status
-        stop.set()
+        if config.train.steps == 4:  # not in the evaluation of the saved step
+            stop.exit_status = exit_status
+            stop.set()
         return train_and_evaluate(config, workdir, stop)
 
     monkeypatch.setattr(reproduce, "train_and_evaluate", stop_in_the_middle)
@@ -157,10 +163,15 @@ def test_reproduce_resumes_after_a_stop(folders, monkeypatch, capsys, exit_statu
     assert status == exit_status
     output = capsys.readouterr().out
     assert "saved step 1 of 4" in output
-    assert "stopped" in output
+    assert "--- a (1 of 2), 0 s used, 16 h 40 min of the budget left" in output
     assert "1 waiting, 4 steps" in output
-    assert ("The budget is used up" in output) == (exit_status == 0)
-    assert not list(folders["out"].iterdir())
+    assert ("The budget is used up; rerun" in output) == (exit_status == 0)
+    assert f"1 {'stopped' if exit_status else 'partial'}, 1 waiting; " in output
+    if exit_status:
+        assert not list(folders["out"].iterdir())
+    else:
+        part = json.loads((folders["out"] / "a.json").read_text())
+        assert (part["partial"], part["steps"], part["fraction"], part["reports"]["test"]["step"]) == (True, 1, 0.25, 1)
 
     monkeypatch.setattr(reproduce, "train_and_evaluate", train_and_evaluate)
     (run,) = reproduce.reproduce(["a"], **folders)
@@ -169,12 +180,95 @@ def test_reproduce_resumes_after_a_stop(folders, monkeypatch, capsys, exit_statu
 
 
 def test_budget_sets_stop_with_status_0():
-    stop = Stop()
-    with cli_reproduce._budget(0.001, stop):
+    stop, budget = Stop(), Budget(0.001)
+    with budget.limits(stop):
         assert stop.wait(30)
     assert stop.exit_status == 0
-    with pytest.raises(UserError, match="above 0"), cli_reproduce._budget(0, stop):
-        pass
+    assert budget.text() == "0 s used, 0 s of the budget left"
+    assert Budget().text() == "0 s used"
+    with pytest.raises(UserError, match="above 0"):
+        Budget(0)
+
+
+def stop_at_once(stop, train_and_evaluate=reproduce.train_and_evaluate):
+    """Returns a train_and_evaluate whose budget ends before the first step is saved; one step is trained all the same."""
+
+    def train(config, workdir, _):
+        if config.train.steps > 1:
+            stop.set()
+        return train_and_evaluate(config, workdir, stop)
+
+    return train
+
+
+def test_signal_stops_the_evaluation_after_the_budget(folders, monkeypatch):
+    stop, train = Stop(), reproduce.train_and_evaluate
+
+    def signal_in_the_evaluation(config, workdir, stop):
+        if config.train.steps == 1:
+            stop.request(75)
+        else:
+            stop.set()
+        return train(config, workdir, stop)
+
+    monkeypatch.setattr(reproduce, "train_and_evaluate", signal_in_the_evaluation)
+    (run,) = reproduce.reproduce(["a"], stop=stop, **folders)
+    assert (run.state, run.unfinished, stop.exit_status) == ("stopped", True, 75)
+    assert not list(folders["out"].iterdir())
+
+
+@pytest.mark.slow
+def test_budget_keeps_a_result_of_more_steps(folders, monkeypatch, capsys):
+    """As in a new checkout, which has results without workdirs."""
+    reproduce.reproduce(["a"], fraction=0.5, out=folders["out"], workdirs=folders["workdirs"].with_name("lost"))
+    before = (folders["out"] / "a.json").read_text()
+    stop = Stop()
+    monkeypatch.setattr(reproduce, "train_and_evaluate", stop_at_once(stop))
+    (run,) = reproduce.reproduce(["a"], stop=stop, **folders)
+    assert run.state == "stopped"
+    assert "is of more steps than the 1 that are saved now, and is kept" in capsys.readouterr().out
+    assert (folders["out"] / "a.json").read_text() == before
+
+
+def test_experiment_of_another_command_is_left_to_it(folders, monkeypatch, capsys):
+    (folders["workdirs"] / "a").mkdir(parents=True)
+    lock = Lock(folders["workdirs"] / "a")
+    try:
+        status = main(monkeypatch, folders, "a", "b", "--fraction", "0.25")
+    finally:
+        lock.release()
+    output = capsys.readouterr().out
+    assert status == 0
+    assert f"a in use: --workdir {folders['workdirs'] / 'a'} is in use by another run: process {os.getpid()}" in output
+    assert "1 partial, 1 in use; " in output
+    assert "The others are in use by another command; rerun the same command to resume." in output
+    assert [path.name for path in folders["out"].iterdir()] == ["b.json"]
+
+
+@pytest.mark.slow
+def test_result_that_another_command_completed_is_not_trained_again(folders, monkeypatch):
+    """A second command begins while the first one trains a; when b is done, so is a."""
+    train, nested = reproduce.train_and_evaluate, []
+
+    def complete_b_meanwhile(config, workdir, stop):
+        if not nested:
+            nested.append(1)
+            reproduce.reproduce(["b"], fraction=0.25, **folders)
+        return train(config, workdir, stop)
+
+    monkeypatch.setattr(reproduce, "train_and_evaluate", complete_b_meanwhile)
+    assert states(reproduce.reproduce(["a", "b"], fraction=0.25, **folders)) == ["partial", "done before"]
+
+
+def test_queue_begins_with_the_run_nearest_to_its_end(folders, monkeypatch):
+    saved = {"a": 0, "b": 1, "c": 3, "d": 0, "e": 2}
+    monkeypatch.setattr(results, "progress", lambda workdir: (saved[workdir.name], 0.0))
+    runs = []
+    for name in saved:
+        init = {"c": "runs/d", "a": "runs/a"}.get(name, "")
+        runs.append(run_of_series.Run(name, {}, folders["workdirs"] / name, folders["out"] / name, steps=4))
+        runs[-1].config = ConfigDict({"init": {"path": init}})
+    assert [run.name for run in reproduce.queue_order(runs)] == ["d", "c", "e", "b", "a"]
 
 
 def test_settings_change_the_run_and_its_name(folders):
@@ -297,7 +391,6 @@ def test_command_stops_at_its_budget_and_resumes(tmp_path):
     first = subprocess.run([*command, "--budget-minutes", "0.2"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
     assert "The budget is used up" in first.stdout
-    assert not (tmp_path / "results" / "quickstart.json").exists()
     again = subprocess.run([*command, "--fraction", "0.05"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     result = json.loads((tmp_path / "results" / "quickstart.json").read_text())
