@@ -2,7 +2,8 @@
 
     python docs/draw_overview.py
 
-No example is chosen: the first ones of each test split are drawn, those with a mistake last within their group.
+No example is chosen: the first ones of each test split are drawn, those with a mistake last within their group. The scenes have no
+natural backgrounds here, because the repository does not redistribute those photographs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from seqdigits.metrics import matching
 from seqdigits.release.measure import TARGETS, configured
 from seqdigits.visualization.predictions import make_example_grid
 
-GROUPS = (("handwriting", "canvas", 6), ("scene", "scene", 6))
+GROUPS = (("handwriting", "canvas", 6), ("scene", "scene", 12))
 """Weights, the label of their test data in TARGETS, and the number of examples."""
 
 
@@ -46,6 +47,7 @@ def _predict(name: str, label: str, count: int) -> tuple[Batch, Prediction]:
     target = next(target for target in TARGETS[name] if target.label == label)
     config = configured(target, pretrained.facts(name)["config"])
     config.evaluate.batch_size = count
+    config.data.backgrounds = ""
     restored = restore(config, pretrained.FOLDER, str(pretrained.path(name)), "test")
     source = create_source(config, "test")
     step = PredictStep(config, restored.model, restored.devices.axis)

@@ -169,7 +169,7 @@ def _example(batch: Batch, prediction: Prediction, row: int, *, is_right: bool) 
         image=np.array(batch.image[row]),
         true_boxes=predictions.true_boxes(batch, row),
         predicted_boxes=predictions.predicted_boxes(prediction, row),
-        truth=predictions.true_text(batch, row) or "nothing",
+        truth=predictions.true_text(batch, row),
         predicted=predictions.predicted_text(prediction, row),
         confidence=float(prediction.confidence[row, 0]),
         is_right=is_right,

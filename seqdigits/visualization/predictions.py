@@ -86,7 +86,7 @@ def make_example_sheet(batch: Batch, prediction: Prediction, *, is_right: bool, 
     for i, row in enumerate(rows):
         x, y = i % columns * cell[0] + 3, i // columns * cell[1] + 3
         page.paste(_draw_example(batch, prediction, row, zoom).resize(size), (x, y))
-        text, truth = predicted_text(prediction, row), true_text(batch, row) or "nothing"
+        text, truth = predicted_text(prediction, row), true_text(batch, row)
         said = text if is_right else f"{text}, is {truth}"
         draw.text(
             (x, y + size[1] + 2), f"{said}  {prediction.confidence[row, 0]:.0%}", TRUE if is_right else PREDICTED, font
@@ -95,12 +95,11 @@ def make_example_sheet(batch: Batch, prediction: Prediction, *, is_right: bool, 
 
 
 def true_text(batch: Batch, row: int | np.integer) -> str:
-    """Returns the true numbers of an image, separated by spaces."""
+    """Returns the true numbers of an image, separated by spaces, or "nothing"."""
     digits = batch.digits[row]
     number = np.zeros_like(digits) if batch.number is None else batch.number[row]
-    return " ".join(
-        digits_to_text(digits[(number == n) & (digits != NO_DIGIT)]) for n in np.unique(number[digits != NO_DIGIT])
-    )
+    numbers = np.unique(number[digits != NO_DIGIT])
+    return " ".join(digits_to_text(digits[(number == n) & (digits != NO_DIGIT)]) for n in numbers) or "nothing"
 
 
 def predicted_text(prediction: Prediction, row: int | np.integer) -> str:
