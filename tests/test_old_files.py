@@ -203,7 +203,7 @@ def test_old_results_become_rows_of_the_page(tmp_path, monkeypatch):
     assert any(row.startswith(f"| `tiny`<br>{key}={value} |") for row in rows)
     (row,) = (row for row in rows if row.startswith("| `square64_cnn` |"))
     assert "| 0.9652 / 0.9652 (validation, test) |" in row
-    assert "| no |" in row
+    assert "| worse |" in row
 
 
 def test_old_result_of_the_ablation_is_read(monkeypatch):

@@ -59,7 +59,7 @@ def text(results: list[Result], peers: Sequence[str] = ()) -> str:
     ]
     beside = {result.name: result for result in results}
     for letter, what in (*FAMILIES.items(), ("", "Experiments of our own")):
-        rows = [row for base in _bases(letter) for row in _experiment(base, results, beside)]
+        rows = [row for base in _bases(letter, results) for row in _experiment(base, results, beside)]
         lines += ["", f"## {f'{letter}. ' if letter else ''}{what[0].upper()}{what[1:]}", "", *_HEAD, *rows]
     times = [row for result in results for row in _training_time(result)]
     if times:
@@ -71,16 +71,17 @@ def text(results: list[Result], peers: Sequence[str] = ()) -> str:
 
 _PEERS_HEAD = (
     "Share of whole numbers read right on labeled pictures that none of the weights were trained on, with its 95% interval, by the",
-    "whole program of each ([conditions, and earlier runs](docs/pictures.md#beside-off-the-shelf-engines)).",
+    "whole program of each. Conditions, and earlier runs: the guide Real pictures.",
     "",
 )
 
 
-def _bases(letter: str) -> list[str]:
-    """Returns the experiments of a family; those of our own for ""."""
+def _bases(letter: str, results: list[Result]) -> list[str]:
+    """Returns the experiments of a family; for "" those of our own, and those whose result is of a config elsewhere."""
     if letter:
         return [name for name, row in PUBLISHED.items() if row.family == letter]
-    return [name for name in config_names() if name not in PUBLISHED]
+    own = [name for name in config_names() if name not in PUBLISHED]
+    return own + [name for name in dict.fromkeys(map(_base, results)) if name not in own and name not in PUBLISHED]
 
 
 def _overview(results: list[Result]) -> list[str]:
@@ -90,7 +91,7 @@ def _overview(results: list[Result]) -> list[str]:
         "|---|" + "---|" * 7,
     ]
     for letter, what in FAMILIES.items():
-        bases = _bases(letter)
+        bases = _bases(letter, results)
         by_base = {_base(result): result for result in results if _in_table(result)}
         full = [base for base in bases if base in by_base and by_base[base].comparable]
         partial = [base for base in bases if base in by_base and base not in full]
@@ -107,7 +108,8 @@ def _experiment(base: str, results: list[Result], beside: dict[str, Result]) -> 
     """Returns the rows of an experiment: those of its results, that of the experiment as published or planned first."""
     own = sorted((result for result in results if _base(result) == base), key=lambda r: (not _in_table(r), r.name))
     rows = [row for result in own for row in _rows(result, beside)]
-    return rows if own and _in_table(own[0]) else [*_not_run(base, beside), *rows]
+    has_config = base in config_names()
+    return rows if (own and _in_table(own[0])) or not has_config else [*_not_run(base, beside), *rows]
 
 
 def _in_table(result: Result) -> bool:

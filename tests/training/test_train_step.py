@@ -195,7 +195,7 @@ def test_evaluation_counts_every_example_once(run, last):
     evaluate = jax.jit(partial(run.predict_step.count, source=source))
 
     def count(size):
-        parts = [evaluate(last.variables(), arrays, host_batch) for host_batch in source.all(size)]
+        parts = [evaluate(last.variables(), arrays, host_batch)[0] for host_batch in source.all(size)]
         total = parts[0]
         for part in parts[1:]:
             total = total.merge(part)
