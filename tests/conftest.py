@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
 from seqdigits.config.registry import load_config
+from seqdigits.core.interrupt import Stop
 
 jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/test-compiled").expanduser()))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -56,6 +57,19 @@ SMALL = {
     "evaluate.examples": 0,
     "evaluate.curves": (),
 }
+
+
+class StopAfter(Stop):
+    """A stop that is set once it has been checked a given number of times."""
+
+    def __init__(self, checks: int):
+        super().__init__()
+        self.checks = checks
+
+    def is_set(self) -> bool:
+        """Counts this check."""
+        self.checks -= 1
+        return self.checks < 0
 
 
 @contextlib.contextmanager

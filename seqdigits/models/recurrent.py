@@ -40,13 +40,8 @@ class GRU(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Returns the state after every step: f32 [B, F] or f32 [B, T, F] -> f32 [B, steps, u]."""
-        projected = nn.Dense(
-            3 * self.units,
-            kernel_init=nn.initializers.glorot_uniform(),
-            bias_init=nn.initializers.zeros if self.cell == "keras2" else _gate_bias,
-            dtype=self.dtype,
-            name="input",
-        )(x)
+        bias_init = nn.initializers.zeros if self.cell == "keras2" else _gate_bias
+        projected = _input_layer(self.units, self.dtype, bias_init)(x)
         step = nn.scan(
             _KerasStep if self.cell == "keras2" else _GRUStep,
             variable_broadcast="params",
@@ -109,13 +104,7 @@ class _AttentionStep(nn.Module):
         score = nn.Dense(1, use_bias=False, dtype=self.dtype, name="score")(nn.tanh(keys + query[:, None]))[..., 0]
         weights = nn.softmax(score.astype(jnp.float32)).astype(self.dtype)  # [B, h*w]
         attended = jnp.einsum("bp,bpf->bf", weights, values)
-        projected = nn.Dense(
-            3 * self.units,
-            kernel_init=nn.initializers.glorot_uniform(),
-            bias_init=_gate_bias,
-            dtype=self.dtype,
-            name="input",
-        )(attended)
+        projected = _input_layer(self.units, self.dtype, _gate_bias)(attended)
         return _GRUStep(units=self.units, dtype=self.dtype, name="recurrent")(state, projected)
 
 
@@ -133,13 +122,7 @@ class GRUCell(nn.Module):
     @nn.compact
     def __call__(self, state: Array, x: Array) -> Array:
         """Returns the next state."""
-        projected = nn.Dense(
-            3 * self.units,
-            kernel_init=nn.initializers.glorot_uniform(),
-            bias_init=_gate_bias,
-            dtype=self.dtype,
-            name="input",
-        )(x)
+        projected = _input_layer(self.units, self.dtype, _gate_bias)(x)
         state, _ = _GRUStep(units=self.units, dtype=self.dtype, name="recurrent")(state, projected)
         return state
 
@@ -179,3 +162,9 @@ class _KerasStep(nn.Module):
 def _gate_bias(_key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
     """Returns initial biases of [reset, update, candidate]: 1, 1 and 0, so that the state is kept at first."""
     return jnp.ones(shape, dtype).at[2 * shape[0] // 3 :].set(0)
+
+
+def _input_layer(units: int, dtype: Any, bias_init: nn.initializers.Initializer) -> nn.Dense:
+    """Returns the layer "input", which takes the input of a step to its parts of both gates and of the candidate."""
+    kernel_init = nn.initializers.glorot_uniform()
+    return nn.Dense(3 * units, kernel_init=kernel_init, bias_init=bias_init, dtype=dtype, name="input")

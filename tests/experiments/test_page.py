@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import StopAfter
 
 from seqdigits.cli import page as cli_page
 from seqdigits.core.errors import UserError
@@ -26,18 +27,6 @@ WITHOUT_BOX = {
     "train.steps": 100,
     "evaluate.every": 100,
 }
-
-
-class StopAfter(Stop):
-    """A stop that is set once it has been checked a given number of times."""
-
-    def __init__(self, checks):
-        super().__init__()
-        self.checks = checks
-
-    def is_set(self):
-        self.checks -= 1
-        return self.checks < 0
 
 
 @pytest.fixture(scope="module")

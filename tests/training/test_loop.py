@@ -11,7 +11,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, StopAfter
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 
@@ -19,7 +19,7 @@ from seqdigits.checkpoint.layout import all_steps, find_checkpoint, load_raw
 from seqdigits.core import boxes as bx
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import TryAgain, UserError
-from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.interrupt import Stopped
 from seqdigits.data.create import create_source
 from seqdigits.data.image_size import as_evaluated
 from seqdigits.evaluation.evaluator import Evaluator
@@ -28,18 +28,6 @@ from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
 from seqdigits.training.lock import Lock
 from seqdigits.training.loop import train_and_evaluate
-
-
-class StopAfter(Stop):
-    """A stop that is set once it has been checked a given number of times."""
-
-    def __init__(self, checks):
-        super().__init__()
-        self.checks = checks
-
-    def is_set(self):
-        self.checks -= 1
-        return self.checks < 0
 
 
 def saved(workdir):
