@@ -2,7 +2,10 @@
 
 import json
 import sys
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import pytest
 from conftest import ROOT
 
@@ -11,12 +14,14 @@ from seqdigits.config.defaults import digest
 from seqdigits.config.registry import config_names
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
+from seqdigits.data.create import create_source
 from seqdigits.experiments import report
 from seqdigits.experiments.needs import MEGAFLOP_PER_IMAGE
 from seqdigits.experiments.peer_table import peer_lines
-from seqdigits.experiments.published import PUBLISHED, PublishedMetric
+from seqdigits.experiments.published import PublishedMetric
 from seqdigits.experiments.results import CurvePoint, Result, TrainedPart
 from seqdigits.experiments.verdict import verdict
+from seqdigits.models.build import build, init_variables
 
 
 def result(name, **changes):
@@ -179,8 +184,19 @@ def test_verdict_without_an_interval_is_marked():
     assert values == ["better*", "open", "worse*", "-"]
 
 
-def test_operations_of_every_published_network_are_counted():
-    assert {name for name, row in PUBLISHED.items() if row.family in "ABCD"} <= set(MEGAFLOP_PER_IMAGE)
+def test_operations_of_every_network_are_counted():
+    assert set(MEGAFLOP_PER_IMAGE) == set(config_names())
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "quickstart", "strip5_batchnorm"])
+def test_operations_are_those_of_the_network(experiment, name):
+    config = experiment(name)
+    spec = create_source(config, "train").spec
+    model = build(config, spec)
+    predict = jax.jit(partial(model.apply, train=False, mask=jnp.ones(1, bool)))
+    variables = jax.eval_shape(partial(init_variables, model, spec, 0))
+    cost = predict.lower(variables, jax.ShapeDtypeStruct((1, *spec.image), jnp.uint8)).compile().cost_analysis()
+    assert 3 * cost["flops"] / 1e6 == pytest.approx(MEGAFLOP_PER_IMAGE[name], rel=0.02)
 
 
 def peer_report(sets, engines=("seqdigits", "rapidocr")):
