@@ -91,7 +91,7 @@ def load(path: Path) -> tuple[Variables, dict[str, Any]]:
             raise ValueError("step or config is of another type")
         variables = _nested(arrays)
     except FileNotFoundError:
-        raise UserError(f"there is no file of weights {path}.") from None
+        raise UserError(f"there is no file of weights {path}. Name one that exists.") from None
     except _LOAD_ERRORS as e:  # the message of numpy is not repeated: it suggests pickle, which can execute code
         raise UserError(f"{path} is damaged, or not a file of weights (an .npz of plain arrays).") from e
     return {name: variables.get(name, {}) for name in ("params", "batch_stats", "input_stats")}, about

@@ -123,11 +123,8 @@ def _not_run(base: str, beside: dict[str, Result]) -> list[str]:
     steps = config.train.steps
     needed = needs(base, config, steps)
     state = f"0 of {steps:,}, *not run*{f': {needed}' if needed else ''}"
-    published: dict[str, dict[str, PublishedMetric]] = {}
-    for metric in PUBLISHED[base].metrics if base in PUBLISHED else ():
-        published.setdefault(metric.metric, {})[metric.split] = metric
     rows: list[str] = []
-    for name, by_split in (published or {"sequence_accuracy": {}}).items():
+    for name, by_split in (_published_metrics(base) or {"sequence_accuracy": {}}).items():
         head = (f"`{base}`", state) if not rows else ("", "")
         own = _reader_cell(base, config.data, name, beside)
         rows.append(f"| {' | '.join((*head, name.replace('_', ' '), _published(by_split), '-', '-', own, '', ''))} |")
@@ -201,7 +198,8 @@ def _reader_cell(base: str, data: Any, metric: str, beside: dict[str, Result]) -
     """
     if base not in PUBLISHED:
         return "-"
-    reader = beside.get(_READERS.get(data["composition"] if base.startswith("svhn") else base.split("_")[0], ""))
+    kind = data["composition"] if data["composition"] in PHOTO_COMPOSITIONS else base.split("_")[0]
+    reader = beside.get(_READERS.get(kind, ""))
     if reader is None or reader.config["data"]["photographs"] != data["photographs"]:
         return "-"
     value = _ours({"test": reader.reports.get("test", {})}, metric).rpartition(" / ")[2]
@@ -228,10 +226,7 @@ def _rows(result: Result, beside: dict[str, Result]) -> list[str]:
 
 def _metrics(result: Result) -> list[tuple[str, str, str, str]]:
     """Returns metric, published, ours, verdicts: one row per metric."""
-    published: dict[str, dict[str, PublishedMetric]] = {}
-    base = _base(result)
-    for metric in PUBLISHED[base].metrics if base in PUBLISHED else ():
-        published.setdefault(metric.metric, {})[metric.split] = metric
+    published = _published_metrics(_base(result))
     for name in ("sequence_accuracy", "localization_error"):
         if any(report.get(name) is not None for report in result.reports.values()):
             published.setdefault(name, {})
@@ -239,6 +234,14 @@ def _metrics(result: Result) -> list[tuple[str, str, str, str]]:
         (name, _published(by_split), _ours(result.reports, name), _verdicts(result, by_split))
         for name, by_split in published.items()
     ]
+
+
+def _published_metrics(base: str) -> dict[str, dict[str, PublishedMetric]]:
+    """Returns the published values of an experiment by metric and split; none for one of our own."""
+    published: dict[str, dict[str, PublishedMetric]] = {}
+    for metric in PUBLISHED[base].metrics if base in PUBLISHED else ():
+        published.setdefault(metric.metric, {})[metric.split] = metric
+    return published
 
 
 def _published(by_split: Mapping[str, PublishedMetric]) -> str:

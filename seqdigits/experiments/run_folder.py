@@ -102,12 +102,7 @@ def complete_config(saved: Mapping[str, Any], source: Path) -> ConfigDict:
     """
     config = base_config()
     try:
-        for section, values in saved.items():
-            if isinstance(values, Mapping):
-                for key, value in values.items():
-                    config[section][key] = tuple(value) if isinstance(value, list) else value
-            else:
-                config[section] = values
+        config.update(saved)
     except (KeyError, AttributeError, TypeError, ValueError) as e:
         raise UserError(
             f"{source} has a config that this version cannot read: {short(e)}. Use the version that it was trained with."
@@ -173,6 +168,8 @@ def _read_reports(folder: Path) -> dict[str, dict[str, Any]]:
             report = upgrade_report(json.loads(path.read_text()))
             if not {"step", "examples", "sequence_accuracy", "accuracy_by_length"} <= report.keys():
                 raise ValueError("it has no step, examples, sequence_accuracy or accuracy_by_length")
+            if not isinstance(report["accuracy_by_length"], dict):
+                raise ValueError("accuracy_by_length is not an object")
         except (OSError, ValueError, AttributeError, RecursionError) as e:
             raise UserError(
                 f"{path} is damaged: {short(e)}. Evaluate the run again (--mode evaluate), or delete the file."

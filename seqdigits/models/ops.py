@@ -59,7 +59,7 @@ def maxout(x: Array, size: int) -> Array:
     """
     if x.shape[-1] % size:
         raise UserError(
-            f"model.encoder: 'maxout {size}' needs a multiple of {size} features and gets {x.shape[-1]}. "
+            f"The layer 'maxout {size}' needs a multiple of {size} features and gets {x.shape[-1]}. "
             "Change the features of the layer before it."
         )
     return jnp.max(x.reshape(*x.shape[:-1], size, -1), axis=-2)

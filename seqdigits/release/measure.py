@@ -61,7 +61,7 @@ TARGETS = {
     "scene": (
         Target(
             "scene",
-            "synthetic scenes of 64x128 with 1 to 3 numbers, with digits and type faces that are not in training",
+            "synthetic scenes of 64x128 with 0 to 3 numbers, with digits and type faces that are not in training",
             "reader_scene",
             _SEVERAL_NUMBERS,
         ),

@@ -6,6 +6,7 @@ from typing import Any
 
 from seqdigits.data import digits
 from seqdigits.data.scenes import glyphs
+from seqdigits.data.scenes.layout import LONGEST
 
 _PURPOSE = {
     "handwriting": (
@@ -22,7 +23,7 @@ _PURPOSE = {
         "Detects numbers, handwritten or printed, of any color, among letters and other objects. Predicts a box and a confidence "
         "for each digit.",
         (
-            "Digits {min_digit} to {max_digit} pixels high; for larger ones set `decode.octaves`, or resize the image. Numbers of 1 to 6 digits.",
+            "Digits {min_digit} to {max_digit} pixels high; for larger ones set `decode.octaves`, or resize the image. Numbers of 1 to {longest} digits.",
             "Trained on synthetic scenes only: its accuracy on photographs must be measured on photographs.",
             "Most numbers of training are hardly rotated, some by up to 40 degrees; none is upside down.",
             "Western digits, 0 to 9; letters that look like digits (O, l) may be detected.",
@@ -48,7 +49,7 @@ def text(name: str, facts: dict[str, Any]) -> str:
     lines += [
         "## Limits",
         "",
-        *(f"- {limit.format(**facts['config']['data'])}" for limit in limits),
+        *(f"- {limit.format(**facts['config']['data'], longest=LONGEST)}" for limit in limits),
         *_ALWAYS,
         "",
     ]

@@ -138,6 +138,11 @@ def test_page_of_no_run_is_refused(runs, tmp_path, command):
     [
         ("metrics.jsonl", '{"step": 2, "split": "train", "loss": 1}\n{"step": 4, "spl\n{}\n', "line 2 cannot be read"),
         ("evaluation/validation.json", "{}", r"validation.json is damaged.*Evaluate the run again"),
+        (
+            "evaluation/validation.json",
+            '{"step": 4, "examples": 1, "sequence_accuracy": 1.0, "accuracy_by_length": null}',
+            "validation.json is damaged: accuracy_by_length is not an object",
+        ),
         ("provenance.json", "[", r"provenance.json is missing or damaged"),
         ("checkpoints/4/manifest.json", "{}", "falling back|damaged|verif"),
     ],
