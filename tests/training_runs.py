@@ -43,6 +43,7 @@ CONFIG = {
     "evaluate.every": EVALUATE_EVERY,
     "evaluate.batch_size": 20,
     "evaluate.splits": "('validation',)",
+    "evaluate.curves": "()",
 }
 LIMIT = 400.0
 """Seconds after which a moment that was waited for counts as missed, on a loaded machine."""

@@ -19,6 +19,7 @@ FLAGS = [
     "--config.train.checkpoint_every=100",
     "--config.evaluate.every=200",
     "--config.evaluate.splits=('validation', 'test')",
+    "--config.evaluate.curves=()",
 ]
 
 

@@ -204,6 +204,7 @@ FLAGS = {
     "model.gru_units": 16,
     "model.box_head": "dense 16, relu",
     "optim.moving_average": 0.9,
+    "evaluate.curves": "()",
     "train.batch_size": 6,  # which four devices do not divide
     "train.log_every": 4,
     "train.checkpoint_every": 4,
