@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.arguments import CommandParser
+from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments.budget import Budget
@@ -19,7 +19,7 @@ from seqdigits.experiments.reproduce import reproduce
 from seqdigits.experiments.selection import chosen_experiments, known_experiments, parse_settings
 
 USAGE = """seqdigits reproduce [FAMILIES | NAMES ...] [--budget-minutes M] [--out DIR] [--workdirs DIR]
-       [--fraction F] [--weights] [--skip DIR] [--set KEY=VALUE ...]"""
+       [--seeds N] [--fraction F] [--weights] [--skip DIR] [--set KEY=VALUE ...]"""
 
 
 def command_line() -> CommandParser:
@@ -45,6 +45,13 @@ def command_line() -> CommandParser:
         default=Path("runs"),
         metavar="DIR",
         help="the folder of the workdirs (default %(default)s)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=integer_from(1),
+        default=1,
+        metavar="N",
+        help="number of seeds of each experiment: that of its config, then 1 to N - 1 (default 1)",
     )
     parser.add_argument(
         "--fraction",
@@ -79,6 +86,7 @@ def main(stop: Stop) -> None:
         names,
         fraction=fraction,
         settings=parse_settings(values.set),
+        seeds=values.seeds,
         out=values.out,
         workdirs=values.workdirs,
         keep_weights=values.weights,

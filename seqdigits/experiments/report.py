@@ -12,9 +12,10 @@ from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.experiments.needs import GIGAFLOPS, needs
-from seqdigits.experiments.published import FAMILIES, PUBLISHED, PublishedMetric
+from seqdigits.experiments.published import FAMILIES, PUBLISHED, PublishedMetric, ours
 from seqdigits.experiments.results import Result
-from seqdigits.experiments.verdict import RULE, verdict
+from seqdigits.experiments.seeds import Reports, SeedGroup, groups_by_name, seed_groups, settings_without_seed
+from seqdigits.experiments.verdict import RULE, WITHIN_SPREAD, verdict
 from seqdigits.metrics.intervals import half_interval
 
 
@@ -43,6 +44,8 @@ def text(results: list[Result], peers: Sequence[str] = ()) -> str:
       results: see load_results.
       peers: the lines of the table of off-the-shelf engines, see peer_table.
     """
+    groups = groups_by_name(results)
+    listed = [result for result in results if _in_table(result) or result.name not in groups]
     lines = [
         "# Results",
         "",
@@ -55,12 +58,15 @@ def text(results: list[Result], peers: Sequence[str] = ()) -> str:
         "",
         *RULE,
         "",
-        *_overview(results),
+        *_overview(listed, groups),
     ]
     beside = {result.name: result for result in results}
     for letter, what in (*FAMILIES.items(), ("", "Experiments of our own")):
-        rows = [row for base in _bases(letter, results) for row in _experiment(base, results, beside)]
+        rows = [row for base in _bases(letter, results) for row in _experiment(base, listed, beside, groups)]
         lines += ["", f"## {f'{letter}. ' if letter else ''}{what[0].upper()}{what[1:]}", "", *_HEAD, *rows]
+    if groups:
+        lines += ["", "## Runs of several seeds", "", *_SEEDS_HEAD]
+        lines += [row for group in seed_groups(results) for row in _seed_rows(group)]
     times = [row for result in results for row in _training_time(result)]
     if times:
         lines += ["", "## Training time of our dense detectors", "", *_TRAINING_TIME_HEAD, *times]
@@ -84,7 +90,7 @@ def _bases(letter: str, results: list[Result]) -> list[str]:
     return own + [name for name in dict.fromkeys(map(_base, results)) if name not in own and name not in PUBLISHED]
 
 
-def _overview(results: list[Result]) -> list[str]:
+def _overview(results: list[Result], groups: Mapping[str, SeedGroup]) -> list[str]:
     """Returns a table of the families: rows by state, and their figures by verdict."""
     lines = [
         "| family | rows | full result | partial | not run | figures better | open | worse |",
@@ -96,25 +102,42 @@ def _overview(results: list[Result]) -> list[str]:
         full = [base for base in bases if base in by_base and by_base[base].comparable]
         partial = [base for base in bases if base in by_base and base not in full]
         verdicts = [
-            verdict(metric, by_base[base].reports).rstrip("*") for base in full for metric in PUBLISHED[base].metrics
+            verdict(metric, *_judged(by_base[base], groups)).rstrip("*")
+            for base in full
+            for metric in PUBLISHED[base].metrics
         ]
         counts = [len(bases), len(full), len(partial), len(bases) - len(full) - len(partial)]
-        counts += [verdicts.count(word) for word in ("better", "open", "worse")]
+        counts += [
+            verdicts.count("better"),
+            verdicts.count("open") + verdicts.count(WITHIN_SPREAD),
+            verdicts.count("worse"),
+        ]
         lines.append(f"| {letter}. {what[0].upper()}{what[1:]} | {' | '.join(map(str, counts))} |")
     return lines
 
 
-def _experiment(base: str, results: list[Result], beside: dict[str, Result]) -> list[str]:
+def _experiment(
+    base: str, results: list[Result], beside: dict[str, Result], groups: Mapping[str, SeedGroup]
+) -> list[str]:
     """Returns the rows of an experiment: those of its results, that of the experiment as published or planned first."""
     own = sorted((result for result in results if _base(result) == base), key=lambda r: (not _in_table(r), r.name))
-    rows = [row for result in own for row in _rows(result, beside)]
+    rows = [row for result in own for row in _rows(result, beside, groups)]
     has_config = base in config_names()
     return rows if (own and _in_table(own[0])) or not has_config else [*_not_run(base, beside), *rows]
 
 
 def _in_table(result: Result) -> bool:
-    """Returns whether it is a result of the experiment itself, complete or partial, rather than of a changed one."""
-    return result.comparable or (result.partial and not result.settings)
+    """Returns whether it is the result of the experiment itself, complete or partial, rather than of a changed one.
+
+    Another seed than that of the config is a change here: a row has one result.
+    """
+    return (result.comparable and "seed" not in result.settings) or (result.partial and not result.settings)
+
+
+def _judged(result: Result, groups: Mapping[str, SeedGroup]) -> tuple[Reports, Reports]:
+    """Returns the metrics that the verdicts of a result are about, and their spreads: of its seeds, if it has several."""
+    group = groups.get(result.name)
+    return (group.means, group.spreads) if group else (result.reports, {})
 
 
 def _not_run(base: str, beside: dict[str, Result]) -> list[str]:
@@ -160,10 +183,54 @@ def _training_time(result: Result) -> list[str]:
 
 
 def _origin(result: Result) -> str:
-    device = result.devices[0] + (f" x {len(result.devices)}" if len(result.devices) > 1 else "")
-    commits = [part.commit or "?" for part in result.trained]
-    shown = ", ".join(f"`{commit[:7]}{'+' * commit.endswith('+')}`" for commit in dict.fromkeys(commits))
-    return f"{shown}; {result.seed}; {device}"
+    return f"{_commits([result])}; {result.seed}; {_device(result)}"
+
+
+def _device(result: Result) -> str:
+    return result.devices[0] + (f" x {len(result.devices)}" if len(result.devices) > 1 else "")
+
+
+def _commits(results: Sequence[Result]) -> str:
+    commits = [part.commit or "?" for result in results for part in result.trained]
+    return ", ".join(f"`{commit[:7]}{'+' * commit.endswith('+')}`" for commit in dict.fromkeys(commits))
+
+
+_SEEDS_HEAD = (
+    "The same experiment with several seeds: mean ± standard deviation (n - 1) of each figure over the seeds, train / validation / test.",
+    "What only these rows have, shorter runs above all, is no row of the tables above. Minutes are those of all seeds.",
+    "",
+    "| config | seeds | steps | metric | published | mean ± standard deviation | beside published | minutes | commit; device |",
+    "|---|---|---|---|---|---|---|---|---|",
+)
+
+
+def _seed_rows(group: SeedGroup) -> list[str]:
+    """Returns the rows of an experiment with several seeds, one per metric."""
+    first = group.results[0]
+    minutes = f"{sum(result.minutes for result in group.results):.1f}"
+    devices = ", ".join(dict.fromkeys(map(_device, group.results)))
+    rows: list[str] = []
+    for metric, by_split in _metric_names(first).items():
+        head = (_title(first, settings_without_seed(first)), group.seeds, _steps(first)) if not rows else ("", "", "")
+        tail = (minutes, f"{_commits(group.results)}; {devices}") if not rows else ("", "")
+        judged = _verdicts(first, by_split, group.means, group.spreads)
+        cells = (metric.replace("_", " "), _published(by_split), _means(group, metric), judged)
+        rows.append(f"| {' | '.join((*head, *cells, *tail))} |")
+    return rows
+
+
+def _means(group: SeedGroup, metric: str) -> str:
+    """Returns mean ± standard deviation of a metric, by split."""
+    cells = []
+    for split in SPLITS:
+        of_split = PublishedMetric(split, metric, 0.0)
+        mean, spread = ours(of_split, group.means), ours(of_split, group.spreads)
+        if mean is None or spread is None:
+            cells.append("-")
+        else:
+            digits = 2 if metric == "localization_error" and mean >= 1 else 4
+            cells.append(f"{mean:.{digits}f} ± {spread:.{digits}f}")
+    return " / ".join(cells)
 
 
 _HEAD = (
@@ -210,30 +277,34 @@ def _reader_cell(base: str, data: Any, metric: str, beside: dict[str, Result]) -
     return f"{value} (`{reader.name}`{'' if same else f', {low} to {high} digits'})"
 
 
-def _rows(result: Result, beside: dict[str, Result]) -> list[str]:
-    kind = "*shorter*" if "optim.decay_steps" in result.settings else "*partial*"
-    steps = f"{result.steps:,}" + (f" of {result.steps_planned:,}, {kind}" if result.partial else "")
-    origin = _origin(result)
-    name = f"`{_base(result)}`" + "".join(f"<br>{key}={value}" for key, value in result.settings.items())
+def _rows(result: Result, beside: dict[str, Result], groups: Mapping[str, SeedGroup]) -> list[str]:
     rows: list[str] = []
-    for metric, published, ours, judged in _metrics(result):
-        head = (name, steps) if not rows else ("", "")
-        tail = (f"{result.minutes:.1f}", origin) if not rows else ("", "")
+    for metric, by_split in _metric_names(result).items():
+        head = (_title(result, result.settings), _steps(result)) if not rows else ("", "")
+        tail = (f"{result.minutes:.1f}", _origin(result)) if not rows else ("", "")
+        judged = _verdicts(result, by_split, *_judged(result, groups))
         own = _reader_cell(_base(result), result.config["data"], metric, beside)
-        rows.append(f"| {' | '.join((*head, metric.replace('_', ' '), published, ours, judged, own, *tail))} |")
+        cells = (metric.replace("_", " "), _published(by_split), _ours(result.reports, metric), judged, own)
+        rows.append(f"| {' | '.join((*head, *cells, *tail))} |")
     return rows
 
 
-def _metrics(result: Result) -> list[tuple[str, str, str, str]]:
-    """Returns metric, published, ours, verdicts: one row per metric."""
-    published = _published_metrics(_base(result))
+def _title(result: Result, settings: Mapping[str, Any]) -> str:
+    return f"`{_base(result)}`" + "".join(f"<br>{key}={value}" for key, value in settings.items())
+
+
+def _steps(result: Result) -> str:
+    kind = "*shorter*" if "optim.decay_steps" in result.settings else "*partial*"
+    return f"{result.steps:,}" + (f" of {result.steps_planned:,}, {kind}" if result.partial else "")
+
+
+def _metric_names(result: Result) -> dict[str, dict[str, PublishedMetric]]:
+    """Returns the metrics of the rows of a result, each with its published values by split."""
+    metrics = _published_metrics(_base(result))
     for name in ("sequence_accuracy", "localization_error"):
         if any(report.get(name) is not None for report in result.reports.values()):
-            published.setdefault(name, {})
-    return [
-        (name, _published(by_split), _ours(result.reports, name), _verdicts(result, by_split))
-        for name, by_split in published.items()
-    ]
+            metrics.setdefault(name, {})
+    return metrics
 
 
 def _published_metrics(base: str) -> dict[str, dict[str, PublishedMetric]]:
@@ -251,11 +322,18 @@ def _published(by_split: Mapping[str, PublishedMetric]) -> str:
     return values
 
 
-def _verdicts(result: Result, by_split: Mapping[str, PublishedMetric]) -> str:
-    """Returns the verdict of each published figure; one word where they agree."""
+def _verdicts(result: Result, by_split: Mapping[str, PublishedMetric], reports: Reports, spreads: Reports) -> str:
+    """Returns the verdict of each published figure; one text where they agree.
+
+    Args:
+      result: whether it can be compared.
+      by_split: the published figures.
+      reports: our metrics, see verdict.
+      spreads: their spreads.
+    """
     if not result.comparable or not by_split:
         return "-"
-    verdicts = {s: verdict(by_split[s], result.reports) for s in SPLITS if s in by_split}
+    verdicts = {s: verdict(by_split[s], reports, spreads) for s in SPLITS if s in by_split}
     words = set(verdicts.values())
     return words.pop() if len(words) == 1 else ", ".join(f"{split} {word}" for split, word in verdicts.items())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +29,8 @@ from seqdigits.experiments import results
 from seqdigits.experiments.budget import Budget
 from seqdigits.experiments.results import Result
 from seqdigits.experiments.run import Run, name_of, weights_of
-from seqdigits.experiments.table import progress_table, summary, time_left
+from seqdigits.experiments.selection import settings_of_seeds
+from seqdigits.experiments.table import progress_table, seeds_table, summary, time_left
 from seqdigits.training.lock import InUse, InUseElsewhere
 from seqdigits.training.loop import train_and_evaluate
 
@@ -38,6 +40,7 @@ def reproduce(
     *,
     fraction: float = 1.0,
     settings: dict[str, Any] | None = None,
+    seeds: int = 1,
     out: Path = Path("results"),
     workdirs: Path = Path("runs"),
     keep_weights: bool = False,
@@ -54,6 +57,8 @@ def reproduce(
       names: files in configs/.
       fraction: part of each schedule to run, above 0 to 1.
       settings: config keys to change, with values of their types.
+      seeds: number of seeds of each experiment. The first is that of the config, whose result is that of one seed; the others
+        are runs of their own, NAME+seed=1 and so on. All experiments are run with one seed before the next seed begins.
       out: folder of the results.
       workdirs: folder of the workdirs.
       keep_weights: whether to write the weights too, as OUT/NAME.npz in half precision.
@@ -66,16 +71,17 @@ def reproduce(
       The runs, in the order of the names.
 
     Raises:
-      UserError: `out` cannot be written.
+      UserError: `out` cannot be written, or there are several seeds beside a setting `seed`.
     """
+    of_seeds = settings_of_seeds(settings or {}, seeds)
     make_folder(out, "--out")
-    stop, settings, budget = stop or Stop(), settings or {}, budget or Budget()
+    stop, budget = stop or Stop(), budget or Budget()
     program = provenance.describe()  # at the start: files may change while the series runs
     runs = []
-    for base in names:
-        name = name_of(base, settings)
-        _adopt_old_name(name_of(base, old_names(settings)), name, out, workdirs)
-        runs.append(Run(base, settings, workdirs / name, out / f"{name}.json"))
+    for of_seed, base in itertools.product(of_seeds, names):
+        name = name_of(base, of_seed)
+        _adopt_old_name(name_of(base, old_names(of_seed)), name, out, workdirs)
+        runs.append(Run(base, of_seed, workdirs / name, out / f"{name}.json"))
         with _noted(runs[-1]):
             _prepare(runs[-1], fraction, keep_weights, skip)
     _wake_first_stages(runs)
@@ -95,7 +101,7 @@ def reproduce(
             if number < len(queue):  # programs and data of finished runs would fill the memory of a long series
                 jax.clear_caches()
                 gc.collect()
-    print(f"{progress_table(runs)}\n\n{summary(runs)}; {budget.text()}", flush=True)
+    print("\n\n".join([progress_table(runs), *seeds_table(runs), f"{summary(runs)}; {budget.text()}"]), flush=True)
     return runs
 
 

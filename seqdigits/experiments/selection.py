@@ -64,6 +64,20 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     return dict(sorted(settings.items()))
 
 
+def settings_of_seeds(settings: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """Returns the settings of each of `count` seeds, sorted by key: the first has the seed of the config, then 1, 2, ...
+
+    >>> settings_of_seeds({"train.steps": 5, "optim.decay_steps": 5}, 2)[1]
+    {'optim.decay_steps': 5, 'seed': 1, 'train.steps': 5}
+
+    Raises:
+      UserError: there are several, and the settings have one of their own.
+    """
+    if count > 1 and "seed" in settings:
+        raise UserError(f"--seeds {count} sets the seeds 0 to {count - 1}: leave out --set seed={settings['seed']}.")
+    return [dict(sorted((settings | ({"seed": seed} if seed else {})).items())) for seed in range(count)]
+
+
 def _default(config: Any, key: str) -> Any:
     for part in key.split("."):
         if not hasattr(config, "keys") or part not in config:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from seqdigits.core.console import render_table
 from seqdigits.core.progress import duration
 from seqdigits.experiments import results
-from seqdigits.experiments.published import ours
-from seqdigits.experiments.run import Run
+from seqdigits.experiments.published import PublishedMetric, ours
+from seqdigits.experiments.run import Run, name_of
+from seqdigits.experiments.seeds import SeedGroup, groups_by_name, settings_without_seed
 from seqdigits.experiments.verdict import verdict
 
 _COLUMNS = ("experiment", "state", "steps", "minutes", "metric", "ours", "published", "beside it")
@@ -19,8 +20,31 @@ def progress_table(runs: Sequence[Run]) -> str:
 
     Metrics of validation stand in for those of test where only they were published.
     """
-    table = render_table(_COLUMNS, (row for run in runs for row in _rows(run)), align="llrrlrrl")
+    groups = _groups(runs)
+    table = render_table(_COLUMNS, (row for run in runs for row in _rows(run, groups.get(run.name))), align="llrrlrrl")
     return "\n".join([table, *(f"\n{run.name} {run.state}: {run.problem}" for run in runs if run.problem)])
+
+
+_SEED_COLUMNS = ("experiment", "seeds", "metric", "mean", "spread", "published", "beside it")
+
+
+def seeds_table(runs: Sequence[Run]) -> list[str]:
+    """Returns a table of the mean and the standard deviation of each metric over several seeds; nothing for one seed."""
+    rows: list[tuple[str, ...]] = []
+    for group in dict.fromkeys(_groups(runs).values()):
+        run = next(run for run in runs if run.result is group.results[0])
+        metrics = _metrics(run, group)
+        for number, (metric, _, published, judged) in enumerate(metrics):
+            split, name = metric.split(" ")
+            of_split = PublishedMetric(split, name, 0.0)
+            mean, spread = (_number(ours(of_split, reports), name) for reports in (group.means, group.spreads))
+            head = ("", "") if number else (name_of(run.base, settings_without_seed(group.results[0])), group.seeds)
+            rows.append((*head, metric, mean, spread, published, judged))
+    return [render_table(_SEED_COLUMNS, rows, align="lllrrrl")] if rows else []
+
+
+def _groups(runs: Sequence[Run]) -> dict[str, SeedGroup]:
+    return groups_by_name(run.result for run in runs if run.result is not None)
 
 
 _STATES = ("done before", "done", "partial", "stopped", "in use", "failed", "waiting")
@@ -32,11 +56,11 @@ def summary(runs: Sequence[Run]) -> str:
     return ", ".join(f"{states.count(state)} {state}" for state in _STATES if state in states)
 
 
-def _rows(run: Run) -> list[tuple[str, ...]]:
+def _rows(run: Run, group: SeedGroup | None) -> list[tuple[str, ...]]:
     steps, minutes = _steps_and_minutes(run)
     planned = f"{run.planned:,}" if run.config is not None else "?"
     start = (run.name, run.state, f"{steps:,}/{planned}", f"{minutes:.1f}" if steps else "-")
-    metrics = _metrics(run) or [("-", "-", "-", "-")]
+    metrics = _metrics(run, group) or [("-", "-", "-", "-")]
     return [(*start, *metrics[0]), *(("", "", "", "", *row) for row in metrics[1:])]
 
 
@@ -47,8 +71,11 @@ def _steps_and_minutes(run: Run) -> tuple[int, float]:
     return steps, seconds / 60
 
 
-def _metrics(run: Run) -> list[tuple[str, str, str, str]]:
-    """Returns metric, ours, published, the verdict; ours alone where nothing was published."""
+def _metrics(run: Run, group: SeedGroup | None) -> list[tuple[str, str, str, str]]:
+    """Returns metric, ours, published, the verdict; ours alone where nothing was published.
+
+    Of several seeds the verdict is on their mean.
+    """
     if run.published is None or not run.published.metrics:
         report = run.result.reports.get("test", {}) if run.result else {}
         names = [name for name in ("sequence_accuracy", "localization_error") if report.get(name) is not None]
@@ -57,7 +84,8 @@ def _metrics(run: Run) -> list[tuple[str, str, str, str]]:
     reports = run.result.reports if run.result else {}
     rows = []
     for metric in [metric for metric in published if metric.split == "test"] or published:
-        judged = verdict(metric, reports) if run.result and run.result.comparable else "-"
+        means, spreads = (group.means, group.spreads) if group else (reports, {})
+        judged = verdict(metric, means, spreads) if run.result and run.result.comparable else "-"
         value = _number(ours(metric, reports), metric.metric)
         rows.append((f"{metric.split} {metric.metric}", value, f"{metric.value:g}", judged))
     return rows

@@ -13,13 +13,31 @@ from seqdigits.metrics.intervals import wilson_interval
 RULE = (
     "Each published figure is judged by itself. *Better*: our whole 95% interval (Wilson, of that many images) is above the published",
     "value; *worse*: all of it is below; *open*: neither. A published value counts with half a unit of its last digit, two decimals at",
-    "least. Localization error and cross entropy have no interval: \\* marks a statement from the two values alone.",
+    "least. Localization error and cross entropy have no interval: \\* marks a statement without one. Where an experiment was run with several",
+    "seeds their mean is judged: what would be better or worse, but is no farther from the published value than the standard deviation",
+    "of the seeds, is *within spread*, and counts as open.",
 )
 """The rule in Markdown, line by line, for a page that shows verdicts."""
 
 
-def verdict(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns better | worse | open, with * where no interval is known; "-" where ours was not measured.
+WITHIN_SPREAD = "within spread"
+"""The verdict on a difference that another seed could undo."""
+
+
+def verdict(
+    metric: PublishedMetric,
+    reports: Mapping[str, Mapping[str, Any]],
+    spreads: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """Returns better | worse | open | within spread; the first two with * where no interval is known.
+
+    Args:
+      metric: the published value.
+      reports: our metrics by split; of several seeds the means.
+      spreads: the standard deviations of the seeds, in the form of `reports`; None for one seed.
+
+    Returns:
+      "-" where ours was not measured.
 
     Accuracies of positions are means over images, whose variance is at most that of a share of images, so that the interval of
     the latter is used for all.
@@ -31,11 +49,20 @@ def verdict(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -
     'better'
     >>> verdict(PublishedMetric("test", "localization_error", 1.5), reports)
     'worse*'
+    >>> verdict(PublishedMetric("test", "sequence_accuracy", 0.97), reports, {"test": {"sequence_accuracy": 0.014}})
+    'within spread'
     """
     value = ours(metric, reports)
     if value is None:
         return "-"
     rounding = _rounding(metric.value)
+    spread = ours(metric, spreads or {})
+    judged = _judge(metric, value, rounding, reports)
+    return WITHIN_SPREAD if judged != "open" and abs(value - metric.value) <= (spread or 0.0) + rounding else judged
+
+
+def _judge(metric: PublishedMetric, value: float, rounding: float, reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns the verdict on one value, without a spread."""
     if metric.metric in LOWER_IS_BETTER:
         if abs(value - metric.value) <= rounding:
             return "open"

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 from conftest import ROOT
+from made_up_results import config, reports, result, rows
 
 from seqdigits.cli import report as cli_report
-from seqdigits.config.defaults import digest
 from seqdigits.config.registry import config_names
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
@@ -19,57 +19,9 @@ from seqdigits.experiments import report
 from seqdigits.experiments.needs import MEGAFLOP_PER_IMAGE
 from seqdigits.experiments.peer_table import peer_lines
 from seqdigits.experiments.published import PublishedMetric
-from seqdigits.experiments.results import CurvePoint, Result, TrainedPart
+from seqdigits.experiments.results import CurvePoint
 from seqdigits.experiments.verdict import verdict
 from seqdigits.models.build import build, init_variables
-
-
-def result(name, **changes):
-    values = {
-        "name": name,
-        "settings": {},
-        "config": config(),
-        "seed": 0,
-        "commit": "0123456789",
-        "devices": ["cpu"],
-        "cores": 2,
-        "python": "3.11",
-        "versions": {},
-        "trained": [TrainedPart(0, "0123456789", ["cpu"])],
-        "steps": 30_000,
-        "steps_planned": 30_000,
-        "fraction": 1.0,
-        "partial": False,
-        "comparable": True,
-        "minutes": 61.25,
-        "parameters": 7,
-        "reports": reports(),
-        "published": None,
-        "curve": [],
-    }
-    values |= changes
-    return Result(**values, config_sha256=digest(values["config"]))
-
-
-def config(name="gru", path="", **sections):
-    data = {"composition": "canvas", "photographs": "svhn", "min_length": 5, "max_length": 5}
-    return {"model": {"name": name}, "init": {"path": path}, "data": data, **sections}
-
-
-def reports(train=0.99, validation=0.91, test=0.9, **metrics):
-    return {
-        split: {"sequence_accuracy": value, "localization_error": None, "examples": 30_000, **metrics}
-        for split, value in (("train", train), ("validation", validation), ("test", test))
-    }
-
-
-def rows(*results, of=None):
-    """Returns the page, and the rows of an experiment, by default of the first result."""
-    page = report.text(list(results))
-    lines = page.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(f"| `{of or results[0].name.split('+')[0]}`"))
-    last = next(i for i in range(start + 1, len(lines)) if not lines[i].startswith("|  |"))
-    return page, lines[start:last]
 
 
 def test_text_has_one_row_per_metric():

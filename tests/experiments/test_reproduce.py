@@ -283,6 +283,44 @@ def test_settings_change_the_run_and_its_name(folders):
 
 
 @pytest.mark.slow
+def test_seeds_are_runs_of_their_own(folders, monkeypatch, capsys):
+    """The result of the first seed is there before."""
+    reproduce.reproduce(["a"], **folders)
+    capsys.readouterr()
+    assert main(monkeypatch, folders, "a", "--seeds", "2") == 0
+    output = capsys.readouterr().out
+    assert [line.split()[1] for line in output.splitlines() if line.startswith("--- ")] == ["a+seed=1"]
+    (mean,) = (line for line in output.splitlines() if line.split()[:3] == ["a", "0,", "1"])
+    assert "test sequence_accuracy" in mean
+    assert "1 done before, 1 done; " in output
+    found = [json.loads((folders["out"] / f"{name}.json").read_text()) for name in ("a", "a+seed=1")]
+    assert [(one["seed"], one["steps"], one["comparable"]) for one in found] == [(0, 4, True), (1, 4, True)]
+    assert found[0]["reports"]["test"] != found[1]["reports"]["test"]
+    assert found[0]["reports"]["test"]["examples_by_length"] == found[1]["reports"]["test"]["examples_by_length"]
+
+    monkeypatch.setattr(reproduce, "train_and_evaluate", refuse_to_train)
+    assert states(reproduce.reproduce(["a"], seeds=2, **folders)) == ["done before"] * 2
+
+
+def test_seeds_are_queued_one_after_another(folders, monkeypatch):
+    order = []
+
+    def note(config, workdir, stop):
+        order.append((workdir.name, config.seed))
+        raise UserError("not trained")
+
+    monkeypatch.setattr(reproduce, "train_and_evaluate", note)
+    monkeypatch.setattr(results, "progress", lambda workdir: (2 * workdir.name.startswith("b+seed=1"), 0.0))
+    reproduce.reproduce(["a", "b"], settings={"train.steps": 3}, seeds=2, **folders)
+    assert order == [  # b with seed 1 was begun before
+        ("b+seed=1+train.steps=3", 1),
+        ("a+train.steps=3", 0),
+        ("b+train.steps=3", 0),
+        ("a+seed=1+train.steps=3", 1),
+    ]
+
+
+@pytest.mark.slow
 def test_steps_per_call_is_not_in_the_name(folders):
     reproduce.reproduce(["a"], fraction=0.25, **folders)
     settings = parse_settings(["train.steps_per_call=2"])
@@ -409,6 +447,8 @@ def test_command_stops_at_its_budget_and_resumes(tmp_path):
         (["--fraction", "nan"], "--fraction = nan is out of range"),
         (["--fraction", "much"], "much"),
         (["--budget-minutes", "-1"], "--budget-minutes = -1.0 is out of range"),
+        (["--seeds", "0"], "argument --seeds"),
+        (["--seeds", "3", "--set", "seed=4"], "--seeds 3 sets the seeds 0 to 2: leave out --set seed=4."),
         (["--sett", "seed=1"], "sett"),
         (["--set", "optim.learning_rat=1"], "optim.learning_rat: unknown key"),
     ],
