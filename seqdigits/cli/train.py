@@ -13,11 +13,12 @@ from ml_collections import ConfigDict
 
 from seqdigits.config.flags import experiment_arguments, experiment_flags, parse, prepare_jax
 from seqdigits.core import interrupt
+from seqdigits.core.errors import UserError
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.parallel import distributed
 from seqdigits.training.loop import train_and_evaluate
 
-USAGE = """python -m seqdigits.main --config CONFIG --workdir W [--config.key=value ...]
+USAGE = """python -m seqdigits.main --config CONFIG --workdir W [--config.key=value ...] [--profile STEPS]
        the same with --mode evaluate [--split validation,test] [--checkpoint latest|best|STEP|PATH|FILE.npz|NAME]
        the same in each of N processes with [--coordinator HOST:PORT --num_processes N --process_id R]"""
 
@@ -33,6 +34,13 @@ def command_line() -> flags.FlagValues:
         "latest",
         "evaluate: latest, best, a step, a path, weights (.npz), or the name of pretrained weights "
         "(seqdigits pretrained lists them)",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "profile",
+        None,
+        "train: writes a trace of so many steps, after compilation, for TensorBoard and Perfetto",
+        lower_bound=1,
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -51,6 +59,9 @@ def main(stop: interrupt.Stop) -> None:
     """Runs `seqdigits.main`: trains or evaluates."""
     values = command_line()
     parse(values, sys.argv, USAGE, __doc__, needed=("config", "workdir"))
+    profile = values["profile"].value or 0
+    if profile and values["mode"].value != "train":
+        raise UserError(f"--profile {profile} traces training steps. Leave it out, or leave out --mode evaluate.")
     prepare_jax()
     coordinator, num_processes, process_id = (
         values[name].value for name in ("coordinator", "num_processes", "process_id")
@@ -59,7 +70,7 @@ def main(stop: interrupt.Stop) -> None:
 
     config, workdir = values["config"].value, Path(values["workdir"].value)
     if values["mode"].value == "train":
-        train_and_evaluate(config, workdir, stop)
+        train_and_evaluate(config, workdir, stop, profile)
         print(next_steps(sys.argv, workdir, config))
     else:
         splits = tuple(values["split"].value)

@@ -42,6 +42,7 @@ from seqdigits.training import nonfinite
 from seqdigits.training.full_disk import explain_full_disk
 from seqdigits.training.initial_state import Progress, initial_variables, initialize, restore
 from seqdigits.training.lock import Lock
+from seqdigits.training.profile import StepProfile, check_profile
 from seqdigits.training.train_step import TrainState, TrainStep
 from seqdigits.training.workdir import claim
 from seqdigits.training.writers import Writers
@@ -53,7 +54,9 @@ _CURVE_TRAIN = 1_000
 """Number of training examples of a curve, the first ones."""
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | None = None) -> TrainState:
+def train_and_evaluate(
+    config: ConfigDict, workdir: str | Path, stop: Stop | None = None, profile: int = 0
+) -> TrainState:
     """Trains, or resumes training, to `train.steps`; then evaluates `evaluate.splits`.
 
     Args:
@@ -61,22 +64,23 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, stop: Stop | Non
       workdir: the folder that keeps everything about the run; the same config and workdir resume from the newest
         checkpoint.
       stop: when it is set, the run saves a checkpoint and raises Stopped.
+      profile: the number of steps to trace after the first call of the step, see training.profile; 0 = none.
 
     Returns:
       The last state.
 
     Raises:
-      UserError: the config is invalid, the workdir is not usable, the disk is full, files are damaged, or the loss is
-        not finite.
+      UserError: the config is invalid, the workdir is not usable, the disk is full, files are damaged, the loss is
+        not finite, or fewer steps than `profile` are left.
       Stopped: `stop` was set before the end.
     """
     validate(config)
     workdir = Path(workdir)
     with explain_full_disk(workdir), claim(config, workdir) as lock:
-        return _train_and_evaluate(config, workdir, lock, stop or Stop())
+        return _train_and_evaluate(config, workdir, lock, stop or Stop(), profile)
 
 
-def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, stop: Stop) -> TrainState:
+def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, stop: Stop, profile: int) -> TrainState:
     """Runs train_and_evaluate in a locked workdir; one long function, so that it reads from top to bottom."""
     # Data and model. Invalid combinations raise here, before data is read.
     devices = Devices(config.parallel)
@@ -113,6 +117,8 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
     else:
         state, progress = restored
     step, steps = int(state.step), config.train.steps
+    check_profile(profile, step, call_length(step, config), config)
+    step_profile = StepProfile(workdir, profile)
     rewritten = [_LOGGED_AS.get(split, split) for split in SPLITS] if progress.evaluation_due else []
     writers = Writers(workdir, step, rewritten, hyperparameters(config))
     clock = Clock(progress.seconds, steps, config.train.batch_size)
@@ -131,11 +137,13 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
         host_batch = next_call(batches, length, devices)
         while step < steps:
             # Train
-            state = (single_step if length == 1 else multi_step)(state, arrays, host_batch)
-            step += length
-            length = call_length(step, config)
-            host_batch = next_call(batches, length, devices)  # prepared on the host while the devices train
-            jax.block_until_ready(state.step)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step):
+                state = (single_step if length == 1 else multi_step)(state, arrays, host_batch)
+                step += length
+                length = call_length(step, config)
+                host_batch = next_call(batches, length, devices)  # prepared on the host while the devices train
+                jax.block_until_ready(state.step)
+            step_profile.poll(step)
             if clock.first is None:
                 clock.start(step)
                 print(f"first step after {clock.seconds() - progress.seconds:.1f} s", flush=True)
@@ -172,6 +180,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
                 print(f"saved step {step:,} of {steps:,}; rerun the same command to resume.", flush=True)
                 raise Stopped
     finally:
+        step_profile.close(step)
         checkpoints.close()
         writers.close()
 
