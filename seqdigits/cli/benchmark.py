@@ -133,6 +133,13 @@ def table(metrics: dict[str, Any]) -> str:
         ("train", f"{metrics['train_images_per_second']:,.0f} images/s"),
         ("predict", f"{metrics['predict_images_per_second']:,.0f} images/s"),
         ("data share of a training step", f"{metrics['data_share']:.1%}"),
+        ("operations of a training step", f"{metrics['step_flops'] / 1e9:,.2f} GFLOP"),
+        ("  a second", f"{metrics['flops_per_second'] / 1e9:,.1f} GFLOP/s"),
+        (
+            f"peak: {metrics['peak_size']:,} x {metrics['peak_size']:,} matrices, {metrics['config']['model']['compute_dtype']}",
+            f"{metrics['peak_flops_per_second'] / 1e9:,.1f} GFLOP/s",
+        ),
+        ("  share of it in a training step", f"{metrics['peak_share']:.1%}"),
     ]
     if "gradient_sum_share" in metrics:
         size, milliseconds = metrics["gradient_bytes"] / 1e6, metrics["gradient_sum_seconds"] * 1e3

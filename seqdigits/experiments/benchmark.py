@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from seqdigits.config.defaults import base_config
 from seqdigits.core import interrupt, params, provenance
@@ -23,6 +24,7 @@ from seqdigits.core.interrupt import Stop
 from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.data.create import create_source
 from seqdigits.data.source import DataSource
+from seqdigits.experiments.operations import count_flops
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
@@ -111,11 +113,31 @@ def _stream() -> None:
     print(json.dumps({"stream_images_per_second": rate, "stream_bytes": peak, "stream_grew": peak - before}))
 
 
+_PEAK_SIZE = (2048, 8192)
+"""Rows of the matrices whose product shows the peak: on a CPU a fifth of a second of two cores, on an accelerator milliseconds."""
+
+
+def _share_of_peak(flops: int, seconds: float, peak: float) -> dict[str, float]:
+    """Returns the metrics of a step of `flops` operations that takes `seconds` on a machine of `peak` operations a second.
+
+    >>> _share_of_peak(3_000_000, 0.5, 10_000_000.0)
+    {'step_flops': 3000000, 'flops_per_second': 6000000.0, 'peak_flops_per_second': 10000000.0, 'peak_share': 0.6}
+    """
+    rate = flops / seconds
+    return {
+        "step_flops": flops,
+        "flops_per_second": rate,
+        "peak_flops_per_second": peak,
+        "peak_share": rate / peak,
+    }
+
+
 def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, Any]:
     """Measures compile seconds, images per second, and the share of a training step that is spent on data.
 
     data share = 1 - (time of a step on one fixed Batch) / (time of a whole step, data included); the two are timed in
-    alternation. On several devices also the share of a step that a sum of the gradients over all devices takes, when it is done alone:
+    alternation. The operations of a training step, and what share of the peak of the machine they reach in the time of a whole step; the
+    peak is measured as well, by a product of matrices in the same alternation. On several devices also the share of a step that a sum of the gradients over all devices takes, when it is done alone:
     an upper limit, because compilers overlap it with computation.
 
     Args:
@@ -141,9 +163,11 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     key = stream_key(config.seed, RngStream.AUGMENT)
     batch = jax.jit(partial(source.make, train=True))(arrays, host_batch, key)
 
+    # Of all devices; that of `train_step` is of one device under pmap.
+    whole_step = partial(TrainStep(config, build(config, source.spec, None), None).train, source=source)
     jax.config.update("jax_enable_compilation_cache", False)
     began = time.monotonic()
-    jax.jit(partial(train_step.train, source=source)).lower(state, arrays, host_batch).compile()
+    jax.jit(whole_step).lower(state, arrays, host_batch).compile()
     compile_seconds = time.monotonic() - began
     jax.config.update("jax_enable_compilation_cache", True)
 
@@ -170,22 +194,36 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     if streamed is not None:
         from_disk = create_source(streamed, "train")
         functions.append(whole_call(from_disk, devices.replicate(from_disk.arrays)))
+    over_devices = Devices("pmap")
+    peak_size = _PEAK_SIZE[jax.default_backend() != "cpu"]
+    pair = over_devices.replicate(np.full((2, peak_size, peak_size), 0.5, config.model.compute_dtype))
+    multiply = over_devices.compile_step(lambda pair, _: pair[0] @ pair[1])
+    functions.append(lambda: multiply(pair, host_batch))
     if devices.count > 1:
-        over_devices = Devices("pmap")
         sum_gradients = over_devices.compile_step(lambda gradients, _: jax.lax.psum(gradients, over_devices.axis))
         functions.append(lambda: sum_gradients(state.params, host_batch))
     for function in functions:
         timed(function)  # the first call compiles
     times = [[timed(function) for function in functions] for _ in range(rounds)]
-    without, predict_only, *others = (sorted(column)[rounds // 2] for column in zip(*times, strict=True))
+    columns = [sorted(column) for column in zip(*times, strict=True)]
+    without, predict_only, *others = (column[rounds // 2] for column in columns)
     gradient_sum = others.pop() if devices.count > 1 else None
-    with_data = others
+    *with_data, _ = others
+    fastest_product = columns[2 + len(with_data)][0]  # a peak is what is reached at best
     metrics = {
         "config": config.to_dict(),
         "compile_seconds": compile_seconds,
         "train_images_per_second": calls * size / with_data[0],
         "predict_images_per_second": size / predict_only,
         "data_share": 1 - calls * without / with_data[0],
+        **_share_of_peak(
+            count_flops(
+                whole_step, *jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, arrays, host_batch))
+            ),
+            with_data[0] / calls,
+            devices.count * 2 * peak_size**3 / fastest_product,
+        ),
+        "peak_size": peak_size,
         "rounds": rounds,
         **provenance.describe(),
     }

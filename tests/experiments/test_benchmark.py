@@ -1,20 +1,28 @@
 """The benchmark measures a real run."""
 
 import json
+import re
 import sys
+from functools import partial
 
+import jax
 import pytest
 from exported import saved
 
 from seqdigits.cli import benchmark as cli_benchmark
 from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.data.create import create_source
 from seqdigits.experiments import benchmark
 from seqdigits.experiments.export_benchmark import measure_exports
+from seqdigits.experiments.operations import count_flops
+from seqdigits.models.build import build
+from seqdigits.training.train_step import TrainStep
 
 
 @pytest.mark.slow
-def test_benchmark_measures_and_prints(small_config):
-    metrics = benchmark.measure(small_config({}), None, rounds=3, stop=Stop())
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+def test_benchmark_measures_and_prints(small_config, parallel):
+    metrics = benchmark.measure(small_config({"parallel": parallel}), None, rounds=3, stop=Stop())
     assert metrics["train_images_per_second"] > 0
     assert metrics["predict_images_per_second"] > 0
     assert metrics["data_share"] < 1
@@ -23,6 +31,39 @@ def test_benchmark_measures_and_prints(small_config):
     text = cli_benchmark.table(metrics | starts)
     assert "data share of a training step" in text
     assert "20.0 s" in text
+    first = 2 * 8 * (14 * 46) * (5 * 5 * 8)  # of its first convolution, forward, where no padding is read
+    assert 2 * first < metrics["step_flops"] < 20 * first
+    assert metrics["peak_share"] == pytest.approx(metrics["flops_per_second"] / metrics["peak_flops_per_second"])
+    assert 0 < metrics["peak_share"] < 1
+    assert metrics["peak_flops_per_second"] > 1e8
+
+
+def test_operations_of_a_step_by_hand(experiment):
+    """A linear classifier of 28x28: forward, and the gradient of its weights; the image needs none."""
+    config = experiment("mnist_linear")
+    config.data.digits = "uci"
+    source = create_source(config, "train")
+    step = TrainStep(config, build(config, source.spec, None), None)
+    state, batch = jax.eval_shape(partial(step.init, source)), next(source.batches(0, 50))
+    assert count_flops(partial(step.train, source=source), state, source.arrays, batch) == 2 * (2 * 50 * 784 * 10)
+
+
+def test_table_shows_the_share_of_the_peak():
+    metrics = {
+        "compile_seconds": 1.0,
+        "train_images_per_second": 9.0,
+        "predict_images_per_second": 9.0,
+        "data_share": 0.1,
+    }
+    metrics |= benchmark._share_of_peak(12_340_000_000, 0.25, 98.72e9)
+    metrics |= {"peak_size": 2048, "config": {"model": {"compute_dtype": "float32"}}, "devices": ["cpu cpu"]}
+    lines = [re.split(r"  +", line.strip()) for line in cli_benchmark.table(metrics).splitlines()]
+    assert lines[5:9] == [
+        ["operations of a training step", "12.34 GFLOP"],
+        ["a second", "49.4 GFLOP/s"],
+        ["peak: 2,048 x 2,048 matrices, float32", "98.7 GFLOP/s"],
+        ["share of it in a training step", "50.0%"],
+    ]
 
 
 def test_benchmark_of_exports_measures_each_format(small_config, tmp_path, monkeypatch, capsys):
