@@ -68,8 +68,10 @@ def check_profile(profile: int, step: int, first_call: int, config: ConfigDict) 
     most = steps - step - first_call
     if profile <= max(0, most):
         return
+    if step >= steps:
+        raise UserError(f"--profile {profile}: all {steps:,} steps are done. Set a larger --config.train.steps.")
     left = f"{steps - step:,} step{'s' * (steps - step != 1)} left, and the first call, of {first_call}, compiles"
-    if most <= 0:
+    if most == 0:
         raise UserError(
             f"--profile {profile}: the run has {left}; none can be traced. Set a larger --config.train.steps."
         )

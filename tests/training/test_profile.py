@@ -73,7 +73,7 @@ def test_stopped_run_keeps_the_trace_so_far(small_config, tmp_path, capsys):
             "--profile 100 is out of range: 1 to 99. The run has 100 steps left, and the first call, of 1, compiles",
         ),
         (61, 20, 20, "--profile 61 is out of range: 1 to 60"),
-        (1, 100, 0, "--profile 1: the run has 0 steps left"),
+        (1, 100, 0, "--profile 1: all 100 steps are done"),
         (1, 99, 1, "--profile 1: the run has 1 step left, and the first call, of 1, compiles; none can be traced"),
     ],
 )
