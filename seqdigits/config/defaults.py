@@ -215,7 +215,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.train_photographs",
         0,
-        "Number of photographs to train on, the first of the training split; 0 = all.",
+        "Number of photographs to train on: the first of the training split, or of custom photos some at random, which are "
+        "always the same and which a larger number includes; 0 = all.",
         low=0,
         high=COUNT,
     ),

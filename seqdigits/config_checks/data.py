@@ -297,7 +297,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.train_height": kind == "digit" or single,
         "data.train_width": kind == "digit" or single,
         "data.train_min_length": kind == "digit" or photographic or kind == scenes.NAME,
-        "data.train_photographs": not photographic or single or data.photographs == "folder",
+        "data.train_photographs": not photographic or single,
     }
     refuse_unread(config, unread, f"data.composition = {kind}")
     detector_only = {f"data.{name}": config.model.name != "dense_detector" for name in TRAIN_ONLY_KEYS}

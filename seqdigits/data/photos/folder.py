@@ -6,6 +6,7 @@ data.folder = FOLDER.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +30,9 @@ def chosen_rows(
     kind: str = "photograph",
     lengths: tuple[int, int] = (1, MAX_DIGITS),
     boxes: bool = False,
+    most: int = 0,
 ) -> tuple[Row, ...]:
-    """Returns the rows of a split in file order, after checking that the experiment can use all of them.
+    """Returns the rows of a split in file order, after checking that the experiment can use all of the split.
 
     No image file is opened.
 
@@ -40,6 +42,7 @@ def chosen_rows(
       kind: one of crop.PHOTO_COMPOSITIONS; all except "photograph" need boxes.
       lengths: minimum and maximum number of digits; not checked for "cropped_digit", where each digit is an example.
       boxes: whether boxes are needed in every row regardless of `kind`.
+      most: number of rows to return, see `drawn`.
 
     Raises:
       UserError: the split has no rows; a number is too short or too long, or has no boxes; see `labels.rows`.
@@ -72,28 +75,43 @@ def chosen_rows(
             "and data.composition = crop or cropped_digit need boxes in every row. Add them, or use complete photographs "
             "(data.composition = photograph) with another model.name and model.localize = False."
         )
-    return chosen
+    return drawn(chosen, most)
 
 
-def count(folder: str | Path, split: str, max_length: int, kind: str = "photograph") -> int:
+def drawn(chosen: tuple[Row, ...], most: int) -> tuple[Row, ...]:
+    """Returns `most` of the rows in their order, at random but always the same; all if there are no more, or if it is 0.
+
+    The rows of a smaller number are among those of a larger one. They are drawn because a file may be sorted. The source of
+    randomness is a digest of the line, which is the same on every machine.
+    """
+    if not most:
+        return chosen
+    ranked = sorted(chosen, key=lambda row: hashlib.sha256(f"drawn {row.line}".encode()).digest())
+    return tuple(sorted(ranked[:most], key=lambda row: row.line))
+
+
+def count(folder: str | Path, split: str, max_length: int, kind: str = "photograph", most: int = 0) -> int:
     """Returns the number of examples in a split: its rows, or its digits if `kind` is "cropped_digit".
 
-    No image file is opened.
+    No image file is opened. `most` is that of `chosen_rows`.
 
     Raises:
       UserError: see `chosen_rows`.
     """
-    chosen = chosen_rows(folder, split, kind=kind, lengths=(1, max_length))
+    chosen = chosen_rows(folder, split, kind=kind, lengths=(1, max_length), most=most)
     return sum(len(row.digits) for row in chosen) if kind == "cropped_digit" else len(chosen)
 
 
-def photographs(folder: str | Path, split: str) -> Iterator[tuple[Row, Image.Image]]:
+def photographs(folder: str | Path, split: str, most: int = 0) -> Iterator[tuple[Row, Image.Image]]:
     """Returns an iterator over the rows of a split in file order, each with its `picture`; one is open at a time.
+
+    `most` is that of `drawn`.
 
     Raises:
       UserError: see `labels.rows` and `picture`.
     """
-    return ((row, picture(row)) for row in rows(folder) if row.split == split)
+    chosen = drawn(tuple(row for row in rows(folder) if row.split == split), most)
+    return ((row, picture(row)) for row in chosen)
 
 
 def picture(row: Row) -> Image.Image:
@@ -125,7 +143,15 @@ def _where(row: Row) -> str:
 
 
 def load(
-    folder: str | Path, split: str, *, kind: str, height: int, width: int, gray: bool, max_length: int
+    folder: str | Path,
+    split: str,
+    *,
+    kind: str,
+    height: int,
+    width: int,
+    gray: bool,
+    max_length: int,
+    most: int = 0,
 ) -> dict[str, np.ndarray]:
     """Loads one split, in order of rows (and of digits within a row, for "cropped_digit").
 
@@ -137,6 +163,7 @@ def load(
       width: width of the images, in pixels.
       gray: whether to return one channel instead of three.
       max_length: maximum number of digits; 1 for "cropped_digit".
+      most: see `chosen_rows`.
 
     Returns:
       images: u8 [N, height, width, 1 or 3], 0..255.
@@ -147,12 +174,12 @@ def load(
     Raises:
       UserError: see `chosen_rows` and `picture`.
     """
-    total, pictures = count(folder, split, max_length, kind), len(chosen_rows(folder, split))
+    total, pictures = count(folder, split, max_length, kind, most), len(chosen_rows(folder, split, most=most))
     images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # may be gigabytes, so filled in place
     digits = np.full((total, max_length), NO_DIGIT, np.int32)
     boxes = np.zeros((total, max_length, 4), np.float32)
     at = 0
-    for row, photo in progress(photographs(folder, split), pictures, "photographs", folder):
+    for row, photo in progress(photographs(folder, split, most), pictures, "photographs", folder):
         photo = photo.convert("L") if gray else photo
         known = np.zeros((len(row.digits), 4), np.float32) if row.boxes is None else row.boxes
         n = 1 if kind == "cropped_digit" else len(row.digits)

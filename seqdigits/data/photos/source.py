@@ -209,10 +209,11 @@ def _custom_photos(config: ConfigDict, split: str) -> ResidentSource:
     chosen_rows(data.folder, split, kind=data.composition, lengths=lengths, boxes=predicts_box(config))
     height, width = size_of(data, split)
     layout = {"kind": data.composition, "height": height, "width": width, "gray": data.gray}
+    most = data.train_photographs if split == "train" else 0
     return ResidentSource(
         load_backgrounds=_load_backgrounds(data, split),
-        load=partial(photos_folder.load, data.folder, split, **layout, max_length=data.max_length),
-        num_examples=photos_folder.count(data.folder, split, data.max_length, data.composition),
+        load=partial(photos_folder.load, data.folder, split, **layout, max_length=data.max_length, most=most),
+        num_examples=photos_folder.count(data.folder, split, data.max_length, data.composition, most),
         image=(height, width, 1 if data.gray else 3),
         lengths=lengths,
         cutout=data.cutout,
