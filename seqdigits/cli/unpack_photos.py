@@ -1,10 +1,12 @@
 """Writes the photographs of SVHN in their own size, with labels.csv: `seqdigits unpack-photos FOLDER`.
 
-`seqdigits measure` and `peers` read such a folder. The photographs are for non-commercial use only.
+`seqdigits measure` and `peers` read such a folder. With several splits, labels.csv has a column `split`, and the folder can be
+trained on, as custom photos. The photographs are for non-commercial use only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -15,7 +17,7 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.photos import svhn, svhn_originals
 from seqdigits.data.photos.labeled_folder import LabelRow, check_new_folder, new_labeled_folder
 
-USAGE = "seqdigits unpack-photos FOLDER [--photographs svhn_2000] [--split test]"
+USAGE = "seqdigits unpack-photos FOLDER [--photographs svhn_2000] [--split SPLIT ...]"
 
 
 def command_line() -> CommandParser:
@@ -28,22 +30,40 @@ def command_line() -> CommandParser:
         default="svhn_2000",
         help="the set of photographs (default %(default)s)",
     )
-    parser.add_argument("--split", choices=SPLITS, default="test", help="the split (default %(default)s)")
+    parser.add_argument("--split", nargs="+", choices=SPLITS, default=["test"], help="the splits (default test)")
     return parser
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits unpack-photos`."""
     values = command_line().parse_command_line()
-    folder, split = values.folder, values.split
+    unpack(values.folder, values.photographs, list(dict.fromkeys(values.split)), stop)
+
+
+def unpack(folder: Path, photographs: str, splits: Sequence[str], stop: Stop) -> None:
+    """Writes the photographs of splits into a new folder, and prints how many.
+
+    Args:
+      folder: must not exist or be empty.
+      photographs: a key of svhn.PHOTOGRAPHS.
+      splits: with several, labels.csv has a column `split`.
+      stop: ends the command; the folder is then not made.
+
+    Raises:
+      UserError: the folder is not empty or cannot be written; or see svhn.load.
+      Stopped: `stop` was set.
+    """
     check_new_folder(folder)
-    photos = svhn_originals.original_photos(values.photographs, split, folder="")
+    photos = {split: svhn_originals.original_photos(photographs, split, folder="") for split in splits}
     with new_labeled_folder(folder) as (partial, rows):
-        (partial / split).mkdir()
-        for photo in photos:
-            if stop.is_set():
-                raise Stopped
-            name = f"{split}/{photo.number}.png"
-            Image.fromarray(photo.pixels).save(partial / name)
-            rows.append(LabelRow(name, photo.digits, photo.boxes))
-    print(f"wrote {folder}: {len(photos)} photographs of the split {split}, for non-commercial use only")
+        for split in splits:
+            (partial / split).mkdir()
+            for photo in photos[split]:
+                if stop.is_set():
+                    raise Stopped
+                name = f"{split}/{photo.number}.png"
+                Image.fromarray(photo.pixels).save(partial / name)
+                rows.append(LabelRow(name, photo.digits, photo.boxes, split if len(splits) > 1 else ""))
+    count = sum(map(len, photos.values()))
+    named = f"split {splits[0]}" if len(splits) == 1 else f"splits {', '.join(splits)}"
+    print(f"wrote {folder}: {count} photographs of the {named}, for non-commercial use only")

@@ -26,11 +26,13 @@ class LabelRow(NamedTuple):
       image: path of the image within the folder.
       digits: i32 [n], 0..9; empty if there is no number.
       boxes: f64 [n, 4], of each digit, cxcywh in pixels.
+      split: train, validation or test, in all rows or in none; "" = there is no such column.
     """
 
     image: str
     digits: np.ndarray
     boxes: np.ndarray
+    split: str = ""
 
 
 def check_new_folder(folder: Path) -> None:
@@ -60,8 +62,10 @@ def new_labeled_folder(folder: Path) -> Iterator[tuple[Path, list[LabelRow]]]:
         yield partial, rows
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(("image", "number", "boxes"))
-        writer.writerows((row.image, "".join(map(str, row.digits)), _boxes_text(row.boxes)) for row in rows)
+        columns = 4 if any(row.split for row in rows) else 3
+        writer.writerow(("image", "number", "boxes", "split")[:columns])
+        cells = ((row.image, "".join(map(str, row.digits)), _boxes_text(row.boxes), row.split) for row in rows)
+        writer.writerows(row[:columns] for row in cells)
         (partial / labels.NAME).write_text(table.getvalue())
         os.replace(partial, folder)  # an empty folder may be replaced
     except OSError as e:

@@ -7,7 +7,7 @@ from PIL import Image
 from seqdigits.cli import unpack_photos
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.data.photos import svhn_originals
+from seqdigits.data.photos import labels, svhn_originals
 from seqdigits.data.photos.labeled_pictures import labeled_pictures
 from seqdigits.data.photos.svhn_originals import Photo
 
@@ -32,6 +32,15 @@ def test_photographs_are_written_with_labels(photos, monkeypatch, tmp_path, caps
     assert row.boxes.tolist() == [[12.5, 9, 5, 10], [22.5, 9, 5, 10]]
     assert np.asarray(Image.open(row.path)).shape == (20, 40, 3)
     assert "non-commercial" in capsys.readouterr().out
+
+
+def test_several_splits_are_a_folder_of_custom_photos(photos, monkeypatch, tmp_path, capsys):
+    run(monkeypatch, tmp_path / "set", "--split", "train", "test")
+    assert [(row.split, row.image.parent.name) for row in labels.rows(tmp_path / "set")] == [
+        ("train", "train"),
+        ("test", "test"),
+    ]
+    assert "2 photographs of the splits train, test" in capsys.readouterr().out
 
 
 def test_a_stopped_run_leaves_nothing(photos, monkeypatch, tmp_path):
