@@ -10,6 +10,7 @@ COMMANDS = {
     "completion": "prints the script that completes commands and flags in a shell",
     "config": "prints a config with all keys, or the documentation of all keys",
     "demo": "serves a page that reads numbers in the browser",
+    "draw-displays": "draws pictures of seven-segment displays, with labels",
     "draw-scenes": "draws synthetic scenes as labeled pictures",
     "export": "writes a trained detector as an ONNX file",
     "find-unlabeled": "finds digits that the labels of SVHN leave out",
