@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "writes a trained detector as an ONNX file",
     "find-unlabeled": "finds digits that the labels of SVHN leave out",
     "inspect": "writes a page with the statistics and faults of a data set",
+    "learning-curve": "trains on more and more pictures of a folder, and draws the accuracy",
     "measure": "measures the Reader on a folder of labeled pictures",
     "page": "writes a page about runs, side by side",
     "paste-photos": "makes private pictures to choose reading rules on",
