@@ -5,9 +5,9 @@ differ in nothing but that and the learning rate. The rule, the same for all of 
 
 - Training pictures are drawn from the rows of the split train, always the same ones; a larger number includes those of a
   smaller one (data.photos.folder.drawn).
-- n pictures are trained on for about 300 n^(1/4) steps with batches of 32 (`steps_of`), each augmented differently at every
+- n pictures are trained on for about 250 n^(1/4) steps with batches of 32 (`steps_of`), each augmented differently at every
   visit. The learning rate falls to zero by a cosine.
-- Validation is evaluated five times, and the checkpoint with the best sequence accuracy is evaluated on test, once. Of
+- Validation is evaluated four times, and the checkpoint with the best sequence accuracy is evaluated on test, once. Of
   equal ones the later is taken.
 
 Without any training, `scene` itself is the point of 0 pictures. OUT/NAME.json has the points of the folder NAME and is written
@@ -47,7 +47,7 @@ SIZES = (20, 50, 100, 500)
 """The numbers of training pictures."""
 LEARNING_RATES = {"scene": 1e-3, "random": 2e-3}
 """The learning rate of each initialization."""
-EVALUATIONS = 5
+EVALUATIONS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +125,9 @@ def steps_of(pictures: int) -> int:
     """Returns the number of training steps for a number of pictures.
 
     >>> [steps_of(n) for n in SIZES]
-    [600, 800, 900, 1400]
+    [500, 700, 800, 1200]
     """
-    return max(100, round(3 * pictures**0.25) * 100)
+    return max(100, round(2.5 * pictures**0.25) * 100)
 
 
 def plan(sizes: Sequence[int]) -> list[tuple[str, int]]:
@@ -162,6 +162,7 @@ def config_of(folder: Path, initialization: str, pictures: int, steps: int = 0) 
     config.evaluate.every = config.train.checkpoint_every
     config.train.keep_checkpoints = 1
     config.evaluate.examples = 100
+    config.evaluate.batch_size = 50  # validation and its example pictures are padded to it
     config.evaluate.splits, config.evaluate.curves = (), ()  # test is evaluated once, with the best checkpoint
     return config
 

@@ -85,12 +85,17 @@ def make(folder: Path, *, counts: dict[str, int], seed: int, stop: Stop) -> None
         for split, k in progress(iter(order), len(order), "pictures", folder):
             if stop.is_set():
                 raise Stopped
-            rng = np.random.default_rng([seed, list(FAMILIES).index(split), k])
+            rng = generator(seed, split, k)
             display = draw(split, rng)
             name = f"{split}/{k + 1:04}.jpg"
             quality = int(rng.integers(50, 93))
             Image.fromarray(display.pixels).save(partial / name, "JPEG", quality=quality)
             rows.append(LabelRow(name, display.digits, display.boxes, split))
+
+
+def generator(seed: int, split: str, k: int) -> np.random.Generator:
+    """Returns the random numbers of picture k, from 0, of a split."""
+    return np.random.default_rng([seed, list(FAMILIES).index(split), k])
 
 
 def draw(split: str, rng: np.random.Generator) -> Display:
