@@ -70,7 +70,7 @@ def main(stop: interrupt.Stop) -> None:
 
     config, workdir = values["config"].value, Path(values["workdir"].value)
     if values["mode"].value == "train":
-        train_and_evaluate(config, workdir, stop, profile)
+        train_and_evaluate(config, workdir, stop, profile=profile)
         print(next_steps(sys.argv, workdir, config))
     else:
         splits = tuple(values["split"].value)

@@ -39,15 +39,19 @@ class InUseElsewhere(TryAgain):
 class Lock:
     """Holds `W/lock` from its creation until `release`."""
 
-    def __init__(self, workdir: Path):
+    def __init__(self, workdir: Path, name: str = "lock"):
         """Takes the lock.
+
+        Args:
+          workdir: W.
+          name: of another lock in the same folder.
 
         Raises:
           InUse: another run on this machine holds it.
           InUseElsewhere: a run on another machine holds it.
           UserError: it cannot be written.
         """
-        self._path = workdir / "lock"
+        self._path = workdir / name
         self._workdir = workdir
         self._holder = {
             "token": secrets.token_hex(8),
@@ -132,7 +136,7 @@ class Lock:
                 if now != content:
                     raise self._in_use(_parse(now) or {})
         # Of several processes that take the lock over at the same time, one renames it.
-        old = self._path.with_name(f"lock.{self.token}")
+        old = self._path.with_name(f"{self._path.name}.{self.token}")
         with contextlib.suppress(FileNotFoundError):
             self._path.rename(old)
             taken = _content(old)
@@ -169,6 +173,15 @@ class Lock:
                 os._exit(2)
             except OSError:
                 continue  # a file server may be away for some seconds
+
+
+def is_free(path: Path) -> bool:
+    """Returns whether a lock can be taken at once: nobody holds it, or a process of this machine that has ended."""
+    content = _content(path)
+    holder = _parse(content)
+    if content is None or holder is None:
+        return content is None
+    return holder.get("machine") == _machine() and not _is_running(holder)
 
 
 def _machine() -> str:

@@ -12,7 +12,7 @@ Which checkpoints exist is decided in two places.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -54,8 +54,19 @@ _CURVE_TRAIN = 1_000
 """Number of training examples of a curve, the first ones."""
 
 
+OnEvaluation = Callable[[int, float], bool]
+"""Called after each evaluation during a run with its step and its value of train.best_metric on validation. If it returns
+True, the run ends there: the step is saved, and `evaluate.splits` are not evaluated. Every process calls it and must get
+the same answer."""
+
+
 def train_and_evaluate(
-    config: ConfigDict, workdir: str | Path, stop: Stop | None = None, profile: int = 0
+    config: ConfigDict,
+    workdir: str | Path,
+    stop: Stop | None = None,
+    *,
+    profile: int = 0,
+    on_evaluation: OnEvaluation | None = None,
 ) -> TrainState:
     """Trains, or resumes training, to `train.steps`; then evaluates `evaluate.splits`.
 
@@ -65,22 +76,25 @@ def train_and_evaluate(
         checkpoint.
       stop: when it is set, the run saves a checkpoint and raises Stopped.
       profile: the number of steps to trace after the first call of the step, see training.profile; 0 = none.
+      on_evaluation: may end the run after an evaluation.
 
     Returns:
       The last state.
 
     Raises:
       UserError: the config is invalid, the workdir is not usable, the disk is full, files are damaged, the loss is
-        not finite, or fewer steps than `profile` are left.
+        not finite (NonfiniteLoss), or fewer steps than `profile` are left.
       Stopped: `stop` was set before the end.
     """
     validate(config)
     workdir = Path(workdir)
     with explain_full_disk(workdir), claim(config, workdir) as lock:
-        return _train_and_evaluate(config, workdir, lock, stop or Stop(), profile)
+        return _train_and_evaluate(config, workdir, lock, stop or Stop(), profile, on_evaluation or (lambda *_: False))
 
 
-def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, stop: Stop, profile: int) -> TrainState:
+def _train_and_evaluate(
+    config: ConfigDict, workdir: Path, lock: Lock | None, stop: Stop, profile: int, on_evaluation: OnEvaluation
+) -> TrainState:
     """Runs train_and_evaluate in a locked workdir; one long function, so that it reads from top to bottom."""
     # Data and model. Invalid combinations raise here, before data is read.
     devices = Devices(config.parallel)
@@ -116,7 +130,7 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
         progress = Progress(initialized_from=initialized_from)
     else:
         state, progress = restored
-    step, steps = int(state.step), config.train.steps
+    step, steps, is_ended = int(state.step), config.train.steps, False
     check_profile(profile, step, call_length(step, config), config)
     step_profile = StepProfile(workdir, profile)
     rewritten = [_LOGGED_AS.get(split, split) for split in SPLITS] if progress.evaluation_due else []
@@ -128,14 +142,15 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
     try:
         print(_headline(config, source, state, devices), flush=True)
         if progress.evaluation_due:
-            _evaluate(evaluators, state, step, config, progress, writers, stop)
-            if progress.evaluation_due:
+            value = _evaluate(evaluators, state, step, config, progress, writers, stop)
+            if value is None:
                 raise Stopped
             checkpoints.amend(step, progress.meta(config, step, progress.seconds))
+            is_ended = on_evaluation(step, value)
         batches = source.batches(step, config.train.batch_size)
         length = call_length(step, config)
         host_batch = next_call(batches, length, devices)
-        while step < steps:
+        while step < steps and not is_ended:
             # Train
             with jax.profiler.StepTraceAnnotation("train", step_num=step):
                 state = (single_step if length == 1 else multi_step)(state, arrays, host_batch)
@@ -165,12 +180,14 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
             previous_best = progress.best
             if step % config.evaluate.every == 0 or step == steps:
                 nonfinite_guard.check(state)
-                _evaluate(evaluators, state, step, config, progress, writers, stop)
+                value = _evaluate(evaluators, state, step, config, progress, writers, stop)
+                is_ended = value is not None and on_evaluation(step, value)
                 clock.restart(step)
 
             # Save. A new best is saved at once; the progress records it as the one to keep.
             stopping = agree_to_stop(stop)
-            if step % config.train.checkpoint_every == 0 or step == steps or stopping or progress.best != previous_best:
+            is_last = step == steps or stopping or is_ended
+            if step % config.train.checkpoint_every == 0 or is_last or progress.best != previous_best:
                 nonfinite_guard.check(state)
                 if lock is not None:
                     lock.check()
@@ -183,6 +200,8 @@ def _train_and_evaluate(config: ConfigDict, workdir: Path, lock: Lock | None, st
         step_profile.close(step)
         checkpoints.close()
         writers.close()
+    if is_ended:
+        return state
 
     # Final evaluation
     reports = {}
@@ -239,10 +258,12 @@ def _evaluate(
     progress: Progress,
     writers: Writers,
     stop: Stop,
-) -> None:
+) -> float | None:
     """Evaluates on validation and the splits of evaluate.curves, and updates `progress.best`, which retention keeps.
 
-    If `stop` ends the evaluation early, `progress.evaluation_due` stays True and the resumed run evaluates first.
+    Returns:
+      train.best_metric on validation. None if `stop` ended the evaluation early: then `progress.evaluation_due` stays True,
+      and the resumed run evaluates first.
     """
     progress.evaluation_due = True
     limit, found = config.evaluate.examples or None, {}
@@ -251,7 +272,7 @@ def _evaluate(
             name = _LOGGED_AS.get(split, split)
             found[name] = evaluator.evaluate(state.variables(), _CURVE_TRAIN if split == "train" else limit, name, stop)
     except Stopped:
-        return
+        return None
     progress.evaluation_due = False
     for name, metrics in found.items():
         writers.write(step, name, metrics)
@@ -273,6 +294,7 @@ def _evaluate(
         f"  validation  sequence accuracy {metrics['sequence_accuracy']:.4f}{localization}{'  best' if is_best else ''}",
         flush=True,
     )
+    return metrics[name]
 
 
 def hyperparameters(config: ConfigDict) -> dict[str, bool | int | float | str]:

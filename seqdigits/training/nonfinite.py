@@ -50,6 +50,10 @@ def compute(sums: averages.Averages) -> dict[str, float]:
     return values | ({"skipped_steps": steps - done} if steps > done else {})
 
 
+class NonfiniteLoss(UserError):
+    """The loss or its gradient is not finite, in more steps than optim.skip_nonfinite allows."""
+
+
 @dataclass(frozen=True)
 class NonfiniteGuard:
     """Stops a run at steps that are not finite.
@@ -74,7 +78,7 @@ class NonfiniteGuard:
         Every process must call it. Process 0 writes the files.
 
         Raises:
-          UserError: with the step, the files, and how to resume.
+          NonfiniteLoss: with the step, the files, and how to resume.
         """
         most = self.config.optim.skip_nonfinite
         step, first = (int(x) for x in jax.device_get((state.step, state.first_nonfinite)))
@@ -102,7 +106,7 @@ class NonfiniteGuard:
             remedy = (
                 "set optim.skip_nonfinite=3, and such steps are skipped; with 1 the state before the step is saved; or"
             )
-        raise UserError(
+        raise NonfiniteLoss(
             f"the loss or its gradient is {problem}. Earlier checkpoints are in {checkpoints_folder(self.workdir)}. {found} "
             f"The same command resumes from the last checkpoint and stops again: {remedy} try a smaller "
             "optim.learning_rate, or optim.clip_norm=1, in a new --workdir."

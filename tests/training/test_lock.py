@@ -12,7 +12,7 @@ import pytest
 
 from seqdigits.core.errors import TryAgain, UserError
 from seqdigits.training import lock as lock_module
-from seqdigits.training.lock import Lock
+from seqdigits.training.lock import Lock, is_free
 
 
 @pytest.fixture(autouse=True)
@@ -164,3 +164,17 @@ def test_one_of_many_takes_over(tmp_path):
     assert len(results) == 8
     assert len(locks) == 1
     locks[0].release()
+
+
+def test_a_lock_is_free_without_a_holder_and_after_its_end_on_this_machine(tmp_path):
+    assert is_free(tmp_path / "lock")
+    held, other = Lock(tmp_path), Lock(tmp_path, "another")
+    assert not is_free(tmp_path / "lock")
+    held.release()
+    assert is_free(tmp_path / "lock")
+    assert not is_free(tmp_path / "another")
+    other.release()
+    write(tmp_path)
+    assert is_free(tmp_path / "lock")
+    write(tmp_path, machine="other")  # only watching the file tells
+    assert not is_free(tmp_path / "lock")

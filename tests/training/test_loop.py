@@ -15,7 +15,7 @@ from conftest import ROOT, StopAfter
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 
-from seqdigits.checkpoint.layout import all_steps, find_checkpoint, load_raw
+from seqdigits.checkpoint.layout import all_steps, checkpoints_folder, find_checkpoint, load_raw
 from seqdigits.core import boxes as bx
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import TryAgain, UserError
@@ -332,3 +332,18 @@ def test_training_on_small_canvases_evaluates_full_size(small_config, tmp_path):
     batch = make(full.arrays, next(full.all(200)))
     box = np.asarray(bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT))[np.asarray(batch.mask)]
     np.testing.assert_allclose(state.input_stats["mean_box"], box.mean(0), rtol=1e-4)
+
+
+def test_the_hook_ends_a_run_after_its_evaluation(small_config, tmp_path):
+    seen = []
+
+    def ends(step, score):
+        seen.append((step, score))
+        return step == 2
+
+    state = train_and_evaluate(small_config(), tmp_path, on_evaluation=ends)
+    assert int(state.step) == 2
+    assert [step for step, _ in seen] == [2]
+    assert all_steps(checkpoints_folder(tmp_path)) == [2]
+    assert not (tmp_path / "evaluation").exists()
+    assert int(train_and_evaluate(small_config(), tmp_path).step) == 4  # the run itself can be continued
