@@ -37,7 +37,7 @@ def reliability(before: dict[str, Any], after: dict[str, Any]) -> str:
             _draw(axes, metrics["reliability"][kind], label, _COLORS[name])
             said.append(f"{kind}, {label}")
         axes.legend(loc="upper left", handlelength=1.2)
-    return _file(figure, said)
+    return svg.render_file(figure, f"Reliability diagram. {'; '.join(said)}.")
 
 
 @svg.style()
@@ -50,7 +50,7 @@ def number_reliability(bins: list[dict[str, Any]], calibration_error: float | No
     label = _error_text(calibration_error)
     _draw(axes, bins, label, _COLORS["after"])
     axes.legend(loc="upper left", handlelength=1.2)
-    return _file(figure, [f"numbers, {label}"])
+    return svg.render_file(figure, f"Reliability diagram. numbers, {label}.")
 
 
 def _panel(figure: Figure, place: tuple[float, float, float, float], title: str) -> Axes:
@@ -72,10 +72,3 @@ def _draw(axes: Axes, bins: list[dict[str, Any]], label: str, color: str) -> Non
     axes.plot(confidence, accuracy, color=color, linewidth=1.5, clip_on=False, label=label)
     areas = [10 + _LARGEST * b["count"] / cases for b in bins]
     axes.scatter(confidence, accuracy, areas, facecolors="none", edgecolors=color, linewidths=1.5, clip_on=False)
-
-
-def _file(figure: Figure, said: list[str]) -> str:
-    text = svg.render(figure, f"Reliability diagram. {'; '.join(said)}.")
-    # As a file of its own it chooses its colors itself, on a light or a dark screen.
-    own = 'style="color-scheme: light dark; color: CanvasText; background: Canvas"'
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{text.replace("<svg ", f"<svg {own} ", 1)}\n'

@@ -87,3 +87,9 @@ def render(figure: Figure, label: str) -> str:
     root.set("role", "img")
     root.set("aria-label", label)
     return ElementTree.tostring(root, encoding="unicode").replace(_FOREGROUND, "currentColor")
+
+
+def render_file(figure: Figure, label: str) -> str:
+    """Returns a figure as an SVG file, which chooses its colors itself, on a light or a dark screen; see render."""
+    own = 'style="color-scheme: light dark; color: CanvasText; background: Canvas"'
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{render(figure, label).replace("<svg ", f"<svg {own} ", 1)}\n'

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seqdigits.visualization import charts, reliability
+from seqdigits.visualization import charts, reliability, search_charts
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -105,3 +105,29 @@ def test_reliability_keeps_the_ids_that_it_refers_to():
     assert uses | set(referred) <= ids
     assert "numbers, after: calibration error 0.1000" in drawn
     assert {"before: calibration error -", "confidence", "accuracy"} <= set(texts(drawn.split("\n", 1)[1]))
+
+
+AXES = [
+    search_charts.Axis("learning_rate", [1e-4, 1e-3, 3e-3, None, 1e-2], True, (), 0.7),
+    search_charts.Axis("name", ["adam", "adamw", "adam", "adam", "adamw"], False, ("adam", "adamw"), 0.2),
+    search_charts.Axis("gru_units", [64, 128, 64, 192, 256], False, (), 0.1),
+]
+STATES = ["complete", "complete", "pruned", "running", "failed"]
+
+
+def test_the_picture_of_a_search_shows_each_parameter_and_each_score():
+    drawn = search_charts.what_mattered(AXES, [0.5, 0.75, 0.25, None, None], STATES, 1, "sequence accuracy")
+    said = texts(drawn)
+    assert [said.count(name) for name in ("importance", "learning_rate", "name", "gru_units")] == [1, 1, 1, 1]
+    assert {"learning_rate  70%", "name  20%", "gru_units  10%", "complete", "best"} <= set(said)
+    titles = [str(element.text) for element in ElementTree.fromstring(drawn).iter(f"{SVG}title")]
+    assert "trial 1, complete: 0.001 gives 0.7500" in titles
+    assert "trial 2, pruned: adam gives 0.2500" in titles
+    assert len([title for title in titles if title.startswith("trial")]) == 3 * 3
+    assert drawn.startswith('<?xml version="1.0" encoding="utf-8"?>\n<svg style="color-scheme: light dark')
+
+
+def test_the_picture_of_a_short_search_says_that_importances_are_unknown():
+    axes = [search_charts.Axis("name", ["adam"], False, ("adam", "adamw"), None)]
+    drawn = search_charts.what_mattered(axes, [0.5], ["complete"], 0, "sequence accuracy")
+    assert {"name  -", "known from four complete trials on"} <= set(texts(drawn))
