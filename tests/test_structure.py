@@ -34,6 +34,7 @@ LAYERS = (
     "training",
     "export",
     "release",
+    "tuning",
     "experiments",
     "cli",
     "main",
@@ -85,6 +86,7 @@ DEFERRED = {
     "h5py",
     "rich",
     "onnx",
+    "optuna",
     "onnxruntime",
 }
 """Libraries that may be imported inside functions: optional, or slow to import and rarely used."""
@@ -216,7 +218,7 @@ def test_modules_import_without_jax():
 
 def test_every_imported_library_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [project["optional-dependencies"][name] for name in ("stream", "cloud", "export")]
+    extras = [project["optional-dependencies"][name] for name in ("stream", "cloud", "export", "tune")]
     lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
     declared = {line[: re.search(r"[^\w-]", line).start()] for line in lines}
     distributions = metadata.packages_distributions()

@@ -25,6 +25,7 @@ COMMANDS = {
     "pretrained": "lists, publishes and measures the pretrained weights",
     "report": "writes all results as one page",
     "reproduce": "runs experiments and compares them with the published ones",
+    "tune": "searches for better values of config keys",
     "unpack-photos": "writes photographs of SVHN in their own size, with labels",
     "upper-bound": "prints the upper bound of accuracy of a model's grid",
 }

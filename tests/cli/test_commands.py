@@ -78,6 +78,7 @@ def test_an_unknown_flag_is_refused(command, name):
         "prepare --shards=-1",
         "pretrained measure scene --limit=0",
         "reproduce --fraction=half",
+        "tune --trials=0",
         "unpack-photos FOLDER --photographs=all",
         "upper-bound --split=all",
     ],
