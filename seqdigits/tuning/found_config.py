@@ -11,7 +11,7 @@ from seqdigits.config.defaults import RESUMABLE_KEYS, base_config
 from seqdigits.config.registry import load_config
 from seqdigits.tuning.space import differences
 
-_WIDTH = 100
+_WIDTH = 120  # of a line
 
 
 def config_text(config: ConfigDict, base: str | None, docstring: str, *, keep_resumable: bool = True) -> str:
@@ -29,7 +29,7 @@ def config_text(config: ConfigDict, base: str | None, docstring: str, *, keep_re
         start, imported, call = load_config(base), "registry import load_config", f'load_config("{base}")'
     found = differences(config, start)
     lines = [
-        f"    config.{key} = {_literal(value)}"
+        _assignment(key, value)
         for key, value in found.items()
         if keep_resumable or base is None or key not in RESUMABLE_KEYS
     ]
@@ -51,25 +51,24 @@ def config_text(config: ConfigDict, base: str | None, docstring: str, *, keep_re
     )
 
 
-def _literal(value: Any) -> str:
-    """Returns a value as Python source; long text in several lines.
+def _assignment(key: str, value: Any) -> str:
+    """Returns the line that sets a key, as the formatter of configs/ wants it: long text in several lines.
 
-    >>> print(_literal("conv 3x3x8, " * 10 + "relu"))
-    (
-            "conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, "
-            "conv 3x3x8, conv 3x3x8, relu"
+    >>> print(_assignment("model.encoder", "conv 3x3x8, " * 10 + "relu"))
+        config.model.encoder = (
+            "conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, conv 3x3x8, "
+            "conv 3x3x8, relu"
         )
     """
-    if not isinstance(value, str):
-        return repr(value)
-    if len(value) <= _WIDTH - 40:
-        return _quoted(value)
+    line = f"    config.{key} = {_quoted(value) if isinstance(value, str) else repr(value)}"
+    if len(line) <= _WIDTH or not isinstance(value, str):
+        return line
     pieces = [""]
     for word in re.findall(r"\S*\s*", value):
-        if len(pieces[-1]) + len(word) > _WIDTH:
+        if len(pieces[-1]) + len(word) > _WIDTH - 10:  # the indentation and the quotes
             pieces.append("")
         pieces[-1] += word
-    return "\n".join(["(", *(f"        {_quoted(piece)}" for piece in pieces), "    )"])
+    return "\n".join([f"    config.{key} = (", *(f"        {_quoted(piece)}" for piece in pieces), "    )"])
 
 
 def _quoted(text: str) -> str:

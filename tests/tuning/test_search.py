@@ -138,10 +138,19 @@ def test_a_stopped_search_resumes_to_the_same_result(small_config, tmp_path):
     ]
 
 
+LAYERS = "conv 10x10x8, relu, norm shift, dropout 0.25, pool 2, " * 5
+TEXTS = {
+    "model.encoder": LAYERS,
+    "model.head": LAYERS[:95],
+    "model.box_head": LAYERS[:109],
+    "model.context": LAYERS[:90],
+}
+
+
 def test_the_config_file_of_a_named_config_keeps_its_schedule():
     config = with_settings(
         load_config("strip5_batchnorm"),
-        {"optim.learning_rate": 0.002, "model.encoder": "conv 3x3x8, relu, pool 2, " * 6, "train.steps": 30},
+        {"optim.learning_rate": 0.002, **TEXTS, "train.steps": 30},
     )
     text = config_text(config, "strip5_batchnorm", "What it is.", keep_resumable=False)
     assert 'load_config("strip5_batchnorm")' in text
