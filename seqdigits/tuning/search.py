@@ -107,7 +107,7 @@ def _run(study: Study, config: ConfigDict, base: str | None, claimed: Claimed, s
         claimed.report(step, score)
         is_pruned = step < config.train.steps and study.should_prune(claimed)
         if is_pruned:
-            print(f"  pruned at step {step:,}: below the median of the complete trials", flush=True)
+            print(f"  pruned at step {step:,}: worse than the median of the complete trials", flush=True)
         return is_pruned
 
     try:
