@@ -243,7 +243,8 @@ def test_a_killed_search_resumes_its_trial_from_its_checkpoint(start):
     first.kill()
     output = start(2, **LONG).end()
     assert re.findall(r"--- trial (\d)", output) == ["0", "1"]
-    assert re.search(r"resumed from step (1[0-9]|[2-3][0-9])0", output.partition("--- trial 1")[0])
+    (resumed,) = re.findall(r"resumed from step (\d+):", output.partition("--- trial 1")[0])
+    assert int(resumed) >= 60  # the saves of later steps may not be complete: they go on beside the training
     assert states(first.out) == ["complete", "complete"]
     result = json.loads((first.out / "result.json").read_text())
     assert [row["steps"] for row in result["table"]] == [400, 400]
