@@ -118,7 +118,7 @@ def _run(study: Study, config: ConfigDict, base: str | None, claimed: Claimed, s
     about = f"Trial {claimed.number} of a search; its workdir is the folder of this file."
     write_atomically(claimed.workdir / "config.py", config_text(trial_config, base, about))
     try:
-        train_and_evaluate(trial_config, claimed.workdir, stop, on_evaluation)
+        train_and_evaluate(trial_config, claimed.workdir, stop, on_evaluation=on_evaluation)
     except Stopped:
         claimed.record_cost()
         if is_pruned:
