@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config = load_config("reader_svhn")
     config.data.composition = "crop"
     config.data.height = 64
+    config.data.pasted = 0
     config.data.shift = 6
     config.data.train_height = 0
     config.data.train_width = 0
@@ -40,5 +41,5 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 64
     config.train.checkpoint_every = 500
     config.train.log_every = 50
-    config.train.steps = 1500  # 53 epochs of 1,800
+    config.train.steps = 1500  # 27 epochs of 1,800
     return config
