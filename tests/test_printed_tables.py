@@ -42,7 +42,9 @@ def test_progress_table_is_stable(monkeypatch, tmp_path):
     metrics = (PublishedMetric("test", "sequence_accuracy", 0.88), PublishedMetric("test", "localization_error", 2.1))
     monkeypatch.setattr(run_of_series, "PUBLISHED", {"a": Published("A", 7, metrics), "b": Published("B", 7)})
     reports = {"test": {"examples": 30_000, "sequence_accuracy": 0.9, "localization_error": 0.9}}
-    result = SimpleNamespace(steps=30_000, minutes=61.25, reports=reports, comparable=True)
+    result = SimpleNamespace(
+        name="a", seed=0, steps=30_000, minutes=61.25, reports=reports, comparable=True, settings={}, config={}
+    )
     done = Run("a", {}, tmp_path, tmp_path, "done before", config={}, planned=30_000, result=result)
     failed = Run("b", {"seed": 3}, tmp_path, tmp_path, "failed", problem="out of memory")
     assert progress_table([done, failed]) == (
@@ -161,18 +163,28 @@ def test_benchmark_table_is_stable():
         "train_images_per_second": 94.0,
         "predict_images_per_second": 5_440.0,
         "data_share": 0.002,
+        "step_flops": 4.81e9,
+        "flops_per_second": 24.1e9,
+        "peak_size": 2_048,
+        "config": {"model": {"compute_dtype": "float32"}},
+        "peak_flops_per_second": 96.4e9,
+        "peak_share": 0.25,
         "devices": ["cpu"],
     }
     assert benchmark.table(figures) == (
-        "measurement                                  value\n"
-        "import seqdigits                           0.001 s\n"
-        "first step, cold compilation cache          10.7 s\n"
-        "first step, warm compilation cache           3.9 s\n"
-        "compile the training step                    3.9 s\n"
-        "train                                  94 images/s\n"
-        "predict                             5,440 images/s\n"
-        "data share of a training step                 0.2%\n"
-        "devices                                        cpu"
+        "measurement                                     value\n"
+        "import seqdigits                              0.001 s\n"
+        "first step, cold compilation cache             10.7 s\n"
+        "first step, warm compilation cache              3.9 s\n"
+        "compile the training step                       3.9 s\n"
+        "train                                     94 images/s\n"
+        "predict                                5,440 images/s\n"
+        "data share of a training step                    0.2%\n"
+        "operations of a training step              4.81 GFLOP\n"
+        "  a second                               24.1 GFLOP/s\n"
+        "peak: 2,048 x 2,048 matrices, float32    96.4 GFLOP/s\n"
+        "  share of it in a training step                25.0%\n"
+        "devices                                           cpu"
     )
 
 

@@ -28,7 +28,7 @@ import jax
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import pretrained
-from seqdigits.config.defaults import diff_configs, to_json
+from seqdigits.config.defaults import base_config, diff_configs, to_json
 from seqdigits.config.registry import load_config
 from seqdigits.core import provenance
 from seqdigits.core.constants import SPLITS
@@ -45,6 +45,8 @@ from seqdigits.training.loop import train_and_evaluate
 BASE = "reader_svhn"
 SIZES = (20, 50, 100, 500)
 """The numbers of training pictures."""
+BESIDE_PHOTOS = ("half_scenes", "pasted", "backgrounds", "mask_unlabeled", "max_numbers", "min_digit", "max_digit")
+"""Keys of `data` with which the base adds scenes and backgrounds; here the pictures alone are to count."""
 LEARNING_RATES = {"scene": 1e-3, "random": 2e-3}
 """The learning rate of each initialization."""
 EVALUATIONS = 4
@@ -152,6 +154,8 @@ def config_of(folder: Path, initialization: str, pictures: int, steps: int = 0) 
     config.model.mean_jitter = scene["model"]["mean_jitter"]
     config.data.photographs, config.data.folder = "folder", str(folder)
     config.data.train_photographs = pictures
+    default = base_config().data
+    config.data.update({key: default[key] for key in BESIDE_PHOTOS})
     config.data.max_length = max(len(row.digits) for row in labels.rows(folder))
     config.init.path = {"scene": "scene", "random": ""}[initialization]
     config.train.steps = config.optim.decay_steps = steps or steps_of(pictures)

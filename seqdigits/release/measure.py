@@ -169,9 +169,9 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
         config[section] = default[section]
         config[section].update(trained[section])
     config.init = default.init
-    config.data = as_evaluated(config).data  # nothing is trained
     config.update_from_flattened_dict(dict(target.settings))
     validate(config)
+    config.data = as_evaluated(config).data  # nothing is trained
     return config
 
 

@@ -45,9 +45,9 @@ def violations(program):
 def test_decode_consists_of_plain_operators(experiment, name):
     config = experiment(name)
     config.data.folder = "/nowhere"
-    source = create_source(config, "validation")
+    source, trained_on = create_source(config, "validation"), create_source(config, "train")
     steps = TrainStep(config, build(config, source.spec))
-    variables = jax.eval_shape(lambda: steps.init(source).variables())
+    variables = jax.eval_shape(lambda: steps.init(trained_on).variables())
     image = jax.ShapeDtypeStruct((2, *source.spec.image), "uint8")
     outputs = jax.eval_shape(
         lambda v, x: steps.model.apply(v, x, train=False, mask=jnp.ones(2, bool)), variables, image
