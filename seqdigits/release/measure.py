@@ -169,9 +169,12 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
         config[section] = default[section]
         config[section].update(trained[section])
     config.init = default.init
+    if config.data.half_scenes:  # which are for training, as the keys of their layout are
+        scenes = ("max_numbers", "min_digit", "max_digit", "pasted", "backgrounds")
+        config.data.update({key: default.data[key] for key in scenes})
+    config.data = as_evaluated(config).data  # nothing is trained
     config.update_from_flattened_dict(dict(target.settings))
     validate(config)
-    config.data = as_evaluated(config).data  # nothing is trained
     return config
 
 
