@@ -199,18 +199,20 @@ class Study:
         with self.exclusive():
             for frozen in self._running():
                 if is_free(self.workdir(frozen.number) / _TRIAL_LOCK):
-                    return self._adopt(frozen)
+                    claimed = self._adopt_if_free(frozen)
+                    if claimed is not None:
+                        return claimed
             number = len(self._study.get_trials(deepcopy=False))
             if number < trials:
                 self._seed_sampler(number, 0)
                 workdir = self.workdir(number)
                 workdir.mkdir(parents=True, exist_ok=True)
-                return self._claimed(self._study.ask(), Lock(workdir, _TRIAL_LOCK))
+                lock = Lock(workdir, _TRIAL_LOCK)  # before others can see the trial, and adopt it
+                return self._claimed(self._study.ask(), lock)
         for frozen in self._running():
-            with contextlib.suppress(InUse, InUseElsewhere):
-                claimed = self._adopt(frozen)
-                if claimed is not None:
-                    return claimed
+            claimed = self._adopt_if_free(frozen)
+            if claimed is not None:
+                return claimed
         return None
 
     def rows(self) -> list[Row]:
@@ -287,15 +289,14 @@ class Study:
     def _running(self) -> list[optuna.trial.FrozenTrial]:
         return [frozen for frozen in self._study.get_trials(deepcopy=False) if frozen.state.name == "RUNNING"]
 
-    def _adopt(self, frozen: optuna.trial.FrozenTrial) -> Claimed | None:
-        """Takes over a running trial; None if its worker has finished it meanwhile.
-
-        Raises:
-          InUse, InUseElsewhere: its worker still runs.
-        """
+    def _adopt_if_free(self, frozen: optuna.trial.FrozenTrial) -> Claimed | None:
+        """Takes over a running trial; None if its worker still runs, or has finished it meanwhile."""
         workdir = self.workdir(frozen.number)
         workdir.mkdir(parents=True, exist_ok=True)
-        lock = Lock(workdir, _TRIAL_LOCK)
+        try:
+            lock = Lock(workdir, _TRIAL_LOCK)
+        except (InUse, InUseElsewhere):
+            return None
         if frozen.number not in {running.number for running in self._running()}:
             lock.release()
             return None

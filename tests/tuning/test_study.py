@@ -71,6 +71,22 @@ def test_threads_at_the_same_moment_run_each_trial_once(open_study):
     assert [row.state for row in open_study().rows()] == ["complete"] * 9
 
 
+def test_a_trial_that_ends_while_it_is_looked_at_stops_no_worker(open_study, monkeypatch):
+    """Its worker finishes it, or another one adopts it, after it was seen to run with a free lock."""
+    one, other = open_study(), open_study()
+    first, second = one.claim(9), one.claim(9)
+
+    def is_free(path):
+        if path.parent == first.workdir:
+            complete(one, first, 0.5)
+        return True  # the lock of the second is held by now
+
+    monkeypatch.setattr(study_module, "is_free", is_free)
+    assert other.claim(9).number == 2
+    assert [row.state for row in one.rows()] == ["complete", "running", "running"]
+    second.lock.release()
+
+
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, "tests/tuning"); sys.path.insert(0, "tests")
