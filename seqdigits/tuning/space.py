@@ -199,9 +199,12 @@ def _template(key: str, entry: Mapping[str, Any], where: str) -> str:
     if not isinstance(template, str) or not isinstance(DEFAULTS[key], str):
         raise UserError(f"{where}: a template is text, for a key whose value is text. Use {_FORMS}.")
     try:
-        found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        pieces = [piece for piece in string.Formatter().parse(template) if piece[1] is not None]
     except ValueError as e:
         raise UserError(f"{where}.template = {template!r}: {short(e)}. Write each field as {{NAME}}.") from e
+    if any(form or conversion for _, _, form, conversion in pieces):  # the value decides on its form
+        raise UserError(f"{where}.template = {template!r}: a field has no format. Write each field as {{NAME}}.")
+    found = {name for _, name, _, _ in pieces if name is not None}
     given = entry.keys() - {"template"}
     if found != given or not found or not all(name.isidentifier() for name in found):
         raise UserError(
