@@ -197,9 +197,9 @@ def _train_and_evaluate(
                 print(f"saved step {step:,} of {steps:,}; rerun the same command to resume.", flush=True)
                 raise Stopped
     finally:
-        step_profile.close(step)
         checkpoints.close()
         writers.close()
+        step_profile.close(step)  # last: writing a trace may fail, and nothing depends on it
     if is_ended:
         return state
 
