@@ -194,7 +194,7 @@ def learning_curve(
       folder: a folder of custom photos with boxes, which `check` has accepted.
       sizes: numbers of training pictures.
       out: folder of the results.
-      workdirs: folder of the workdirs, each in NAME-DIGEST/INITIALIZATION-PICTURES, with a digest of the labels.
+      workdirs: folder of the workdirs, each in NAME-DIGEST/INITIALIZATION-PICTURES-STEPS, with a digest of the labels.
       steps: see config_of.
       stop: ends the current run, which saves.
 

@@ -3,7 +3,7 @@
 A picture shows a device with a display and letters around it, as a camera sees them: liquid crystal or light-emitting digits
 with unlit segments behind them, in perspective, shaded, with a reflection, blurred, noisy and compressed. There is one number
 of 1 to 6 digits, without a decimal separator. Digits are those of DSEG7, a free face (data/scenes/FONTS.md); pictures of test
-have another variant of it than those of train and validation, and none has a slant, a width and a stroke of the face itself.
+have another variant of it than those of train and validation, and slant, width and stroke are drawn anew for each picture.
 """
 
 from __future__ import annotations
