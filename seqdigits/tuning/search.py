@@ -10,6 +10,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -20,8 +21,11 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import duration
+from seqdigits.data.create import create_source
+from seqdigits.models.build import build
 from seqdigits.training.loop import train_and_evaluate
 from seqdigits.training.nonfinite import NonfiniteLoss
+from seqdigits.training.train_step import TrainStep
 from seqdigits.tuning.found_config import config_text
 from seqdigits.tuning.outputs import search_table, write_outputs
 from seqdigits.tuning.space import Space, with_settings
@@ -93,6 +97,26 @@ def without_test(config: ConfigDict) -> ConfigDict:
     return with_settings(config, {"evaluate.splits": (), "evaluate.curves": curves})
 
 
+def _problem(config: ConfigDict) -> str:
+    """Returns why a config cannot be trained, a combination of values that are allowed one by one; "" if it can.
+
+    A network that cannot be built is found here. Otherwise every worker would take up its trial and end with the error.
+
+    Raises:
+      UserError: the data cannot be read, which is not of the trial.
+    """
+    try:
+        validate(config)
+    except UserError as e:
+        return str(e)
+    source = create_source(config, "train")
+    try:
+        jax.eval_shape(partial(TrainStep(config, build(config, source.spec)).init, source))
+    except UserError as e:
+        return str(e)
+    return ""
+
+
 def _run(study: Study, config: ConfigDict, base: str | None, claimed: Claimed, stop: Stop) -> None:
     """Trains a trial to its end, or until it is pruned or fails, and records it.
 
@@ -110,10 +134,8 @@ def _run(study: Study, config: ConfigDict, base: str | None, claimed: Claimed, s
             print(f"  pruned at step {step:,}: worse than the median of the complete trials", flush=True)
         return is_pruned
 
-    try:
-        validate(trial_config)
-    except UserError as e:  # a combination of values that are allowed one by one
-        study.finish(claimed, "failed", problem=str(e))
+    if problem := _problem(trial_config):
+        study.finish(claimed, "failed", problem=problem)
         return
     about = f"Trial {claimed.number} of a search; its workdir is the folder of this file."
     write_atomically(claimed.workdir / "config.py", config_text(trial_config, base, about))

@@ -125,6 +125,13 @@ def test_a_combination_that_is_refused_is_a_failed_trial(small_config, tmp_path)
     assert "train.accumulate = 3 does not divide" in row.problem
 
 
+def test_a_network_that_cannot_be_built_is_a_failed_trial(small_config, tmp_path):
+    space = Space((Parameter("model.encoder", choices=("conv 3x3x4 /4, maxout 3",)),), {})
+    rows = search(small_config(TINY), None, space, tmp_path, trials=2)
+    assert [row.state for row in rows] == ["failed", "failed"]
+    assert "maxout 3" in rows[0].problem
+
+
 @pytest.mark.slow
 def test_a_stopped_search_resumes_to_the_same_result(small_config, tmp_path):
     undisturbed = search(small_config(TINY), None, RATES, tmp_path / "undisturbed", trials=2)
