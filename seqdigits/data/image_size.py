@@ -26,6 +26,8 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
 
 TRAIN_ONLY_KEYS = ("train_height", "train_width", "train_min_length", "half_scenes", "mask_unlabeled")
 """Keys that make training images differ from evaluated images in size, in number of digits, or in what they show."""
+MIXED_KEYS = ("pasted", "backgrounds", "max_numbers", "min_digit", "max_digit")
+"""Keys that shape what is mixed into the training on photographs: natural backgrounds, and scenes (`half_scenes`)."""
 
 
 def as_evaluated(config: ConfigDict) -> ConfigDict:

@@ -35,6 +35,7 @@ from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
+from seqdigits.data.image_size import MIXED_KEYS
 from seqdigits.data.photos import labels
 from seqdigits.data.photos.folder import chosen_rows
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
@@ -45,8 +46,6 @@ from seqdigits.training.loop import train_and_evaluate
 BASE = "reader_svhn"
 SIZES = (20, 50, 100, 500)
 """The numbers of training pictures."""
-BESIDE_PHOTOS = ("half_scenes", "pasted", "backgrounds", "mask_unlabeled", "max_numbers", "min_digit", "max_digit")
-"""Keys of `data` with which the base adds scenes and backgrounds; here the pictures alone are to count."""
 LEARNING_RATES = {"scene": 1e-3, "random": 2e-3}
 """The learning rate of each initialization."""
 EVALUATIONS = 4
@@ -154,8 +153,8 @@ def config_of(folder: Path, initialization: str, pictures: int, steps: int = 0) 
     config.model.mean_jitter = scene["model"]["mean_jitter"]
     config.data.photographs, config.data.folder = "folder", str(folder)
     config.data.train_photographs = pictures
-    default = base_config().data
-    config.data.update({key: default[key] for key in BESIDE_PHOTOS})
+    default = base_config().data  # no scenes and no other backgrounds: the pictures alone are to count
+    config.data.update({key: default[key] for key in ("half_scenes", "mask_unlabeled", *MIXED_KEYS)})
     config.data.max_length = max(len(row.digits) for row in labels.rows(folder))
     config.init.path = {"scene": "scene", "random": ""}[initialization]
     config.train.steps = config.optim.decay_steps = steps or steps_of(pictures)
