@@ -254,9 +254,8 @@ class Study:
         By a random forest over the complete trials (fANOVA; Hutter et al. 2014). Empty with fewer than four of them, or
         if all have the same score.
         """
-        scores = {row.score for row in self.rows() if row.state == "complete"}
-        complete = [row for row in self.rows() if row.state == "complete"]
-        if len(complete) < 4 or len(scores) < 2:
+        scores = [row.score for row in self.rows() if row.state == "complete"]
+        if len(scores) < 4 or len(set(scores)) < 2:
             return {}
         evaluator = self._optuna.importance.FanovaImportanceEvaluator(seed=0)
         found = self._optuna.importance.get_param_importances(self._study, evaluator=evaluator)
