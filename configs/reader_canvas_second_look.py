@@ -21,5 +21,7 @@ def get_config() -> ConfigDict:
     config.loss.second_look = 1.0
     config.optim.freeze = "(encoder|digits|place)/.*"
     config.optim.learning_rate = 3e-3
+    config.optim.decay_steps = 3_000
+    config.train.steps = 3_000  # 192,000 images, 864,000 digits
     config.evaluate.every = 1_000
     return config
