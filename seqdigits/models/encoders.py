@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def residual_pyramid(stem: int = 32, widths: tuple[int, int, int] = (64, 96, 128), deep: bool = False) -> str:
+def residual_pyramid(stem: int = 32, widths: tuple[int, int, int] = (64, 96, 128)) -> str:
     """Returns the layer specification of a residual encoder with a feature pyramid, of output stride 4.
 
     The encoder has pairs of convolutions with a residual connection at strides 8 and 16 (He et al. 2015,
@@ -14,7 +14,6 @@ def residual_pyramid(stem: int = 32, widths: tuple[int, int, int] = (64, 96, 128
     Args:
       stem: features at stride 2.
       widths: features at strides 4, 8 and 16. The output has the features of stride 4.
-      deep: whether there are two residual pairs at stride 16, and a cheaper layer after the first step back.
 
     >>> residual_pyramid().count("conv"), residual_pyramid(8, (16, 24, 32))[:55]
     (12, 'space_to_depth 2, conv 3x3x8, norm, relu, conv 3x3x16 /')
@@ -33,8 +32,7 @@ def residual_pyramid(stem: int = 32, widths: tuple[int, int, int] = (64, 96, 128
             f"{conv(fine, stride=' /2')}, keep a",
             f"{conv(middle, stride=' /2')}, {residual_pair(middle, 'b')}, keep c",
             f"{conv(coarse, stride=' /2')}, {residual_pair(coarse, 'd')}",
-            *([residual_pair(coarse, "e")] if deep else []),
-            f"{conv(4 * fine, 1)}, depth_to_space 2, concat c, {conv(middle, 1 if deep else 3)}",
+            f"{conv(4 * fine, 1)}, depth_to_space 2, concat c, {conv(middle)}",
             f"{conv(4 * fine, 1)}, depth_to_space 2, concat a, {conv(fine, 1)}",
         ]
     )
