@@ -163,14 +163,14 @@ def _origin(name: str, facts: dict[str, Any]) -> list[str]:
         f"publish {name} results/{facts['result']}.json`.",
         f"- SHA-256 `{facts['sha256']}`, {facts['bytes']:,} bytes; an .npz of plain arrays, which cannot execute code.",
     ]
+    if initialized_from:
+        lines.insert(2, f"- Initialized from `{initialized_from}`.")
     if facts["config"]["model"].get("second_look"):
         lines.insert(
             2,
             f"- Second look, which decides on the digit of each tile: `{facts['config']['model']['second_look']}`. Evaluation and "
             "the other formats of `seqdigits export` have it; the Reader and the ONNX file leave it out.",
         )
-    if initialized_from:
-        lines.insert(2, f"- Initialized from `{initialized_from}`.")
     return lines
 
 
