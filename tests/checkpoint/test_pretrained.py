@@ -374,7 +374,7 @@ def test_measure_uses_model_and_decode_of_the_weights(folder, result):
     ("name", "target"), [(n, t) for n, those in release_measure.TARGETS.items() for t in those], ids=str
 )
 def test_target_has_the_channels_of_its_weights(name, target, experiment):
-    trained = experiment({"handwriting": "reader_canvas_second_look", "scene": "reader_scene"}[name])
+    trained = experiment({"handwriting": "reader_canvas", "scene": "reader_scene"}[name])
     config = release_measure.configured(target, json.loads(to_json(trained)))
     channels = [create_source(c, "test").spec.image[-1] for c in (config, trained)]
     assert channels[0] == channels[1] == model_card.channels_of(trained.data)
