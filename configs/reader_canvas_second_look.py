@@ -2,8 +2,8 @@
 
     python -m seqdigits.main --config configs/reader_canvas_second_look.py --workdir runs/reader_canvas_second_look
 
-The detector is that of `reader_canvas`, taken from the pretrained weights `handwriting`, and stays as it is. Its centers are exact to 0.3 pixels, so the classifier
-sees the digit in its 28x28 pixels, as in MNIST.
+The detector is that of `reader_canvas`, taken from the pretrained weights `handwriting`, and stays as it is. Its centers are exact to
+0.3 pixels on average, so the classifier sees the digit in its 28x28 pixels, as in MNIST.
 """
 
 from ml_collections import ConfigDict
