@@ -22,13 +22,15 @@ from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.console import render_table
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
-from seqdigits.experiments.benchmark import measure, starts, stream_alone
+from seqdigits.core.progress import duration
+from seqdigits.experiments.benchmark import measure, starts, stream_alone, stream_epoch
 from seqdigits.experiments.export_benchmark import measure_exports
 from seqdigits.parallel import distributed
 from seqdigits.parallel.processes import is_main
 
 USAGE = (
     "seqdigits benchmark CONFIG [--config.key=value ...] [--stream] [--json FILE] [--rounds N]\n"
+    "   or: seqdigits benchmark CONFIG [--config.key=value ...] --epoch [--json FILE]\n"
     "   or: seqdigits benchmark --exports NAME|W [--json FILE] [--rounds N]"
 )
 
@@ -40,6 +42,9 @@ def command_line() -> flags.FlagValues:
     flags.DEFINE_integer("rounds", 10, "number of timings; medians are reported", lower_bound=1, flag_values=values)
     flags.DEFINE_boolean(
         "stream", False, "also measures the same data streamed from records, in alternation", flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "epoch", False, "only reads one whole epoch of the records, and measures nothing else", flag_values=values
     )
     flags.DEFINE_string(
         "exports", None, "measures the exported files of pretrained weights, or of a run, instead", flag_values=values
@@ -61,18 +66,36 @@ def main(stop: Stop) -> None:
     config = values["config"].value
     validate(config)
     streamed = None
-    if values["stream"].value or config.data.source == "tfrecord":
+    if values["stream"].value or values["epoch"].value or config.data.source == "tfrecord":
         streamed = config.copy_and_resolve_references()
         streamed.data.source = "tfrecord"
         validate(streamed)
         config.data.source, config.data.records, config.data.records_form = "device", "", "png"
-    metrics = {} if launch else starts(experiment_arguments(argv[1:]), stop)
-    if streamed is not None:
-        metrics |= stream_alone(streamed)
-    metrics |= measure(config, streamed, values["rounds"].value, stop)
-    print(table(metrics))
+    if values["epoch"].value:
+        metrics = stream_epoch(streamed, stop)
+        print(epoch_table(metrics))
+    else:
+        metrics = {} if launch else starts(experiment_arguments(argv[1:]), stop)
+        if streamed is not None:
+            metrics |= stream_alone(streamed)
+        metrics |= measure(config, streamed, values["rounds"].value, stop)
+        print(table(metrics))
     if values["json"].value and is_main():
         write_atomically(Path(values["json"].value), json.dumps(metrics, indent=1))
+
+
+def epoch_table(metrics: dict[str, Any]) -> str:
+    """Returns the measurements of stream_epoch as text for standard output."""
+    rows = [
+        ("images", f"{metrics['epoch_images']:,}"),
+        ("records", f"{metrics['epoch_bytes'] / 1e9:.2f} GB"),
+        ("verified in", duration(metrics["verify_seconds"])),
+        ("read in", f"{metrics['epoch_seconds'] / 60:.2f} minutes"),
+        ("stream alone", f"{metrics['stream_images_per_second']:,.0f} images/s"),
+        ("memory of the streaming process", f"{metrics['stream_bytes'] / 1e9:.2f} GB"),
+        ("  of that, since streaming began", f"{metrics['stream_grew'] / 1e9:.2f} GB"),
+    ]
+    return render_table(("measurement", "value"), rows)
 
 
 def benchmark_exports(stop: Stop) -> None:

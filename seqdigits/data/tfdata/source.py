@@ -98,6 +98,11 @@ class StreamedSource(DataSource):
         self._check_count(sum(shard.examples for shard in shards))
         return shards
 
+    @property
+    def stored_bytes(self) -> int:
+        """The size of the files of the split's records."""
+        return sum(shard.bytes for shard in self._shards)
+
     def _verified_shards(self, splits: Collection[str]) -> list[Shard]:
         """Returns the files of some splits on disk, after verifying them; they are copied if they are in a bucket."""
         shards = fetch(self._url, self._folder, splits) if self._url else open_records(self._folder)

@@ -19,15 +19,17 @@ import pytest
 from conftest import ROOT, SMALL
 from process_shares import as_processes, assert_processes_share
 
+from seqdigits.cli.benchmark import epoch_table
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
-from seqdigits.core.interrupt import Stop
+from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data import record_location
 from seqdigits.data.builders import registry as builders_registry
 from seqdigits.data.builders import tf, tfds, writer
 from seqdigits.data.builders.digit_sequences import DigitSequences, _serialized
 from seqdigits.data.create import create_source
 from seqdigits.data.manifest import MANIFEST, open_records, shards_of_split
+from seqdigits.experiments.benchmark import stream_epoch
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
 from seqdigits.training.train_step import TrainStep
@@ -607,3 +609,20 @@ def test_plan_shards_covers_all_examples():
         (8000, 10_001),
     ]
     assert cut[-1].name == "d-test.tfrecord-00000-of-00001"
+
+
+def test_benchmark_reads_a_whole_epoch(root, small_config):
+    config = small_config({**SET, "data.source": "tfrecord", "data.records": str(root), "train.batch_size": 7})
+    metrics = stream_epoch(config, Stop())
+    assert metrics["epoch_images"] == 497, "of 500, the whole batches"
+    files = record_location.path(config).glob("*-train.tfrecord-*")
+    assert metrics["epoch_bytes"] == sum(file.stat().st_size for file in files) > 0
+    assert metrics["stream_images_per_second"] == pytest.approx(497 / metrics["epoch_seconds"])
+    assert metrics["stream_bytes"] > metrics["stream_grew"] >= 0
+    text = epoch_table(metrics)
+    assert "497" in text
+    assert "images/s" in text
+    stopped = Stop()
+    stopped.set()
+    with pytest.raises(Stopped):
+        stream_epoch(config, stopped)
