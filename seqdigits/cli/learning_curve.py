@@ -16,7 +16,7 @@ from pathlib import Path
 
 from seqdigits.cli.unpack_photos import unpack
 from seqdigits.config.flags import prepare_jax
-from seqdigits.core.arguments import CommandParser, integer_from
+from seqdigits.core.arguments import CommandParser, integer_from, separated_by_commas
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
@@ -24,7 +24,7 @@ from seqdigits.core.interrupt import Stop
 from seqdigits.data.photos import displays
 from seqdigits.experiments import learning_curve, learning_curve_table
 
-USAGE = "seqdigits learning-curve [FOLDER ...] [--sizes N ...] [--steps N] [--out DIR] [--workdirs DIR]"
+USAGE = "seqdigits learning-curve [FOLDER ...] [--sizes 20,50,100] [--steps N] [--out DIR] [--workdirs DIR]"
 DISPLAYS, HOUSE_NUMBERS = Path("runs/displays"), Path("runs/house_numbers")
 
 
@@ -34,11 +34,10 @@ def command_line() -> CommandParser:
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="of photos and labels.csv")
     parser.add_argument(
         "--sizes",
-        nargs="+",
-        type=integer_from(1),
+        type=separated_by_commas(integer_from(1)),
         default=list(learning_curve.SIZES),
-        metavar="N",
-        help=f"numbers of training pictures (default {' '.join(map(str, learning_curve.SIZES))})",
+        metavar="N,N",
+        help=f"numbers of training pictures, separated by commas (default {','.join(map(str, learning_curve.SIZES))})",
     )
     parser.add_argument(
         "--steps",

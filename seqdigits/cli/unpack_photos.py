@@ -11,13 +11,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from seqdigits.core.arguments import CommandParser
+from seqdigits.core.arguments import CommandParser, one_of, separated_by_commas
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.photos import svhn, svhn_originals
 from seqdigits.data.photos.labeled_folder import LabelRow, check_new_folder, new_labeled_folder
 
-USAGE = "seqdigits unpack-photos FOLDER [--photographs svhn_2000] [--split SPLIT ...]"
+USAGE = "seqdigits unpack-photos FOLDER [--photographs svhn_2000] [--split train,validation,test]"
 
 
 def command_line() -> CommandParser:
@@ -30,14 +30,19 @@ def command_line() -> CommandParser:
         default="svhn_2000",
         help="the set of photographs (default %(default)s)",
     )
-    parser.add_argument("--split", nargs="+", choices=SPLITS, default=["test"], help="the splits (default test)")
+    parser.add_argument(
+        "--split",
+        type=separated_by_commas(one_of(SPLITS)),
+        default=["test"],
+        help="the splits, separated by commas (default test)",
+    )
     return parser
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits unpack-photos`."""
     values = command_line().parse_command_line()
-    unpack(values.folder, values.photographs, list(dict.fromkeys(values.split)), stop)
+    unpack(values.folder, values.photographs, values.split, stop)
 
 
 def unpack(folder: Path, photographs: str, splits: Sequence[str], stop: Stop) -> None:

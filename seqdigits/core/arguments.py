@@ -7,10 +7,12 @@ import difflib
 import itertools
 import os
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import NoReturn, TypeVar
 
 from seqdigits.core.errors import Help, UserError
+
+Item = TypeVar("Item")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -72,6 +74,35 @@ def integer_from(lowest: int) -> Callable[[str], int]:
         if value is None or value < lowest:
             raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {lowest}")
         return value
+
+    return parse
+
+
+def one_of(allowed: Iterable[str]) -> Callable[[str], str]:
+    """Returns the type of a flag whose value is one of some words.
+
+    >>> one_of(("train", "test"))("test")
+    'test'
+    """
+    words = tuple(allowed)
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"{text!r}: allowed are {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def separated_by_commas(item: Callable[[str], Item]) -> Callable[[str], list[Item]]:
+    """Returns the type of a flag whose value is a list of different items, such as 20,50.
+
+    >>> separated_by_commas(integer_from(1))("20,50,20")
+    [20, 50]
+    """
+
+    def parse(text: str) -> list[Item]:
+        return list(dict.fromkeys(item(part.strip()) for part in text.split(",")))
 
     return parse
 

@@ -179,7 +179,7 @@ def main(monkeypatch, *arguments) -> None:
 
 
 def test_command_writes_results_table_and_chart(folder, tmp_path, runs, monkeypatch, capsys):
-    main(monkeypatch, folder, "--sizes", "4", "8", "--out", tmp_path / "out")
+    main(monkeypatch, folder, "--sizes", "4,8", "--out", tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"{folder.name}.json", "table.md", "learning_curve.png"}
     rows = (tmp_path / "out" / "table.md").read_text().splitlines()
@@ -216,7 +216,7 @@ def test_chart_is_the_same_for_the_same_points(folder):
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        ({}, ["--sizes", "4", "13"], r"--sizes 13: .* has 12 rows of the split train. Give sizes of at most 12"),
+        ({}, ["--sizes", "4,13"], r"--sizes 13: .* has 12 rows of the split train. Give sizes of at most 12"),
         ({}, ["--sizes", "0"], "--sizes"),
         ({}, ["--sizes", "some"], "--sizes"),
         ({}, ["--steps", "0"], "--steps"),

@@ -35,7 +35,7 @@ def test_photographs_are_written_with_labels(photos, monkeypatch, tmp_path, caps
 
 
 def test_several_splits_are_a_folder_of_custom_photos(photos, monkeypatch, tmp_path, capsys):
-    run(monkeypatch, tmp_path / "set", "--split", "train", "test")
+    run(monkeypatch, "--split", "train,test", tmp_path / "set")
     assert [(row.split, row.image.parent.name) for row in labels.rows(tmp_path / "set")] == [
         ("train", "train"),
         ("test", "test"),
@@ -54,7 +54,11 @@ def test_a_stopped_run_leaves_nothing(photos, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "FOLDER is missing"), (["set", "--split=extra"], "split"), ([__file__], "not an empty folder")],
+    [
+        ([], "FOLDER is missing"),
+        (["set", "--split=extra"], "--split: .extra.: allowed are train, validation, test"),
+        ([__file__], "not an empty folder"),
+    ],
 )
 def test_invalid_arguments_are_refused(photos, monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
