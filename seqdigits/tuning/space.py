@@ -148,6 +148,8 @@ def read_space(path: Path, config: ConfigDict) -> Space:
     for key, entry in _entries(content):
         where = f"--space {path}: {key}"
         _check_key(key, where)
+        if key in templates or key in (parameter.name for parameter in parameters):
+            raise UserError(f"{where} is given twice, once in quotes. Remove one of them.")
         if isinstance(entry, dict) and "template" in entry:
             templates[key] = _template(key, entry, where)
             for name, field in entry.items():

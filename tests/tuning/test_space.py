@@ -77,6 +77,10 @@ def test_dotted_and_quoted_keys_are_the_same(read):
         ("optim.learning_rate = 0.1", ["optim.learning_rate = 0.1 is not understood"]),
         ("optim.learning_rate = { choices = [] }", ["choices = []", "at least one value"]),
         ("optim.learning_rate = { choices = [0.1, 0.1] }", ["a value twice"]),
+        (
+            "optim.name = { choices = ['adam'] }\n'optim.name' = { choices = ['sgd'] }",
+            ["optim.name is given twice", "Remove one"],
+        ),
         ("train.batch_size = { low = 8, high = 16.5 }", ["high = 16.5", "wrong type", "integers"]),
         ("train.batch_size = { choices = [true] }", ["True has the wrong type", "integers"]),
         ("optim.name = { low = 0, high = 1 }", ["optim.name", "choices"]),
