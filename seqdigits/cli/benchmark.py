@@ -2,6 +2,8 @@
 
 Also in several processes, which are started with the variables of parallel.distributed.
 
+`--epoch` only reads the training records of the config, once and whole.
+
 `seqdigits benchmark --exports NAME|W` measures instead the files that `seqdigits export` writes of pretrained weights or of a run:
 their bytes, the milliseconds that they take for an image, and their accuracy.
 """
@@ -20,6 +22,7 @@ from seqdigits.config.flags import experiment_arguments, experiment_flags, parse
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.console import render_table
+from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.progress import duration
@@ -44,7 +47,7 @@ def command_line() -> flags.FlagValues:
         "stream", False, "also measures the same data streamed from records, in alternation", flag_values=values
     )
     flags.DEFINE_boolean(
-        "epoch", False, "only reads one whole epoch of the records, and measures nothing else", flag_values=values
+        "epoch", False, "only reads the training records once, and measures nothing else", flag_values=values
     )
     flags.DEFINE_string(
         "exports", None, "measures the exported files of pretrained weights, or of a run, instead", flag_values=values
@@ -72,6 +75,11 @@ def main(stop: Stop) -> None:
         validate(streamed)
         config.data.source, config.data.records, config.data.records_form = "device", "", "png"
     if values["epoch"].value:
+        for flag in ("stream", "rounds"):
+            if values[flag].present:
+                raise UserError(f"--epoch and --{flag}: allowed is one of them.")
+        if launch:
+            raise UserError("--epoch measures one process alone. Run it without other processes.")
         metrics = stream_epoch(streamed, stop)
         print(epoch_table(metrics))
     else:

@@ -116,17 +116,17 @@ def _stream() -> None:
 
 
 def stream_epoch(config: Any, stop: Stop) -> dict[str, Any]:
-    """Measures one whole epoch of the training records, read in this process while nothing else runs.
+    """Measures one epoch of the training records, all whole batches, read in this process while nothing else runs.
 
     The records are verified first, which the seconds of the epoch exclude. What of them the operating system still has in its page
-    cache counts: empty it before, or run twice.
+    cache counts: empty it before, or run twice. Memory is that of this process, where JAX may hold an accelerator.
 
     Args:
       config: the whole config, with data.source = tfrecord.
       stop: ends it early.
 
     Raises:
-      UserError: the records are missing or damaged.
+      UserError: the records are missing or damaged, or fewer than one batch.
       Stopped: `stop` was set.
     """
     from seqdigits.data.tfdata.source import StreamedSource  # imports TensorFlow
@@ -137,6 +137,10 @@ def stream_epoch(config: Any, stop: Stop) -> dict[str, Any]:
     source.arrays  # noqa: B018  # verifies the records
     verified, before, size = time.monotonic(), _peak_memory(), config.train.batch_size
     steps = source.count() // size
+    if not steps:
+        raise UserError(
+            f"train.batch_size = {size:,}, but there are {source.count():,} training examples. Set it to at most that."
+        )
     reading = progress(itertools.islice(source.batches(0, size), steps), steps, f"batches of {size}", "train")
     for _ in reading:
         if stop.is_set():

@@ -144,12 +144,13 @@ def read_space(path: Path, config: ConfigDict) -> Space:
         raise UserError(
             f"--space {path} cannot be read: {reason}. It is a TOML file; each line is KEY = {_FORMS}."
         ) from e
-    parameters, templates = [], {}
+    parameters: list[Parameter] = []
+    templates: dict[str, str] = {}
     for key, entry in _entries(content):
         where = f"--space {path}: {key}"
         _check_key(key, where)
         if key in templates or key in (parameter.name for parameter in parameters):
-            raise UserError(f"{where} is given twice, once in quotes. Remove one of them.")
+            raise UserError(f"{where} is given twice. Remove one of them.")
         if isinstance(entry, dict) and "template" in entry:
             templates[key] = _template(key, entry, where)
             for name, field in entry.items():

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ import pytest
 from conftest import ROOT, SMALL
 from process_shares import as_processes, assert_processes_share
 
-from seqdigits.cli.benchmark import epoch_table
+from seqdigits.cli import benchmark as cli_benchmark
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
@@ -619,10 +620,34 @@ def test_benchmark_reads_a_whole_epoch(root, small_config):
     assert metrics["epoch_bytes"] == sum(file.stat().st_size for file in files) > 0
     assert metrics["stream_images_per_second"] == pytest.approx(497 / metrics["epoch_seconds"])
     assert metrics["stream_bytes"] > metrics["stream_grew"] >= 0
-    text = epoch_table(metrics)
-    assert "497" in text
-    assert "images/s" in text
     stopped = Stop()
     stopped.set()
     with pytest.raises(Stopped):
         stream_epoch(config, stopped)
+    config.train.batch_size = 501
+    with pytest.raises(UserError, match="batch_size = 501, but there are 500 training examples"):
+        stream_epoch(config, Stop())
+
+
+def test_command_reads_an_epoch(root, monkeypatch, capsys, tmp_path):
+    """Records of a set that a config file describes, with the flags of the command."""
+    file = tmp_path / "small.py"
+    changes = {**SMALL, **SET, "data.records": str(root), "data.source": "tfrecord"}
+    file.write_text(
+        "from seqdigits.config.defaults import base_config\n\n\ndef get_config():\n    config = base_config()\n"
+        f"    config.update_from_flattened_dict({changes!r})\n    return config\n"
+    )
+
+    def run(*flags):
+        monkeypatch.setattr(sys, "argv", ["seqdigits benchmark", str(file), "--epoch", *flags])
+        monkeypatch.setattr("seqdigits.cli.benchmark.prepare_jax", lambda: None)
+        cli_benchmark.main(Stop())
+
+    run("--json", str(tmp_path / "epoch.json"))
+    rows = dict(re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines())
+    assert rows["images"] == "496"
+    assert json.loads((tmp_path / "epoch.json").read_text())["epoch_images"] == 496
+    with pytest.raises(UserError, match="--epoch and --rounds: allowed is one of them"):
+        run("--rounds=3")
+    with pytest.raises(UserError, match="has no records"):
+        run(f"--config.data.records={tmp_path}")
