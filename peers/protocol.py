@@ -188,3 +188,14 @@ def enlarged(picture: Any, short_side: int) -> Any:
     scale = short_side / min(height, width)
     size = (round(width * scale), round(height * scale))
     return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+def as_pgm(picture: Any) -> bytes:
+    """Returns a picture, uint8 [H, W, 3], as a gray PGM file, which command line programs read."""
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).convert("L").save(file, "PPM")
+    return file.getvalue()

@@ -32,8 +32,10 @@ _PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 
 ENGINES = {
     "seqdigits": (Path(sys.executable), ROOT / "peers" / "seqdigits_worker.py"),
-    "rapidocr": (_PEERS_PYTHON, ROOT / "peers" / "rapidocr_worker.py"),
-    "tesseract": (_PEERS_PYTHON, ROOT / "peers" / "tesseract_worker.py"),
+    **{
+        name: (_PEERS_PYTHON, ROOT / "peers" / f"{name}_worker.py")
+        for name in ("rapidocr", "tesseract", "ddddocr", "ocrad", "gocr")
+    },
 }
 """The interpreter and the worker of each engine."""
 

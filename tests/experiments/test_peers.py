@@ -18,9 +18,17 @@ from seqdigits.data.photos.picture_files import open_picture
 from seqdigits.experiments import peers
 from seqdigits.experiments.peer_table import peer_lines
 
-spec = importlib.util.spec_from_file_location("protocol", ROOT / "peers" / "protocol.py")
-protocol = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(protocol)
+
+def load_module(name):
+    """Imports a module of the folder peers, whose modules import each other as those of a program."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "peers" / f"{name}.py")
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+protocol = load_module("protocol")
+ocrad_worker, gocr_worker = load_module("ocrad_worker"), load_module("gocr_worker")
 
 WORKER = """
 import sys
@@ -77,6 +85,39 @@ def folder(tmp_path):
 def run(folder, out, engines, stop=None):
     out.mkdir(exist_ok=True)
     return peers.run(peers.picture_sets([str(folder)], [], None), out, engines, stop or Stop())
+
+
+OCRAD_RESULT = """# Ocr Results File. Created by GNU Ocrad version 0.28
+text block 1 0 0 300 120
+lines 2
+line 1 chars 3 height 43
+ 99  41 30 43; 2, '3'1, '8'0
+135  41 29 43; 0
+171  40 28 43; 1, '2'0
+line 2 chars 0 height 20
+"""
+
+GOCR_RESULT = """<page x="0" y="0" dx="0" dy="0">
+<line x="99" y="42" dx="100" dy="53" value="1">
+ <space x="99" y="41" dx="30" dy="43" />
+ <box x="99" y="41" dx="30" dy="43" value="3" numac="2" weights="90" achars="3" />
+ <box x="135" y="41" dx="29" dy="41" value="(PICTURE)" />
+ <box x="171" y="40" dx="28" dy="40" value="2" numac="1" weights="80" achars="2" />
+</line>
+<line x="9" y="142" dx="10" dy="5" value="2">
+</line>
+"""
+
+
+def test_lines_of_command_line_engines_are_parsed():
+    assert ocrad_worker._lines(OCRAD_RESULT) == [("32", 43.0, 0.5), ("", 20.0, 0.5)]
+    assert gocr_worker._lines(GOCR_RESULT) == [("32", 43.0, 0.85)]
+
+
+def test_picture_becomes_a_gray_pgm_file():
+    picture = np.zeros((2, 3, 3), np.uint8)
+    picture[0] = 255
+    assert protocol.as_pgm(picture) == b"P5\n3 2\n255\n" + bytes([255] * 3 + [0] * 3)
 
 
 def test_run_scores_each_folder_and_names_what_is_left_out(engine, folder, tmp_path, capsys):
