@@ -152,7 +152,7 @@ def _measuring(name: str, label: str, row: dict[str, Any] | None) -> str:
 def _origin(name: str, facts: dict[str, Any]) -> list[str]:
     settings = "".join(f", `{key}` = {value}" for key, value in facts["settings"].items())
     base = facts["result"].split("+")[0]
-    initialized_from = facts["config"]["init"]["path"]
+    init, began_with = facts["config"]["init"], facts["initialized_from"]
     devices = facts["devices"][0] + (f" x {len(facts['devices'])}" if len(facts["devices"]) > 1 else "")
     lines = [
         f"- Network: the dense detector of `configs/{base}.py`{settings}, {facts['parameters']:,} parameters.",
@@ -163,8 +163,9 @@ def _origin(name: str, facts: dict[str, Any]) -> list[str]:
         f"publish {name} results/{facts['result']}.json`.",
         f"- SHA-256 `{facts['sha256']}`, {facts['bytes']:,} bytes; an .npz of plain arrays, which cannot execute code.",
     ]
-    if initialized_from:
-        lines.insert(2, f"- Initialized from `{initialized_from}`.")
+    if began_with:
+        part = "" if init["params"] == ".*" else f", of which `{init['params']}`"
+        lines.insert(2, f"- Initialized from `{init['path']}`{part}: a run of {began_with['step']:,} steps.")
     if facts["config"]["model"].get("second_look"):
         lines.insert(
             2,

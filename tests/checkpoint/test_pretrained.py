@@ -374,7 +374,7 @@ def test_measure_uses_model_and_decode_of_the_weights(folder, result):
     ("name", "target"), [(n, t) for n, those in release_measure.TARGETS.items() for t in those], ids=str
 )
 def test_target_has_the_channels_of_its_weights(name, target, experiment):
-    trained = experiment({"handwriting": "reader_canvas", "scene": "reader_scene"}[name])
+    trained = experiment({"handwriting": "reader_canvas_second_look", "scene": "reader_scene"}[name])
     config = release_measure.configured(target, json.loads(to_json(trained)))
     channels = [create_source(c, "test").spec.image[-1] for c in (config, trained)]
     assert channels[0] == channels[1] == model_card.channels_of(trained.data)
@@ -388,6 +388,19 @@ def test_card_states_the_second_look(folder, result):
     assert f"`{layers}`. Evaluation and the other formats" in (folder / "handwriting.md").read_text()
     publish.publish("handwriting", result())
     assert "Second look" not in (folder / "handwriting.md").read_text()
+
+
+def test_card_states_the_initialization(folder, result, small_config):
+    digits = {
+        "path": "runs/digits",
+        "step": 8000,
+        "config": json.loads(to_json(small_config())),
+        "initialized_from": None,
+    }
+    settings = {"init.path": "handwriting", "init.params": "encoder/.*"}
+    publish.publish("handwriting", result(settings, initialized_from=digits))
+    line = "- Initialized from `handwriting`, of which `encoder/.*`: a run of 8,000 steps."
+    assert line in (folder / "handwriting.md").read_text()
 
 
 def command(monkeypatch, *arguments):
