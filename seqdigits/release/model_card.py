@@ -29,7 +29,7 @@ _PURPOSE = {
             "Western digits, 0 to 9; letters that look like digits (O, l) may be detected.",
             "To leave out unsure numbers, read with `--min-confidence 0.7` (the default leaves out few). On 650 pictures that no "
             "weights were trained on, 400 of them with a number, this keeps 0.80 of the right answers; 0.87 of the answers that "
-            "remain are right, and 0.004 of the pictures without a number get one (docs/pictures.md). Other kinds of pictures "
+            "remain are right, and 0.004 of the pictures without a number get one. Other kinds of pictures "
             "need another value.",
         ),
     ),
