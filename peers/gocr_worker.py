@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,18 @@ def load(_cores: int) -> protocol.Engine:
         raise protocol.MissingError("gocr is not installed. Debian: apt-get install gocr")
 
     def read(picture: Any) -> list[protocol.Number]:
-        pixels = protocol.as_pgm(picture)
-        done = subprocess.run([program, *ARGUMENTS, "-f", "XML", "-"], input=pixels, capture_output=True, check=False)
-        return protocol.numbers_of(_lines(done.stdout.decode(errors="replace")))
+        return protocol.numbers_of(lines(protocol.output_of([program, *ARGUMENTS, "-f", "XML", "-"], picture)))
 
-    about = subprocess.run([program, "-h"], capture_output=True, text=True, check=False)
-    version = re.search(r"gocr ([\d.]+)", about.stdout + about.stderr)
     return protocol.Engine(
-        version=version[1] if version else "?",
+        version=protocol.output_of([program, "-V"]).split("-")[0],
         settings={"arguments": " ".join(ARGUMENTS)},
-        weights_bytes=Path(program).stat().st_size,  # its rules are part of the program
+        weights_bytes=Path(program).stat().st_size,
         threads=1,
         read=read,
     )
 
 
-def _lines(result: str) -> list[protocol.Text]:
+def lines(result: str) -> list[protocol.Text]:
     """Returns the lines of its XML, which is not always well formed: their digits, heights and mean weights.
 
     A character is `<box x="9" y="4" dx="30" dy="43" value="3" numac="1" weights="90" achars="3" />`.

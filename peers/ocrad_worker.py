@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,9 @@ ARGUMENTS = ("--filter=numbers_only",)
 """Of 100 handwritten amounts, 3 are read as they are, 2 and 1 enlarged to a short side of 128 and 256 pixels, none with
 --invert, 1 with --scale=2; of 80 house numbers pasted into backgrounds 1 or 2 in all of these."""
 
+SMALLEST = 3
+"""Sides of fewer pixels are too small for it."""
+
 
 def load(_cores: int) -> protocol.Engine:
     """Finds Ocrad."""
@@ -21,21 +23,20 @@ def load(_cores: int) -> protocol.Engine:
         raise protocol.MissingError("ocrad is not installed. Debian: apt-get install ocrad")
 
     def read(picture: Any) -> list[protocol.Number]:
-        pixels = protocol.as_pgm(picture)
-        done = subprocess.run([program, *ARGUMENTS, "-x", "-", "-"], input=pixels, capture_output=True, check=False)
-        return protocol.numbers_of(_lines(done.stdout.decode(errors="replace")))
+        if min(picture.shape[:2]) < SMALLEST:
+            return []
+        return protocol.numbers_of(lines(protocol.output_of([program, *ARGUMENTS, "-x", "-", "-"], picture)))
 
-    about = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     return protocol.Engine(
-        version=about.splitlines()[0].split()[-1],
+        version=protocol.output_of([program, "--version"]).splitlines()[0].split()[-1],
         settings={"arguments": " ".join(ARGUMENTS)},
-        weights_bytes=Path(program).stat().st_size,  # its rules are part of the program
+        weights_bytes=Path(program).stat().st_size,
         threads=1,
         read=read,
     )
 
 
-def _lines(result: str) -> list[protocol.Text]:
+def lines(result: str) -> list[protocol.Text]:
     """Returns the lines of an OCR results file.
 
     `line 1 chars 2 height 43` is followed by a line for each character with its place and its guesses, the best first, such
@@ -44,7 +45,7 @@ def _lines(result: str) -> list[protocol.Text]:
     texts: list[protocol.Text] = []
     for line in result.splitlines():
         if line.startswith("line "):
-            texts.append(protocol.Text("", float(line.split()[-1]), 0.5))  # it has no confidences
+            texts.append(protocol.Text("", float(line.split()[-1]), 0.5))
         elif texts and "; " in line and "'" in line:
             texts[-1] = texts[-1]._replace(text=texts[-1].text + line.split("'")[1])
     return texts

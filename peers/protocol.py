@@ -15,15 +15,19 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 BEGAN = time.perf_counter()
 
 WARM_UP_SIZES = ((480, 640), (640, 480), (768, 1024), (256, 1024), (64, 128))
 """Heights and widths in pixels of the pictures that are read before anything is timed. The first ends the loading."""
+
+TIMEOUT = 60
+"""Of a program that reads one picture, in seconds."""
 
 
 class MissingError(Exception):
@@ -36,7 +40,7 @@ class Text(NamedTuple):
     Attributes:
       text: its characters.
       height: in pixels.
-      confidence: 0..1.
+      confidence: 0..1; 0.5 where an engine has none.
     """
 
     text: str
@@ -57,7 +61,7 @@ class Engine(NamedTuple):
     Attributes:
       version: of the engine.
       settings: what differs from its defaults.
-      weights_bytes: the size of the files of its weights.
+      weights_bytes: the size of the files of its weights; of its program where its rules are part of that.
       threads: that it computes with.
       read: returns the numbers in a picture, uint8 [H, W, 3] RGB, best first.
       compilations: returns how often it has compiled so far.
@@ -190,12 +194,25 @@ def enlarged(picture: Any, short_side: int) -> Any:
     return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
-def as_pgm(picture: Any) -> bytes:
-    """Returns a picture, uint8 [H, W, 3], as a gray PGM file, which command line programs read."""
+def output_of(command: Sequence[str], picture: Any = None) -> str:
+    """Returns what a program prints, which gets a picture, uint8 [H, W, 3], as a gray PGM file on its standard input.
+
+    Raises:
+      RuntimeError: it failed, or took longer than TIMEOUT.
+    """
     import io
 
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture).convert("L").save(file, "PPM")
-    return file.getvalue()
+    if picture is not None:
+        Image.fromarray(picture).convert("L").save(file, "PPM")
+    try:
+        done = subprocess.run(command, input=file.getvalue(), capture_output=True, check=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as e:
+        raise RuntimeError(f"{command[0]} took longer than {TIMEOUT} seconds") from e
+    except subprocess.CalledProcessError as e:
+        raise RuntimeError(
+            f"{command[0]} failed with status {e.returncode}: {e.stderr.decode(errors='replace')}"
+        ) from e
+    return done.stdout.decode(errors="replace")

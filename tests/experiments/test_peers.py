@@ -20,15 +20,22 @@ from seqdigits.experiments.peer_table import peer_lines
 
 
 def load_module(name):
-    """Imports a module of the folder peers, whose modules import each other as those of a program."""
+    """Imports a module of the folder peers."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "peers" / f"{name}.py")
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 protocol = load_module("protocol")
-ocrad_worker, gocr_worker = load_module("ocrad_worker"), load_module("gocr_worker")
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """Imports a worker, which imports `protocol` as a module beside it."""
+    monkeypatch.setitem(sys.modules, "protocol", protocol)
+    return load_module
+
 
 WORKER = """
 import sys
@@ -90,8 +97,9 @@ def run(folder, out, engines, stop=None):
 OCRAD_RESULT = """# Ocr Results File. Created by GNU Ocrad version 0.28
 text block 1 0 0 300 120
 lines 2
-line 1 chars 3 height 43
+line 1 chars 4 height 43
  99  41 30 43; 2, '3'1, '8'0
+130  41  5 43; 1, ' '0
 135  41 29 43; 0
 171  40 28 43; 1, '2'0
 line 2 chars 0 height 20
@@ -100,7 +108,7 @@ line 2 chars 0 height 20
 GOCR_RESULT = """<page x="0" y="0" dx="0" dy="0">
 <line x="99" y="42" dx="100" dy="53" value="1">
  <space x="99" y="41" dx="30" dy="43" />
- <box x="99" y="41" dx="30" dy="43" value="3" numac="2" weights="90" achars="3" />
+ <box x="99" y="41" dx="30" dy="43" value="3" numac="2" weights="90,52" achars="38" />
  <box x="135" y="41" dx="29" dy="41" value="(PICTURE)" />
  <box x="171" y="40" dx="28" dy="40" value="2" numac="1" weights="80" achars="2" />
 </line>
@@ -109,15 +117,41 @@ GOCR_RESULT = """<page x="0" y="0" dx="0" dy="0">
 """
 
 
-def test_lines_of_command_line_engines_are_parsed():
-    assert ocrad_worker._lines(OCRAD_RESULT) == [("32", 43.0, 0.5), ("", 20.0, 0.5)]
-    assert gocr_worker._lines(GOCR_RESULT) == [("32", 43.0, 0.85)]
+def test_lines_of_ocrad_are_parsed(worker):
+    lines = worker("ocrad_worker").lines
+    assert lines(OCRAD_RESULT) == [("3 2", 43.0, 0.5), ("", 20.0, 0.5)]
+    assert lines("") == []
 
 
-def test_picture_becomes_a_gray_pgm_file():
+def test_lines_of_gocr_are_parsed(worker):
+    lines = worker("gocr_worker").lines
+    assert lines(GOCR_RESULT) == [("32", 43.0, pytest.approx(0.85))]
+    assert lines("") == []
+
+
+def test_path_of_ddddocr_is_collapsed(worker):
+    collapse = worker("ddddocr_worker").collapse
+    assert collapse([0, 4, 4, 0, 4, 1, 0]) == "330"
+    assert collapse([]) == ""
+
+
+def test_program_gets_a_gray_pgm_file():
     picture = np.zeros((2, 3, 3), np.uint8)
     picture[0] = 255
-    assert protocol.as_pgm(picture) == b"P5\n3 2\n255\n" + bytes([255] * 3 + [0] * 3)
+    copy = [sys.executable, "-c", "import sys; print(list(sys.stdin.buffer.read()))"]
+    expected = b"P5\n3 2\n255\n" + bytes([255] * 3 + [0] * 3)
+    assert protocol.output_of(copy, picture) == f"{list(expected)}\n"
+
+
+def test_failed_program_ends_the_worker_with_its_message():
+    with pytest.raises(RuntimeError, match="failed with status 3: no font"):
+        protocol.output_of([sys.executable, "-c", "import sys; sys.stderr.write('no font'); sys.exit(3)"])
+
+
+def test_slow_program_ends_the_worker(monkeypatch):
+    monkeypatch.setattr(protocol, "TIMEOUT", 0.2)
+    with pytest.raises(RuntimeError, match="longer than 0.2 seconds"):
+        protocol.output_of([sys.executable, "-c", "import time; time.sleep(60)"])
 
 
 def test_run_scores_each_folder_and_names_what_is_left_out(engine, folder, tmp_path, capsys):
