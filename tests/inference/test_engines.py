@@ -109,6 +109,7 @@ def assert_one_answer(parities, others):
     assert all(parity.same == parity.digits for parity in parities)
     moved = [parity for parity in parities if not parity.box <= MAX_BOX_DIFFERENCE]
     assert len(moved) <= len(parities) // 100, moved
+    assert all(parity.box <= 1 for parity in moved), moved
     assert sum(parity.digits for parity in parities) > len(parities)
     assert len(others) <= len(parities) // 100, others
 
