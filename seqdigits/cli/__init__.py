@@ -13,6 +13,7 @@ COMMANDS = {
     "draw-displays": "draws pictures of seven-segment displays, with labels",
     "draw-scenes": "draws synthetic scenes as labeled pictures",
     "export": "writes a trained detector as an ONNX file",
+    "find-misread": "finds numbers that a reader sees in backgrounds, to train on",
     "find-unlabeled": "finds digits that the labels of SVHN leave out",
     "inspect": "writes a page with the statistics and faults of a data set",
     "learning-curve": "trains on more and more pictures of a folder, and draws the accuracy",

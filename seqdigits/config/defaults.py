@@ -276,6 +276,12 @@ KEYS: tuple[Key, ...] = (
         'scene, data.pasted: the file of natural backgrounds, made by seqdigits build-backgrounds; "" = none. '
         "It must not change when a run resumes.",
     ),
+    Key(
+        "data.misread",
+        "",
+        "scene, in training: the file of parts of natural backgrounds in which a reader sees a number, made by seqdigits "
+        'find-misread, for half of the views without one; "" = none. It must not change when a run resumes.',
+    ),
     Key("data.max_digit", 120, "scene: largest height of a digit.", unit="pixels", low=8, high=512),
     Key(
         "data.train_examples",

@@ -7,10 +7,10 @@ from ml_collections import ConfigDict
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.core.errors import UserError
 from seqdigits.data import digits, record_location, scenes
-from seqdigits.data.image_size import TRAIN_ONLY_KEYS
+from seqdigits.data.image_size import TRAIN_ONLY_KEYS, size_of
 from seqdigits.data.photos import augment, svhn, svhn_cropped
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
-from seqdigits.data.scenes import layout
+from seqdigits.data.scenes import layout, misread
 from seqdigits.data.synthetic import compositions
 
 _CALL_BYTES = 256_000_000
@@ -147,12 +147,23 @@ def _validate_mixture(config: ConfigDict) -> None:
             f"data.pasted = {data.pasted}: data.backgrounds = '', but numbers are pasted into natural backgrounds. Set it to the "
             "file that seqdigits build-backgrounds makes, or set data.pasted to 0."
         )
+    _validate_misread(data)
     for key in ("half_scenes", "mask_unlabeled"):
         if data[key] and data.cutout:
             raise UserError(f"data.cutout = {data.cutout}: it cannot be combined with data.{key}. Set it to 0.")
     if data.half_scenes and config.train.batch_size % 2:
         raise UserError(
             f"train.batch_size = {config.train.batch_size}: data.half_scenes needs an even number. Set one."
+        )
+
+
+def _validate_misread(data: ConfigDict) -> None:
+    """Refuses scenes that are larger than the parts of backgrounds that a reader misread."""
+    height, width = size_of(data, "train")
+    if data.misread and (height > misread.HEIGHT or width > misread.WIDTH):
+        raise UserError(
+            f"data.misread = {data.misread!r}: its parts have {misread.HEIGHT}x{misread.WIDTH} pixels, and training images "
+            f"{height}x{width}. Set data.train_height and data.train_width to smaller ones, or data.misread to ''."
         )
 
 
@@ -214,6 +225,7 @@ def _validate_scene(config: ConfigDict) -> None:
                 f"data.{prefix}height, data.{prefix}width = {height}, {width}: data.composition = scene needs 32 to 1024 pixels "
                 "each."
             )
+    _validate_misread(data)
     if data.min_digit > data.max_digit:
         raise UserError(
             f"data.min_digit = {data.min_digit} is more than data.max_digit = {data.max_digit}. Set it to at most that."
@@ -283,6 +295,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
             for name in ("max_numbers", "min_digit", "max_digit", "scene_version")
         },
         "data.backgrounds": not data.pasted and kind != scenes.NAME and not data.half_scenes,
+        "data.misread": kind != scenes.NAME and not data.half_scenes,
         "data.half_scenes": not photographic or single,
         "data.mask_unlabeled": kind not in ("photograph", "crop") or data.photographs not in svhn.PHOTOGRAPHS,
         "data.cutout": not photographic,

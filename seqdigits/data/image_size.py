@@ -24,9 +24,9 @@ def image_size(data: ConfigDict) -> tuple[int, int]:
     return data.height, data.width
 
 
-TRAIN_ONLY_KEYS = ("train_height", "train_width", "train_min_length", "half_scenes", "mask_unlabeled")
+TRAIN_ONLY_KEYS = ("train_height", "train_width", "train_min_length", "half_scenes", "mask_unlabeled", "misread")
 """Keys that make training images differ from evaluated images in size, in number of digits, or in what they show."""
-MIXED_KEYS = ("pasted", "backgrounds", "max_numbers", "min_digit", "max_digit")
+MIXED_KEYS = ("pasted", "backgrounds", "misread", "max_numbers", "min_digit", "max_digit")
 """Keys that shape what is mixed into the training on photographs: natural backgrounds, and scenes (`half_scenes`)."""
 
 
@@ -36,7 +36,7 @@ def as_evaluated(config: ConfigDict) -> ConfigDict:
     For evaluating on the training split, not for training.
     """
     result = config.copy_and_resolve_references()
-    result.data.update({key: type(result.data[key])() for key in TRAIN_ONLY_KEYS})  # 0 or False
+    result.data.update({key: type(result.data[key])() for key in TRAIN_ONLY_KEYS})  # 0, False or ""
     return result
 
 

@@ -48,10 +48,14 @@ class Background(NamedTuple):
     Attributes:
       name: PACKAGE/NAME.
       pixels: u8 [h, w, 3], RGB; the longer side is at most LONGER_SIDE.
+      version: of the package.
+      license: SPDX identifier.
     """
 
     name: str
     pixels: np.ndarray
+    version: str
+    license: str
 
 
 class Entry(NamedTuple):
@@ -144,12 +148,13 @@ def encode(entries: Sequence[Entry]) -> bytes:
     return data
 
 
-def load(file: Path, split: str) -> list[Background]:
+def load(file: Path, split: str, command: str = COMMAND) -> list[Background]:
     """Loads the backgrounds of a split, in the order of the file.
 
     Args:
       file: path of the file.
       split: train, validation or test.
+      command: that makes the file, for messages.
 
     Raises:
       UserError: the file is missing, damaged, or not a file of backgrounds; or it has none for the split.
@@ -160,25 +165,26 @@ def load(file: Path, split: str) -> list[Background]:
             index = _index(sheet.info.get("comment", b""), sheet.size)
             pixels = np.asarray(sheet.convert("RGB"))
     except FileNotFoundError as e:
-        raise UserError(f"{file} is missing. To make it: {COMMAND} --out {file}") from e
+        raise UserError(f"{file} is missing. To make it: {command} --out {file}") from e
     except (*DAMAGED, KeyError) as e:
         raise UserError(
-            f"{file} is damaged or not a file of backgrounds: {short(e)}. To make it again: {COMMAND} --out {file}"
+            f"{file} is damaged or not a file of backgrounds: {short(e)}. To make it again: {command} --out {file}"
         ) from e
     found = []
     for entry in index:
         if entry["split"] == split:
             left, top, width, height = (entry[key] for key in _PLACE)
-            found.append(Background(entry["name"], pixels[top : top + height, left : left + width].copy()))
+            part = pixels[top : top + height, left : left + width].copy()
+            found.append(Background(entry["name"], part, entry["version"], entry["license"]))
     if not found:
         count = ", ".join(f"{sum(entry['split'] == s for entry in index)} for {s}" for s in SPLITS)
         raise UserError(f"{file} has no backgrounds for the split {split} ({count}).")
     return found
 
 
-def pixels_of(file: str, split: str) -> list[np.ndarray]:
+def pixels_of(file: str, split: str, command: str = COMMAND) -> list[np.ndarray]:
     """Returns the pixels of the backgrounds of a split, u8 [h, w, 3]; see `load`."""
-    return [background.pixels for background in load(Path(file), split)]
+    return [background.pixels for background in load(Path(file), split, command)]
 
 
 def _index(comment: bytes, size: tuple[int, int]) -> list[dict[str, Any]]:
@@ -191,6 +197,7 @@ def _index(comment: bytes, size: tuple[int, int]) -> list[dict[str, Any]]:
         inside = all(type(entry[key]) is int for key in _PLACE) and (
             0 <= left < left + width <= size[0] and 0 <= top < top + height <= size[1]
         )
-        if not inside or entry["split"] not in SPLITS or not isinstance(entry["name"], str):
+        named = all(isinstance(entry[key], str) for key in ("name", "version", "license"))
+        if not inside or entry["split"] not in SPLITS or not named:
             raise ValueError(f"the entry {str(entry)[:200]} is not of the sheet of {size[0]} x {size[1]} pixels")
     return index["pictures"]

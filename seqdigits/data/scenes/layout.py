@@ -56,6 +56,7 @@ class Scene:
       max_digit: maximum height of the digits, pixels.
       gray: whether the image has one channel.
       backgrounds: whether there are natural backgrounds, see photographs.
+      misread: whether views without a number show parts of them that a reader misread, see misread.
       whole: whether it is a whole picture, whose numbers have any height from min_digit to max_digit, and not a view.
     """
 
@@ -68,6 +69,7 @@ class Scene:
     max_digit: int
     gray: bool = False
     backgrounds: bool = False
+    misread: bool = False
     whole: bool = False
 
     @property

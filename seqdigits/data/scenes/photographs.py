@@ -84,8 +84,16 @@ def cut(draws: Draws, packed: Array, height: int, width: int) -> Array:
     x = jnp.arange(width)
     x = jnp.where(draws.chance(50), width - 1 - x, x)
     at = jnp.asarray(begin, jnp.int32)[scale] + slot * h * w + (top + jnp.arange(height)[:, None]) * w + left + x
-    pixels = packed[at]
-    image = jnp.stack([pixels >> 16, (pixels >> 8) & 255, pixels & 255])
+    return recolored(draws, unpacked(packed[at]))
+
+
+def unpacked(pixels: Array) -> Array:
+    """Returns the channels i32 [3, H, W] of packed pixels i32 [H, W], see `pack`."""
+    return jnp.stack([pixels >> 16, (pixels >> 8) & 255, pixels & 255])
+
+
+def recolored(draws: Draws, image: Array) -> Array:
+    """Draws another contrast, brightness and color cast of an image, i32 [3, H, W], 0..255."""
     gain = jnp.where(draws.chance(50), draws.between(150, 320), 256)
     offset = draws.triangular(50)
     cast = 256 + draws.triangular(40, 3) * draws.chance(40)

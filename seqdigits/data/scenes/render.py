@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.data.scenes import corruptions, distractors, photographs, views
+from seqdigits.data.scenes import corruptions, distractors, misread, photographs, views
 from seqdigits.data.scenes.background import paint_background, random_colors
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.layout import DIGIT_HEIGHT, ONE, SUB, Glyphs, Lines, Scene, boxes, lay_out
@@ -115,6 +115,10 @@ def _render_image(
     # A relief is light on one side of each stroke and dark on the other.
     relief = draws.between(30, 120) * draws.chance(20)
     image = image + (((cover - shadow) * relief) >> 8)
+    if scene.misread:
+        is_misread = ~(view.is_cut | view.is_overview) & draws.chance(misread.PERCENT)
+        part = misread.cut(draws, arrays["misread"], scene.height, scene.width)
+        image = jnp.where(is_misread, part, image)
     is_present = lines.present & is_number
     min_height = jnp.where(is_present, digit_height, 1000).min()
     min_contrast = jnp.where(is_present, contrast, 255).min()

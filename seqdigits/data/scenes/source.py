@@ -19,7 +19,7 @@ from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data import digits
 from seqdigits.data.image_size import size_of
-from seqdigits.data.scenes import glyphs, photographs
+from seqdigits.data.scenes import glyphs, misread, photographs
 from seqdigits.data.scenes.layout import Scene
 from seqdigits.data.scenes.render import compose_scene
 from seqdigits.data.source import TRAIN_LIMIT, DataSource
@@ -43,6 +43,7 @@ class SceneSource(DataSource):
         examples: tuple[int, RngStream],
         order_seed: int,
         load_backgrounds: Callable[[], Sequence[np.ndarray]] | None = None,
+        load_misread: Callable[[], Sequence[np.ndarray]] | None = None,
     ):
         """Creates the source.
 
@@ -57,9 +58,11 @@ class SceneSource(DataSource):
           order_seed: of the order of the examples in an epoch.
           load_backgrounds: returns the photographs of the natural backgrounds of the split, u8 [h, w, 3]; None = no natural
             backgrounds.
+          load_misread: returns the parts of photographs that a reader misread, u8 [misread.HEIGHT, misread.WIDTH, 3]; None = none.
         """
         self._scene = scene
         self._load_backgrounds = load_backgrounds
+        self._load_misread = load_misread
         self._split = split
         self._load = load
         self._examples = examples
@@ -76,6 +79,8 @@ class SceneSource(DataSource):
         }
         if load_backgrounds is not None:
             shapes["backgrounds"] = ((photographs.num_pixels(scene.height, scene.width),), jnp.int32)
+        if load_misread is not None:
+            shapes["misread"] = ((misread.SLOTS, misread.HEIGHT, misread.WIDTH), jnp.int32)
         spec = Spec(
             image=(scene.height, scene.width, 1 if scene.gray else 3),
             max_length=scene.max_length,
@@ -105,6 +110,8 @@ class SceneSource(DataSource):
         }
         if self._load_backgrounds is not None:
             arrays["backgrounds"] = photographs.pack(self._load_backgrounds(), self._scene.height, self._scene.width)
+        if self._load_misread is not None:
+            arrays["misread"] = misread.pack(self._load_misread())
         return arrays
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:
@@ -124,7 +131,7 @@ def create_scenes(
     config: ConfigDict,
     split: str,
     read_mnist: ReadMnist | None = None,
-    read_backgrounds: Callable[[str, str], Sequence[np.ndarray]] | None = None,
+    read_backgrounds: Callable[..., Sequence[np.ndarray]] | None = None,
 ) -> SceneSource:
     """Returns the source of one split of scenes.
 
@@ -132,7 +139,7 @@ def create_scenes(
       config: the complete config.
       split: one of SPLITS.
       read_mnist: see digits.load.
-      read_backgrounds: reads the photographs of a split from the file `data.backgrounds`, u8 [h, w, 3].
+      read_backgrounds: see photos.backgrounds.pixels_of, which reads the files `data.backgrounds` and `data.misread`.
     """
     data = config.data
     height, width = size_of(data, split)
@@ -146,9 +153,19 @@ def create_scenes(
         max_digit=data.max_digit,
         gray=data.gray,
         backgrounds=bool(data.backgrounds),
+        misread=bool(data.misread) and split == "train",
     )
-    load_backgrounds = None
+
+    load_backgrounds = load_misread = None
     if data.backgrounds:
         assert read_backgrounds is not None
         load_backgrounds = partial(read_backgrounds, data.backgrounds, split)
-    return SceneSource(scene=scene, **digits_of(config, split, read_mnist), load_backgrounds=load_backgrounds)
+    if scene.misread:
+        assert read_backgrounds is not None
+        load_misread = partial(read_backgrounds, data.misread, split, misread.COMMAND)
+    return SceneSource(
+        scene=scene,
+        **digits_of(config, split, read_mnist),
+        load_backgrounds=load_backgrounds,
+        load_misread=load_misread,
+    )

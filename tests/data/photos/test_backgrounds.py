@@ -47,7 +47,7 @@ def file(tmp_path) -> Path:
 
 
 def test_load_returns_what_was_encoded(file):
-    loaded = {name: (pixels, split) for split in SPLITS for name, pixels in load(file, split)}
+    loaded = {name: (pixels, split) for split in SPLITS for name, pixels, *_ in load(file, split)}
     assert len(loaded) == 20
     for entry in entries(20):
         pixels, split = loaded[f"pkg/{entry.name}"]
@@ -71,7 +71,7 @@ def test_neighbors_on_the_sheet_do_not_bleed(tmp_path):
     sheet = [Entry(f"p{i}", "pkg", "1", "CC0-1.0", Image.new("RGB", size, c)) for i, c in enumerate(colors)]
     (tmp_path / "b.jpg").write_bytes(encode(sheet))
     for split in ("train", "validation"):
-        for name, pixels in load(tmp_path / "b.jpg", split):
+        for name, pixels, *_ in load(tmp_path / "b.jpg", split):
             assert np.abs(pixels.astype(int) - colors[int(name.removeprefix("pkg/p"))]).max() <= 3
 
 

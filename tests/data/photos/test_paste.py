@@ -107,7 +107,10 @@ def test_photographs_are_those_held_out_of_train(tmp_path, monkeypatch):
 
 
 def two() -> list[Background]:
-    return [Background("a", light_background()), Background("b", light_background(300, 500))]
+    return [
+        Background("a", light_background(), "1", "CC0-1.0"),
+        Background("b", light_background(300, 500), "1", "CC0-1.0"),
+    ]
 
 
 def made(folder: Path, count: int, seed: int = 0) -> dict[str, str]:

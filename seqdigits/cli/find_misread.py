@@ -1,0 +1,84 @@
+"""Finds numbers that a reader sees where there are none: `seqdigits find-misread`.
+
+Random parts of the natural backgrounds of training are read. Those in which a number is seen are written to a file, which
+training on scenes shows in half of the views without a number (data.misread). Rerun it when the weights have changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from seqdigits.checkpoint import pretrained
+from seqdigits.config.flags import prepare_jax
+from seqdigits.core.arguments import CommandParser, integer_from
+from seqdigits.core.errors import UserError
+from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.interrupt import Stop
+from seqdigits.data.photos import backgrounds
+from seqdigits.data.scenes.misread import COMMAND, SLOTS
+from seqdigits.inference import misread
+from seqdigits.inference.reader import Reader
+
+USAGE = f"""{COMMAND} [--weights NAME | --workdir W] [--backgrounds FILE] [--out FILE] [--pictures N]
+       [--seed S]"""
+FILE = Path("~/.cache/seqdigits/misread.jpg")
+
+
+def command_line() -> CommandParser:
+    """Returns the parser of the command line."""
+    parser = CommandParser(USAGE, __doc__)
+    parser.add_argument(
+        "--weights", metavar="NAME", help=f"the name of pretrained weights (default {pretrained.DEFAULT})"
+    )
+    parser.add_argument(
+        "--workdir", metavar="W", help="the folder of a run, or a file of weights, in place of pretrained weights"
+    )
+    parser.add_argument(
+        "--backgrounds",
+        type=Path,
+        default=backgrounds.FILE,
+        metavar="FILE",
+        help="the file of natural backgrounds (default %(default)s)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=FILE, metavar="FILE", help="the file to write (default %(default)s)"
+    )
+    parser.add_argument(
+        "--pictures", type=integer_from(1), default=6000, metavar="N", help="number of parts to read (default 6000)"
+    )
+    parser.add_argument("--seed", type=integer_from(0), default=0, metavar="S", help="seed of the parts (default 0)")
+    return parser
+
+
+def main(stop: Stop) -> None:
+    """Runs `seqdigits find-misread`."""
+    values = command_line().parse_command_line()
+    if values.weights and values.workdir:
+        raise UserError("--weights and --workdir cannot be combined. Leave one out.")
+    out = values.out.expanduser()
+    make_folder(out.parent, "--out")
+    photographs = backgrounds.load(values.backgrounds, "train")
+    if values.workdir:
+        prepare_jax()
+        reader = Reader.from_workdir(values.workdir)
+    else:
+        reader = Reader.from_pretrained(values.weights or pretrained.DEFAULT)
+    found = misread.find(reader, photographs, values.pictures, values.seed, stop)
+    if not found:
+        raise UserError(
+            f"no number was seen in {values.pictures:,} pictures, so that {out} was not written. Read more."
+        )
+    kept = found[:SLOTS]
+    write_atomically(out, backgrounds.encode([_entry(one) for one in kept]))
+    print(
+        f"wrote {out}: {len(kept)} of {len(found)} numbers that were seen in {values.pictures:,} parts of {len(photographs)} "
+        f"backgrounds, with a confidence from {kept[-1].confidence:.2f} to {kept[0].confidence:.2f}"
+    )
+
+
+def _entry(found: misread.Misread) -> backgrounds.Entry:
+    package, name = found.background.name.split("/", 1)
+    about = found.background
+    return backgrounds.Entry(name, package, about.version, about.license, Image.fromarray(found.part))

@@ -1,0 +1,56 @@
+"""Parts of natural backgrounds in which a reader sees a number that is not there: the hardest views without one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from seqdigits.core.errors import UserError
+from seqdigits.data.scenes import photographs
+from seqdigits.data.scenes.draws import Draws
+
+COMMAND = "seqdigits find-misread"
+SLOTS = 256
+"""Number of parts at hand. Fewer are repeated; of more, the first ones are taken."""
+HEIGHT, WIDTH = 96, 192
+"""Size of a part, pixels. A view is cut from it at random, so it may be at most as large."""
+PERCENT = 50
+"""Percentage of the training views without a number that show such a part."""
+
+
+def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns SLOTS parts, i32 [SLOTS, HEIGHT, WIDTH]: red in bits 16 to 23, green in 8 to 15, blue in 0 to 7.
+
+    Args:
+      parts: u8 [HEIGHT, WIDTH, 3], at least one.
+
+    Raises:
+      UserError: a part has another size.
+    """
+    for part in parts:
+        if part.shape[:2] != (HEIGHT, WIDTH):
+            raise UserError(
+                f"data.misread: the file has a picture of {part.shape[1]}x{part.shape[0]} pixels; allowed are those of "
+                f"{WIDTH}x{HEIGHT} that {COMMAND} writes. Name its file."
+            )
+    chosen = np.stack([parts[i % len(parts)] for i in range(SLOTS)]).astype(np.int32)
+    return (chosen[..., 0] << 16) | (chosen[..., 1] << 8) | chosen[..., 2]
+
+
+def cut(draws: Draws, packed: Array, height: int, width: int) -> Array:
+    """Cuts a view from a random part, sometimes mirrored, in other colors: i32 [3, H, W], 0..255.
+
+    Args:
+      draws: the random numbers of the scene.
+      packed: from `pack`.
+      height: of the view, pixels.
+      width: of the view, pixels.
+    """
+    top, left = draws.below(HEIGHT - height + 1), draws.below(WIDTH - width + 1)
+    x = jnp.arange(width)
+    x = jnp.where(draws.chance(50), width - 1 - x, x)
+    pixels = packed[draws.below(SLOTS), top + jnp.arange(height)[:, None], left + x]
+    return photographs.recolored(draws, photographs.unpacked(pixels))
