@@ -17,11 +17,11 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.photos import backgrounds
-from seqdigits.data.scenes.misread import COMMAND, SLOTS
+from seqdigits.data.scenes.misread import SLOTS
 from seqdigits.inference import misread
 from seqdigits.inference.reader import Reader
 
-USAGE = f"""{COMMAND} [--weights NAME | --workdir W] [--backgrounds FILE] [--out FILE] [--pictures N]
+USAGE = f"""{backgrounds.MISREAD.command} [--weights NAME | --workdir W] [--backgrounds FILE] [--out FILE] [--pictures N]
        [--seed S]"""
 FILE = Path("~/.cache/seqdigits/misread.jpg")
 
@@ -58,8 +58,10 @@ def main(stop: Stop) -> None:
     if values.weights and values.workdir:
         raise UserError("--weights and --workdir cannot be combined. Leave one out.")
     out = values.out.expanduser()
-    make_folder(out.parent, "--out")
+    if out.exists():
+        raise UserError(f"--out {out} exists already, and a run may depend on it. Name another file, or remove it.")
     photographs = backgrounds.load(values.backgrounds, "train")
+    make_folder(out.parent, "--out")
     if values.workdir:
         prepare_jax()
         reader = Reader.from_workdir(values.workdir)
@@ -68,17 +70,17 @@ def main(stop: Stop) -> None:
     found = misread.find(reader, photographs, values.pictures, values.seed, stop)
     if not found:
         raise UserError(
-            f"no number was seen in {values.pictures:,} pictures, so that {out} was not written. Read more."
+            f"no false number was seen, so that {out} was not written. Raise --pictures = {values.pictures}."
         )
     kept = found[:SLOTS]
-    write_atomically(out, backgrounds.encode([_entry(one) for one in kept]))
+    write_atomically(out, backgrounds.encode([_entry(false) for false in kept], backgrounds.MISREAD))
     print(
-        f"wrote {out}: {len(kept)} of {len(found)} numbers that were seen in {values.pictures:,} parts of {len(photographs)} "
-        f"backgrounds, with a confidence from {kept[-1].confidence:.2f} to {kept[0].confidence:.2f}"
+        f"wrote {out}: {len(kept)} of {len(found)} false numbers, seen in {len({one.background.name for one in kept})} of "
+        f"{len(photographs)} backgrounds, with a confidence from {kept[-1].confidence:.2f} to {kept[0].confidence:.2f}"
     )
 
 
-def _entry(found: misread.Misread) -> backgrounds.Entry:
-    package, name = found.background.name.split("/", 1)
-    about = found.background
-    return backgrounds.Entry(name, package, about.version, about.license, Image.fromarray(found.part))
+def _entry(false: misread.FalseNumber) -> backgrounds.Entry:
+    background = false.background
+    package, name = background.name.split("/", 1)
+    return backgrounds.Entry(name, package, background.version, background.license, Image.fromarray(false.part))

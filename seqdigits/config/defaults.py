@@ -279,8 +279,8 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.misread",
         "",
-        "scene, in training: the file of parts of natural backgrounds in which a reader sees a number, made by seqdigits "
-        'find-misread, for half of the views without one; "" = none. It must not change when a run resumes.',
+        "scene: the file of parts of natural backgrounds in which a reader saw a number, made by seqdigits find-misread; they are "
+        'shown in half of the training views without a number. "" = none. It must not change when a run resumes.',
     ),
     Key("data.max_digit", 120, "scene: largest height of a digit.", unit="pixels", low=8, high=512),
     Key(

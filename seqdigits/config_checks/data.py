@@ -313,5 +313,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.train_photographs": not photographic or single,
     }
     refuse_unread(config, unread, f"data.composition = {kind}")
-    detector_only = {f"data.{name}": config.model.name != "dense_detector" for name in TRAIN_ONLY_KEYS}
+    detector_only = {
+        f"data.{name}": config.model.name != "dense_detector" for name in TRAIN_ONLY_KEYS if name != "misread"
+    }
     refuse_unread(config, detector_only, f"model.name = {config.model.name}")

@@ -31,7 +31,7 @@ MIXED_KEYS = ("pasted", "backgrounds", "misread", "max_numbers", "min_digit", "m
 
 
 def as_evaluated(config: ConfigDict) -> ConfigDict:
-    """Returns a copy of the config whose training images have the size and lengths of the evaluated ones.
+    """Returns a copy of the config whose training images have the size, lengths and contents of the evaluated ones.
 
     For evaluating on the training split, not for training.
     """
@@ -41,5 +41,5 @@ def as_evaluated(config: ConfigDict) -> ConfigDict:
 
 
 def trains_as_evaluated(data: ConfigDict) -> bool:
-    """Returns whether training images have the size and the lengths of the evaluated images."""
+    """Returns whether training images have the size, the lengths and the contents of the evaluated images."""
     return not any(data[key] for key in TRAIN_ONLY_KEYS)

@@ -223,12 +223,12 @@ class Reader:
         return self._read(_opened(picture))
 
     def _read(self, picture: Image.Image) -> Result:
-        upright = self._read_upright(picture, self._overview)
+        upright = self.read_upright(picture)
         if any(len(n.number) > 1 or n.confidence >= MIN_SIDEWAYS_CONFIDENCE for n in upright):
             return Result(tuple(upright))
         sideways = []
         for rotation in SIDEWAYS:
-            turned = self._read_upright(picture.transpose(rotation), self._overview // 2)
+            turned = self.read_upright(picture.transpose(rotation), self._overview // 2)
             sure = [number for number in turned if number.confidence >= MIN_SIDEWAYS_CONFIDENCE]
             sideways += [_turned_back(number, rotation, picture.size) for number in sure]
         distinct: list[Number] = []  # both rotations, and the upright picture, may show something at one place
@@ -237,7 +237,8 @@ class Reader:
                 distinct.append(number)
         return Result(tuple(distinct))
 
-    def _read_upright(self, picture: Image.Image, overview_width: int) -> list[Number]:
+    def read_upright(self, picture: Image.Image, overview_width: int | None = None) -> list[Number]:
+        """Returns the numbers in a picture in mode RGB that are not turned sideways, best first."""
         places = self.read_places(picture, self.find(picture, overview_width))
         choices = remove_overlaps([choose(place, max(picture.size)) for place in places])
         numbers = [_number(choice) for choice in choices]

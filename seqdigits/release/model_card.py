@@ -220,6 +220,11 @@ def _data(config: dict[str, Any]) -> list[str]:
             "- Backgrounds: photographs without numbers, of free licenses, from Debian packages and scikit-learn; the file that "
             "`seqdigits build-backgrounds` makes names each with its license. None is in the weights or the package."
         )
+    if data.get("misread"):
+        lines.append(
+            "- Half of the views without a number show parts of these backgrounds in which earlier weights saw one "
+            "(`seqdigits find-misread`)."
+        )
     lines += [
         "- No photographs of numbers." if data.get("backgrounds") else "- No photographs and no house numbers.",
         "- The weights: Apache-2.0, as the package, as far as they are ours to license. Whether the license of a data set reaches "

@@ -72,6 +72,7 @@ def test_an_unknown_flag_is_refused(command, name):
         "inspect --limit=0",
         "measure FOLDER --limit=1.5",
         "measure FOLDER --min-confidence=high",
+        "find-misread --pictures=0",
         "paste-photos FOLDER --count=0",
         "peers FOLDER --engine=none",
         "predict IMAGE --format=xml",

@@ -32,14 +32,29 @@ SHEET_WIDTH = 8 * LONGER_SIDE
 """Width of the sheet, in pixels; a row has as many photographs as fit into it."""
 BLOCK = 16
 """Photographs begin at multiples of this number of pixels, so that no block of the JPEG file has parts of two."""
-FORMAT = "seqdigits backgrounds 1"
-"""Value of the key `format` of the index."""
 _QUALITY = 92
 _MAX_PIXELS = 89_000_000
 """Maximum size of the sheet, in pixels. Pillow warns of larger pictures, as a possible attack, when it opens them."""
 _MAX_COMMENT = 65_533
 """Maximum size of a comment segment, in bytes."""
 _PLACE = ("left", "top", "width", "height")
+
+
+class Kind(NamedTuple):
+    """A kind of file.
+
+    Attributes:
+      format: value of the key `format` of the index.
+      command: that makes such a file.
+    """
+
+    format: str
+    command: str
+
+
+BACKGROUNDS = Kind("seqdigits backgrounds 1", COMMAND)
+MISREAD = Kind("seqdigits misread 1", "seqdigits find-misread")
+"""Parts of the backgrounds of training in which a reader saw a number."""
 
 
 class Background(NamedTuple):
@@ -100,8 +115,8 @@ def shrunk(picture: Image.Image) -> Image.Image:
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def encode(entries: Sequence[Entry]) -> bytes:
-    """Returns the file with the photographs of `entries`, in their order.
+def encode(entries: Sequence[Entry], kind: Kind = BACKGROUNDS) -> bytes:
+    """Returns the file of a kind with the photographs of `entries`, in their order.
 
     Raises:
       UserError: there are more photographs than a file can have.
@@ -122,7 +137,7 @@ def encode(entries: Sequence[Entry]) -> bytes:
     for picture, place in zip(pictures, places, strict=True):
         sheet.paste(picture, place[:2])
     index = {
-        "format": FORMAT,
+        "format": kind.format,
         "pictures": [
             {
                 "name": f"{entry.package}/{entry.name}",
@@ -148,27 +163,27 @@ def encode(entries: Sequence[Entry]) -> bytes:
     return data
 
 
-def load(file: Path, split: str, command: str = COMMAND) -> list[Background]:
+def load(file: Path, split: str, kind: Kind = BACKGROUNDS) -> list[Background]:
     """Loads the backgrounds of a split, in the order of the file.
 
     Args:
       file: path of the file.
       split: train, validation or test.
-      command: that makes the file, for messages.
+      kind: of the file.
 
     Raises:
-      UserError: the file is missing, damaged, or not a file of backgrounds; or it has none for the split.
+      UserError: the file is missing, damaged, or of another kind; or it has none for the split.
     """
     file = file.expanduser()
     try:
         with Image.open(file, formats=["JPEG"]) as sheet:
-            index = _index(sheet.info.get("comment", b""), sheet.size)
+            index = _index(sheet.info.get("comment", b""), sheet.size, kind)
             pixels = np.asarray(sheet.convert("RGB"))
     except FileNotFoundError as e:
-        raise UserError(f"{file} is missing. To make it: {command} --out {file}") from e
+        raise UserError(f"{file} is missing. To make it: {kind.command} --out {file}") from e
     except (*DAMAGED, KeyError) as e:
         raise UserError(
-            f"{file} is damaged or not a file of backgrounds: {short(e)}. To make it again: {command} --out {file}"
+            f"{file} is damaged or not a file of {kind.command}: {short(e)}. To make it again: {kind.command} --out {file}"
         ) from e
     found = []
     for entry in index:
@@ -182,16 +197,16 @@ def load(file: Path, split: str, command: str = COMMAND) -> list[Background]:
     return found
 
 
-def pixels_of(file: str, split: str, command: str = COMMAND) -> list[np.ndarray]:
+def pixels_of(file: str, split: str, kind: Kind = BACKGROUNDS) -> list[np.ndarray]:
     """Returns the pixels of the backgrounds of a split, u8 [h, w, 3]; see `load`."""
-    return [background.pixels for background in load(Path(file), split, command)]
+    return [background.pixels for background in load(Path(file), split, kind)]
 
 
-def _index(comment: bytes, size: tuple[int, int]) -> list[dict[str, Any]]:
+def _index(comment: bytes, size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
     """Returns the entries of the index in a comment segment; a ValueError or KeyError says what is wrong with it."""
     index = json.loads(comment)
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise ValueError(f"its comment is not an index of the format {FORMAT!r}")
+    if not isinstance(index, dict) or index.get("format") != kind.format:
+        raise ValueError(f"its comment is not an index of the format {kind.format!r}")
     for entry in index["pictures"]:
         left, top, width, height = (entry[key] for key in _PLACE)
         inside = all(type(entry[key]) is int for key in _PLACE) and (

@@ -8,11 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqdigits.core.errors import UserError
 from seqdigits.data.scenes import photographs
 from seqdigits.data.scenes.draws import Draws
 
-COMMAND = "seqdigits find-misread"
 SLOTS = 256
 """Number of parts at hand. Fewer are repeated; of more, the first ones are taken."""
 HEIGHT, WIDTH = 96, 192
@@ -26,16 +24,7 @@ def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
 
     Args:
       parts: u8 [HEIGHT, WIDTH, 3], at least one.
-
-    Raises:
-      UserError: a part has another size.
     """
-    for part in parts:
-        if part.shape[:2] != (HEIGHT, WIDTH):
-            raise UserError(
-                f"data.misread: the file has a picture of {part.shape[1]}x{part.shape[0]} pixels; allowed are those of "
-                f"{WIDTH}x{HEIGHT} that {COMMAND} writes. Name its file."
-            )
     chosen = np.stack([parts[i % len(parts)] for i in range(SLOTS)]).astype(np.int32)
     return (chosen[..., 0] << 16) | (chosen[..., 1] << 8) | chosen[..., 2]
 

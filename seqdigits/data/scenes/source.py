@@ -131,7 +131,8 @@ def create_scenes(
     config: ConfigDict,
     split: str,
     read_mnist: ReadMnist | None = None,
-    read_backgrounds: Callable[..., Sequence[np.ndarray]] | None = None,
+    read_backgrounds: Callable[[str, str], Sequence[np.ndarray]] | None = None,
+    read_misread: Callable[[str, str], Sequence[np.ndarray]] | None = None,
 ) -> SceneSource:
     """Returns the source of one split of scenes.
 
@@ -139,7 +140,8 @@ def create_scenes(
       config: the complete config.
       split: one of SPLITS.
       read_mnist: see digits.load.
-      read_backgrounds: see photos.backgrounds.pixels_of, which reads the files `data.backgrounds` and `data.misread`.
+      read_backgrounds: reads the photographs of a split from the file `data.backgrounds`, u8 [h, w, 3].
+      read_misread: likewise the parts from the file `data.misread`, u8 [misread.HEIGHT, misread.WIDTH, 3].
     """
     data = config.data
     height, width = size_of(data, split)
@@ -161,8 +163,8 @@ def create_scenes(
         assert read_backgrounds is not None
         load_backgrounds = partial(read_backgrounds, data.backgrounds, split)
     if scene.misread:
-        assert read_backgrounds is not None
-        load_misread = partial(read_backgrounds, data.misread, split, misread.COMMAND)
+        assert read_misread is not None
+        load_misread = partial(read_misread, data.misread, split)
     return SceneSource(
         scene=scene,
         **digits_of(config, split, read_mnist),

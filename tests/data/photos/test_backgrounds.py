@@ -118,7 +118,7 @@ def test_load_refuses_other_and_damaged_files(tmp_path, file):
     text.write_text("no picture")
     half.write_bytes(file.read_bytes()[:-2000])
     for path in (other, text, half, tmp_path):
-        with pytest.raises(UserError, match="damaged or not a file of backgrounds"):
+        with pytest.raises(UserError, match="damaged or not a file of seqdigits build-backgrounds"):
             load(path, "train")
 
 
@@ -128,7 +128,7 @@ def test_load_refuses_an_index_of_another_sheet(tmp_path, file, key, value):
         index = json.loads(sheet.info["comment"])
         index["pictures"][3][key] = value
         sheet.save(tmp_path / "wrong.jpg", comment=json.dumps(index).encode())
-    with pytest.raises(UserError, match="damaged or not a file of backgrounds"):
+    with pytest.raises(UserError, match="damaged or not a file of seqdigits build-backgrounds"):
         load(tmp_path / "wrong.jpg", "train")
 
 
