@@ -2,7 +2,7 @@
 
     python docs/draw_findings.py
 
-It draws what `seqdigits reproduce` has written; docs/findings.md has the commands.
+It draws what `seqdigits reproduce` has written.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _AUGMENTED = {
 }
 
 NETWORKS = (
-    ("published (svhn_crop32)", "svhn_crop32", {"data.photographs": "svhn_2000"}, GRAY),
+    ("published, a tenth of its steps", "svhn_crop32", {"data.photographs": "svhn_2000"}, GRAY),
     ("the same, augmented", "svhn_crop32", _AUGMENTED, ORANGE),
     ("ResNet-18, augmented", "svhn_crop_resnet18", {}, GREEN),
     ("ours from scenes, augmented", "reader_svhn_crop", _FROM_SCENE, BLUE),
