@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -25,8 +24,7 @@ def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
     Args:
       parts: u8 [HEIGHT, WIDTH, 3], at least one.
     """
-    chosen = np.stack([parts[i % len(parts)] for i in range(SLOTS)]).astype(np.int32)
-    return (chosen[..., 0] << 16) | (chosen[..., 1] << 8) | chosen[..., 2]
+    return photographs.pack_pixels(np.stack([parts[i % len(parts)] for i in range(SLOTS)]))
 
 
 def cut(draws: Draws, packed: Array, height: int, width: int) -> Array:
@@ -38,8 +36,5 @@ def cut(draws: Draws, packed: Array, height: int, width: int) -> Array:
       height: of the view, pixels.
       width: of the view, pixels.
     """
-    top, left = draws.below(HEIGHT - height + 1), draws.below(WIDTH - width + 1)
-    x = jnp.arange(width)
-    x = jnp.where(draws.chance(50), width - 1 - x, x)
-    pixels = packed[draws.below(SLOTS), top + jnp.arange(height)[:, None], left + x]
-    return photographs.recolored(draws, photographs.unpacked(pixels))
+    y, x = photographs.draw_part(draws, (HEIGHT, WIDTH), height, width)
+    return photographs.recolored(draws, photographs.unpacked(packed[draws.below(SLOTS), y, x]))

@@ -54,10 +54,15 @@ def pack(pictures: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     chosen = [Image.fromarray(parts[i % len(parts)]) for i in range(SLOTS)]
     packed = []
     for h, w in sizes(height, width):
-        for picture in chosen:
-            r, g, b = np.moveaxis(np.asarray(picture.resize((w, h), Image.Resampling.BOX), np.int32), -1, 0)
-            packed.append(((r << 16) | (g << 8) | b).ravel())
+        resized = (picture.resize((w, h), Image.Resampling.BOX) for picture in chosen)
+        packed += [pack_pixels(np.asarray(picture)).ravel() for picture in resized]
     return np.concatenate(packed)
+
+
+def pack_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Returns pixels u8 [..., 3] as i32 [...], see `pack`."""
+    r, g, b = np.moveaxis(pixels.astype(np.int32), -1, 0)
+    return (r << 16) | (g << 8) | b
 
 
 def _parts(picture: np.ndarray) -> list[np.ndarray]:
@@ -80,11 +85,17 @@ def cut(draws: Draws, packed: Array, height: int, width: int) -> Array:
     begin = np.concatenate([[0], np.cumsum(shape.prod(1) * SLOTS)])[:-1]
     scale, slot = draws.below(len(shape)), draws.below(SLOTS)
     h, w = jnp.asarray(shape, jnp.int32)[scale]
-    top, left = draws.below(h - height + 1), draws.below(w - width + 1)
+    y, x = draw_part(draws, (h, w), height, width)
+    at = jnp.asarray(begin, jnp.int32)[scale] + slot * h * w + y * w + x
+    return recolored(draws, unpacked(packed[at]))
+
+
+def draw_part(draws: Draws, shape: tuple[Array | int, Array | int], height: int, width: int) -> tuple[Array, Array]:
+    """Draws which part of an image of a shape is cut: its rows i32 [H, 1] and its columns i32 [W], half of the time mirrored."""
+    top, left = draws.below(shape[0] - height + 1), draws.below(shape[1] - width + 1)
     x = jnp.arange(width)
     x = jnp.where(draws.chance(50), width - 1 - x, x)
-    at = jnp.asarray(begin, jnp.int32)[scale] + slot * h * w + (top + jnp.arange(height)[:, None]) * w + left + x
-    return recolored(draws, unpacked(packed[at]))
+    return top + jnp.arange(height)[:, None], left + x
 
 
 def unpacked(pixels: Array) -> Array:
