@@ -12,7 +12,7 @@ COMMANDS = {
     "demo": "serves a page that reads numbers in the browser",
     "draw-displays": "draws pictures of seven-segment displays, with labels",
     "draw-scenes": "draws synthetic scenes as labeled pictures",
-    "export": "writes a trained detector as an ONNX file",
+    "export": "writes a trained network for ONNX Runtime, TensorFlow Lite or StableHLO",
     "find-misread": "finds numbers that a reader sees in backgrounds, to train on",
     "find-unlabeled": "finds digits that the labels of SVHN leave out",
     "inspect": "writes a page with the statistics and faults of a data set",
