@@ -28,6 +28,7 @@ from ml_collections import ConfigDict
 from seqdigits.config.defaults import base_config
 from seqdigits.config.registry import load_config
 from seqdigits.core.interrupt import Stop
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 
 jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/test-compiled").expanduser()))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -100,8 +101,15 @@ def small_config() -> Callable[[dict[str, Any] | None], ConfigDict]:
     """`small_config({"data.width": 64})`: a config that is small enough for tests, with overrides by dotted key."""
 
     def make(overrides: dict[str, Any] | None = None) -> ConfigDict:
+        overrides = overrides or {}
+        kind = overrides.get("data.composition")
+        unread = {"data.validation_examples", "data.test_examples"} if kind in (*PHOTO_COMPOSITIONS, "digit") else set()
+        if unread and not overrides.get("data.half_scenes"):
+            unread.add("data.train_examples")
+        if kind == "digit":
+            unread |= {"data.height", "data.width"}
         config = base_config()
-        config.update_from_flattened_dict(SMALL | (overrides or {}))
+        config.update_from_flattened_dict({k: v for k, v in SMALL.items() if k not in unread} | overrides)
         return config
 
     return make

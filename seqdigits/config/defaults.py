@@ -327,7 +327,7 @@ KEYS: tuple[Key, ...] = (
         "data.mask_unlabeled",
         False,
         "dense_detector, svhn, svhn_2000: whether no cell is trained to be background where the labels of SVHN train leave out a "
-        "digit, by the list of seqdigits find-unlabeled.",
+        "digit, by the list of seqdigits find-unlabeled, which covers the first 2,000 photographs of train.",
     ),
     Key(
         "data.half_scenes",

@@ -8,10 +8,8 @@ from seqdigits.config.defaults import get
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
-from seqdigits.data import scenes
 from seqdigits.data.digits import SIZE
 from seqdigits.data.image_size import image_size
-from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.models import layer_spec
 from seqdigits.models.glimpses import CONTEXT_STRIDE
 
@@ -55,10 +53,10 @@ def _validate_second_look(config: ConfigDict) -> None:
     if (last.kind, last.features) != ("dense", NO_DIGIT):
         raise UserError(f"model.second_look ends with another layer than 'dense {NO_DIGIT}'. Add it.")
     layer_spec.output_size(layer_spec.parse(model.second_look, "model.second_look"), SIZE, SIZE, "model.second_look")
-    if kind == scenes.NAME or kind in PHOTO_COMPOSITIONS:
+    if kind not in ("digit", "canvas"):
         raise UserError(
-            f"data.composition = {kind}: model.second_look needs digits of {SIZE}x{SIZE} pixels. Set another composition, or "
-            "model.second_look to ''."
+            f"data.composition = {kind}: model.second_look needs upright digits of {SIZE}x{SIZE} pixels. Set data.composition to "
+            "canvas or digit, or model.second_look to ''."
         )
     if config.decode.octaves:
         raise UserError(

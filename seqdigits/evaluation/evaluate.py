@@ -12,7 +12,7 @@ from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_evaluated
+from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.evaluation.restore import restore
 from seqdigits.evaluation.table import report_table

@@ -19,7 +19,7 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
 from seqdigits.core.types import Batch, Prediction
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_evaluated
+from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.evaluation.restore import Restored
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.metrics import eval_metrics

@@ -26,7 +26,7 @@ from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_evaluated
+from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.data.source import example_limit
 from seqdigits.models import layer_spec
 from seqdigits.models.targets import center_cells

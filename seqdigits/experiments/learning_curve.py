@@ -35,7 +35,7 @@ from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.interrupt import Stop
-from seqdigits.data.image_size import MIXED_KEYS
+from seqdigits.data.evaluated_config import MIXED_KEYS
 from seqdigits.data.photos import labels
 from seqdigits.data.photos.folder import chosen_rows
 from seqdigits.evaluation.evaluate import evaluate_checkpoint

@@ -167,7 +167,7 @@ _TRAINING_TIME_HEAD = (
 def _training_time(result: Result) -> list[str]:
     """Returns a row for a randomly initialized dense detector, else nothing."""
     model, init = result.config["model"], result.config["init"]
-    if model["name"] != "dense_detector" or init["path"] or result.partial:
+    if model["name"] != "dense_detector" or init["path"] or result.partial or "validation" not in result.reports:
         return []
     evaluations = [
         (p.sequence_accuracy, p.seconds, p.localization_error)
@@ -178,7 +178,8 @@ def _training_time(result: Result) -> list[str]:
     for level in _LEVELS:
         first = next((point for point in evaluations if point[0] >= level), None)
         cells.append("-" if first is None else f"{first[1] / 60:.1f}, {first[2]:.2f} px²")
-    examples = result.config["evaluate"]["examples"] or result.config["data"]["validation_examples"]
+    available = result.reports["validation"]["examples"]
+    examples = min(result.config["evaluate"]["examples"] or available, available)
     return [f"| `{_base(result)}` | {examples:,} | {' | '.join(cells)} | {_origin(result)} |"]
 
 

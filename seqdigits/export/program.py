@@ -20,7 +20,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Prediction, Spec, Variables
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_evaluated
+from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build, init_variables
 

@@ -17,7 +17,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder, make_folder
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import MIXED_KEYS, as_evaluated
+from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.data.photos import svhn_archive
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.evaluation.evaluator import Evaluator
@@ -169,8 +169,6 @@ def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
         config[section] = default[section]
         config[section].update(trained[section])
     config.init = default.init
-    if config.data.half_scenes:
-        config.data.update({key: default.data[key] for key in MIXED_KEYS})
     config.data = as_evaluated(config).data  # nothing is trained
     config.update_from_flattened_dict(dict(target.settings))
     validate(config)

@@ -15,8 +15,6 @@ from seqdigits.checkpoint.load import load_variables, origin
 from seqdigits.checkpoint.manager import Checkpoints
 from seqdigits.config.defaults import to_json
 from seqdigits.core.types import Variables
-from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_evaluated, trains_as_evaluated
 from seqdigits.data.source import DataSource
 from seqdigits.parallel.devices import Devices
 from seqdigits.training import input_stats
@@ -79,7 +77,7 @@ def initialize(
     initial: Variables | None,
     config: ConfigDict,
     source: DataSource,
-    arrays: dict[str, jax.Array],
+    arrays: dict[str, jax.Array] | None,
     devices: Devices,
 ) -> TrainState:
     """Returns the state before step 0, with the variables of another run and the image statistics.
@@ -88,8 +86,8 @@ def initialize(
       state: the randomly initialized state.
       initial: the variables of another run; None = keep the random ones.
       config: the complete config.
-      source: the training split.
-      arrays: the arrays of the source, on the devices.
+      source: the training split as it is evaluated: the statistics describe images of that size.
+      arrays: the arrays of the source, on the devices; None = place them there if they are needed.
       devices: the devices of the run.
     """
     known: Variables = {}
@@ -101,9 +99,6 @@ def initialize(
         state = state.replace(**devices.replicate(merged), average=average)
     missing = {name: part for name, part in state.input_stats.items() if name not in known}
     if missing:
-        # The statistics describe images of the size that the model is evaluated on.
-        same_size = trains_as_evaluated(config.data)
-        measured = source if same_size else create_source(as_evaluated(config), "train")
-        measured_arrays = arrays if same_size else devices.replicate(measured.arrays)
-        known |= input_stats.measure(config, measured, measured_arrays, devices, missing)
+        arrays = devices.replicate(source.arrays) if arrays is None else arrays
+        known |= input_stats.measure(config, source, arrays, devices, missing)
     return state.replace(input_stats=known)

@@ -17,8 +17,8 @@ from seqdigits.config_checks.validate import validate
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.data.create import create_source
+from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.data.half_scenes import HalfScenes
-from seqdigits.data.image_size import as_evaluated
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.source import DataSource
 
@@ -77,7 +77,9 @@ def test_evaluation_has_photographs_alone(config, source):
     batch = jax.jit(source.make, static_argnums=3)(source.arrays, host_batch, jax.random.key(0), False)
     assert (np.asarray(batch.digits) != NO_DIGIT).any(1).all()
     assert not isinstance(create_source(config, "validation"), HalfScenes)
-    assert not isinstance(create_source(as_evaluated(config), "train"), HalfScenes)
+    evaluated = create_source(as_evaluated(config), "train")
+    assert not isinstance(evaluated, HalfScenes)
+    assert set(evaluated.spec.arrays) == {"images", "digits", "boxes"}, "no backgrounds, which only training shows"
 
 
 def test_batches_can_start_at_any_step(source):
@@ -98,6 +100,14 @@ def test_odd_rows_of_a_device_are_refused(source, monkeypatch):
     [
         ({"data.backgrounds": ""}, "data.pasted = 50: data.backgrounds = '', but numbers are pasted"),
         ({"train.batch_size": 7}, "train.batch_size = 7: data.half_scenes needs an even number"),
+        ({"train.accumulate": 2}, "train.accumulate = 2: .* photographs only .* odd number, such as 3"),
+        ({"data.min_digit": 30}, "data.min_digit = 30: rotated digits would not fit into data.height = 32. At most 24"),
+        ({"data.min_digit": 20, "data.max_digit": 10}, "data.min_digit = 20 is more than data.max_digit = 10"),
+        (
+            {"data.train_height": 28, "data.train_width": 64},
+            "data.train_height, data.train_width = 28, 64: data.half_scenes",
+        ),
+        ({"data.test_examples": 100}, "data.test_examples = 100 has no effect with data.composition = photograph"),
         ({"data.half_scenes": False, "data.digits": "mnist"}, "data.max_numbers = 2 has no effect"),
     ],
 )

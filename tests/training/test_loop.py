@@ -21,7 +21,7 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import TryAgain, UserError
 from seqdigits.core.interrupt import Stopped
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_evaluated
+from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.inference.predict_step import PredictStep
 from seqdigits.models.build import build

@@ -71,16 +71,17 @@ def augment(
 ) -> tuple[Array, Array]:
     """Augments one photograph and its boxes.
 
-    Where possible, the number stays completely inside the image: the shift is clipped, and the scale is limited. Pixels
-    beyond the edge of the photograph repeat the edge.
+    Where possible, the number stays completely inside the image: the shift is clipped, and the scale is limited. Of a
+    photograph without boxes that holds for the whole image. Pixels beyond the edge of the photograph repeat the edge.
 
     Args:
       image: u8 [H, W, C].
       digits: i32 [L].
-      boxes: f32 [L, 4] cxcywh, in pixels. Boxes of NO_DIGIT that are not zero are warped too, but decide nothing.
+      boxes: f32 [L, 4] cxcywh, in pixels; all zero = unknown. Boxes of NO_DIGIT that are not zero are warped too, but
+        decide nothing.
       key: random key.
       augmentation: the ranges of augmentation.
-      backgrounds: of photographs.pack, with augmentation.pasted; else None.
+      backgrounds: of photographs.pack, with augmentation.pasted, which needs boxes; else None.
 
     Returns:
       The augmented image u8 [H, W, C] and boxes f32 [L, 4].
@@ -89,6 +90,8 @@ def augment(
     height, width = image.shape[:2]
     valid = digits != NO_DIGIT
     enclosing_box = bx.enclosing_box(boxes, valid)
+    whole = jnp.array([width / 2, height / 2, width, height])
+    enclosing_box = jnp.where(enclosing_box[2] > 0, enclosing_box, whole)
     is_pasted, shrink = jnp.bool_(False), jnp.int32(ONE)
     if augmentation.pasted:
         is_pasted = draws.chance(augmentation.pasted)
@@ -117,8 +120,7 @@ def augment(
     inverse = _inverse(matrix)
     center = _exact(boxes[:, :2] - fixed[0] / ONE, inverse.T) + fixed[1] / ONE
     sides = _exact(boxes[:, 2:], jnp.abs(inverse).T)  # of the box that encloses the warped corners
-    is_box = valid | (boxes[:, 2] > 0)
-    return image, jnp.where(is_box[:, None], jnp.concatenate([center, sides], axis=-1), 0.0)
+    return image, jnp.where(boxes[:, 2:3] > 0, jnp.concatenate([center, sides], axis=-1), 0.0)
 
 
 def _matrix(

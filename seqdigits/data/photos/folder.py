@@ -71,9 +71,9 @@ def chosen_rows(
         )
     if (boxes or kind != "photograph") and (without_boxes := [row for row in chosen if row.boxes is None]):
         raise UserError(
-            f"{path} has no boxes in {labels.line_list(without_boxes)}. model.name = dense_detector, model.localize = True "
-            "and data.composition = crop or cropped_digit need boxes in every row. Add them, or use complete photographs "
-            "(data.composition = photograph) with another model.name and model.localize = False."
+            f"{path} has no boxes in {labels.line_list(without_boxes)}. model.name = dense_detector, model.localize = True, "
+            "data.pasted > 0 and data.composition = crop or cropped_digit need boxes in every row. Add them, or use complete "
+            "photographs (data.composition = photograph) with data.pasted = 0, another model.name and model.localize = False."
         )
     return drawn(chosen, most)
 

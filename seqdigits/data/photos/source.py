@@ -206,7 +206,8 @@ def _custom_photos(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
     lengths = (data.min_length, data.max_length)
     # Refuses unusable rows before anything is loaded.
-    chosen_rows(data.folder, split, kind=data.composition, lengths=lengths, boxes=predicts_box(config))
+    needs_boxes = predicts_box(config) or data.pasted > 0
+    chosen_rows(data.folder, split, kind=data.composition, lengths=lengths, boxes=needs_boxes)
     height, width = size_of(data, split)
     layout = {"kind": data.composition, "height": height, "width": width, "gray": data.gray}
     most = data.train_photographs if split == "train" else 0

@@ -43,6 +43,31 @@ def test_augment_with_zero_ranges_changes_nothing():
 
 @pytest.mark.parametrize(
     "augmentation",
+    [Augmentation(zoom=90), Augmentation(shift=20), Augmentation(shear=15), Augmentation(rotation=5)],
+    ids=["zoom", "shift", "shear", "rotation"],
+)
+def test_without_boxes_the_whole_photograph_stays_inside(augmentation):
+    corners = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for row in (slice(0, 6), slice(-6, None)):
+        for column in (slice(0, 6), slice(-6, None)):
+            corners[row, column] = 250
+    key_of = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(50))
+
+    def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return augment(jnp.asarray(corners), jnp.asarray(DIGITS), jnp.zeros(BOXES.shape), key, augmentation)
+
+    images, boxes = jax.jit(jax.vmap(one))(key_of)
+    assert not np.asarray(boxes).any(), "an unknown box stays unknown"
+    for image in np.asarray(images)[..., 0]:
+        halves = (
+            (slice(None, HEIGHT // 2), slice(HEIGHT // 2, None)),
+            (slice(None, WIDTH // 2), slice(WIDTH // 2, None)),
+        )
+        assert all(image[row, column].max() > 200 for row in halves[0] for column in halves[1])
+
+
+@pytest.mark.parametrize(
+    "augmentation",
     [Augmentation(zoom=90), Augmentation(shift=20), Augmentation(shear=15), Augmentation(rotation=15)],
     ids=["zoom", "shift", "shear", "rotation"],
 )

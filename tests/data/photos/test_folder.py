@@ -354,8 +354,11 @@ def test_train_refuses_unusable_labels_before_starting(tmp_path, one, small_conf
         train_and_evaluate(config, tmp_path / "run")
     write(one, ["image,number,split", "1.png,1,train", "2.png,2,validation"])
     config.evaluate.splits = ("validation",)
-    with pytest.raises(UserError, match=r"no boxes in labels\.csv line 3.*model\.name = dense_detector"):
-        train_and_evaluate(config, tmp_path / "run")
+    pasted = small_config({**CUSTOM, **HEADS, "data.folder": str(one), "data.pasted": 50, "data.backgrounds": "b.jpg"})
+    pasted.evaluate.splits = ("validation",)
+    for refused, key in ((config, r"model\.name = dense_detector"), (pasted, r"data\.pasted > 0")):
+        with pytest.raises(UserError, match=rf"no boxes in labels\.csv line \d.*{key}"):
+            train_and_evaluate(refused, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 

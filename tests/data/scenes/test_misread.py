@@ -17,7 +17,7 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.create import create_source
-from seqdigits.data.image_size import as_evaluated
+from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos.backgrounds import Background
 from seqdigits.data.scenes import misread as parts
