@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import LOWER_IS_BETTER, diff_configs, get, to_json
+from seqdigits.config.defaults import LOWER_IS_BETTER, get
+from seqdigits.config.saved import diff_configs, to_json
 from seqdigits.core.errors import UserError, short
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.training.lock import InUse, InUseElsewhere, Lock, is_free
