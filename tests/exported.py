@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from seqdigits.checkpoint import weights
-from seqdigits.config.defaults import to_json
+from seqdigits.config.saved import to_json
 from seqdigits.data.create import create_source
 from seqdigits.export.parity import draw
 from seqdigits.models.build import build, init_variables

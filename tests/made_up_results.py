@@ -1,6 +1,6 @@
 """Results made up by hand, for the tests of pages and tables."""
 
-from seqdigits.config.defaults import digest
+from seqdigits.config.saved import digest
 from seqdigits.experiments import report
 from seqdigits.experiments.results import Result, TrainedPart
 

@@ -19,7 +19,8 @@ from seqdigits.checkpoint.layout import evaluated_variables, find_checkpoint, lo
 from seqdigits.checkpoint.manifest import read_meta
 from seqdigits.cli import report as cli_report
 from seqdigits.config import registry
-from seqdigits.config.defaults import base_config, get, to_json
+from seqdigits.config.defaults import base_config, get
+from seqdigits.config.saved import to_json
 from seqdigits.config.upgrade import upgrade
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.create import create_source

@@ -23,7 +23,7 @@ from seqdigits.config_checks.validate import validate
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.console import render_table
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import write_atomically
+from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.progress import duration
 from seqdigits.experiments.benchmark import measure, starts, stream_alone, stream_epoch
@@ -74,6 +74,9 @@ def main(stop: Stop) -> None:
         streamed.data.source = "tfrecord"
         validate(streamed)
         config.data.source, config.data.records, config.data.records_form = "device", "", "png"
+    out = Path(values["json"].value) if values["json"].value and is_main() else None
+    if out:
+        _check_file(out)
     if values["epoch"].value:
         for flag in ("stream", "rounds"):
             if values[flag].present:
@@ -88,8 +91,19 @@ def main(stop: Stop) -> None:
             metrics |= stream_alone(streamed)
         metrics |= measure(config, streamed, values["rounds"].value, stop)
         print(table(metrics))
-    if values["json"].value and is_main():
-        write_atomically(Path(values["json"].value), json.dumps(metrics, indent=1))
+    if out:
+        write_atomically(out, json.dumps(metrics, indent=1))
+
+
+def _check_file(out: Path) -> None:
+    """Creates the folder of the file of --json, before minutes of measuring.
+
+    Raises:
+      UserError: the file is a folder, or its folder cannot be written to.
+    """
+    if out.is_dir():
+        raise UserError(f"--json {out} is a folder. Name a file.")
+    make_folder(out.parent, "--json")
 
 
 def epoch_table(metrics: dict[str, Any]) -> str:
@@ -113,6 +127,8 @@ def benchmark_exports(stop: Stop) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=integer_from(1), default=50)
     values = parser.parse_command_line()
+    if values.json:
+        _check_file(values.json)
     prepare_jax()
     rows = measure_exports(values.exports, values.rounds, stop)
     print(exports_table(rows))

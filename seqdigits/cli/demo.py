@@ -26,7 +26,7 @@ import seqdigits
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.layout import checkpoints_folder
 from seqdigits.core.arguments import CommandParser, integer_from
-from seqdigits.core.errors import UserError
+from seqdigits.core.errors import UserError, short
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.inference.onnx_engine import OnnxEngine
@@ -166,17 +166,27 @@ def listen(host: str, port: int, folder: Path) -> ThreadingHTTPServer:
 
 
 def save(folder: Path, weights: Path, name: str, stop: Stop) -> None:
-    """Writes the page and a model into a folder; see write_model.
+    """Makes a folder with the page and a model, all of it or nothing; see write_model.
 
     Raises:
-      UserError: the folder is not empty, or cannot be written; see write_model.
+      UserError: the folder exists and is not empty, or cannot be written; see write_model.
     """
     _check_page()
-    make_folder(folder, "--out")
-    if any(folder.iterdir()):
-        raise UserError(f"--out {folder} is not empty. Name a new folder.")
-    write_model(folder, weights, name, stop)
-    shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"--out {folder} exists and is not an empty folder. Name a new one.")
+    made = folder.absolute()
+    make_folder(made.parent, "--out")
+    partial_folder = Path(tempfile.mkdtemp(prefix=f"{made.name}.", suffix=".partial", dir=made.parent))
+    try:
+        write_model(partial_folder, weights, name, stop)
+        shutil.copytree(PAGE, partial_folder, dirs_exist_ok=True)  # last, because it copies the modes of the page too
+        os.replace(partial_folder, made)  # an empty folder may be replaced
+    except OSError as e:
+        raise UserError(
+            f"--out {folder} cannot be written: {e.strerror or short(e)}. Name another one, or free some space."
+        ) from e
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
     print(f"{folder} has the page, for any static host.", flush=True)
 
 
@@ -194,7 +204,7 @@ def write_model(folder: Path, weights: Path, name: str, stop: Stop, reload_secon
       UserError: see export.parity.compared_detector.
       Stopped: `stop` was set.
     """
-    content = weights.read_bytes() if weights.suffix == ".onnx" else export(weights, folder / MODEL, stop)
+    content = weights.read_bytes() if weights.suffix == ".onnx" else export(weights, Path(MODEL), stop)
     if stop.is_set():
         raise Stopped
     facts = {

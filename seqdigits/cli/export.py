@@ -18,6 +18,7 @@ from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.layout import checkpoints_folder
 from seqdigits.checkpoint.load import load_variables
 from seqdigits.config.flags import prepare_jax
+from seqdigits.config.saved import complete_config
 from seqdigits.core.arguments import CommandParser
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
@@ -80,7 +81,7 @@ def main(stop: Stop) -> None:
     if out.is_dir():
         raise UserError(f"--out {out} is a folder. Name a file.")
     prepare_jax()
-    is_detector = load_variables(weights)[1]["config"]["model"]["name"] == "dense_detector"
+    is_detector = complete_config(load_variables(weights)[1]["config"], weights).model.name == "dense_detector"
     if values.size and not (is_detector and values.to == "tflite"):
         raise UserError("--size: allowed with --to tflite and a dense detector. Leave it out.")
     program = Program(weights, size=values.size, packaged_digits=bool(name))

@@ -6,10 +6,13 @@ written to seqdigits/data/photos/svhn_unlabeled.json, which training with data.m
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from seqdigits.checkpoint import pretrained
 from seqdigits.core.arguments import CommandParser
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import svhn_originals, unlabeled
@@ -26,6 +29,8 @@ def command_line() -> CommandParser:
 def main(stop: Stop) -> None:
     """Runs `seqdigits find-unlabeled`."""
     command_line().parse_command_line()
+    if not os.access(unlabeled.FILE.parent, os.W_OK):
+        raise UserError(f"{unlabeled.FILE} cannot be written. Make its folder writable, or use another source tree.")
     reader = Reader.from_pretrained(pretrained.DEFAULT)
     photos = svhn_originals.original_photos("svhn_2000", "train", folder="")
     found = {}

@@ -14,6 +14,9 @@ from seqdigits.experiments import peers
 
 USAGE = "seqdigits peers FOLDER ... [--engine NAME ...] [--only SUBFOLDER ...] [--limit N] [--out DIR] [--record NAME]"
 
+RECORDS = Path("results/peers")
+"""The folder of the files of --record."""
+
 
 def command_line() -> CommandParser:
     """Returns the parser of the command line."""
@@ -50,10 +53,12 @@ def main(stop: Stop) -> None:
     found = peers.picture_sets(values.folders, values.only, values.limit)
     out = values.out
     make_folder(out, "--out")
+    if values.record:
+        make_folder(RECORDS, "--record")
     report = peers.run(found, out, {name: peers.ENGINES[name] for name in values.engine or peers.ENGINES}, stop)
     peers.write(report, out)
     if values.record:
-        peers.record(report, Path("results/peers") / f"{values.record}.json")
+        peers.record(report, RECORDS / f"{values.record}.json")
     print(f"\n{render_table(peers.COLUMNS, peers.rows(report), 'll' + 'r' * (len(peers.COLUMNS) - 2))}")
     print(f"\n{render_table(peers.ENGINE_COLUMNS, peers.engine_rows(report), 'llrrrrr')}\n")
     print("\n".join([*peers.notes(report), f"{out / 'peers.json'} and {out / 'peers.md'} are written."]))

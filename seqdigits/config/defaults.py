@@ -6,8 +6,6 @@ that cannot run. docs/configuration.md is generated from the table: `seqdigits c
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -723,43 +721,6 @@ def get(config: ConfigDict, key: str) -> Any:
     return config
 
 
-def to_json(config: ConfigDict) -> str:
-    """Returns the config as JSON text, keys in their order."""
-    return json.dumps(config.to_dict(), indent=2)
-
-
 def predicts_box(config: ConfigDict) -> bool:
     """Returns whether the model predicts a box."""
     return config.model.name == "dense_detector" or config.model.localize
-
-
-def diff_configs(config: ConfigDict, saved: dict[str, Any], sections: tuple[str, ...] = ()) -> list[str]:
-    """Returns the differences between a config and a saved one, each as "key: SAVED -> NEW".
-
-    Args:
-      config: the current config.
-      saved: from `upgrade`. A key that it lacks counts as its default.
-      sections: compares only these sections; () = every key that identifies a run, so all but RESUMABLE_KEYS.
-    """
-    now = _flat(json.loads(to_json(config)))
-    then = {**_flat(json.loads(to_json(base_config()))), **_flat(saved)}
-    custom = now["data.photographs"] == "folder"  # then the folder identifies the data
-    free = set(RESUMABLE_KEYS) - ({"data.folder"} if custom else set())
-    return [
-        f"{key}: {then.get(key)!r} -> {now.get(key)!r}"
-        for key in sorted(now.keys() | then.keys())
-        if now.get(key) != then.get(key) and (key.split(".")[0] in sections if sections else key not in free)
-    ]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
-
-
-def digest(config: ConfigDict | dict[str, Any]) -> str:
-    """Returns the SHA-256 of a config, independent of the order of its keys."""
-    plain = config.to_dict() if isinstance(config, ConfigDict) else config
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -17,16 +18,18 @@ FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file atomically.
 
-    A reader sees the old content or the new one, never a part, even after a crash.
+    A reader sees the old content or the new one, never a part, even after a crash. Of several processes that write the same
+    file at the same time, the last one wins.
     """
-    partial = path.with_name(path.name + ".partial")
+    unique = f"{os.getpid()}.{secrets.token_hex(4)}"  # the same process number may exist on several machines
+    partial = path.with_name(f"{path.name[:50]}.{unique}.partial")  # a long name would become too long for a file
     try:
         with partial.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())  # else a power failure may leave the new name with an empty file
         os.replace(partial, path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)  # on a full disk it would take the last bytes
         raise
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from seqdigits.core import interrupt
 from seqdigits.core.errors import UserError, short
-from seqdigits.core.files import make_folder
+from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stopped
 from seqdigits.core.progress import duration, progress
 from seqdigits.data.manifest import (
@@ -123,9 +123,7 @@ def _save_manifest(data: bytes, url: str, folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         if not path.exists() or path.read_bytes() != data:
-            partial = _partial(path)
-            partial.write_bytes(data)
-            os.replace(partial, path)
+            write_atomically(path, data)
         known = {shard.name for shard in shards_of(manifest)}
         for file in shard_files(folder):
             if file.name not in known:

@@ -205,7 +205,9 @@ def _fetch(folder: Path, name: str, url: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as e:
-        raise UserError(f"{path} cannot be read: {e.strerror}. Make it readable, or set another data.folder.") from e
+        raise UserError(
+            f"{path} cannot be read: {e.strerror}. Make it readable, or set another folder: SEQDIGITS_DATA=DIR, or data.folder of a config."
+        ) from e
     digest = hashlib.sha256(data).hexdigest()
     if digest != MNIST_FILES[name]:
         raise UserError(
@@ -226,6 +228,7 @@ def _download(path: Path, url: str, sha256: str) -> None:
         raise UserError(
             f"{path} is missing and could not be downloaded from {url}: {str(e)[:300]}\n"
             f"Put MNIST's four files ({', '.join(MNIST_FILES)}) into {path.parent}. To use another folder DIR, with the "
-            "files in DIR/mnist, set the environment variable SEQDIGITS_DATA=DIR or --config.data.folder=DIR. To "
-            "download from a mirror, set --config.data.url=URL. To do without MNIST, set --config.data.digits=uci."
+            "files in DIR/mnist, set the environment variable SEQDIGITS_DATA=DIR. A command that takes a config also has "
+            "--config.data.folder=DIR; --config.data.url=URL, to download from a mirror; and --config.data.digits=uci, to "
+            "do without MNIST."
         ) from e

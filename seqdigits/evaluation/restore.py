@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.layout import find_checkpoint
 from seqdigits.checkpoint.load import load_variables
-from seqdigits.config.defaults import diff_configs
+from seqdigits.config.saved import diff_configs
 from seqdigits.core import params
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import Variables

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seqdigits.config.defaults import base_config, diff_configs, to_json
+from seqdigits.config.defaults import base_config
 from seqdigits.config.registry import load_config
+from seqdigits.config.saved import diff_configs, to_json
 from seqdigits.config.upgrade import upgrade_record, upgrade_report
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError

@@ -28,8 +28,9 @@ import jax
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import pretrained
-from seqdigits.config.defaults import base_config, diff_configs, to_json
+from seqdigits.config.defaults import base_config
 from seqdigits.config.registry import load_config
+from seqdigits.config.saved import diff_configs, to_json
 from seqdigits.core import provenance
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError

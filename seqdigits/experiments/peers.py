@@ -17,7 +17,7 @@ import numpy as np
 
 from seqdigits.core import provenance
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import make_folder, sha256, write_atomically
+from seqdigits.core.files import sha256, write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.core.progress import progress
 from seqdigits.data.photos.labeled_pictures import LabeledPicture, labeled_pictures
@@ -134,7 +134,7 @@ def run(found: PictureSets, out: Path, engines: Mapping[str, tuple[Path, Path]],
       uncertain: number of pictures that are left out because their label is not sure.
       load_average: of the machine at the end, over one minute; above the number of its cores, times are those of a loaded
         machine.
-      unreadable: the pictures that are left out because an engine cannot open them, with the reason.
+      unreadable: the pictures that are left out because they cannot be read, or an engine cannot open them, with the reason.
       provenance: see core/provenance.py.
 
     Raises:
@@ -157,7 +157,7 @@ def run(found: PictureSets, out: Path, engines: Mapping[str, tuple[Path, Path]],
         if not workers:
             raise UserError("no engine is installed: " + "; ".join(f"{name}: {why}" for name, why in missing.items()))
         files = {worker.name: AnswerFile(out / f"{worker.name}.jsonl", worker.description) for worker in workers}
-        digests = {row.path: sha256(row.path) for rows in found.sets.values() for row in rows}
+        digests, refused = _digests(found)
         reused = {name: len(file.answers.keys() & set(digests.values())) for name, file in files.items()}
         turns = list(_turns(digests, workers, files))
         for worker, path in progress(iter(turns), len(turns), "readings", out):
@@ -165,7 +165,7 @@ def run(found: PictureSets, out: Path, engines: Mapping[str, tuple[Path, Path]],
     finally:
         for worker in workers:
             worker.close()
-    return _scores(found, digests, files) | {
+    return _scores(found, digests, refused, files) | {
         "missing": missing,
         "engines": {
             worker.name: worker.description
@@ -176,6 +176,21 @@ def run(found: PictureSets, out: Path, engines: Mapping[str, tuple[Path, Path]],
         "load_average": os.getloadavg()[0],
         "provenance": provenance.describe(),
     }
+
+
+def _digests(found: PictureSets) -> tuple[dict[Path, str], dict[str, str]]:
+    """Returns the SHA-256 of each picture that the engines are asked for, and why they are not asked for the others."""
+    digests: dict[Path, str] = {}
+    refused: dict[str, str] = {}
+    for path in (row.path for rows in found.sets.values() for row in rows):
+        if set(str(path)) & {"\n", "\r"}:  # a worker takes one path from each line
+            refused[str(path)] = "a path with a line break is not allowed"
+            continue
+        try:
+            digests[path] = sha256(path)
+        except OSError as e:
+            refused[str(path)] = e.strerror or str(e)
+    return digests, refused
 
 
 def _turns(
@@ -190,15 +205,16 @@ def _turns(
                     yield worker, path
 
 
-def _scores(found: PictureSets, digests: Mapping[Path, str], files: Mapping[str, AnswerFile]) -> dict[str, Any]:
+def _scores(
+    found: PictureSets, digests: Mapping[Path, str], refused: Mapping[str, str], files: Mapping[str, AnswerFile]
+) -> dict[str, Any]:
     """Returns `sets` and `unreadable` of `run`."""
-    unreadable = {}
-    for rows in found.sets.values():
-        for row in rows:
-            for file in files.values():
-                answer = file.answers[digests[row.path]]
-                if "unreadable" in answer:
-                    unreadable[str(row.path)] = answer["unreadable"]
+    unreadable = dict(refused)
+    for path, digest in digests.items():
+        for file in files.values():
+            answer = file.answers[digest]
+            if "unreadable" in answer:
+                unreadable[str(path)] = answer["unreadable"]
     sets: dict[str, dict[str, Any]] = {}
     for name, rows in found.sets.items():
         kept = [row for row in rows if str(row.path) not in unreadable]
@@ -323,12 +339,11 @@ def write(report: Mapping[str, Any], out: Path) -> None:
 
 
 def record(report: Mapping[str, Any], path: Path) -> None:
-    """Writes the part of a report that may be published, for RESULTS.md: no paths and no command line."""
+    """Writes the part of a report that may be published, for RESULTS.md, into a folder: no paths and no command line."""
     kept = {name: report[name] for name in ("engines", "missing", "uncertain", "load_average")}
     kept["sets"] = {"/".join(Path(name).parts[-2:]): engines for name, engines in report["sets"].items()}
     kept["unreadable"] = len(report["unreadable"])
     kept["provenance"] = {name: value for name, value in report["provenance"].items() if name != "command"}
-    make_folder(path.parent)
     write_atomically(path, json.dumps(kept, indent=1) + "\n")
 
 

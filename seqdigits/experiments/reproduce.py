@@ -18,8 +18,8 @@ import jax
 
 from seqdigits.checkpoint import weights
 from seqdigits.config import registry as config_registry
-from seqdigits.config.defaults import diff_configs
 from seqdigits.config.registry import load_config
+from seqdigits.config.saved import diff_configs
 from seqdigits.config.upgrade import old_names
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError

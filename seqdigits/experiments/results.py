@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import layout as checkpoint_layout
 from seqdigits.checkpoint.manifest import DamagedCheckpoint, read_meta
-from seqdigits.config.defaults import RESUMABLE_KEYS, digest, to_json
+from seqdigits.config.defaults import RESUMABLE_KEYS
+from seqdigits.config.saved import digest, to_json
 from seqdigits.config.upgrade import upgrade_report, upgrade_result
 from seqdigits.core import provenance
 from seqdigits.experiments.published import PUBLISHED, Published, improves, ours

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from ml_collections import ConfigDict
 from seqdigits.checkpoint.layout import find_checkpoint
 from seqdigits.checkpoint.load import best_checkpoint
 from seqdigits.checkpoint.manifest import read_meta
-from seqdigits.config.defaults import DEFAULTS, base_config, get
+from seqdigits.config.defaults import DEFAULTS, get
+from seqdigits.config.saved import complete_config
 from seqdigits.config.upgrade import upgrade_report
 from seqdigits.core import provenance
 from seqdigits.core.constants import SPLITS
@@ -88,26 +88,6 @@ def read_run(workdir: Path, name: str, which: str = "best") -> RunFolder:
         starts=provenance.read(workdir) if (workdir / "provenance.json").exists() else [],
         seconds=meta["seconds"],
     )
-
-
-def complete_config(saved: Mapping[str, Any], source: Path) -> ConfigDict:
-    """Returns a saved config with all keys; those that it lacks have their defaults.
-
-    Args:
-      saved: from config.upgrade, sections by name.
-      source: the file or folder that has it, for the error.
-
-    Raises:
-      UserError: it has a key that is unknown, or a value of another type.
-    """
-    config = base_config()
-    try:
-        config.update(saved)
-    except (KeyError, AttributeError, TypeError, ValueError) as e:
-        raise UserError(
-            f"{source} has a config that this version cannot read: {short(e)}. Use the version that it was trained with."
-        ) from e
-    return config
 
 
 def read_curves(path: Path) -> dict[str, dict[str, Curve]]:

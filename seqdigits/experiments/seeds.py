@@ -8,9 +8,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from seqdigits.config.defaults import diff_configs
+from seqdigits.config.saved import complete_config, diff_configs
 from seqdigits.experiments.results import Result
-from seqdigits.experiments.run_folder import complete_config
 
 Reports = dict[str, dict[str, Any]]
 """Metrics by split and name, as in a Result; a metric by position is a list."""

@@ -14,7 +14,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint.load import load_variables
-from seqdigits.config.defaults import base_config
+from seqdigits.config.saved import complete_config
 from seqdigits.core import params
 from seqdigits.core.errors import UserError
 from seqdigits.core.rng import RngStream, stream_key
@@ -56,12 +56,10 @@ class Program:
           packaged_digits: whether the examples are composed of the digits of scikit-learn, which need no download.
 
         Raises:
-          UserError: there are no weights, they are damaged, or belong to images of another size.
+          UserError: there are no weights, they are damaged, or belong to images of another size or to another version.
         """
         variables, meta = load_variables(weights)
-        config = base_config()
-        config.update(meta["config"])
-        config = as_evaluated(config)
+        config = as_evaluated(complete_config(meta["config"], weights))
         config.model.compute_dtype = "float32"
         if packaged_digits:
             config.data.update(digits="uci", source="device")

@@ -13,7 +13,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from seqdigits.checkpoint.load import load_variables
-from seqdigits.config.defaults import base_config
+from seqdigits.config.saved import complete_config
 from seqdigits.core import params
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
@@ -55,18 +55,16 @@ def load_detector(weights: Path) -> Detector:
       weights: see checkpoint.load.load_variables.
 
     Raises:
-      UserError: there are no weights, they are damaged, or those of another model.
+      UserError: there are no weights, they are damaged, or those of another model or version.
     """
     variables, meta = load_variables(weights)
-    trained = meta["config"]
-    if trained["model"]["name"] != "dense_detector":
+    trained = {name: meta["config"][name] for name in ("model", "decode", "loss") if name in meta["config"]}
+    config = complete_config(trained, weights)
+    if config.model.name != "dense_detector":
         raise UserError(
-            f"{weights}: model.name = {trained['model']['name']} reads only images of its own size. Allowed is "
+            f"{weights}: model.name = {config.model.name} reads only images of its own size. Allowed is "
             "dense_detector: train one of configs/reader_*.py, or use pretrained weights."
         )
-    config = base_config()
-    for section in ("model", "decode", "loss"):
-        config[section].update(trained[section])
     config.decode.octaves = 0
     return Detector(config, variables, _channels(config, variables, weights))
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from seqdigits.checkpoint import pretrained
 from seqdigits.config.defaults import base_config
 from seqdigits.config.registry import CONFIGS, config_names, load_config
+from seqdigits.config.saved import complete_config
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import provenance
 from seqdigits.core.errors import UserError
@@ -118,7 +119,7 @@ def measure(
     for target in TARGETS[name]:
         if only and target.label not in only:
             continue
-        config = configured(target, facts["config"])
+        config = configured(target, facts["config"], pretrained.FOLDER / f"{name}.json")
         missing = _missing(config)
         if missing:
             print(f"{target.label}: not measured: {missing}", flush=True)
@@ -151,23 +152,25 @@ _METRICS = (
 )
 
 
-def configured(target: Target, trained: dict[str, Any]) -> ConfigDict:
+def configured(target: Target, trained: dict[str, Any], source: Path) -> ConfigDict:
     """Returns the config to measure with: the data of the target, the model and decoding of the weights.
 
     Args:
       target: see Target. Its settings override both.
       trained: config of the weights.
+      source: the file that has it, for the error.
 
     Raises:
-      UserError: the config of the target is missing, or does not fit the weights.
+      UserError: the config of the target is missing, or does not fit the weights, or these are of another version.
     """
     if target.config not in config_names():
         raise UserError(f"{CONFIGS} has no config {target.config}. Reinstall seqdigits, of which it is a part.")
     config = load_config(target.config)
     default = base_config()
-    for section in ("model", "decode", "loss"):
-        config[section] = default[section]
-        config[section].update(trained[section])
+    sections = ("model", "decode", "loss")
+    own = complete_config({name: trained[name] for name in sections if name in trained}, source)
+    for name in sections:
+        config[name] = own[name]
     config.init = default.init
     config.data = as_evaluated(config).data  # nothing is trained
     config.update_from_flattened_dict(dict(target.settings))

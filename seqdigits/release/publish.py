@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from seqdigits.checkpoint import pretrained, weights
-from seqdigits.config import defaults
 from seqdigits.config.registry import config_names, load_config
+from seqdigits.config.saved import digest
 from seqdigits.config.upgrade import upgrade_result
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
@@ -89,7 +89,7 @@ def _facts(result: Path) -> tuple[dict[str, Any], bytes]:
         decode_keys = {k.removeprefix("decode."): v for k, v in facts["settings"].items() if k.startswith("decode.")}
         options.update(decode_keys)
         facts["config"] = {**facts["config"], "decode": options.to_dict()}
-    facts["config_sha256"] = defaults.digest(facts["config"])
+    facts["config_sha256"] = digest(facts["config"])
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
         weights.save(

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from seqdigits.checkpoint import warm_start
 from seqdigits.checkpoint.load import load_variables, origin
 from seqdigits.checkpoint.manager import Checkpoints
-from seqdigits.config.defaults import to_json
+from seqdigits.config.saved import to_json
 from seqdigits.core.types import Variables
 from seqdigits.data.source import DataSource
 from seqdigits.parallel.devices import Devices

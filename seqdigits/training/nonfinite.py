@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 
 from seqdigits.checkpoint import weights
 from seqdigits.checkpoint.layout import checkpoints_folder
-from seqdigits.config.defaults import to_json
+from seqdigits.config.saved import to_json
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.rng import RngStream, stream_key

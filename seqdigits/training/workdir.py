@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from seqdigits.checkpoint.layout import all_steps, checkpoints_folder
 from seqdigits.checkpoint.manifest import DamagedCheckpoint, read_meta
-from seqdigits.config.defaults import diff_configs, to_json
+from seqdigits.config.saved import diff_configs, to_json
 from seqdigits.config.upgrade import upgrade
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically

@@ -61,7 +61,7 @@ def search(
       Stopped: `stop` was set before the end.
     """
     stop, shared = stop or Stop(), without_test(config)
-    study = Study(folder, shared, space, seed)
+    study = Study(folder, shared, space, seed, stop)
     progress = Progress(trials, study.rows())
     while not stop.is_set():
         claimed = study.claim(trials)

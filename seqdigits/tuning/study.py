@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from seqdigits.config.defaults import LOWER_IS_BETTER, diff_configs, get, to_json
+from seqdigits.config.defaults import LOWER_IS_BETTER, get
+from seqdigits.config.saved import diff_configs, to_json
 from seqdigits.core.errors import UserError, short
 from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.training.lock import InUse, InUseElsewhere, Lock, is_free
 from seqdigits.tuning.space import Space, Value
 
@@ -129,7 +131,7 @@ class Claimed:
 class Study:
     """The search in a folder, as one worker sees it."""
 
-    def __init__(self, folder: Path, config: ConfigDict, space: Space, seed: int):
+    def __init__(self, folder: Path, config: ConfigDict, space: Space, seed: int, stop: Stop):
         """Opens the search, or begins it.
 
         Args:
@@ -137,12 +139,14 @@ class Study:
           config: what all trials share, complete.
           space: what they vary.
           seed: of the sampler. The parameters of trial n are drawn with (seed, n).
+          stop: ends the waiting for the lock of the search, here and in the methods.
 
         Raises:
           UserError: Optuna is missing, the folder cannot be written or holds another search, or its journal is damaged.
+          Stopped: `stop` was set while another worker held the lock.
         """
         self._optuna = optuna = import_optuna()
-        self.folder, self.space, self.seed = folder, space, seed
+        self.folder, self.space, self.seed, self._stop = folder, space, seed, stop
         self.metric = config.train.best_metric
         self.is_lower_better = self.metric in LOWER_IS_BETTER
         make_folder(folder / "trials", "--out")
@@ -172,13 +176,18 @@ class Study:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Waits for the lock of the search, and holds it."""
+        """Waits for the lock of the search, and holds it.
+
+        Raises:
+          Stopped: `stop` was set while another worker held it.
+        """
         while True:
             try:
                 lock = Lock(self.folder)
                 break
             except (InUse, InUseElsewhere):
-                time.sleep(0.1)
+                if self._stop.wait(0.1):
+                    raise Stopped from None
         try:
             yield
         finally:
@@ -195,6 +204,9 @@ class Study:
 
         Returns:
           The trial; None if there is nothing to run, because all are finished or run elsewhere.
+
+        Raises:
+          Stopped: see exclusive.
         """
         with self.exclusive():
             for frozen in self._running():

@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 from seqdigits.checkpoint import pretrained, weights
 from seqdigits.checkpoint.load import load_variables
 from seqdigits.cli import pretrained as cli_pretrained
-from seqdigits.config import defaults
-from seqdigits.config.defaults import to_json
 from seqdigits.config.registry import config_names
+from seqdigits.config.saved import digest as config_digest
+from seqdigits.config.saved import to_json
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import params
 from seqdigits.core.errors import Help, UserError
@@ -254,7 +254,7 @@ def test_publish_takes_decode_from_the_config_file(folder, result, experiment):
     path = result({"decode.octaves": 1}, "reader_canvas+decode.octaves=1", settings={"decode.octaves": 1})
     facts = publish.publish("handwriting", path)
     assert facts["config"]["decode"] == {**experiment("reader_canvas").decode.to_dict(), "octaves": 1}
-    assert facts["config_sha256"] == defaults.digest(facts["config"]) != "0" * 64
+    assert facts["config_sha256"] == config_digest(facts["config"]) != "0" * 64
     assert weights.load(folder / "handwriting.npz")[1]["config"] == facts["config"]
 
 
@@ -364,10 +364,15 @@ def test_measure_writes_metrics_and_the_card(folder, result, monkeypatch, tmp_pa
 
 def test_measure_uses_model_and_decode_of_the_weights(folder, result):
     trained = publish.publish("scene", result({"data.rgb": True, "model.pixels": "image_mean"}))["config"]
-    config = release_measure.configured(TARGETS["scene"][0], trained)
+    config = release_measure.configured(TARGETS["scene"][0], trained, folder)
     assert (config.decode.min_score, config.decode.temperature, config.data.rgb) == (0.3, 1.5, True)
     assert json.loads(to_json(ConfigDict({"model": config.model})))["model"] == trained["model"]
     assert release_measure.measure("scene", limit=5)["canvas"]["examples"] == 5  # three channels, from gray digits
+
+
+def test_measure_refuses_weights_of_another_version():
+    with pytest.raises(UserError, match=r"scene.json has a config that this version cannot read: decode.octave = 1\."):
+        release_measure.configured(TARGETS["scene"][0], {"decode": {"octave": 1}}, Path("scene.json"))
 
 
 @pytest.mark.parametrize(
@@ -375,7 +380,7 @@ def test_measure_uses_model_and_decode_of_the_weights(folder, result):
 )
 def test_target_has_the_channels_of_its_weights(name, target, experiment):
     trained = experiment({"handwriting": "reader_canvas_second_look", "scene": "reader_scene"}[name])
-    config = release_measure.configured(target, json.loads(to_json(trained)))
+    config = release_measure.configured(target, json.loads(to_json(trained)), Path(name))
     channels = [create_source(c, "test").spec.image[-1] for c in (config, trained)]
     assert channels[0] == channels[1] == model_card.channels_of(trained.data)
     assert config.init.path == ""
@@ -504,7 +509,7 @@ def test_onnx_file_is_of_the_published_weights(name):
 def test_published_weights_are_accurate_on_canvases(name, mnist_folder, tmp_path):
     """On 50 canvases of 64x128 with one to three digits."""
     (target,) = [target for target in release_measure.TARGETS[name] if target.label == "canvas"]
-    config = release_measure.configured(target, pretrained.facts(name)["config"])
+    config = release_measure.configured(target, pretrained.facts(name)["config"], Path(name))
     config.data.folder = str(mnist_folder)
     config.data.height, config.data.width, config.data.max_length, config.data.test_examples = 64, 128, 3, 50
     config.data.train_height = config.data.train_width = 0

@@ -10,7 +10,7 @@ import pytest
 from seqdigits.checkpoint import weights
 from seqdigits.checkpoint.load import load_variables
 from seqdigits.checkpoint.manifest import read_meta
-from seqdigits.config.defaults import to_json
+from seqdigits.config.saved import to_json
 from seqdigits.core import params
 from seqdigits.core.errors import UserError
 from seqdigits.data.create import create_source

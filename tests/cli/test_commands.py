@@ -18,6 +18,7 @@ from seqdigits import __main__ as entry
 from seqdigits.cli import COMMANDS, module_of
 from seqdigits.core.errors import Help, UserError
 from seqdigits.core.interrupt import Stop
+from seqdigits.data.photos import unlabeled
 
 
 def run(*arguments):
@@ -95,6 +96,15 @@ def test_an_invalid_value_is_refused(command, line):
 def test_an_invalid_argument_is_refused(command, line):
     with pytest.raises(UserError, match=f"\nusage: seqdigits {line.split()[0]}"):
         command(*line.split())
+
+
+def test_find_unlabeled_checks_first_that_its_list_can_be_written(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(unlabeled, "FILE", tmp_path / "read-only" / "list.json")
+    monkeypatch.setattr("os.access", lambda folder, mode: folder != tmp_path / "read-only")
+    with pytest.raises(
+        UserError, match="list.json cannot be written. Make its folder writable, or use another source tree"
+    ):
+        command("find-unlabeled")
 
 
 ENTRY = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); sys.argv = ['seqdigits', {!r}]; " + (

@@ -1,5 +1,6 @@
 """`seqdigits demo`: the page that comes with the package is whole, and the server answers with it alone."""
 
+import errno
 import hashlib
 import json
 import re
@@ -137,8 +138,21 @@ def test_the_files_for_a_static_host_are_written(monkeypatch, tmp_path, capsys):
     assert {path.relative_to(tmp_path / "site") for path in (tmp_path / "site").rglob("*")} == page
     facts = json.loads((tmp_path / "site" / demo.MODEL_FACTS).read_text())
     assert (facts["name"], facts["sha256"], facts["reload_seconds"]) == ("handwriting", digest(model), None)
-    with pytest.raises(UserError, match="is not empty"):
+    with pytest.raises(UserError, match="exists and is not an empty folder"):
         demo.main(Stop())
+
+
+@pytest.mark.parametrize("fails", ["write_atomically", "shutil.copytree"])
+def test_a_folder_that_cannot_be_completed_is_not_made(monkeypatch, tmp_path, fails):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"seqdigits.cli.demo.{fails}", full)
+    with pytest.raises(
+        UserError, match=f"--out {tmp_path}/site cannot be written: No space left on device. Name another"
+    ):
+        demo.save(tmp_path / "site", pretrained.onnx_path("handwriting"), "a", Stop())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_better_checkpoint_is_exported_once(monkeypatch, tmp_path, capsys):

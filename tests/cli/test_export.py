@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from exported import DETECTORS, saved
 
+from seqdigits.checkpoint import weights
 from seqdigits.cli import export
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
@@ -47,6 +48,17 @@ def test_it_compares_and_writes_the_file(call, capsys, monkeypatch, trained, tmp
     assert len(printed) == 3
     assert OnnxEngine(tmp_path / "a.onnx").channels == 1
     assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "a.onnx"}
+
+
+@pytest.mark.parametrize("to", ["onnx", "tflite"])
+def test_weights_of_another_version_are_refused(call, to, trained):
+    variables, about = weights.load(trained)
+    about["config"]["data"]["nonsense"] = 1
+    weights.save(trained, variables, about)
+    with pytest.raises(UserError, match=r"a.npz has a config that this version cannot read: data.nonsense = 1\. Use"):
+        call("--to", to, "--workdir", trained)
+    with pytest.raises(UserError, match=r"data.nonsense = 1"):
+        Program(trained)
 
 
 def test_a_second_look_that_is_left_out_is_told(call, capsys, monkeypatch, small_config, tmp_path):

@@ -1,7 +1,6 @@
 """Configs are validated before any work on a device, and each error says how to fix it."""
 
 import ast
-import json
 import re
 
 import jax
@@ -351,21 +350,6 @@ def test_validate_refuses_and_names_the_fix(small_config, changes, message):
     config = small_config(changes)
     with pytest.raises(UserError, match=f"(?s){message}"):
         validate(config)
-
-
-def test_diff_configs_ignores_resumable_keys(small_config):
-    saved = json.loads(defaults.to_json(small_config({})))
-    same = small_config({"train.steps": 400, "data.folder": "elsewhere", "evaluate.every": 400})
-    assert defaults.diff_configs(same, saved) == []
-    other = small_config({"seed": 3, "train.batch_size": 4})
-    assert defaults.diff_configs(other, saved) == ["seed: 0 -> 3", "train.batch_size: 8 -> 4"]
-
-
-def test_diff_configs_takes_the_default_of_a_missing_key(small_config):
-    saved = json.loads(defaults.to_json(small_config({})))
-    del saved["optim"]["clip_norm"]
-    assert defaults.diff_configs(small_config({}), saved) == []
-    assert defaults.diff_configs(small_config({"optim.clip_norm": 2.0}), saved) == ["optim.clip_norm: 0.0 -> 2.0"]
 
 
 def test_base_config_has_every_key_once_and_is_locked():

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from seqdigits.cli import ablate as cli_ablate
-from seqdigits.config.defaults import to_json
+from seqdigits.config.saved import to_json
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop

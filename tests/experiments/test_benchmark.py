@@ -10,6 +10,7 @@ import pytest
 from exported import saved
 
 from seqdigits.cli import benchmark as cli_benchmark
+from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.create import create_source
 from seqdigits.experiments import benchmark
@@ -115,3 +116,24 @@ def test_flags_and_their_values_reach_the_processes_that_are_timed(monkeypatch):
     monkeypatch.setattr(cli_benchmark, "starts", starts)
     with pytest.raises(Stopped):
         cli_benchmark.main(Stop())
+
+
+@pytest.mark.parametrize("what", [["quickstart"], ["--exports", "scene"]], ids=["config", "exports"])
+def test_the_file_of_the_metrics_is_checked_before_anything_is_measured(tmp_path, monkeypatch, what):
+    def measure(*_):
+        assert (tmp_path / "new").is_dir()
+        raise Stopped
+
+    def call(file):
+        monkeypatch.setattr(sys, "argv", ["seqdigits benchmark", *what, "--json", str(tmp_path / file)])
+        cli_benchmark.main(Stop())
+
+    for name in ("starts", "measure_exports"):
+        monkeypatch.setattr(cli_benchmark, name, measure)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="--json: .*file cannot be used: "):
+        call("file/a.json")
+    with pytest.raises(UserError, match="is a folder. Name a file"):
+        call(".")
+    with pytest.raises(Stopped):
+        call("new/a.json")

@@ -15,7 +15,7 @@ from photo_folders import drawn, write
 from PIL import Image
 
 from seqdigits.cli import learning_curve as cli_learning_curve
-from seqdigits.config.defaults import to_json
+from seqdigits.config.saved import to_json
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped

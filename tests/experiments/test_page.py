@@ -14,7 +14,7 @@ from seqdigits.cli import page as cli_page
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import page
-from seqdigits.experiments.run_folder import complete_config, read_curves, read_run
+from seqdigits.experiments.run_folder import read_curves, read_run
 from seqdigits.training.loop import train_and_evaluate
 from seqdigits.visualization import html
 
@@ -160,11 +160,6 @@ def test_a_run_without_checkpoint_is_refused(runs, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="no checkpoint yet"):
         read_run(tmp_path, "new")
-
-
-def test_an_unknown_key_of_a_saved_config_is_refused(tmp_path):
-    with pytest.raises(UserError, match="cannot read"):
-        complete_config({"model": {"nonsense": 1}}, tmp_path)
 
 
 def test_curves_of_a_running_training_lack_its_last_line(tmp_path):

@@ -1,5 +1,6 @@
 """Off-the-shelf engines beside ours: the protocol of their workers, with engines that the tests write."""
 
+import errno
 import importlib.util
 import json
 import shutil
@@ -191,6 +192,7 @@ def test_record_has_no_paths(engine, folder, tmp_path):
     sets = {f"{folder}/{name}": scores for name, scores in report["sets"].items()}
     report |= {"sets": sets, "unreadable": {str(folder / "a" / "1.png"): "damaged"}}
     path = tmp_path / "results" / "peers" / "pictures.json"
+    path.parent.mkdir(parents=True)
     peers.record(report, path)
     assert str(tmp_path) not in path.read_text()
     kept = json.loads(path.read_text())
@@ -259,6 +261,35 @@ def test_unreadable_picture_is_left_out_for_all(engine, folder, tmp_path):
     assert list(report["unreadable"]) == [str(folder / "a" / "2.png")]
     assert report["sets"]["a"]["red"]["pictures"] == 2
     assert any("2.png cannot be read and is left out: cannot identify" in line for line in peers.notes(report))
+
+
+def test_picture_that_is_not_given_to_the_engines_is_left_out(engine, folder, tmp_path, monkeypatch):
+    """The picture after a name with a line break has its own answer."""
+    (folder / "a" / "1.png").rename(folder / "a" / "1\n.png")
+    labels = folder / "labels.csv"
+    labels.write_text(labels.read_text().replace("a/1.png", '"a/1\n.png"'))
+
+    def refuse(path, sha256=peers.sha256):
+        if path.name == "3.png":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return sha256(path)
+
+    monkeypatch.setattr(peers, "sha256", refuse)
+    report = run(folder, tmp_path / "out", {"red": engine()})
+    assert report["unreadable"] == {
+        str(folder / "a" / "1\n.png"): "a path with a line break is not allowed",
+        str(folder / "a" / "3.png"): "Permission denied",
+    }
+    assert (report["sets"]["a"]["red"]["pictures"], report["sets"]["a"]["red"]["length_right"]) == (1, 0)
+    assert report["sets"]["b"]["red"]["no_number"]["false_answers"] == 1
+
+
+def test_record_is_refused_before_anything_is_read(folder, tmp_path, monkeypatch):
+    (tmp_path / "results").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["peers", str(folder), "--out", str(tmp_path / "out"), "--record", "a"])
+    with pytest.raises(UserError, match="^--record: results/peers cannot be used: "):
+        cli_peers.main(Stop())
 
 
 def test_stop_ends_a_worker_that_hangs(engine, folder, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from seqdigits.checkpoint import pretrained, weights
-from seqdigits.config.defaults import to_json
+from seqdigits.config.saved import to_json
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import Spec
 from seqdigits.export.onnx import to_onnx

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported import DETECTORS, saved
 from PIL import Image, ImageDraw, ImageFont
 
 from seqdigits.checkpoint import pretrained, weights
-from seqdigits.config.defaults import to_json
+from seqdigits.config import base_config
+from seqdigits.config.saved import to_json
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import Spec
 from seqdigits.inference.jax_engine import BATCHES, CANDIDATES, JaxEngine
@@ -95,3 +97,21 @@ def test_a_detector_that_reads_one_size_is_refused(tmp_path, small_config):
 def test_a_folder_without_weights_is_refused(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         Reader.from_workdir(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(("section", "key"), [("model", "nonsense"), ("decode", "nonsense"), ("model", "gru_units")])
+def test_weights_of_another_version_are_refused(tmp_path, small_config, section, key):
+    config = json.loads(to_json(small_config()))
+    config[section][key] = "of the future"
+    weights.save(tmp_path / "a.npz", {}, {"step": 4, "config": config})
+    with pytest.raises(UserError, match=rf"a.npz has a config that this version cannot read: .*{key}.*of the future"):
+        Reader.from_workdir(tmp_path / "a.npz")
+
+
+def test_weights_without_sections_have_their_defaults(tmp_path, small_config):
+    file = saved(tmp_path, small_config(DETECTORS["detector"]))
+    variables, about = weights.load(file)
+    for section in ("decode", "loss"):
+        del about["config"][section]
+    weights.save(file, variables, about)
+    assert JaxEngine(file).min_score == base_config().decode.min_score

@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT
 
 from seqdigits.core.errors import UserError
+from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.tuning import study as study_module
 from seqdigits.tuning.space import Parameter, Space
 from seqdigits.tuning.study import Study
@@ -31,8 +32,8 @@ SPACE = Space(
 def open_study(tmp_path, small_config):
     """`open_study()`: the search of the test, as a new worker sees it."""
 
-    def call(overrides=None, space=SPACE, seed=0):
-        return Study(tmp_path / "search", small_config(overrides), space, seed)
+    def call(overrides=None, space=SPACE, seed=0, stop=None):
+        return Study(tmp_path / "search", small_config(overrides), space, seed, stop or Stop())
 
     return call
 
@@ -87,19 +88,31 @@ def test_a_trial_that_ends_while_it_is_looked_at_stops_no_worker(open_study, mon
     second.lock.release()
 
 
+def test_a_worker_that_waits_for_the_lock_of_the_search_can_be_stopped(open_study):
+    stop = Stop()
+    waiting = open_study(stop=stop)
+    with open_study().exclusive():
+        threading.Timer(0.2, stop.set).start()
+        for wait in (lambda: waiting.claim(9), lambda: open_study(stop=stop)):
+            with pytest.raises(Stopped):
+                wait()
+    assert waiting.claim(9).number == 0  # a lock that is free is taken all the same
+
+
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, "tests/tuning"); sys.path.insert(0, "tests")
 from pathlib import Path
 from conftest import SMALL
 from seqdigits.config import base_config
+from seqdigits.core.interrupt import Stop
 from seqdigits.tuning.space import Parameter
 from seqdigits.tuning.study import Study
 from test_study import SPACE
 
 config = base_config()
 config.update_from_flattened_dict(SMALL)
-study = Study(Path(sys.argv[1]), config, SPACE, 0)
+study = Study(Path(sys.argv[1]), config, SPACE, 0, Stop())
 if sys.argv[2] == "drawing":
     def suggest(self, trial, suggest=Parameter.suggest):
         if self.name == "train.batch_size":
@@ -115,7 +128,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.parametrize("moment", ["drawing", "training"])
 def test_a_trial_whose_worker_was_killed_is_resumed(open_study, tmp_path, small_config, moment):
     """Killed while it drew the parameters, under the lock of the search, or later: the trial gets the same ones."""
-    undisturbed = Study(tmp_path / "undisturbed", small_config(), SPACE, 0).claim(2)
+    undisturbed = Study(tmp_path / "undisturbed", small_config(), SPACE, 0, Stop()).claim(2)
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path / "search"), moment],
         cwd=ROOT,
@@ -141,9 +154,9 @@ def test_a_trial_whose_worker_was_killed_is_resumed(open_study, tmp_path, small_
 def test_a_trial_depends_on_seed_and_number(open_study, tmp_path, small_config):
     first, second = open_study().claim(9), open_study().claim(9)
     assert first.values != second.values
-    again = Study(tmp_path / "again", small_config(), SPACE, 0)
+    again = Study(tmp_path / "again", small_config(), SPACE, 0, Stop())
     assert [again.claim(9).values, again.claim(9).values] == [first.values, second.values]
-    assert Study(tmp_path / "other", small_config(), SPACE, 1).claim(9).values != first.values
+    assert Study(tmp_path / "other", small_config(), SPACE, 1, Stop()).claim(9).values != first.values
 
 
 def test_the_score_is_the_best_of_a_trial_and_best_ignores_pruned_ones(open_study):

@@ -96,7 +96,7 @@ def write(
     """
     _check_identity(folder, identity)
     for path in folder.glob("*.partial"):
-        path.unlink()
+        path.unlink(missing_ok=True)  # a worker of a killed command, which lives on for a moment, may rename it
     total = sum(plan.stop - plan.start for job in jobs for plan in job)
     before = _examples(folder)
     if before:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from seqdigits.config.defaults import DEFAULTS
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
@@ -57,7 +58,7 @@ def create_pictures(
         digit_set="mnist",
         split=split,
         validation=0,
-        load=partial(digits.load, "mnist", split, validation=0, folder=folder, url=""),
+        load=partial(digits.load, "mnist", split, validation=0, folder=folder, url=DEFAULTS["data.url"]),
         num_examples=None,
         examples=(seed, RngStream[split.upper()]),
         order_seed=0,

@@ -18,8 +18,8 @@ from PIL import Image
 
 from seqdigits.cli import check_photos as cli_check_photos
 from seqdigits.config import registry as config_registry
-from seqdigits.config.defaults import diff_configs as differences
-from seqdigits.config.defaults import to_json
+from seqdigits.config.saved import diff_configs as differences
+from seqdigits.config.saved import to_json
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.errors import UserError

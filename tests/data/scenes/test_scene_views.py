@@ -16,6 +16,7 @@ from PIL import Image
 from test_scenes import SCENE, digest, edges, make_batch
 
 from seqdigits.cli import draw_scenes
+from seqdigits.config.defaults import DEFAULTS
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
@@ -246,3 +247,21 @@ def test_draw_scenes_command_refuses_nothing_to_draw(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["draw-scenes", str(tmp_path / "new"), "--count=0", "--empty=0"])
     with pytest.raises(UserError, match="there is nothing to draw"):
         draw_scenes.main(Stop())
+
+
+def test_draw_scenes_command_downloads_mnist_from_the_default_address(tmp_path, monkeypatch):
+    asked = []
+
+    def retrieve(url, **_):
+        asked.append(url)
+        raise OSError("no network")
+
+    monkeypatch.setattr("pooch.retrieve", retrieve)
+    monkeypatch.setattr(draw_scenes, "prepare_jax", lambda: None)
+    monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["draw-scenes", str(tmp_path / "new"), "--backgrounds="])
+    with pytest.raises(
+        UserError, match=r"no network\n.*SEQDIGITS_DATA=DIR\. A command that takes a config also has --config"
+    ):
+        draw_scenes.main(Stop())
+    assert asked == [f"{DEFAULTS['data.url']}/train-images-idx3-ubyte.gz"]

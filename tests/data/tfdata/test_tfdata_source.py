@@ -563,6 +563,11 @@ def test_write_job_restores_missing_shards(tmp_path, missing):
     assert list(last.as_numpy_iterator()) == [b"015", b"016", b"017", b"018", b"019"]
 
 
+def test_unfinished_file_that_a_worker_renames_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter([folder / "renamed.partial"]))
+    assert writer.write(tmp_path / "set", [], numbered, {}, 0, Stop()) == []
+
+
 def test_write_job_refuses_too_few_records(tmp_path):
     job = writer.plan_shards("d", {"train": 20}, 4)
     with pytest.raises(UserError, match=r"00003-of-00004: only 2 of 5 examples exist"):
