@@ -55,7 +55,7 @@ class Scene:
       min_digit: minimum height of the digits, pixels. Digits are smaller only where a number would not fit otherwise.
       max_digit: maximum height of the digits, pixels.
       gray: whether the image has one channel.
-      backgrounds: whether there are natural backgrounds, see photographs.
+      backgrounds: whether there are natural backgrounds, see natural_backgrounds.
       misread: whether views without a number show parts of them that a reader misread, see misread.
       whole: whether it is a whole picture, whose numbers have any height from min_digit to max_digit, and not a view.
     """

@@ -19,7 +19,7 @@ from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data import digits
 from seqdigits.data.image_size import size_of
-from seqdigits.data.scenes import glyphs, misread, photographs
+from seqdigits.data.scenes import glyphs, misread, natural_backgrounds
 from seqdigits.data.scenes.layout import Scene
 from seqdigits.data.scenes.render import compose_scene
 from seqdigits.data.source import TRAIN_LIMIT, DataSource
@@ -78,7 +78,7 @@ class SceneSource(DataSource):
             "other_boxes": ((others, 4), jnp.int32),
         }
         if load_backgrounds is not None:
-            shapes["backgrounds"] = ((photographs.num_pixels(scene.height, scene.width),), jnp.int32)
+            shapes["backgrounds"] = ((natural_backgrounds.num_pixels(scene.height, scene.width),), jnp.int32)
         if load_misread is not None:
             shapes["misread"] = ((misread.SLOTS, misread.HEIGHT, misread.WIDTH), jnp.int32)
         spec = Spec(
@@ -109,7 +109,9 @@ class SceneSource(DataSource):
             "other_boxes": glyph_set.other_boxes,
         }
         if self._load_backgrounds is not None:
-            arrays["backgrounds"] = photographs.pack(self._load_backgrounds(), self._scene.height, self._scene.width)
+            arrays["backgrounds"] = natural_backgrounds.pack(
+                self._load_backgrounds(), self._scene.height, self._scene.width
+            )
         if self._load_misread is not None:
             arrays["misread"] = misread.pack(self._load_misread())
         return arrays
