@@ -30,7 +30,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.files import write_atomically
 from seqdigits.core.progress import progress
 from seqdigits.data.scenes.fonts import FontFamily
-from seqdigits.data.scenes.glyphs import MIN_COVERAGE, SIZE
+from seqdigits.data.scenes.glyphs import MIN_COVERAGE, SIZE, covered_box
 
 DIGIT_HEIGHT = 32  # of the tallest digit of a face, pixels
 SUPERSAMPLING = 8  # a pixel is the mean of 8x8 subpixels; at that size hinting has no visible effect
@@ -142,12 +142,6 @@ def _rasterize(face: ImageFont.FreeTypeFont, character: str) -> tuple[Image.Imag
     ImageDraw.Draw(page).text((size // 3, 2 * size // 3), character, 255, face, anchor="ls")
     left, top, right, bottom = page.getbbox() or (0, 0, 1, 1)
     return page.crop((left, top, right, bottom)), left - size // 3, top - 2 * size // 3
-
-
-def covered_box(image: np.ndarray) -> tuple[int, int, int, int]:
-    """Returns left, top, right, bottom (exclusive) of the pixels of u8 [H, W] with MIN_COVERAGE or more."""
-    rows, columns = (np.flatnonzero((image >= MIN_COVERAGE).any(axis=axis)) for axis in (1, 0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _iou(one: np.ndarray, other: np.ndarray) -> float:

@@ -10,9 +10,10 @@ from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.scenes import corruptions, distractors, misread, natural_backgrounds, views
 from seqdigits.data.scenes.background import paint_background, random_colors
 from seqdigits.data.scenes.draws import Draws
-from seqdigits.data.scenes.layout import DIGIT_HEIGHT, ONE, SUB, Glyphs, Lines, Scene, boxes, lay_out
+from seqdigits.data.scenes.layout import DIGIT_HEIGHT, SUB, Glyphs, Lines, Scene, boxes, lay_out
 from seqdigits.data.scenes.text import render_text
 from seqdigits.data.scenes.views import View
+from seqdigits.data.synthetic.deterministic_ops import ONE
 
 
 def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[Array, Array, Array, Array]:
