@@ -21,9 +21,6 @@ from seqdigits.data.scenes.source import create_scenes
 from seqdigits.data.source import DataSource
 from seqdigits.data.synthetic.source import create_synthetic
 
-SOURCES = ("device", "tfds", "tfrecord")
-"""The values of config.data.source."""
-
 
 def create_source(config: ConfigDict, split: str) -> DataSource:
     """Creates the source of one split ("train", "validation" or "test") from a complete config."""
@@ -36,7 +33,8 @@ def create_source(config: ConfigDict, split: str) -> DataSource:
 
 def _source_on_device(config: ConfigDict, split: str) -> DataSource:
     data = config.data
-    reads_tfds = data.source == "tfds"
+    # With "tfrecord" this is the source of the same examples as those of the records.
+    reads_tfds = {"device": False, "tfds": True, "tfrecord": False}[data.source]
     if data.composition in PHOTO_COMPOSITIONS:
         photographs = create_photos(config, split, partial(_tfds_cropped, root=data.records) if reads_tfds else None)
         if not data.half_scenes or split != "train":

@@ -106,7 +106,7 @@ def create_synthetic(config: ConfigDict, split: str, read_mnist: ReadMnist | Non
         composition=_composition(data, split),
         augmentation=compositions.Augmentation(**{name: data[name] for name in compositions.AUGMENTATION_KEYS}),
         channels=3 if data.rgb else 1,
-        in_passes=data.digit_order == "passes",
+        in_passes={"independent": False, "passes": True}[data.digit_order],
         **digits_of(config, split, read_mnist),
     )
 
