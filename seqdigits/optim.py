@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +28,33 @@ OPTIMIZERS = {
 WEIGHT_DECAY_OPTIMIZERS = ("adamw", "sgd")
 """Optimizers that support weight decay."""
 
-SCHEDULES = ("constant", "cosine", "exponential", "staircase", "inverse_time", "piecewise")
-"""Names of the learning rate schedules, see `schedule`."""
+
+def _exponential(config: ConfigDict, staircase: bool) -> optax.Schedule:
+    return optax.exponential_decay(config.learning_rate, config.decay_steps, config.decay_rate, staircase=staircase)
+
+
+def _piecewise(config: ConfigDict) -> optax.Schedule:
+    steps, rates = zip(*parse_boundaries(config.boundaries), strict=True)
+    constants = [optax.constant_schedule(value) for value in (config.learning_rate, *rates)]
+    return optax.join_schedules(constants, [step - config.warmup_steps for step in steps])
+
+
+def _inverse_time(config: ConfigDict) -> optax.Schedule:
+    rate = config.learning_rate
+    return lambda t: rate / (1 + config.decay_rate * t / config.decay_steps)
+
+
+SCHEDULES: dict[str, Callable[[ConfigDict], optax.Schedule]] = {
+    "constant": lambda config: optax.constant_schedule(config.learning_rate),
+    "cosine": lambda config: optax.cosine_decay_schedule(
+        config.learning_rate, config.decay_steps - config.warmup_steps
+    ),
+    "exponential": lambda config: _exponential(config, staircase=False),
+    "staircase": lambda config: _exponential(config, staircase=True),
+    "inverse_time": _inverse_time,
+    "piecewise": _piecewise,
+}
+"""Name -> function from the config section `optim` to the learning rate after the warm-up, see `schedule`."""
 
 
 def schedule(config: ConfigDict) -> optax.Schedule:
@@ -62,28 +88,11 @@ def schedule(config: ConfigDict) -> optax.Schedule:
     >>> [float(schedule(config)(t)) for t in (0, 9, 10, 19, 20, 99)]
     [1.0, 1.0, 0.5, 0.5, 0.125, 0.125]
     """
-    after = _after_warmup(config)
+    after = SCHEDULES[config.schedule](config)
     if not config.warmup_steps:
         return after
     warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
     return optax.join_schedules([warmup, after], [config.warmup_steps])
-
-
-def _after_warmup(config: ConfigDict) -> optax.Schedule:
-    rate = config.learning_rate
-    if config.schedule == "constant":
-        return optax.constant_schedule(rate)
-    if config.schedule == "cosine":
-        return optax.cosine_decay_schedule(rate, config.decay_steps - config.warmup_steps)
-    if config.schedule == "inverse_time":
-        return lambda t: rate / (1 + config.decay_rate * t / config.decay_steps)
-    if config.schedule == "piecewise":
-        steps, rates = zip(*parse_boundaries(config.boundaries), strict=True)
-        constants = [optax.constant_schedule(value) for value in (rate, *rates)]
-        return optax.join_schedules(constants, [step - config.warmup_steps for step in steps])
-    return optax.exponential_decay(
-        rate, config.decay_steps, config.decay_rate, staircase=config.schedule == "staircase"
-    )
 
 
 def parse_boundaries(text: str) -> list[tuple[int, float]]:

@@ -15,17 +15,11 @@ from ml_collections import ConfigDict
 
 from seqdigits.data import scenes
 from seqdigits.data.half_scenes import HalfScenes
-from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.photos.source import create_photos
 from seqdigits.data.scenes.source import create_scenes
 from seqdigits.data.source import DataSource
 from seqdigits.data.synthetic.source import create_synthetic
-
-_read_misread = partial(backgrounds.pixels_of, kind=backgrounds.MISREAD)
-
-SOURCES = ("device", "tfds", "tfrecord")
-"""The values of config.data.source."""
 
 
 def create_source(config: ConfigDict, split: str) -> DataSource:
@@ -39,15 +33,16 @@ def create_source(config: ConfigDict, split: str) -> DataSource:
 
 def _source_on_device(config: ConfigDict, split: str) -> DataSource:
     data = config.data
-    reads_tfds = data.source == "tfds"
+    # With "tfrecord" this is the source of the same examples as those of the records.
+    reads_tfds = {"device": False, "tfds": True, "tfrecord": False}[data.source]
     if data.composition in PHOTO_COMPOSITIONS:
         photographs = create_photos(config, split, partial(_tfds_cropped, root=data.records) if reads_tfds else None)
         if not data.half_scenes or split != "train":
             return photographs
-        return HalfScenes(photographs, create_scenes(config, split, None, backgrounds.pixels_of, _read_misread))
+        return HalfScenes(photographs, create_scenes(config, split))
     read_mnist = partial(_tfds_mnist, root=data.records) if reads_tfds else None
     if data.composition == scenes.NAME:
-        return create_scenes(config, split, read_mnist, backgrounds.pixels_of, _read_misread)
+        return create_scenes(config, split, read_mnist)
     return create_synthetic(config, split, read_mnist)
 
 

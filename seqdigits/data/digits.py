@@ -20,9 +20,6 @@ from seqdigits.core.files import data_folder
 
 SIZE = 28
 
-VALIDATION_PLACES = ("default", "first", "last")
-"""The allowed values of `data.validation_place`: which digits of the pool are held out; by default those of the set."""
-
 
 @dataclass(frozen=True)
 class DigitSet:
@@ -45,11 +42,11 @@ class DigitSet:
 
         Args:
           validation: number of pool digits held out for validation; 0 = the default of the set.
-          place: a value of VALIDATION_PLACES.
+          place: which digits of the pool are held out, the "first" or the "last"; "default" = those of the set.
         """
         held = validation or self.validation
         everything = self.pool + self.test
-        if place == "first" or (place == "default" and self.validation_first):
+        if {"default": self.validation_first, "first": True, "last": False}[place]:
             return {
                 "train": slice(held, self.pool),
                 "validation": slice(0, held),
@@ -105,7 +102,7 @@ def load(
       name: a key of DIGITS.
       split: one of SPLITS.
       validation: number of digits held out for validation; 0 = the default of the set.
-      place: which digits of the pool these are, a value of VALIDATION_PLACES.
+      place: which digits of the pool these are, see DigitSet.slices.
       distinct: number of digits to keep, a multiple of 10: the first of each class, equally many; 0 = all.
       folder: folder of data files, with MNIST's files in its subfolder `mnist`; "" = see `data_folder`.
       url: URL of the folder that missing MNIST files are downloaded from.

@@ -250,7 +250,7 @@ def merge_cells(cluster: Array, seed: Array, probability: Array, target: str) ->
       cluster: bool [M, cells], which cells are merged.
       seed: i32 [M], the cell with the highest score of each cluster.
       probability: f32 [cells, 10], of each digit.
-      target: one of targets.TARGETS.
+      target: a key of targets.TARGETS.
 
     Returns:
       f32 [M], scores, and f32 [M, 10], probabilities of each digit, which sum to at most 1.
@@ -263,6 +263,7 @@ def merge_cells(cluster: Array, seed: Array, probability: Array, target: str) ->
     if target == "center_sampling":
         total = jnp.maximum(jnp.sum(weight, axis=-1), 1e-6)
         return weight @ score / total, weight @ probability / total[:, None]
+    assert target == "cell", "there is no other target"
     merged_score = jnp.sum(weight, axis=-1)
     return merged_score, jnp.where(cluster, 1.0, 0.0) @ probability / jnp.maximum(merged_score, 1.0)[:, None]
 

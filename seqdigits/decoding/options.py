@@ -30,7 +30,7 @@ class DecodeOptions(NamedTuple):
         the order of confidences (Platt scaling, Platt 1999, "Probabilistic outputs for support vector machines",
         section 2).
       platt_bias: see platt_scale.
-      target: how cells were assigned in training, one of targets.TARGETS.
+      target: how cells were assigned in training, a key of targets.TARGETS.
     """
 
     max_length: int

@@ -215,5 +215,5 @@ class Evaluator:
 
 
 def _share() -> int:
-    """Returns the number of right examples that each process keeps."""
+    """Returns the number of right examples that each process keeps, and of wrong ones."""
     return -(-EXAMPLES // jax.process_count())

@@ -21,6 +21,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments import results
 from seqdigits.experiments.ablation_variants import PLAIN, VARIANTS
+from seqdigits.experiments.run_folder import read_metrics
 from seqdigits.metrics.intervals import half_interval
 from seqdigits.training.loop import train_and_evaluate
 
@@ -64,7 +65,7 @@ def run(name: str, seed: int, workdir: Path, folder: str, stop: Stop) -> dict[st
     config.data.folder = folder
     state = train_and_evaluate(config, workdir, stop)
     report = json.loads((workdir / "evaluation" / "validation.json").read_text())
-    metrics = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    metrics = read_metrics(workdir / "metrics.jsonl")
     program = provenance.describe()
     return {
         "variant": name,

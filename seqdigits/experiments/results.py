@@ -17,6 +17,7 @@ from seqdigits.config.saved import digest, to_json
 from seqdigits.config.upgrade import upgrade_report, upgrade_result
 from seqdigits.core import provenance
 from seqdigits.experiments.published import PUBLISHED, Published, improves, ours
+from seqdigits.experiments.run_folder import read_metrics
 
 CURVE_POINTS = 100
 
@@ -273,20 +274,19 @@ def _compare(row: Published | None, reports: dict[str, dict[str, Any]], comparab
 
 
 def curve(path: Path, most: int = CURVE_POINTS) -> list[CurvePoint]:
-    """Reads the training curve from `metrics.jsonl`: loss and seconds of train, metrics of validation.
+    """Reads the training curve from `metrics.jsonl` (see `read_metrics`): loss and seconds of train, metrics of validation.
 
     A metric is None where a step has none. At most `most` points are returned: those of validation first, the others evenly
     spaced.
     """
     points: dict[int, CurvePoint] = {}
-    lines = path.read_text().splitlines() if path.exists() else []  # missing before the first log
-    for line in lines:
-        values = json.loads(line)
+    for values in read_metrics(path):
         if values["split"] not in ("train", "validation"):
             continue
         keys = ("loss", "seconds") if values["split"] == "train" else ("sequence_accuracy", "localization_error")
         point = points.get(values["step"], CurvePoint(values["step"]))
-        points[point.step] = dataclasses.replace(point, **{key: values.get(key) for key in keys})
+        found: dict[str, Any] = {key: values.get(key) for key in keys}
+        points[point.step] = dataclasses.replace(point, **found)
     validated = [step for step, point in points.items() if point.sequence_accuracy is not None]
     kept = _thin(validated, most)
     kept += _thin([step for step in points if step not in validated], most - len(kept))

@@ -90,29 +90,38 @@ def read_run(workdir: Path, name: str, which: str = "best") -> RunFolder:
     )
 
 
-def read_curves(path: Path) -> dict[str, dict[str, Curve]]:
-    """Reads the curves of `metrics.jsonl`, by metric and split; none where there is no file.
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Reads the lines of `metrics.jsonl`, each with `step`, `split` and metrics by name; none where there is no file.
 
     A last line without an end, which a running training may be writing, is left out.
 
     Raises:
       UserError: another line is damaged.
     """
-    points: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    entries = []
     lines = path.read_bytes().split(b"\n") if path.exists() else []
     for number, line in enumerate(lines[:-1], 1):
         try:
-            values = json.loads(line)
-            step, split = values["step"], values["split"]
-            for metric, value in values.items():
-                is_number = isinstance(value, int | float) and not isinstance(value, bool)
-                if is_number and metric not in ("step", "seconds", "examples"):
-                    points.setdefault(metric, {}).setdefault(split, []).append((int(step), float(value)))
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
+            entry = json.loads(line)
+            if type(entry["step"]) is not int or not isinstance(entry["split"], str):
+                raise ValueError("its step is not an integer, or its split is not a text")
+        except (ValueError, LookupError, TypeError, RecursionError) as e:
             raise UserError(
                 f"{path} is damaged: line {number} cannot be read ({short(e)}). Rerun the training command, which repairs it, "
                 "or delete that line."
             ) from e
+        entries.append(entry)
+    return entries
+
+
+def read_curves(path: Path) -> dict[str, dict[str, Curve]]:
+    """Reads the curves of `metrics.jsonl`, by metric and split; see `read_metrics`."""
+    points: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for entry in read_metrics(path):
+        for metric, value in entry.items():
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and metric not in ("step", "seconds", "examples"):
+                points.setdefault(metric, {}).setdefault(entry["split"], []).append((entry["step"], float(value)))
     return {
         metric: {split: thin(np.array(found)) for split, found in by_split.items()}
         for metric, by_split in points.items()

@@ -11,9 +11,6 @@ import numpy as np
 from seqdigits.core.errors import UserError
 from seqdigits.export.program import Program, Runtime
 
-DTYPES = ("float32", "float16", "int8")
-"""How the file stores weights: as such, halved, or as 8-bit integers with a factor (dynamic-range quantization)."""
-
 INPUT = "images"
 
 
@@ -24,7 +21,8 @@ def to_tflite(program: Program, dtype: str) -> bytes:
 
     Args:
       program: the trained network.
-      dtype: one of DTYPES.
+      dtype: how the file stores weights: as such, "float32"; halved, "float16"; or as 8-bit integers with a factor
+        (dynamic-range quantization), "int8".
 
     Raises:
       UserError: TensorFlow is not installed, or it cannot convert the program.

@@ -25,9 +25,7 @@ from seqdigits.visualization.html import Table, Tile, render, tile_width
 _COMPOSITIONS = {
     "digit": "single digits, unaltered",
     "scene": "synthetic scenes with handwritten and typeset numbers",
-    "canvas": "digits side by side, at a random position on black",
     "centered": "small digits side by side in the center",
-    "rotated": "digits in a row, each rotated by up to 45° and shifted",
     "photograph": "whole photographs of numbers",
     "crop": "photographs, cropped around the number",
     "cropped_digit": "single digits cropped from photographs",
@@ -73,11 +71,23 @@ def _head(config: ConfigDict, statistics: Sequence[SplitStatistics]) -> dict[str
     origin, is_restricted = data_origin(config.data)
     return {
         "about": f"{' or '.join(sizes)} pixels, {'gray' if spec.image[2] == 1 else 'color'}, {length} "
-        f"digit{'' if high == 1 else 's'}: {_COMPOSITIONS[config.data.composition]}.",
+        f"digit{'' if high == 1 else 's'}: {_composition(config.data)}.",
         "origin": origin,
         "is_restricted": is_restricted,
         "splits": [(s.split, f"{s.examples:,}", _extent(s), plural(int(s.digits.sum()), "digit")) for s in statistics],
     }
+
+
+def _composition(data: ConfigDict) -> str:
+    """Returns what an image shows: one of _COMPOSITIONS, or for other compositions a text that depends on further keys."""
+    if data.composition == "canvas":
+        places = "each at a random place" if data.scattered else "side by side, at a random position"
+        return f"digits {places} on black"
+    if data.composition == "rotated":
+        each = [f"rotated by up to {data.max_rotation}°"] * bool(data.max_rotation) + ["shifted"] * bool(data.jitter)
+        line = f"digits in a {'column' if data.stacked else 'row'}"
+        return f"{line}, each {' and '.join(each)}" if each else line
+    return _COMPOSITIONS[data.composition]
 
 
 def _extent(s: SplitStatistics) -> str:

@@ -14,10 +14,6 @@ from seqdigits.models.layer_spec import parse
 from seqdigits.models.sequence import SequenceModel
 from seqdigits.models.stack import COMPUTE_DTYPES
 
-MODELS = ("heads", "gru", "attention", "row_gru", "glimpses", "dense_detector")
-"""The allowed values of `model.name`: the SequenceModel with each of its decoders, the GlimpseModel, and the
-DenseDetector."""
-
 
 def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
     """Builds the model of a validated config for the shapes of a data source.

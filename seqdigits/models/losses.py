@@ -82,10 +82,6 @@ POSITIONS = {"mean": jnp.mean, "sum": jnp.sum}
 """The allowed values of `loss.positions`: how the losses of the positions are reduced."""
 
 
-NORMALIZERS = ("example", "batch")
-"""The allowed values of `loss.normalizer`, see `cell_losses`."""
-
-
 def digit_loss(logits: Array, digits: Array, config: ConfigDict) -> Array:
     """Returns the loss of all positions of each example.
 

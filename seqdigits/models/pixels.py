@@ -9,9 +9,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-PIXELS = ("unit", "raw", "image_mean", "per_pixel")
-"""The allowed values of `model.pixels`, see PixelNormalization."""
-
 
 class PixelNormalization(nn.Module):
     """Normalizes the pixels of a batch of images.
@@ -20,7 +17,7 @@ class PixelNormalization(nn.Module):
     is filled once before step 0, saved and restored with the parameters, and never trained.
 
     Attributes:
-      kind: one of PIXELS: `unit` = 0..1; `raw` = 0..255; `image_mean` = 0..1 minus the mean of the image;
+      kind: the value of `model.pixels`: `unit` = 0..1; `raw` = 0..255; `image_mean` = 0..1 minus the mean of the image;
         `per_pixel` = 0..255 minus the training set's mean of that pixel, divided by its standard deviation,
         which counts as 1 at least.
     """
@@ -38,6 +35,7 @@ class PixelNormalization(nn.Module):
         if self.kind == "image_mean":
             x = x / 255
             return x - jnp.mean(x, axis=(1, 2, 3), keepdims=True)
+        assert self.kind == "per_pixel", "there is no other kind"
         mean = self.variable("input_stats", "mean", jnp.zeros, image.shape[1:])
         deviation = self.variable("input_stats", "deviation", jnp.ones, image.shape[1:])
         return (x - mean.value) / jnp.maximum(deviation.value, 1.0)  # a pixel that never changes has deviation 0

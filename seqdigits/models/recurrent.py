@@ -8,13 +8,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-CELLS = ("tensorflow1", "keras2")
-"""The allowed values of `model.gru_cell`.
-
-tensorflow1: logistic gates, glorot uniform kernels, biases of 1 for the gates and 0 for the candidate. keras2: hard sigmoid
-gates, one orthogonal recurrent kernel for gates and candidate, biases of 0, as GRU(reset_after=False) of Keras 2.
-"""
-
 
 class GRU(nn.Module):
     """A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078, equations 5 to 8) that returns its states.
@@ -29,7 +22,7 @@ class GRU(nn.Module):
       repeats: number of steps that read one input f32 [B, F] -> f32 [B, repeats, u]. With 0 the input has a time
         axis: f32 [B, T, F] -> f32 [B, T, u].
       dtype: of products and gates. The state is float32, because it accumulates over the steps.
-      cell: a value of CELLS.
+      cell: a key of CELLS.
     """
 
     units: int
@@ -40,10 +33,10 @@ class GRU(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Returns the state after every step: f32 [B, F] or f32 [B, T, F] -> f32 [B, steps, u]."""
-        bias_init = nn.initializers.zeros if self.cell == "keras2" else _gate_bias
+        cell, bias_init = CELLS[self.cell]
         projected = _input_layer(self.units, self.dtype, bias_init)(x)
         step = nn.scan(
-            _KerasStep if self.cell == "keras2" else _GRUStep,
+            cell,
             variable_broadcast="params",
             split_rngs={"params": False},
             in_axes=nn.broadcast if self.repeats else 1,
@@ -168,3 +161,14 @@ def _input_layer(units: int, dtype: Any, bias_init: nn.initializers.Initializer)
     """Returns the layer "input", which takes the input of a step to its parts of both gates and of the candidate."""
     kernel_init = nn.initializers.glorot_uniform()
     return nn.Dense(3 * units, kernel_init=kernel_init, bias_init=bias_init, dtype=dtype, name="input")
+
+
+CELLS: dict[str, tuple[type[nn.Module], nn.initializers.Initializer]] = {
+    "tensorflow1": (_GRUStep, _gate_bias),
+    "keras2": (_KerasStep, nn.initializers.zeros),
+}
+"""The allowed values of `model.gru_cell` -> the step, and the initializer of the biases of its input.
+
+tensorflow1: logistic gates, glorot uniform kernels, biases of 1 for the gates and 0 for the candidate. keras2: hard sigmoid
+gates, one orthogonal recurrent kernel for gates and candidate, biases of 0, as GRU(reset_after=False) of Keras 2.
+"""

@@ -104,6 +104,7 @@ class SequenceModel(Base):
         if self.decoder == "gru":
             gru = GRU(units=self.gru_units, repeats=self.positions, dtype=self.dtype, cell=self.gru_cell, name="gru")
             return gru(x)  # [B, L, units]
+        assert self.decoder == "heads", "there is no other decoder"
         return jnp.broadcast_to(x[:, None], (x.shape[0], self.positions, x.shape[1]))
 
 

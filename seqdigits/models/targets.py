@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Batch
 
-TARGETS = ("cell", "center_sampling", "heatmap")
-"""Which cells are positive, that is, trained to predict a digit; see `cell_targets`."""
+
+def _heatmap(squared: Array, radius: float) -> Array:
+    weight = jnp.exp(-squared / (2 * radius**2))
+    return jnp.where(weight > 0.05, weight, 0.0)  # so that cells far from every digit are fully negative
+
+
+TARGETS: dict[str, Callable[[Array, float], Array]] = {
+    "cell": lambda squared, _radius: jnp.zeros_like(squared),
+    "center_sampling": lambda squared, radius: jnp.where(squared <= radius**2, 1.0, 0.0),
+    "heatmap": _heatmap,
+}
+"""Which cells are positive, that is, trained to predict a digit; see `cell_targets`.
+
+The functions return the weights of cells without the center of a digit, from squared distances and the radius.
+"""
 
 
 def center_cells(boxes: Array, image: tuple[int, int], grid: tuple[int, int]) -> tuple[Array, Array]:
@@ -57,7 +72,7 @@ def cell_targets(
       batch: the ground truth.
       grid: h, w.
       stride: side of a cell, in pixels.
-      target: the assignment rule, one of TARGETS.
+      target: the assignment rule, a key of TARGETS.
       radius: for `center_sampling` the largest distance, for `heatmap` the standard deviation, both in sides of the
         digit's box.
 
@@ -77,14 +92,7 @@ def cell_targets(
     squared = jnp.where(is_digit[..., None, None], squared, jnp.inf)  # distances, [B, L, h, w]
     assigned = jnp.argmin(jnp.where(has_center, -1.0, squared), axis=1)  # [B, h, w], position of the digit
     squared = jnp.min(squared, axis=1)
-    if target == "cell":
-        weight = jnp.zeros_like(squared)
-    elif target == "center_sampling":
-        weight = jnp.where(squared <= radius**2, 1.0, 0.0)
-    else:
-        weight = jnp.exp(-squared / (2 * radius**2))
-        weight = jnp.where(weight > 0.05, weight, 0.0)  # so that cells far from every digit are fully negative
-    weight = jnp.where(jnp.any(has_center, axis=1), 1.0, weight)
+    weight = jnp.where(jnp.any(has_center, axis=1), 1.0, TARGETS[target](squared, radius))
     position = assigned.reshape(assigned.shape[0], -1)
     digits = jnp.take_along_axis(batch.digits, position, axis=1).reshape(assigned.shape)
     cell_boxes = jnp.take_along_axis(batch.boxes, position[..., None], axis=1).reshape(*assigned.shape, 4)

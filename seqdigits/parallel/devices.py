@@ -1,8 +1,7 @@
 """Data parallelism: a mesh of all devices, batches sharded over it, everything else replicated.
 
-This is the only module that handles the layout of devices (D of them). The same pure step runs in two ways. `jit`:
-the step gets the full batch, and the compiler partitions the work. `pmap`: each device runs the step on its shard
-of the batch, and the step itself sums over the axis `data`.
+The same pure step runs in two ways on D devices. `jit`: the step gets the full batch, and the compiler partitions the
+work. `pmap`: each device runs the step on its shard of the batch, and the step itself sums over the axis `data`.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-PARALLEL = ("jit", "pmap")
-"""Ways to run a step on several devices."""
 _AXIS = "data"
+PARALLEL = {"jit": None, "pmap": _AXIS}
+"""Ways to run a step on several devices -> the axis that the step sums over."""
 
 
 class Devices:
@@ -28,10 +27,10 @@ class Devices:
     """
 
     def __init__(self, parallel: str = "jit") -> None:
-        """Creates the mesh; `parallel` is one of PARALLEL."""
+        """Creates the mesh; `parallel` is a key of PARALLEL."""
         self._mesh = Mesh(np.array(jax.devices()), (_AXIS,))
         self.count = jax.device_count()
-        self.axis = _AXIS if parallel == "pmap" else None
+        self.axis = PARALLEL[parallel]
 
     @property
     def replicated(self) -> NamedSharding:

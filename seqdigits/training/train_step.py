@@ -210,7 +210,8 @@ class TrainStep:
             dropout = jax.random.fold_in(dropout, jax.lax.axis_index(self.axis))
         box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
         count = jnp.maximum(self._sum_over_devices(jnp.sum(batch.mask)), 1)
-        mean_cells = self._mean_digit_cells(batch, count) if config.normalizer == "batch" else None
+        of_batch = {"example": False, "batch": True}[config.normalizer]
+        mean_cells = self._mean_digit_cells(batch, count) if of_batch else None
 
         def loss_fn(
             trained: Variables, batch_stats: Variables, batch: Batch, box: Array, dropout: Array

@@ -16,15 +16,14 @@ from seqdigits.config import registry as config_registry
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.data import digits, record_location, scenes
-from seqdigits.data.create import SOURCES, create_source
+from seqdigits.data import create, digits, record_location, scenes
+from seqdigits.data.create import create_source
 from seqdigits.data.photos import svhn, svhn_cropped
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
-from seqdigits.data.synthetic import passes
 from seqdigits.data.synthetic.compositions import COMPOSITIONS
 from seqdigits.inference.predict_step import PredictStep
-from seqdigits.models import losses, pixels, recurrent, stack, targets
-from seqdigits.models.build import MODELS, build
+from seqdigits.models import losses, recurrent, stack, targets
+from seqdigits.models.build import build, init_variables
 from seqdigits.parallel import devices
 from seqdigits.training.train_step import TrainStep
 
@@ -372,22 +371,16 @@ def test_key_has_a_description_and_its_default_is_allowed(key):
 
 CHOICES = {
     "parallel": devices.PARALLEL,
-    "data.source": SOURCES,
     "data.records_form": record_location.FORMS,
     "data.digits": digits.DIGITS,
-    "data.validation_place": digits.VALIDATION_PLACES,
-    "data.digit_order": passes.DIGIT_ORDERS,
     "data.photographs": (*svhn.PHOTOGRAPHS, svhn_cropped.NAME, "folder"),
     "data.parts": ("train", "extra"),
     "data.composition": (*COMPOSITIONS, scenes.NAME, *PHOTO_COMPOSITIONS),
-    "model.name": MODELS,
-    "model.pixels": pixels.PIXELS,
     "model.compute_dtype": stack.COMPUTE_DTYPES,
     "model.gru_cell": recurrent.CELLS,
     "model.kernel_init": stack.KERNEL_INITS,
     "loss.digit_loss": losses.DIGIT_LOSSES,
     "loss.positions": losses.POSITIONS,
-    "loss.normalizer": losses.NORMALIZERS,
     "loss.target": targets.TARGETS,
     "optim.name": optim.OPTIMIZERS,
     "optim.schedule": optim.SCHEDULES,
@@ -395,10 +388,51 @@ CHOICES = {
     "evaluate.curves": ("train", "test"),
     "evaluate.splits": SPLITS,
 }
+"""The tables and tuples with which the code looks a value up, by key."""
+
+
+def trace_model(config):
+    spec = create_source(config, "train").spec
+    jax.eval_shape(lambda: init_variables(build(config, spec), spec, 0))
+
+
+def trace_step(config):
+    source = create_source(config, "train")
+    steps = TrainStep(config, build(config, source.spec))
+    state = jax.eval_shape(lambda: steps.init(source))
+    host_batch = {key: jax.ShapeDtypeStruct((8,), "int32") for key in ("index", "position")}
+    jax.eval_shape(lambda s, a, h: steps.train(s, a, h, source), state, source.spec.arrays, host_batch)
+
+
+BRANCHES = {
+    "data.source": lambda config: create._source_on_device(config, "train"),  # records would have to exist
+    "data.validation_place": lambda config: create_source(config, "train").arrays,
+    "data.digit_order": lambda config: create_source(config, "train"),
+    "data.composition": lambda config: create_source(config, "train"),
+    "model.name": trace_model,
+    "model.pixels": trace_model,
+    "loss.normalizer": trace_step,
+}
+"""What runs the branches of the code for the values of a key."""
+ALLOWED = {key.name: key.allowed for key in defaults.KEYS if key.allowed}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in BRANCHES for value in ALLOWED[name]])
+def test_code_has_a_branch_for_every_allowed_value(small_config, name, value):
+    units = {"model.gru_units": 9} if name == "model.name" else {}
+    BRANCHES[name](small_config({name: value, **units}))
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_code_has_no_branch_for_another_value(small_config, name):
+    """So that no value is mistaken for another one whose branch comes last."""
+    with pytest.raises((KeyError, AssertionError)):
+        BRANCHES[name](small_config({name: "another"}))
 
 
 def test_allowed_values_are_those_that_the_code_supports():
-    assert {key.name: key.allowed for key in defaults.KEYS if key.allowed} == {k: tuple(v) for k, v in CHOICES.items()}
+    assert ALLOWED.keys() == CHOICES.keys() | BRANCHES.keys()
+    assert {name: ALLOWED[name] for name in CHOICES} == {name: tuple(values) for name, values in CHOICES.items()}
     sizes = {key.name: key.low for key in defaults.KEYS if key.name in ("data.height", "data.width")}
     assert set(sizes.values()) == {digits.SIZE}
 

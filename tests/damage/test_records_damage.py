@@ -16,7 +16,7 @@ from seqdigits.data.manifest import open_records
 pytest.importorskip("tensorflow", reason="records on disk need TensorFlow: make stream")
 
 from seqdigits.data.builders import registry as builders_registry
-from seqdigits.data.builders import writer
+from seqdigits.data.builders import shards
 
 SET = {"data.train_examples": 60, "data.validation_examples": 20, "data.test_examples": 20}
 SIZES = {"train": 60, "validation": 20, "test": 20}
@@ -100,14 +100,14 @@ def test_records_of_another_set_in_the_folder_are_named(root, make_config, tmp_p
 def test_damaged_unfinished_set_is_completed_or_refused(make_config, tmp_path, damage):
     """What a killed `prepare` leaves: finished shards with their .done files, and begun.json."""
     builder = builders_registry.builder(make_config(tmp_path))
-    plans = writer.plan_shards("d", SIZES, 2)
+    plans = shards.plan_shards("d", SIZES, 2)
     identity = {"shards": [plan.name for plan in plans]}
 
     def write(folder):
-        writer._check_identity(folder, identity)
-        assert writer._examples(folder) <= sum(SIZES.values())
+        shards.check_identity(folder, identity)
+        assert shards.finished_examples(folder) <= sum(SIZES.values())
         for plan in plans:
-            writer.write_job(folder, [plan], builder._records(""))
+            shards.write_job(folder, [plan], builder._records(""))
         return {plan.name: (folder / plan.name).read_bytes() for plan in plans}
 
     intact = write(tmp_path / "intact")

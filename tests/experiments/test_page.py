@@ -14,7 +14,7 @@ from seqdigits.cli import page as cli_page
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.experiments import page
-from seqdigits.experiments.run_folder import read_curves, read_run
+from seqdigits.experiments.run_folder import read_curves, read_metrics, read_run
 from seqdigits.training.loop import train_and_evaluate
 from seqdigits.visualization import html
 
@@ -169,6 +169,18 @@ def test_curves_of_a_running_training_lack_its_last_line(tmp_path):
     curves = read_curves(path)
     assert list(curves) == ["loss"]
     assert [values.tolist() for values in curves["loss"]["train"]] == [[2], [5.0]]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "{}", "[]", "7", '{"step": 1}', '{"step": "2", "split": "train"}', "[" * 100_000],
+    ids=lambda line: line[:9],
+)
+def test_a_damaged_line_of_metrics_is_a_clear_error(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": 2, "split": "train"}}\n{line}\n')
+    with pytest.raises(UserError, match="metrics.jsonl is damaged: line 2 cannot be read"):
+        read_metrics(path)
 
 
 def test_images_are_made_smaller_until_they_fit():

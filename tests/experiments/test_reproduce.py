@@ -538,6 +538,8 @@ def test_curve_keeps_the_points_of_validation(tmp_path):
     assert points[steps.index(7)] == results.CurvePoint(
         7, seconds=7, sequence_accuracy=0.5, localization_error=None, loss=1 / 7
     )
+    path.write_text(path.read_text() + '{"step": 301, "spl')
+    assert results.curve(path) == points
 
 
 def test_published_values_are_possible():

@@ -281,6 +281,23 @@ def test_page_of_splits_of_different_image_sizes(small_config):
     assert Page(text).open == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "digits side by side, at a random position on black."),
+        ({"scattered": True}, "digits each at a random place on black."),
+        ({"composition": "rotated", "jitter": 2}, "digits in a row, each rotated by up to 45° and shifted."),
+        ({"composition": "rotated", "max_rotation": 15}, "digits in a row, each rotated by up to 15°."),
+        ({"composition": "rotated", "max_rotation": 0, "stacked": True}, "digits in a column."),
+        ({"composition": "centered"}, "small digits side by side in the center."),
+    ],
+)
+def test_page_says_how_digits_are_composed(small_config, changes, text):
+    config = small_config({f"data.{name}": value for name, value in changes.items()})
+    about = page.html("digits", config, [collect(ArraySource(make_arrays()))], "command")
+    assert f" digits: {text}" in about
+
+
 def test_page_of_faults_and_photographs(small_config):
     config = small_config({"data.digits": "mnist"})
     config.data.composition, config.data.photographs = "photograph", "svhn_2000"

@@ -17,6 +17,15 @@ from seqdigits.core.interrupt import Stop
 from seqdigits.data import manifest as data_manifest
 from seqdigits.data import record_location
 from seqdigits.data.builders import tfds, writer
+from seqdigits.data.builders.record_format import serialize
+from seqdigits.data.builders.shards import (
+    Records,
+    ShardPlan,
+    exclusive_access,
+    plan_shards,
+    refuse_full_disk,
+    remove_progress_files,
+)
 from seqdigits.data.manifest import write_manifest
 
 _SAMPLE, _RUN = 64, 8
@@ -36,7 +45,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         """Returns the number of examples of each split."""
 
     @abstractmethod
-    def _records(self, folder: str) -> writer.Records:
+    def _records(self, folder: str) -> Records:
         """Returns the function that yields records; `folder`: folder of data files, "" = see files.data_folder."""
 
     def _identity(self) -> dict[str, Any]:
@@ -47,9 +56,9 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         """Returns additional content of the manifest, as JSON; called after all records are written."""
         return {}
 
-    def _jobs(self, shards: int) -> list[list[writer.ShardPlan]]:
+    def _jobs(self, shards: int) -> list[list[ShardPlan]]:
         """Returns lists of shards that one process writes in sequence; by default one shard each."""
-        return [[plan] for plan in writer.plan_shards(self.name, self._sizes(), shards)]
+        return [[plan] for plan in plan_shards(self.name, self._sizes(), shards)]
 
     def download_and_prepare(
         self,
@@ -95,7 +104,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         complete = Path(self.data_dir)
         if complete.exists():
             return False
-        with writer.exclusive_access(complete.parent):
+        with exclusive_access(complete.parent):
             if not complete.exists():  # another process may have just written it
                 self._write(complete, folder, shards, workers, stop)
         self.info.read_from_directory(complete)
@@ -105,7 +114,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         """Writes the set into a temporary folder, which is renamed to `complete` at the end."""
         partial = complete.with_name(f"incomplete-{complete.name}")
         make, sizes, jobs = self._records(folder), self._sizes(), self._jobs(shards)
-        writer.refuse_full_disk(partial, self._bytes(make, sizes))
+        refuse_full_disk(partial, self._bytes(make, sizes))
         names = [plan.name for job in jobs for plan in job]
         workers = min(workers, len(jobs))
         identity = {"version": complete.name, "shards": names, **self._identity()}
@@ -119,9 +128,9 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         self.info.write_to_directory(partial)
         write_manifest(partial, written, {"name": self.info.full_name, **self._metadata()})
         os.replace(partial, complete)
-        writer.remove_progress_files(complete)
+        remove_progress_files(complete)
 
-    def _bytes(self, make: writer.Records, sizes: dict[str, int]) -> int:
+    def _bytes(self, make: Records, sizes: dict[str, int]) -> int:
         """Estimates the size of all records, in bytes, from evenly spaced samples."""
         largest = max(sizes, key=lambda split: sizes[split])
         starts = np.linspace(0, max(sizes[largest] - _RUN, 0), _SAMPLE // _RUN).astype(int).tolist()
@@ -167,7 +176,7 @@ def photograph(png: bytes, digits: np.ndarray, boxes: np.ndarray | None, length:
     all_digits[:n] = digits
     if boxes is not None:
         all_boxes[:n] = boxes
-    return writer.serialize(png, all_digits, all_boxes, n, index)
+    return serialize(png, all_digits, all_boxes, n, index)
 
 
 def pixels(form: str, shape: tuple[int | None, int | None, int]) -> tfds.features.FeatureConnector:

@@ -22,8 +22,10 @@ from seqdigits.config.registry import config_names, load_config
 from seqdigits.core.constants import NO_DIGIT, SPLITS
 from seqdigits.core.types import Batch, pad_rows
 from seqdigits.data import record_location
-from seqdigits.data.builders import tfds, writer
+from seqdigits.data.builders import tfds
 from seqdigits.data.builders.base import RecordsBuilder, chunks, features, pixels
+from seqdigits.data.builders.record_format import encode_image, serialize
+from seqdigits.data.builders.shards import Records
 from seqdigits.data.digits import DIGITS
 from seqdigits.data.synthetic import compositions
 from seqdigits.data.synthetic.source import create_synthetic
@@ -84,7 +86,7 @@ class DigitSequences(RecordsBuilder):
         config = _complete_config(self.builder_config.data)
         return {split: create_synthetic(config, split).count() for split in SPLITS}
 
-    def _records(self, folder: str) -> writer.Records:
+    def _records(self, folder: str) -> Records:
         return partial(_serialized, json.dumps({**self.builder_config.data, "folder": folder, "url": self.url}))
 
 
@@ -112,7 +114,7 @@ def _serialized(data: str, split: str, start: int, stop: int) -> Iterator[bytes]
         rows = (np.asarray(part) for part in (batch.image, batch.digits, batch.boxes))
         for image, digits, boxes, number in zip(*rows, index.tolist(), strict=False):
             length = int((digits != NO_DIGIT).sum())
-            yield writer.serialize(writer.encode_image(image, form), digits, boxes, length, number)
+            yield serialize(encode_image(image, form), digits, boxes, length, number)
 
 
 @functools.cache  # a process writes many shards

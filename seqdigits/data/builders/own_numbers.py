@@ -12,8 +12,10 @@ from ml_collections import ConfigDict
 
 from seqdigits.core.constants import SPLITS
 from seqdigits.data import record_location
-from seqdigits.data.builders import tfds, writer
+from seqdigits.data.builders import tfds
 from seqdigits.data.builders.base import RecordsBuilder, features, photograph, pixels
+from seqdigits.data.builders.record_format import encode_image
+from seqdigits.data.builders.shards import Records
 from seqdigits.data.photos import labels
 from seqdigits.data.photos.folder import picture
 
@@ -53,7 +55,7 @@ class OwnNumbers(RecordsBuilder):
             counts[row.split] += 1
         return {split: number for split, number in counts.items() if number}
 
-    def _records(self, folder: str) -> writer.Records:
+    def _records(self, folder: str) -> Records:
         del folder  # it is in the config
         return partial(_serialized, self.builder_config.folder, self._max_length)
 
@@ -72,5 +74,5 @@ def _serialized(folder: str, max_length: int, split: str, start: int, stop: int)
     """Yields the records start..stop-1 of a split, with one image in memory at a time."""
     chosen = [row for row in labels.rows(folder) if row.split == split][start:stop]
     for index, row in enumerate(chosen, start):
-        png = writer.encode_image(np.asarray(picture(row)), "png")
+        png = encode_image(np.asarray(picture(row)), "png")
         yield photograph(png, row.digits, row.boxes, max_length, index)

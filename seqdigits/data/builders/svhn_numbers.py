@@ -19,8 +19,10 @@ from ml_collections import ConfigDict
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import data_folder, sha256
 from seqdigits.data import record_location
-from seqdigits.data.builders import tfds, writer
+from seqdigits.data.builders import tfds
 from seqdigits.data.builders.base import RecordsBuilder, features, photograph, pixels
+from seqdigits.data.builders.record_format import encode_image
+from seqdigits.data.builders.shards import Records, ShardPlan, plan_shards
 from seqdigits.data.photos import svhn, svhn_archive
 from seqdigits.data.photos.crop import crop_photo
 from seqdigits.data.photos.svhn_annotations import Annotation
@@ -61,7 +63,10 @@ def _configs() -> list[PhotographsConfig]:
 
 
 class SvhnNumbers(RecordsBuilder):
-    """Photographs N.png in the order of N; `index` is N - 1."""
+    """Photographs N.png, in the order of the archive, or of N where it is unpacked; `index` is N - 1.
+
+    The two orders may differ, and with them the shards.
+    """
 
     BUILDER_CONFIGS: ClassVar = _configs()
 
@@ -80,12 +85,12 @@ class SvhnNumbers(RecordsBuilder):
         lengths = svhn.PHOTOGRAPHS[self.builder_config.photographs].lengths
         return {part: sum(lengths[part]) for part in self.builder_config.parts}
 
-    def _jobs(self, shards: int) -> list[list[writer.ShardPlan]]:
+    def _jobs(self, shards: int) -> list[list[ShardPlan]]:
         """Returns one job per part, because an archive can only be read sequentially."""
-        plans = writer.plan_shards(self.name, self._sizes(), shards)
+        plans = plan_shards(self.name, self._sizes(), shards)
         return [[plan for plan in plans if plan.split == part] for part in self.builder_config.parts]
 
-    def _records(self, folder: str) -> writer.Records:
+    def _records(self, folder: str) -> Records:
         config = self.builder_config
         where = data_folder(folder) / svhn_archive.SUBFOLDER
         self._places = {part: svhn_archive.place(where, part) for part in config.parts}
@@ -117,7 +122,7 @@ class SvhnNumbers(RecordsBuilder):
             }
         }
 
-    def _bytes(self, make: writer.Records, sizes: dict[str, int]) -> int:
+    def _bytes(self, make: Records, sizes: dict[str, int]) -> int:
         del make  # sampling would need random access; the size of the archive gives the size of the photographs
         lengths, cropped = svhn.PHOTOGRAPHS["svhn"].lengths, self.builder_config.kind == "cropped"
         each = {
@@ -183,7 +188,7 @@ def _check(part: str, place: Path) -> None:
 def _serialized(
     places: dict[str, Path], annotations: dict[str, tuple[Annotation, ...]], kind: str, part: str, start: int, stop: int
 ) -> Iterator[bytes]:
-    """Yields the records start..stop-1 of a part, with one photograph in memory at a time."""
+    """Yields the records start..stop-1 of a part, see SvhnNumbers, with one photograph in memory at a time."""
     place, of_part = places[part], annotations[part]
     photographs = svhn_archive.photographs(place, part, range(1, len(of_part) + 1))
     for at, (number, data) in enumerate(photographs):
@@ -197,5 +202,5 @@ def _serialized(
         boxes = annotation.boxes
         if kind == "cropped":
             crop, moved = crop_photo(photo, boxes, "crop", _CROP, _CROP, where)
-            data, boxes = writer.encode_image(crop, "png"), moved.astype(np.float32)
+            data, boxes = encode_image(crop, "png"), moved.astype(np.float32)
         yield photograph(data, annotation.digits, boxes, MAX_DIGITS, number - 1)

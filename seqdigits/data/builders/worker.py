@@ -9,7 +9,7 @@ import threading
 import time
 
 from seqdigits.core import interrupt
-from seqdigits.data.builders.writer import write_job
+from seqdigits.data.builders.shards import write_job
 
 
 def main(stop: interrupt.Stop) -> None:

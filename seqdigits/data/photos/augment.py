@@ -15,7 +15,7 @@ from jax import Array
 
 from seqdigits.core import boxes as bx
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.data.scenes import photographs
+from seqdigits.data.scenes import natural_backgrounds
 from seqdigits.data.scenes.draws import Draws, hash_noise
 from seqdigits.data.synthetic.deterministic_ops import COS, ONE, SIN, bilinear
 
@@ -81,7 +81,7 @@ def augment(
         decide nothing.
       key: random key.
       augmentation: the ranges of augmentation.
-      backgrounds: of photographs.pack, with augmentation.pasted, which needs boxes; else None.
+      backgrounds: of natural_backgrounds.pack, with augmentation.pasted, which needs boxes; else None.
 
     Returns:
       The augmented image u8 [H, W, C] and boxes f32 [L, 4].
@@ -110,7 +110,7 @@ def augment(
     if augmentation.pasted:
         assert backgrounds is not None
         assert cover is not None
-        background = jnp.moveaxis(photographs.cut(draws, backgrounds, height, width), 0, -1)
+        background = jnp.moveaxis(natural_backgrounds.cut(draws, backgrounds, height, width), 0, -1)
         if image.shape[-1] == 1:
             background = (background * jnp.array([77, 150, 29])).sum(-1, keepdims=True) >> 8
         mixed = background + (((image.astype(jnp.int32) - background) * cover[..., None]) >> 8)

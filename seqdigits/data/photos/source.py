@@ -19,7 +19,7 @@ from seqdigits.data.image_size import size_of
 from seqdigits.data.photos import augment, backgrounds, svhn, svhn_cropped, unlabeled
 from seqdigits.data.photos import folder as photos_folder
 from seqdigits.data.photos.folder import chosen_rows
-from seqdigits.data.scenes import photographs
+from seqdigits.data.scenes import natural_backgrounds
 from seqdigits.data.source import DataSource
 
 
@@ -69,7 +69,7 @@ class ResidentSource(DataSource):
         if ignored:
             arrays["ignored"] = jax.ShapeDtypeStruct((num_examples, ignored, 4), jnp.float32)
         if load_backgrounds is not None:
-            arrays["backgrounds"] = jax.ShapeDtypeStruct((photographs.num_pixels(*image[:2]),), jnp.int32)
+            arrays["backgrounds"] = jax.ShapeDtypeStruct((natural_backgrounds.num_pixels(*image[:2]),), jnp.int32)
         spec = Spec(
             image=(cutout, cutout, image[2]) if cutout else image,
             min_length=lengths[0],
@@ -81,10 +81,10 @@ class ResidentSource(DataSource):
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What `load` returns of the split; backgrounds, see photographs."""
+        """What `load` returns of the split; backgrounds, see natural_backgrounds."""
         arrays = self._load()
         if self._load_backgrounds is not None:
-            arrays["backgrounds"] = photographs.pack(self._load_backgrounds(), *self._image[:2])
+            arrays["backgrounds"] = natural_backgrounds.pack(self._load_backgrounds(), *self._image[:2])
         return arrays
 
     def make(self, arrays: dict[str, Array], host_batch: dict[str, Array], key: Array, train: bool) -> Batch:

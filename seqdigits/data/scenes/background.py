@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.data.scenes.draws import Draws, hash_noise
-from seqdigits.data.scenes.layout import ONE, Lines, Scene
+from seqdigits.data.scenes.layout import Lines, Scene
+from seqdigits.data.synthetic.deterministic_ops import ONE
 
 SHAPES = 4
 OCTAVES = 6

@@ -148,3 +148,9 @@ def _select(arrays: dict[str, np.ndarray], all_faces: list[Face], split: str) ->
         others=arrays["images"][others],
         other_boxes=arrays["boxes"][others],
     )
+
+
+def covered_box(image: np.ndarray) -> tuple[int, int, int, int]:
+    """Returns left, top, right, bottom (exclusive) of the pixels of u8 [H, W] with MIN_COVERAGE or more."""
+    rows, columns = (np.flatnonzero((image >= MIN_COVERAGE).any(axis=axis)) for axis in (1, 0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -17,9 +17,8 @@ from jax import Array
 from seqdigits.data.scenes import pens, separators, skeletons, views
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.scenes.views import View
+from seqdigits.data.synthetic.deterministic_ops import COS, ONE, SIN
 
-ONE = 4096
-"""1.0 in fixed point."""
 SUB = 64
 """Subdivisions of a texel, and of a pixel."""
 CELL = 48
@@ -38,9 +37,6 @@ MARGIN = 1
 """Minimum distance between text and the edge of the image, pixels."""
 _TRIES = 20
 
-_ANGLES = np.deg2rad(np.arange(-45, 46))
-_COS, _SIN = (np.round(f(_ANGLES) * ONE).astype(np.int32) for f in (np.cos, np.sin))
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -55,7 +51,7 @@ class Scene:
       min_digit: minimum height of the digits, pixels. Digits are smaller only where a number would not fit otherwise.
       max_digit: maximum height of the digits, pixels.
       gray: whether the image has one channel.
-      backgrounds: whether there are natural backgrounds, see photographs.
+      backgrounds: whether there are natural backgrounds, see natural_backgrounds.
       misread: whether views without a number show parts of them that a reader misread, see misread.
       whole: whether it is a whole picture, whose numbers have any height from min_digit to max_digit, and not a view.
     """
@@ -311,7 +307,7 @@ def _place_lines(
     degrees = draws.triangular(9, count)
     degrees = jnp.where(draws.chance(25, count), draws.between(-15, 15, count), degrees)
     degrees = jnp.where(draws.chance(7, count), draws.between(-40, 40, count), degrees)
-    cos, sin = jnp.asarray(_COS)[degrees + 45], jnp.asarray(_SIN)[degrees + 45]
+    cos, sin = jnp.asarray(COS)[degrees + 45], jnp.asarray(SIN)[degrees + 45]
     shear = draws.triangular(ONE // 4, count)
     shear = jnp.where(handwritten, views.draw_slant(draws, count), shear)
     limit = min(scene.max_digit, scene.height - 2 * MARGIN)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jax import Array
 
-from seqdigits.data.scenes import photographs
+from seqdigits.data.scenes import natural_backgrounds
 from seqdigits.data.scenes.draws import Draws
 
 SLOTS = 256
@@ -24,7 +24,7 @@ def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
     Args:
       parts: u8 [HEIGHT, WIDTH, 3], at least one.
     """
-    return photographs.pack_pixels(np.stack([parts[i % len(parts)] for i in range(SLOTS)]))
+    return natural_backgrounds.pack_pixels(np.stack([parts[i % len(parts)] for i in range(SLOTS)]))
 
 
 def cut(draws: Draws, packed: Array, height: int, width: int) -> Array:
@@ -36,5 +36,5 @@ def cut(draws: Draws, packed: Array, height: int, width: int) -> Array:
       height: of the view, pixels.
       width: of the view, pixels.
     """
-    y, x = photographs.draw_part(draws, (HEIGHT, WIDTH), height, width)
-    return photographs.recolored(draws, photographs.unpacked(packed[draws.below(SLOTS), y, x]))
+    y, x = natural_backgrounds.draw_part(draws, (HEIGHT, WIDTH), height, width)
+    return natural_backgrounds.recolored(draws, natural_backgrounds.unpacked(packed[draws.below(SLOTS), y, x]))

@@ -55,9 +55,8 @@ def create_pictures(
     )
     return SceneSource(
         scene=scene,
-        digit_set="mnist",
         split=split,
-        validation=0,
+        num_digits=digits.num_digits("mnist", split, 0),
         load=partial(digits.load, "mnist", split, validation=0, folder=folder, url=DEFAULTS["data.url"]),
         num_examples=None,
         examples=(seed, RngStream[split.upper()]),

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqdigits.core.constants import NO_DIGIT
-from seqdigits.data.scenes import corruptions, distractors, misread, photographs, views
+from seqdigits.data.scenes import corruptions, distractors, misread, natural_backgrounds, views
 from seqdigits.data.scenes.background import paint_background, random_colors
 from seqdigits.data.scenes.draws import Draws
-from seqdigits.data.scenes.layout import DIGIT_HEIGHT, ONE, SUB, Glyphs, Lines, Scene, boxes, lay_out
+from seqdigits.data.scenes.layout import DIGIT_HEIGHT, SUB, Glyphs, Lines, Scene, boxes, lay_out
 from seqdigits.data.scenes.text import render_text
 from seqdigits.data.scenes.views import View
+from seqdigits.data.synthetic.deterministic_ops import ONE
 
 
 def compose_scene(scene: Scene, arrays: dict[str, Array], key: Array) -> tuple[Array, Array, Array, Array]:
@@ -144,9 +145,9 @@ def _paint_view(
     """
     low, high = jnp.broadcast_to(low, (scene.lines,)), jnp.broadcast_to(high, (scene.lines,))
     if scene.backgrounds:
-        photograph = photographs.cut(draws, arrays["backgrounds"], scene.height, scene.width)
+        photograph = natural_backgrounds.cut(draws, arrays["backgrounds"], scene.height, scene.width)
         is_natural = draws.chance(60)
-        shades = photographs.shades(photograph, lines.region)
+        shades = natural_backgrounds.shades(photograph, lines.region)
         image = jnp.where(is_natural, photograph, image)
         low, high = jnp.where(is_natural, shades[0], low), jnp.where(is_natural, shades[1], high)
     has_number = view.is_cut | view.is_overview

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from seqdigits.data.scenes.glyphs import covered_box
+
 COUNT = 2
 """Number of separators of a number: one of thousands, and one at the end."""
 DIGITS_AFTER = (3, 0)
@@ -38,10 +40,5 @@ CELLS = np.stack(
 """u8 [8, 48, 48], coverage; the middle of the digits is at row 24."""
 
 
-def _box(cell: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero((cell >= 64).any(1)), np.flatnonzero((cell >= 64).any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-BOXES = np.array([_box(cell) for cell in CELLS], np.int32)
+BOXES = np.array([covered_box(cell) for cell in CELLS], np.int32)
 """i32 [8, 4], left, top, right, bottom (exclusive) of the covered texels."""

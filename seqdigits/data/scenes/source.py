@@ -19,7 +19,8 @@ from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data import digits
 from seqdigits.data.image_size import size_of
-from seqdigits.data.scenes import glyphs, misread, photographs
+from seqdigits.data.photos import backgrounds
+from seqdigits.data.scenes import glyphs, misread, natural_backgrounds
 from seqdigits.data.scenes.layout import Scene
 from seqdigits.data.scenes.render import compose_scene
 from seqdigits.data.source import TRAIN_LIMIT, DataSource
@@ -35,9 +36,8 @@ class SceneSource(DataSource):
         self,
         *,
         scene: Scene,
-        digit_set: str,
         split: str,
-        validation: int,
+        num_digits: int,
         load: Callable[[], tuple[np.ndarray, np.ndarray]],
         num_examples: int | None,
         examples: tuple[int, RngStream],
@@ -49,9 +49,8 @@ class SceneSource(DataSource):
 
         Args:
           scene: the limits of what a scene may contain.
-          digit_set: of the handwritten digits, see data.digits.
-          split: one of SPLITS.
-          validation: number of digits of the pool held out for validation; 0 = the default of the digit set.
+          split: one of SPLITS, that of the type faces.
+          num_digits: N, the number of handwritten digits.
           load: returns the handwritten digits, u8 [N, 28, 28], and their labels, i32 [N].
           num_examples: None = endless.
           examples: seed and random stream of the examples.
@@ -66,11 +65,10 @@ class SceneSource(DataSource):
         self._split = split
         self._load = load
         self._examples = examples
-        available = digits.num_digits(digit_set, split, validation)
         faces, others = glyphs.FACES[split], glyphs.OTHERS[split]
         shapes = {
-            "images": ((available, digits.SIZE, digits.SIZE), jnp.uint8),
-            "labels": ((available,), jnp.int32),
+            "images": ((num_digits, digits.SIZE, digits.SIZE), jnp.uint8),
+            "labels": ((num_digits,), jnp.int32),
             "type_digits": ((faces, 10, glyphs.SIZE, glyphs.SIZE), jnp.uint8),
             "type_boxes": ((faces, 10, 4), jnp.int32),
             "type_advances": ((faces, 10), jnp.int32),
@@ -78,7 +76,7 @@ class SceneSource(DataSource):
             "other_boxes": ((others, 4), jnp.int32),
         }
         if load_backgrounds is not None:
-            shapes["backgrounds"] = ((photographs.num_pixels(scene.height, scene.width),), jnp.int32)
+            shapes["backgrounds"] = ((natural_backgrounds.num_pixels(scene.height, scene.width),), jnp.int32)
         if load_misread is not None:
             shapes["misread"] = ((misread.SLOTS, misread.HEIGHT, misread.WIDTH), jnp.int32)
         spec = Spec(
@@ -109,7 +107,9 @@ class SceneSource(DataSource):
             "other_boxes": glyph_set.other_boxes,
         }
         if self._load_backgrounds is not None:
-            arrays["backgrounds"] = photographs.pack(self._load_backgrounds(), self._scene.height, self._scene.width)
+            arrays["backgrounds"] = natural_backgrounds.pack(
+                self._load_backgrounds(), self._scene.height, self._scene.width
+            )
         if self._load_misread is not None:
             arrays["misread"] = misread.pack(self._load_misread())
         return arrays
@@ -127,21 +127,13 @@ class SceneSource(DataSource):
         return Batch(image=image, digits=digits_, boxes=boxes_, index=host_batch["index"], number=number)
 
 
-def create_scenes(
-    config: ConfigDict,
-    split: str,
-    read_mnist: ReadMnist | None = None,
-    read_backgrounds: Callable[[str, str], Sequence[np.ndarray]] | None = None,
-    read_misread: Callable[[str, str], Sequence[np.ndarray]] | None = None,
-) -> SceneSource:
+def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> SceneSource:
     """Returns the source of one split of scenes.
 
     Args:
       config: the complete config.
       split: one of SPLITS.
       read_mnist: see digits.load.
-      read_backgrounds: reads the photographs of a split from the file `data.backgrounds`, u8 [h, w, 3].
-      read_misread: likewise the parts from the file `data.misread`, u8 [misread.HEIGHT, misread.WIDTH, 3].
     """
     data = config.data
     height, width = size_of(data, split)
@@ -157,16 +149,14 @@ def create_scenes(
         backgrounds=bool(data.backgrounds),
         misread=bool(data.misread) and split == "train",
     )
-
     load_backgrounds = load_misread = None
-    if data.backgrounds:
-        assert read_backgrounds is not None
-        load_backgrounds = partial(read_backgrounds, data.backgrounds, split)
+    if scene.backgrounds:
+        load_backgrounds = partial(backgrounds.pixels_of, data.backgrounds, split)
     if scene.misread:
-        assert read_misread is not None
-        load_misread = partial(read_misread, data.misread, split)
+        load_misread = partial(backgrounds.pixels_of, data.misread, split, kind=backgrounds.MISREAD)
     return SceneSource(
         scene=scene,
+        split=split,
         **digits_of(config, split, read_mnist),
         load_backgrounds=load_backgrounds,
         load_misread=load_misread,

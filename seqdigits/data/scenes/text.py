@@ -14,7 +14,8 @@ import numpy as np
 from jax import Array
 
 from seqdigits.data.scenes.draws import Draws
-from seqdigits.data.scenes.layout import CELL, DIGIT_HEIGHT, DIVISOR_ONE, LINE_STRIDE, ONE, SUB, Glyphs, Lines, Scene
+from seqdigits.data.scenes.layout import CELL, DIGIT_HEIGHT, DIVISOR_ONE, LINE_STRIDE, SUB, Glyphs, Lines, Scene
+from seqdigits.data.synthetic.deterministic_ops import ONE
 
 _LEVELS = 3
 _SIDES = np.array([CELL >> level for level in range(_LEVELS)], np.int32)

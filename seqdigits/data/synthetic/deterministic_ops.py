@@ -14,6 +14,7 @@ ONE = 4096
 _DEGREES = np.arange(-45, 46)
 COS = np.round(np.cos(np.deg2rad(_DEGREES)) * ONE).astype(np.int32)
 SIN = np.round(np.sin(np.deg2rad(_DEGREES)) * ONE).astype(np.int32)
+"""i32 [91], cosine and sine of -45 to 45 degrees, fixed point."""
 
 
 def shrink(tiles: Array, side: int) -> Array:

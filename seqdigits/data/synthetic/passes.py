@@ -9,9 +9,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-DIGIT_ORDERS = ("independent", "passes")
-"""The allowed values of `data.digit_order`."""
-
 _ROUNDS = 8
 
 

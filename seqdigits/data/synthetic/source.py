@@ -31,15 +31,12 @@ class VirtualSource(DataSource):
         *,
         composition: compositions.Composition,
         augmentation: compositions.Augmentation,
-        digit_set: str,
-        split: str,
-        validation: int,
+        num_digits: int,
         load: Callable[[], tuple[np.ndarray, np.ndarray]],
         num_examples: int | None,
         examples: tuple[int, RngStream],
         order_seed: int,
         channels: int = 1,
-        distinct: int = 0,
         in_passes: bool = False,
     ):
         """Creates the source of one split.
@@ -47,15 +44,12 @@ class VirtualSource(DataSource):
         Args:
           composition: the arrangement of the digits.
           augmentation: the ranges of augmentation in training.
-          digit_set: a key of digits.DIGITS.
-          split: train, validation or test.
-          validation: number of digits held out for validation; 0 = the default of the set.
+          num_digits: N, the number of digits.
           load: returns the images u8 [N, 28, 28] and labels i32 [N] of the digits.
           num_examples: number of examples, None = endless. Ignored for single digits, where each digit is an example.
           examples: seed and random stream of the examples.
           order_seed: seed of the order of the examples in each epoch.
           channels: 1, or 3 equal channels.
-          distinct: number of digits that `load` returns; 0 = all of the split.
           in_passes: whether digits are drawn in passes, see passes.draw.
         """
         self._composition = composition
@@ -63,15 +57,14 @@ class VirtualSource(DataSource):
         self._load = load
         self._examples = examples
         self._in_passes = in_passes
-        available = distinct or digits.num_digits(digit_set, split, validation)
         spec = Spec(
             image=(composition.height, composition.width, channels),
             max_length=composition.max_length,
             min_length=composition.min_length,
-            num_examples=available if isinstance(composition, compositions.Digit) else num_examples,
+            num_examples=num_digits if isinstance(composition, compositions.Digit) else num_examples,
             arrays={
-                "images": jax.ShapeDtypeStruct((available, digits.SIZE, digits.SIZE), jnp.uint8),
-                "labels": jax.ShapeDtypeStruct((available,), jnp.int32),
+                "images": jax.ShapeDtypeStruct((num_digits, digits.SIZE, digits.SIZE), jnp.uint8),
+                "labels": jax.ShapeDtypeStruct((num_digits,), jnp.int32),
             },
         )
         super().__init__(spec, order_seed)
@@ -113,31 +106,23 @@ def create_synthetic(config: ConfigDict, split: str, read_mnist: ReadMnist | Non
         composition=_composition(data, split),
         augmentation=compositions.Augmentation(**{name: data[name] for name in compositions.AUGMENTATION_KEYS}),
         channels=3 if data.rgb else 1,
-        distinct=data.distinct_digits if _split_of_digits(data, split) == "train" else 0,
-        in_passes=data.digit_order == "passes",
+        in_passes={"independent": False, "passes": True}[data.digit_order],
         **digits_of(config, split, read_mnist),
     )
 
 
-def _split_of_digits(data: ConfigDict, split: str) -> str:
-    """Returns the split whose digits the examples of a split are composed of."""
-    return "train" if split == "validation" and data.share_digits else split
-
-
 def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> dict[str, Any]:
-    """Returns the arguments of VirtualSource that describe the digits and the examples, by name."""
+    """Returns the arguments of VirtualSource and SceneSource that describe the digits and the examples, by name."""
     data = config.data
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}
     endless = data.composition != "digit" and num_examples[split] == 0
     validation = digits.DIGITS[data.digits].pool * data.validation_percent // 100
-    of_digits = _split_of_digits(data, split)
+    of_digits = "train" if split == "validation" and data.share_digits else split
     distinct = data.distinct_digits if of_digits == "train" else 0
     chosen = {"validation": validation, "place": data.validation_place, "distinct": distinct}
     files = {"folder": data.folder, "url": data.url, "read_mnist": read_mnist}
     return {
-        "digit_set": data.digits,
-        "split": of_digits,
-        "validation": validation,
+        "num_digits": distinct or digits.num_digits(data.digits, of_digits, validation),
         "load": partial(digits.load, data.digits, of_digits, **chosen, **files),
         "num_examples": None if endless else num_examples[split],
         "examples": (config.seed, RngStream.ENDLESS) if endless else (data.seed, RngStream[split.upper()]),

@@ -8,7 +8,7 @@ import pytest
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.data.create import create_source
 from seqdigits.data.photos.augment import Augmentation, augment, augment_all
-from seqdigits.data.scenes import photographs
+from seqdigits.data.scenes import natural_backgrounds
 
 HEIGHT, WIDTH = 48, 96
 BOXES = np.array([[40, 22, 12, 20], [54, 24, 10, 20], [0, 0, 0, 0]], np.float32)
@@ -161,7 +161,7 @@ def test_augmentation_is_off_in_evaluation_and_padding(small_config, svhn_folder
 
 
 def test_pasted_numbers_are_smaller_in_natural_backgrounds():
-    red = jnp.asarray(photographs.pack([np.full((60, 80, 3), [250, 0, 0], np.uint8)], HEIGHT, WIDTH))
+    red = jnp.asarray(natural_backgrounds.pack([np.full((60, 80, 3), [250, 0, 0], np.uint8)], HEIGHT, WIDTH))
     images, boxes = many(Augmentation(pasted=60), backgrounds=red)
     is_pasted = (images[..., 0] > images[..., 1].astype(int) + 20).any((1, 2))
     assert 0.45 < is_pasted.mean() < 0.75
@@ -176,7 +176,7 @@ def test_pasted_numbers_are_smaller_in_natural_backgrounds():
 
 
 def test_pasted_number_keeps_its_margin_and_has_soft_edges():
-    red = jnp.asarray(photographs.pack([np.full((60, 80, 3), [250, 0, 0], np.uint8)], HEIGHT, WIDTH))
+    red = jnp.asarray(natural_backgrounds.pack([np.full((60, 80, 3), [250, 0, 0], np.uint8)], HEIGHT, WIDTH))
     images, _ = many(Augmentation(pasted=100), 20, red)
     redness = images[..., 0].astype(int) - images[..., 1]
     assert ((redness == 0).any((1, 2))).all(), "the photograph is seen"

@@ -18,8 +18,9 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos import build_backgrounds as build_module
+from seqdigits.data.photos.background_packages import PICTURES, VERSIONS, Group
 from seqdigits.data.photos.backgrounds import BLOCK, LONGER_SIDE, SHEET_WIDTH, Entry, encode, load, split_of
-from seqdigits.data.photos.build_backgrounds import Group, build, pictures
+from seqdigits.data.photos.build_backgrounds import build, pictures
 
 DEB = """#!/bin/sh
 # Stands for dpkg-deb: a .deb file of these tests is text, the path of the folder to be unpacked.
@@ -139,9 +140,9 @@ def test_load_refuses_a_split_without_backgrounds(tmp_path):
 
 
 def test_every_listed_picture_is_of_a_package_and_once():
-    names = [f"{group.package}/{name}" for group in build_module.PICTURES for name in group.names.split()]
+    names = [f"{group.package}/{name}" for group in PICTURES for name in group.names.split()]
     assert len(names) == len(set(names))
-    assert {group.package for group in build_module.PICTURES} == set(build_module.VERSIONS)
+    assert {group.package for group in PICTURES} == set(VERSIONS)
 
 
 GROUPS = (Group("pkg", "CC0-1.0", "usr/{}.jpg", "a b c"), Group("pkg", "MIT", "usr/{}", "d.png"))

@@ -19,7 +19,7 @@ from PIL import ImageFont
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
-from seqdigits.data.scenes import build_glyphs, glyphs
+from seqdigits.data.scenes import build_glyphs, font_files, glyphs
 from seqdigits.data.scenes.fonts import FONT_FAMILIES, FontFamily
 
 FONT = "Tiny-Regular"
@@ -58,9 +58,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FontFamily
     )
     (dist_info / "RECORD").write_text(f"{FONT}.ttf,,\n")
     monkeypatch.syspath_prepend(str(root))
-    build_glyphs._package.cache_clear()
+    font_files.installed_package.cache_clear()
     yield FontFamily("Tiny", "font-tiny", (FONT,))
-    build_glyphs._package.cache_clear()
+    font_files.installed_package.cache_clear()
 
 
 def test_glyph_file_matches_known_digest_and_counts():
@@ -135,7 +135,7 @@ def test_faces_of_a_family_are_in_one_split():
 
 def test_faces_match_font_families_and_pinned_packages():
     expected = [
-        (family.name, build_glyphs._parse_face(face)[2], family.package, split)
+        (family.name, font_files.parse_face(face)[2], family.package, split)
         for family, split in zip(FONT_FAMILIES, build_glyphs.assign_splits(FONT_FAMILIES), strict=True)
         for face in family.faces
     ]
@@ -223,14 +223,14 @@ def test_build_glyphs_draws_web_fonts_of_npm_packages(
     (folder / "files").mkdir(parents=True)
     (folder / "package.json").write_text('{"version": "5.3.0", "license": "OFL-1.1"}')
     (folder / "files" / "tiny-latin-700-italic.woff").write_bytes(web_font(pillow_font()))
-    monkeypatch.setattr(build_glyphs, "NPM_FOLDER", tmp_path / "node_modules")
+    monkeypatch.setattr(font_files, "NPM_FOLDER", tmp_path / "node_modules")
     web = FontFamily("Web", "@fontsource/tiny", ("tiny-latin-700-italic",), letters=False)
     data, _ = build_glyphs.build_glyphs([web], tmp_path, Stop())
     arrays, faces = glyphs.parse(data)
     assert faces == [glyphs.Face("Web", "Italic wght=700", "@fontsource/tiny", "5.3.0", "OFL-1.1", "train")]
     plain, _ = glyphs.parse(build_glyphs.build_glyphs([tiny], tmp_path, Stop())[0])
     assert (arrays["images"] == plain["images"][:10]).all()  # digits only
-    assert build_glyphs.copyright_notice(web_font(pillow_font())) == build_glyphs.copyright_notice(pillow_font())
+    assert font_files.copyright_notice(web_font(pillow_font())) == font_files.copyright_notice(pillow_font())
 
 
 def test_build_glyphs_reproduces_the_digits_of_the_file(tmp_path: Path):

@@ -21,7 +21,7 @@ from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos.backgrounds import Background
 from seqdigits.data.scenes import misread as parts
-from seqdigits.data.scenes import photographs
+from seqdigits.data.scenes import natural_backgrounds
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.inference import misread
 from seqdigits.inference.reader import Digit, Number
@@ -51,7 +51,7 @@ def test_parts_are_repeated_to_fill_the_slots():
 
 
 def test_view_is_cut_from_one_part_at_random(monkeypatch):
-    monkeypatch.setattr(photographs, "recolored", lambda draws, image: image)
+    monkeypatch.setattr(natural_backgrounds, "recolored", lambda draws, image: image)
     y, x = np.mgrid[: parts.HEIGHT, : parts.WIDTH].astype(np.uint8)
     packed = jnp.asarray(parts.pack([np.stack([y, x, x], -1), np.stack([y, x, 0 * x], -1)]))
     cuts = np.asarray(jax.vmap(lambda k: parts.cut(Draws(k), packed, 64, 128))(jax.random.split(jax.random.key(0), 64)))

@@ -24,7 +24,7 @@ from seqdigits.core.interrupt import Stop
 from seqdigits.core.types import Batch
 from seqdigits.data.create import create_source
 from seqdigits.data.photos import backgrounds
-from seqdigits.data.scenes import pens, photographs, pictures, separators, views
+from seqdigits.data.scenes import natural_backgrounds, pens, pictures, separators, views
 from seqdigits.data.scenes.draws import Draws
 from seqdigits.data.source import DataSource
 
@@ -149,11 +149,11 @@ def test_separators_are_small_and_inside_their_cells():
 
 def test_photographs_fill_all_slots_at_all_scales():
     red, blue = np.full((45, 60, 3), [200, 0, 0], np.uint8), np.full((90, 60, 3), [0, 0, 250], np.uint8)
-    packed = photographs.pack([red, blue], 64, 128)
-    assert packed.shape == (photographs.num_pixels(64, 128),)
+    packed = natural_backgrounds.pack([red, blue], 64, 128)
+    assert packed.shape == (natural_backgrounds.num_pixels(64, 128),)
     assert set(np.unique(packed).tolist()) == {200 << 16, 250}
-    h, w = photographs.sizes(64, 128)[0]
-    slots = packed[: photographs.SLOTS * h * w].reshape(photographs.SLOTS, h, w)
+    h, w = natural_backgrounds.sizes(64, 128)[0]
+    slots = packed[: natural_backgrounds.SLOTS * h * w].reshape(natural_backgrounds.SLOTS, h, w)
     # The upright one is cut into two parts.
     assert [hex(slot[0, 0]) for slot in slots[:4]] == ["0xc80000", "0xfa", "0xfa", "0xc80000"]
 
@@ -162,8 +162,10 @@ def test_cut_is_a_part_of_one_photograph():
     ramp = np.arange(240 * 320, dtype=np.int64).reshape(240, 320)
     picture = np.stack([ramp * 255 // ramp.max(), np.broadcast_to(np.arange(320) * 255 // 319, ramp.shape)], -1)
     picture = np.concatenate([picture, picture[..., :1]], -1).astype(np.uint8)
-    packed = jnp.asarray(photographs.pack([picture], 64, 128))
-    cuts = jax.vmap(lambda key: photographs.cut(Draws(key), packed, 64, 128))(jax.random.split(jax.random.key(0), 64))
+    packed = jnp.asarray(natural_backgrounds.pack([picture], 64, 128))
+    cuts = jax.vmap(lambda key: natural_backgrounds.cut(Draws(key), packed, 64, 128))(
+        jax.random.split(jax.random.key(0), 64)
+    )
     cuts = np.asarray(cuts)
     assert cuts.shape == (64, 3, 64, 128)
     assert cuts.min() >= 0
@@ -177,7 +179,9 @@ def test_cut_is_a_part_of_one_photograph():
 def test_shades_are_those_of_the_region():
     image = np.full((3, 20, 20), 50)
     image[:, :, 10:] = 200
-    low, high = photographs.shades(jnp.asarray(image), jnp.array([[0, 0, 10, 20], [10, 5, 15, 9], [0, 0, 20, 20]]))
+    low, high = natural_backgrounds.shades(
+        jnp.asarray(image), jnp.array([[0, 0, 10, 20], [10, 5, 15, 9], [0, 0, 20, 20]])
+    )
     assert low.tolist() == [50, 200, 13]
     assert high.tolist() == [50, 200, 237]
 

@@ -26,7 +26,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data import record_location
 from seqdigits.data.builders import registry as builders_registry
-from seqdigits.data.builders import tf, tfds, writer
+from seqdigits.data.builders import shards, tf, tfds, writer
 from seqdigits.data.builders.digit_sequences import DigitSequences, _serialized
 from seqdigits.data.create import create_source
 from seqdigits.data.manifest import MANIFEST, open_records, shards_of_split
@@ -518,7 +518,7 @@ def test_prepare_resumes_after_kill_9(tmp_path):
 
 def test_prepare_refuses_a_full_disk(small_config, tmp_path, monkeypatch, capsys):
     config = small_config({"data.train_examples": 1_000_000, "data.source": "tfrecord", "data.records": str(tmp_path)})
-    monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**8))
+    monkeypatch.setattr(shards.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**8))
     with pytest.raises(UserError, match=r"needs another \d+ MB, but only 100 MB are free.*--config\.data\.records=DIR"):
         builders_registry.builder(config).prepare("", shards=0, workers=1, stop=Stop())
     assert " MB in total, 100 MB free" in capsys.readouterr().out
@@ -540,7 +540,7 @@ def test_write_reports_the_error_of_a_worker_once(small_config, tmp_path):
     data = {**small_config().data.to_dict(), "digits": "mnist", "url": "http://127.0.0.1:9"}
     records = partial(_serialized, json.dumps(data | {"folder": str(tmp_path / "nowhere")}))
     with pytest.raises(UserError, match=r"(?s)^\S*train-images-idx3-ubyte.gz is missing and could not be downloaded"):
-        writer.write(tmp_path / "set", [writer.plan_shards("d", {"train": 10}, 1)], records, {}, 1, Stop())
+        writer.write(tmp_path / "set", [shards.plan_shards("d", {"train": 10}, 1)], records, {}, 1, Stop())
 
 
 def numbered(split, start, stop):
@@ -551,13 +551,13 @@ def numbered(split, start, stop):
 @pytest.mark.parametrize("missing", [(0,), (1, 3), (0, 1, 2, 3), (2, 3)])
 def test_write_job_restores_missing_shards(tmp_path, missing):
     """Missing shards may be interleaved with finished ones."""
-    job = writer.plan_shards("d", {"train": 20}, 4)
-    writer.write_job(tmp_path, job, numbered)
+    job = shards.plan_shards("d", {"train": 20}, 4)
+    shards.write_job(tmp_path, job, numbered)
     before = {plan.name: (tmp_path / plan.name).read_bytes() for plan in job}
     for i in missing:
         (tmp_path / f"{job[i].name}.done").unlink()
         (tmp_path / job[i].name).write_bytes(b"half")
-    writer.write_job(tmp_path, job, numbered)
+    shards.write_job(tmp_path, job, numbered)
     assert {plan.name: (tmp_path / plan.name).read_bytes() for plan in job} == before
     last = tf.data.TFRecordDataset(str(tmp_path / job[3].name))
     assert list(last.as_numpy_iterator()) == [b"015", b"016", b"017", b"018", b"019"]
@@ -569,9 +569,9 @@ def test_unfinished_file_that_a_worker_renames_meanwhile_is_passed_over(tmp_path
 
 
 def test_write_job_refuses_too_few_records(tmp_path):
-    job = writer.plan_shards("d", {"train": 20}, 4)
+    job = shards.plan_shards("d", {"train": 20}, 4)
     with pytest.raises(UserError, match=r"00003-of-00004: only 2 of 5 examples exist"):
-        writer.write_job(tmp_path, job, lambda split, start, stop: numbered(split, start, stop - 3))
+        shards.write_job(tmp_path, job, lambda split, start, stop: numbered(split, start, stop - 3))
     assert not (tmp_path / job[3].name).exists()
 
 
@@ -583,7 +583,7 @@ def test_builder_uses_the_mirror_of_the_config(experiment):
 
 def test_exclusive_access_refuses_a_second_process(tmp_path):
     refused = pytest.raises(UserError, match="is being written by another process")
-    with writer.exclusive_access(tmp_path), refused, writer.exclusive_access(tmp_path):
+    with shards.exclusive_access(tmp_path), refused, shards.exclusive_access(tmp_path):
         pass
 
 
@@ -606,7 +606,7 @@ def test_prepare_stops_cleanly_on_ctrl_c(tmp_path):
 
 
 def test_plan_shards_covers_all_examples():
-    cut = writer.plan_shards("d", {"train": 10_001, "test": 3}, 0)
+    cut = shards.plan_shards("d", {"train": 10_001, "test": 3}, 0)
     assert [(p.start, p.stop) for p in cut if p.split == "train"] == [
         (0, 2000),
         (2000, 4000),
