@@ -91,7 +91,7 @@ def test_training_teaches_the_second_look_with_the_detector_frozen(config):
         ({"model.pixels": "per_pixel"}, "model.pixels = per_pixel"),
         (
             {"data.composition": "scene", "data.max_numbers": 1},
-            "data.composition = scene: model.second_look needs digits",
+            "data.composition = scene: model.second_look needs upright digits",
         ),
     ],
 )

@@ -369,7 +369,7 @@ def test_losses_equal_those_of_the_virtual_source(root, small_config):
 @pytest.mark.parametrize("parallel", ["jit", "pmap"])
 def test_payload_is_sharded_with_its_batch(streamed, parallel):
     host_batch = next(streamed("train").batches(0, 7))
-    placed = Devices("parallel").shard_batch(host_batch)
+    placed = Devices(parallel).shard_batch(host_batch)
     missing = -7 % jax.device_count()
     assert placed["index"].tolist() == [*host_batch["index"].tolist(), *[-1] * missing]
     for name in ("image", "digits", "boxes"):
