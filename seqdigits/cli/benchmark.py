@@ -74,15 +74,16 @@ def main(stop: Stop) -> None:
         streamed.data.source = "tfrecord"
         validate(streamed)
         config.data.source, config.data.records, config.data.records_form = "device", "", "png"
-    out = Path(values["json"].value) if values["json"].value and is_main() else None
-    if out:
-        _check_file(out)
     if values["epoch"].value:
         for flag in ("stream", "rounds"):
             if values[flag].present:
                 raise UserError(f"--epoch and --{flag}: allowed is one of them.")
         if launch:
             raise UserError("--epoch measures one process alone. Run it without other processes.")
+    out = Path(values["json"].value) if values["json"].value and is_main() else None
+    if out:
+        _check_file(out)
+    if values["epoch"].value:
         metrics = stream_epoch(streamed, stop)
         print(epoch_table(metrics))
     else:

@@ -174,19 +174,21 @@ def save(folder: Path, weights: Path, name: str, stop: Stop) -> None:
     _check_page()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out {folder} exists and is not an empty folder. Name a new one.")
-    made = folder.absolute()
-    make_folder(made.parent, "--out")
-    partial_folder = Path(tempfile.mkdtemp(prefix=f"{made.name}.", suffix=".partial", dir=made.parent))
+    is_new = not folder.exists()
+    make_folder(folder, "--out")
     try:
-        write_model(partial_folder, weights, name, stop)
-        shutil.copytree(PAGE, partial_folder, dirs_exist_ok=True)  # last, because it copies the modes of the page too
-        os.replace(partial_folder, made)  # an empty folder may be replaced
-    except OSError as e:
-        raise UserError(
-            f"--out {folder} cannot be written: {e.strerror or short(e)}. Name another one, or free some space."
-        ) from e
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
+        write_model(folder, weights, name, stop)
+        shutil.copytree(PAGE, folder, dirs_exist_ok=True)  # last, because it copies the modes of the page too
+    except BaseException as e:
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if is_new:
+            folder.rmdir()
+        if isinstance(e, OSError):
+            raise UserError(
+                f"--out {folder} cannot be written: {e.strerror or short(e)}. Name another one, or free some space."
+            ) from e
+        raise
     print(f"{folder} has the page, for any static host.", flush=True)
 
 

@@ -187,7 +187,7 @@ KEYS: tuple[Key, ...] = (
         "data.height",
         128,
         "Height of the canvas, or the height that photographs are resized to; a composition of digits needs at "
-        "least 28.",
+        "least 28, and digit has 28x28.",
         unit="pixels",
         low=28,
         high=8192,
@@ -284,14 +284,18 @@ KEYS: tuple[Key, ...] = (
     Key(
         "data.train_examples",
         165_000,
-        "Number of training examples of a composition of digits; 0 = endless.",
+        "canvas, centered, rotated, scene, half_scenes: number of training examples; 0 = endless.",
         low=0,
         high=COUNT,
     ),
     Key(
-        "data.validation_examples", 15_000, "Number of validation examples, likewise; never endless.", low=0, high=COUNT
+        "data.validation_examples",
+        15_000,
+        "canvas, centered, rotated, scene: number of validation examples.",
+        low=0,
+        high=COUNT,
     ),
-    Key("data.test_examples", 30_000, "Number of test examples, likewise; never endless.", low=0, high=COUNT),
+    Key("data.test_examples", 30_000, "canvas, centered, rotated, scene: number of test examples.", low=0, high=COUNT),
     Key(
         "data.seed",
         0,
@@ -414,7 +418,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "model.second_look",
         "",
-        "dense_detector, digits of 28x28 pixels: layers of a classifier of the tile of each digit that is found, which decides on the "
+        "dense_detector; canvas, digit: layers of a classifier of the tile of each digit that is found, which decides on the "
         'digit, such as "conv 3x3x32, norm, relu, pool 2, dense 10"; "" = none.',
     ),
     Key(

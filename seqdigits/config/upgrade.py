@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from seqdigits.config.defaults import DEFAULTS
 from seqdigits.core.errors import UserError
 
 RENAMED_KEYS = {
@@ -43,6 +44,13 @@ RENAMED_LAYERS = {"fold": "space_to_depth", "unfold": "depth_to_space", "mark": 
 RENAMED_METRICS = {"centre_error": "center_error", "otherwise_than_in_training": "differs_from_training"}
 """Old name of a metric in the report of a split -> new name."""
 
+_OF_SETS = {"validation_examples", "test_examples"}
+UNREAD_KEYS = {
+    "digit": _OF_SETS | {"height", "width", "train_examples"},
+    **dict.fromkeys(("photograph", "crop", "cropped_digit"), _OF_SETS),
+}
+"""Value of data.composition -> keys of `data` that it ignores. Earlier versions allowed any value; they get their default."""
+
 LAYER_KEYS = ("model.encoder", "model.head", "model.box_head")
 """Keys whose values are layers as text."""
 
@@ -69,6 +77,9 @@ def upgrade(saved: dict[str, Any]) -> dict[str, Any]:
         }
     if isinstance(config.get("data"), dict) and config["data"].get("composition") == "scene":
         config["data"].setdefault("scene_version", 1)  # the first scenes, which had no key for it
+    if isinstance(config.get("data"), dict):
+        for key in UNREAD_KEYS.get(str(config["data"].get("composition")), set()) & config["data"].keys():
+            config["data"][key] = DEFAULTS[f"data.{key}"]
     return config
 
 

@@ -142,7 +142,6 @@ def _validate_data_keys(config: ConfigDict) -> None:
         **{
             f"data.{name}": name not in _augmented_by(kind) for name in (*compositions.AUGMENTATION_KEYS, *augment.KEYS)
         },
-        **({"data.pasted": True} if single else {}),
         "data.height": kind == "digit",
         "data.width": kind == "digit",
         "data.train_examples": kind == "digit" or (photographic and not data.half_scenes),
@@ -154,6 +153,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.train_photographs": not photographic or single,
     }
     refuse_unread(config, unread, f"data.composition = {kind}")
+    refuse_unread(config, {"data.pasted": single}, f"data.photographs = {data.photographs}")
     detector_only = {
         f"data.{name}": config.model.name != "dense_detector" for name in TRAIN_ONLY_KEYS if name != "misread"
     }

@@ -59,11 +59,6 @@ def _validate_mixture(config: ConfigDict) -> None:
         raise UserError(
             f"train.batch_size = {config.train.batch_size}: data.half_scenes needs an even number. Set one."
         )
-    if data.half_scenes and config.train.accumulate % 2 == 0:
-        raise UserError(
-            f"train.accumulate = {config.train.accumulate}: with data.half_scenes each micro-batch would have photographs only or "
-            f"scenes only, and so would the statistics of norms. Set it to an odd number, such as {config.train.accumulate + 1}."
-        )
     if data.mask_unlabeled and "train" not in data.parts:
         raise UserError(
             f"data.mask_unlabeled = True: its list is of the first photographs of SVHN train, but data.parts = "

@@ -19,7 +19,7 @@ MIXED_KEYS = (
 def as_evaluated(config: ConfigDict) -> ConfigDict:
     """Returns a copy of the config whose training images have the size, lengths and contents of the evaluated ones.
 
-    For evaluating on the training split, not for training.
+    For evaluating on the training split, not for training: nothing is pasted or mixed in either.
     """
     result = config.copy_and_resolve_references()
     mixed = MIXED_KEYS if result.data.composition in PHOTO_COMPOSITIONS else ()
@@ -28,5 +28,8 @@ def as_evaluated(config: ConfigDict) -> ConfigDict:
 
 
 def trains_as_evaluated(data: ConfigDict) -> bool:
-    """Returns whether training images have the size, the lengths and the contents of the evaluated images."""
+    """Returns whether the source of the training images can evaluate them too.
+
+    Then they have the size, the lengths and the contents of the evaluated images, but for the augmentation of training.
+    """
     return not any(data[key] for key in TRAIN_ONLY_KEYS)

@@ -43,9 +43,9 @@ class Evaluator:
           arrays: the arrays of the source if they are on the devices already; None = place them.
         """
         self._step = step
-        self._source = source
+        self.source = source
         self._devices = devices
-        self._arrays = devices.replicate(source.arrays) if arrays is None else arrays
+        self.arrays = devices.replicate(source.arrays) if arrays is None else arrays
         self._accumulate = devices.compile_step(partial(self._add, step, source))
         self._predict = devices.jit(partial(step.make_and_predict, source=source))
         self._shapes: Any = None
@@ -64,15 +64,15 @@ class Evaluator:
         Raises:
           Stopped: `stop` was set before the end.
         """
-        total, done, start = self._source.count(limit), 0, time.monotonic()
+        total, done, start = self.source.count(limit), 0, time.monotonic()
         last_print = start
         totals = self._zero(variables)
         self._rows = {True: [], False: []}
-        for host_batch in self._source.all(self._batch_size, limit):
+        for host_batch in self.source.all(self._batch_size, limit):
             if stop is not None and agree_to_stop(stop):
                 raise Stopped
             placed = self._devices.shard_batch(host_batch)
-            totals, exact_match = self._accumulate(totals, variables, self._arrays, placed)
+            totals, exact_match = self._accumulate(totals, variables, self.arrays, placed)
             self._keep_rows(host_batch, np.asarray(exact_match))
             done = min(done + self._batch_size, total)
             now = time.monotonic()
@@ -145,14 +145,14 @@ class Evaluator:
     def _first_examples(self, variables: Variables) -> tuple[Batch, Prediction]:
         """Returns the first 400 examples and their predictions, as numpy arrays."""
         return self._predict_all(
-            variables, self._source.all(self._batch_size, min(400, self._source.spec.num_examples or 400))
+            variables, self.source.all(self._batch_size, min(400, self.source.spec.num_examples or 400))
         )
 
     def _predict_all(self, variables: Variables, batches: Iterable[HostBatch]) -> tuple[Batch, Prediction]:
         """Returns the examples of some batches and their predictions, as numpy arrays."""
         rows: list[tuple[Batch, Prediction]] = []
         for host_batch in batches:
-            batch, _, prediction = self._predict(variables, self._arrays, self._devices.shard_batch(host_batch))
+            batch, _, prediction = self._predict(variables, self.arrays, self._devices.shard_batch(host_batch))
             rows.append(jax.device_get((batch, prediction)))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
 
@@ -181,7 +181,7 @@ class Evaluator:
         folder = workdir / "evaluation"
         if is_main():
             make_folder(folder)
-        metrics = self.evaluate(variables, example_limit(self._source, split), split, stop)
+        metrics = self.evaluate(variables, example_limit(self.source, split), split, stop)
         examples = self._first_examples(variables)
         if is_main():
             write_atomically(folder / f"{split}.json", json.dumps({"split": split, **metadata, **metrics}, indent=1))
@@ -196,8 +196,8 @@ class Evaluator:
 
     def _zero(self, variables: Variables) -> eval_metrics.EvalMetrics:
         if self._shapes is None:
-            predict = partial(self._step.make_and_predict, source=self._source)
-            self._shapes = jax.eval_shape(predict, variables, self._arrays, self._source.spec.host_batch(1))
+            predict = partial(self._step.make_and_predict, source=self.source)
+            self._shapes = jax.eval_shape(predict, variables, self.arrays, self.source.spec.host_batch(1))
         shapes = jax.eval_shape(eval_metrics.batch_metrics, *self._shapes)
         return self._devices.replicate(averages.zeros_like(shapes))
 

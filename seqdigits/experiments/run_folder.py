@@ -1,4 +1,4 @@
-"""Reads the folder of a run for its page: config, curves, reports, parameters. Nothing is written to it."""
+"""Reads the folder of a run: config, curves, reports, parameters. Nothing is written to it."""
 
 from __future__ import annotations
 

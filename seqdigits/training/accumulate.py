@@ -25,10 +25,11 @@ def accumulate(
     box: Array,
     dropout: Array,
     axis: str | None = None,
+    group: int = 1,
 ) -> Gradient:
     """Sums losses and gradients over the micro-batches of a batch.
 
-    Row j belongs to micro-batch j modulo `parts`. So each device splits its own shard, and no example moves to another
+    Row j belongs to micro-batch j // `group` modulo `parts`. So each device splits its own shard, and no example moves to another
     device. Padded rows make the micro-batches equal in size. The running statistics of norms are updated by each
     micro-batch that has an example.
 
@@ -42,17 +43,20 @@ def accumulate(
       box: f32 [B, 4], the true box of each example.
       dropout: key of dropout, folded with the number of the micro-batch.
       axis: name of the pmap axis; None without one.
+      group: number of adjacent rows that stay together.
     """
     rows = batch.index.shape[0]
-    missing = -rows % parts
+    missing = -rows % (parts * group)
 
-    def split(x: Array) -> Array:
-        if missing:
-            x = jnp.concatenate([x, jnp.broadcast_to(x[:1], (missing, *x.shape[1:]))])
-        return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)  # [parts, ceil(B / parts), ...]
+    def split(x: Array) -> Array:  # [parts, n, ...]
+        x = x.reshape(-1, parts, group, *x.shape[1:]).swapaxes(0, 1)
+        return x.reshape(parts, -1, *x.shape[3:])
 
-    is_missing = split(jnp.arange(rows)) != jnp.arange(rows + missing).reshape(-1, parts).T
-    micro_batches: Batch = jax.tree.map(split, batch)
+    def padded(x: Array) -> Array:
+        return jnp.concatenate([x, jnp.broadcast_to(x[:1], (missing, *x.shape[1:]))]) if missing else x
+
+    is_missing = split(jnp.arange(rows + missing)) >= rows
+    micro_batches: Batch = jax.tree.map(lambda x: split(padded(x)), batch)
     micro_batches = micro_batches.replace(index=jnp.where(is_missing, -1, micro_batches.index))
 
     def body(carry: Any, inputs: tuple[Array, Batch, Array]) -> tuple[Any, dict[str, Array]]:
@@ -66,8 +70,8 @@ def accumulate(
         batch_stats = jax.tree.map(partial(jnp.where, has_examples), updated, batch_stats)
         return (jax.tree.map(jnp.add, total, (loss, grads)), batch_stats), terms
 
-    inputs = (jnp.arange(parts), micro_batches, split(box))
+    inputs = (jnp.arange(parts), micro_batches, split(padded(box)))
     zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
     ((loss, grads), batch_stats), terms = jax.lax.scan(body, (zeros, batch_stats), inputs)
-    terms = jax.tree.map(lambda x: x.T.reshape(-1)[:rows], terms)  # [parts, ceil(B / parts)] -> [B]
+    terms = jax.tree.map(lambda x: x.reshape(parts, -1, group).swapaxes(0, 1).reshape(-1)[:rows], terms)  # [B]
     return (loss, (terms, batch_stats)), grads

@@ -15,7 +15,10 @@ from seqdigits.checkpoint.load import load_variables, origin
 from seqdigits.checkpoint.manager import Checkpoints
 from seqdigits.config.saved import to_json
 from seqdigits.core.types import Variables
+from seqdigits.data.create import create_source
+from seqdigits.data.evaluated_config import as_evaluated, trains_as_evaluated
 from seqdigits.data.source import DataSource
+from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.parallel.devices import Devices
 from seqdigits.training import input_stats
 from seqdigits.training.train_step import TrainState
@@ -77,7 +80,8 @@ def initialize(
     initial: Variables | None,
     config: ConfigDict,
     source: DataSource,
-    arrays: dict[str, jax.Array] | None,
+    arrays: dict[str, jax.Array],
+    train_evaluator: Evaluator | None,
     devices: Devices,
 ) -> TrainState:
     """Returns the state before step 0, with the variables of another run and the image statistics.
@@ -86,8 +90,9 @@ def initialize(
       state: the randomly initialized state.
       initial: the variables of another run; None = keep the random ones.
       config: the complete config.
-      source: the training split as it is evaluated: the statistics describe images of that size.
-      arrays: the arrays of the source, on the devices; None = place them there if they are needed.
+      source: the training split.
+      arrays: the arrays of the source, on the devices.
+      train_evaluator: of the training split, if there is one; its images need not be loaded again.
       devices: the devices of the run.
     """
     known: Variables = {}
@@ -99,6 +104,11 @@ def initialize(
         state = state.replace(**devices.replicate(merged), average=average)
     missing = {name: part for name, part in state.input_stats.items() if name not in known}
     if missing:
-        arrays = devices.replicate(source.arrays) if arrays is None else arrays
+        # The statistics describe images as the model is evaluated on them.
+        if train_evaluator is not None:
+            source, arrays = train_evaluator.source, train_evaluator.arrays
+        elif not trains_as_evaluated(config.data):
+            source = create_source(as_evaluated(config), "train")
+            arrays = devices.replicate(source.arrays)
         known |= input_stats.measure(config, source, arrays, devices, missing)
     return state.replace(input_stats=known)

@@ -111,15 +111,10 @@ def _train_and_evaluate(
     multi_step = devices.compile_step(partial(train_step.train, source=source), donate=0, stacked=True)
     predict_step = PredictStep(config, model, devices.axis)
 
-    # The training split as it is evaluated, for its curve and the statistics of images.
-    is_same = trains_as_evaluated(config.data)
-    evaluated_train = source if is_same else create_source(as_evaluated(config), "train")
-    evaluated_arrays = arrays if is_same else None
-
     def evaluator(split: str) -> Evaluator:
-        if split == "train":
-            return Evaluator(predict_step, evaluated_train, devices, evaluated_arrays)
-        return Evaluator(predict_step, create_source(as_evaluated(config), split), devices)
+        is_trained_on = split == "train" and trains_as_evaluated(config.data)
+        evaluated = source if is_trained_on else create_source(as_evaluated(config), split)
+        return Evaluator(predict_step, evaluated, devices, arrays if is_trained_on else None)
 
     validation = evaluator("validation")
     evaluators = {"validation": validation, **{split: evaluator(split) for split in config.evaluate.curves}}
@@ -131,7 +126,7 @@ def _train_and_evaluate(
     if restored is None:
         initial, initialized_from = initial_variables(config)
         state = devices.jit(partial(train_step.init, source))()
-        state = initialize(state, initial, config, evaluated_train, evaluated_arrays, devices)
+        state = initialize(state, initial, config, source, arrays, evaluators.get("train"), devices)
         progress = Progress(initialized_from=initialized_from)
     else:
         state, progress = restored

@@ -237,7 +237,8 @@ class TrainStep:
         gradient_of = jax.value_and_grad(loss_fn, has_aux=True)
         inputs = (state.params, state.batch_stats, batch, box, dropout)
         parts = self.config.train.accumulate
-        gradient = gradient_of(*inputs) if parts == 1 else accumulate(gradient_of, parts, *inputs, self.axis)
+        group = 2 if self.config.data.half_scenes else 1  # a photograph and a scene
+        gradient = gradient_of(*inputs) if parts == 1 else accumulate(gradient_of, parts, *inputs, self.axis, group)
         (loss, (terms, batch_stats)), grads = gradient
         loss, grads = self._sum_over_devices((loss, grads))
         if config.l2:

@@ -47,6 +47,9 @@ def claim(config: ConfigDict, workdir: Path) -> Iterator[Lock | None]:
             make_folder(workdir)
             lock = Lock(workdir)
             stack.callback(lock.release)
+            for partial in workdir.glob("*.partial"):  # of a run that was killed while it wrote
+                if not partial.name.startswith("lock."):  # those the lock itself writes, at any time
+                    partial.unlink(missing_ok=True)
             _check_config(config, workdir)
             write_atomically(workdir / "config.json", to_json(config))
             token = np.frombuffer(lock.token.encode(), np.uint8)

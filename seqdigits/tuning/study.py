@@ -139,7 +139,7 @@ class Study:
           config: what all trials share, complete.
           space: what they vary.
           seed: of the sampler. The parameters of trial n are drawn with (seed, n).
-          stop: ends the waiting for the lock of the search, here and in the methods.
+          stop: ends the waiting for the lock of the search, here and in `claim`.
 
         Raises:
           UserError: Optuna is missing, the folder cannot be written or holds another search, or its journal is damaged.
@@ -151,7 +151,7 @@ class Study:
         self.is_lower_better = self.metric in LOWER_IS_BETTER
         make_folder(folder / "trials", "--out")
         journal = folder / "journal.log"
-        with self.exclusive():
+        with self.exclusive(stop):
             self._check_identity(config)
             # The other lock of Optuna, a symbolic link, cannot be watched on a relative path.
             lock = optuna.storages.journal.JournalFileOpenLock(str(journal))
@@ -175,8 +175,11 @@ class Study:
                 ) from e
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, stop: Stop | None = None) -> Iterator[None]:
         """Waits for the lock of the search, and holds it.
+
+        Args:
+          stop: ends the waiting; None = wait, to write what is done.
 
         Raises:
           Stopped: `stop` was set while another worker held it.
@@ -186,8 +189,9 @@ class Study:
                 lock = Lock(self.folder)
                 break
             except (InUse, InUseElsewhere):
-                if self._stop.wait(0.1):
+                if stop is not None and stop.is_set():
                     raise Stopped from None
+                time.sleep(0.1)
         try:
             yield
         finally:
@@ -208,7 +212,7 @@ class Study:
         Raises:
           Stopped: see exclusive.
         """
-        with self.exclusive():
+        with self.exclusive(self._stop):
             for frozen in self._running():
                 if is_free(self.workdir(frozen.number) / _TRIAL_LOCK):
                     claimed = self._adopt_if_free(frozen)

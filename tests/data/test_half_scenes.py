@@ -100,7 +100,6 @@ def test_odd_rows_of_a_device_are_refused(source, monkeypatch):
     [
         ({"data.backgrounds": ""}, "data.pasted = 50: data.backgrounds = '', but numbers are pasted"),
         ({"train.batch_size": 7}, "train.batch_size = 7: data.half_scenes needs an even number"),
-        ({"train.accumulate": 2}, "train.accumulate = 2: .* photographs only .* odd number, such as 3"),
         ({"data.min_digit": 30}, "data.min_digit = 30: rotated digits would not fit into data.height = 32. At most 24"),
         ({"data.min_digit": 20, "data.max_digit": 10}, "data.min_digit = 20 is more than data.max_digit = 10"),
         (

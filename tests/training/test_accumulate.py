@@ -6,6 +6,7 @@ import sys
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT, SMALL
@@ -14,10 +15,12 @@ from seqdigits.config.defaults import base_config
 from seqdigits.core import boxes as bx
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.rng import RngStream, stream_key
+from seqdigits.core.types import Batch
 from seqdigits.data.create import create_source
 from seqdigits.models import losses
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import PARALLEL, Devices
+from seqdigits.training.accumulate import accumulate
 from seqdigits.training.train_step import TrainStep
 
 PLAIN = {"model.encoder": "conv 5x5x8 /2, relu, conv 3x3x8 /2, relu, conv 3x3x16 /2, relu"}
@@ -124,3 +127,21 @@ def test_micro_batch_without_an_example_updates_no_statistics():
     _, without = one_step("jit", 5, rows=3)
     for x, y in zip(jax.tree.leaves(with_empty.batch_stats), jax.tree.leaves(without.batch_stats), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [8, 6])
+def test_adjacent_rows_stay_together(rows):
+    def gradient_of(params, batch_stats, batch, box, dropout):
+        of_odd_rows = jnp.sum(batch.mask * (batch.index % 2)) / jnp.sum(batch.mask)
+        terms = {"row": batch.index.astype(jnp.float32), "odd": jnp.broadcast_to(of_odd_rows, batch.index.shape)}
+        return (jnp.zeros(()), (terms, batch_stats)), params
+
+    index = jnp.arange(rows)
+    batch = Batch(image=index, digits=index, boxes=index, index=index)
+    inputs = ({"w": jnp.zeros(())}, {}, batch, jnp.zeros((rows, 4)), jax.random.key(0))
+    (_, (terms, _)), _ = accumulate(gradient_of, 2, *inputs, group=2)
+    assert terms["row"].tolist() == index.tolist()
+    assert (terms["odd"] == 0.5).all(), "an even and an odd row of each pair"
+    (_, (terms, _)), _ = accumulate(gradient_of, 2, *inputs)
+    assert terms["row"].tolist() == index.tolist()
+    assert terms["odd"].tolist() == (index % 2).tolist()

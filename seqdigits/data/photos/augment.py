@@ -71,8 +71,8 @@ def augment(
 ) -> tuple[Array, Array]:
     """Augments one photograph and its boxes.
 
-    Where possible, the number stays completely inside the image: the shift is clipped, and the scale is limited. Of a
-    photograph without boxes that holds for the whole image. Pixels beyond the edge of the photograph repeat the edge.
+    Where possible, the number stays completely inside the image: the shift is clipped, and the scale is limited. A
+    photograph without boxes stays inside as a whole: it is never enlarged, and shifted only where it was made smaller. Pixels beyond the edge of the photograph repeat the edge.
 
     Args:
       image: u8 [H, W, C].

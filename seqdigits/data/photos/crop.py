@@ -73,6 +73,7 @@ def crop_photo(
     elif kind == "crop":
         window = _enclosing_box(boxes.astype(np.float64), photo.size)
     else:
+        assert kind == "photograph", "there is no other kind"
         window = (0.0, 0.0, float(photo.width), float(photo.height))
     left, top, right, bottom = window
     if not (left < right and top < bottom):

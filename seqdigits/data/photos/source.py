@@ -206,7 +206,7 @@ def _custom_photos(config: ConfigDict, split: str) -> ResidentSource:
     data = config.data
     lengths = (data.min_length, data.max_length)
     # Refuses unusable rows before anything is loaded.
-    needs_boxes = predicts_box(config) or data.pasted > 0
+    needs_boxes = predicts_box(config) or (data.pasted > 0 and split == "train")
     chosen_rows(data.folder, split, kind=data.composition, lengths=lengths, boxes=needs_boxes)
     height, width = size_of(data, split)
     layout = {"kind": data.composition, "height": height, "width": width, "gray": data.gray}
