@@ -52,7 +52,7 @@ _AUGMENTED = {
     "data.zoom": 30,
 }
 
-NETWORKS = (
+NETWORKS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("published, a tenth of its steps", "svhn_crop32", {"data.photographs": "svhn_2000"}, GRAY),
     ("the same, augmented", "svhn_crop32", _AUGMENTED, ORANGE),
     ("ResNet-18, augmented", "svhn_crop_resnet18", {}, GREEN),

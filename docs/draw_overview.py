@@ -45,7 +45,7 @@ def main() -> None:
 def _predict(name: str, label: str, count: int) -> tuple[Batch, Prediction]:
     """Returns the first `count` test examples of a target, and the predictions of the weights, as numpy arrays."""
     target = next(target for target in TARGETS[name] if target.label == label)
-    config = configured(target, pretrained.facts(name)["config"])
+    config = configured(target, pretrained.facts(name)["config"], pretrained.FOLDER / f"{name}.json")
     config.evaluate.batch_size = count
     config.data.backgrounds = ""
     restored = restore(config, pretrained.FOLDER, str(pretrained.path(name)), "test")

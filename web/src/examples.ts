@@ -4,6 +4,6 @@ export const EXAMPLES = [
   { file: "wall-84.jpg", title: "Black on blue" },
   { file: "sign-2718.jpg", title: "Large and curved" },
   { file: "slanted-37145.jpg", title: "Slanted" },
-  { file: "stacked-449.jpg", title: "From top to bottom" },
+  { file: "stacked-31232.jpg", title: "From top to bottom" },
   { file: "several.jpg", title: "Several numbers" },
 ] as const;
