@@ -68,7 +68,8 @@ def draw(panels: Sequence[Panel]) -> bytes:
     first.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     first.set_ylabel("test numbers read completely")
     handles, names = first.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, handlelength=2)
+    columns = 3 if len(panels) > 1 else 1  # one panel is narrower than three labels
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, handlelength=2)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
