@@ -6,6 +6,7 @@ Workdirs, checkpoints, weight files and results contain saved configs. All code 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from seqdigits.config.defaults import DEFAULTS
@@ -44,13 +45,6 @@ RENAMED_LAYERS = {"fold": "space_to_depth", "unfold": "depth_to_space", "mark": 
 RENAMED_METRICS = {"centre_error": "center_error", "otherwise_than_in_training": "differs_from_training"}
 """Old name of a metric in the report of a split -> new name."""
 
-_OF_SETS = {"validation_examples", "test_examples"}
-UNREAD_KEYS = {
-    "digit": _OF_SETS | {"height", "width", "train_examples"},
-    **dict.fromkeys(("photograph", "crop", "cropped_digit"), _OF_SETS),
-}
-"""Value of data.composition -> keys of `data` that it ignores. Earlier versions allowed any value; they get their default."""
-
 LAYER_KEYS = ("model.encoder", "model.head", "model.box_head")
 """Keys whose values are layers as text."""
 
@@ -78,9 +72,23 @@ def upgrade(saved: dict[str, Any]) -> dict[str, Any]:
     if isinstance(config.get("data"), dict) and config["data"].get("composition") == "scene":
         config["data"].setdefault("scene_version", 1)  # the first scenes, which had no key for it
     if isinstance(config.get("data"), dict):
-        for key in UNREAD_KEYS.get(str(config["data"].get("composition")), set()) & config["data"].keys():
+        for key in ignored_sizes(config["data"]) & config["data"].keys():  # earlier versions allowed any value
             config["data"][key] = DEFAULTS[f"data.{key}"]
     return config
+
+
+def ignored_sizes(data: Mapping[str, Any]) -> set[str]:
+    """Returns the keys of sizes in the section `data` that its composition ignores, because its data set has them.
+
+    >>> sorted(ignored_sizes({"composition": "crop", "half_scenes": True}))
+    ['test_examples', 'validation_examples']
+    """
+    if data.get("composition") == "digit":
+        return {"height", "width", "train_examples", "validation_examples", "test_examples"}
+    if data.get("composition") in ("photograph", "crop", "cropped_digit"):
+        of_scenes = set() if data.get("half_scenes") else {"train_examples"}
+        return {"validation_examples", "test_examples"} | of_scenes
+    return set()
 
 
 def upgrade_value(key: str, value: Any) -> Any:

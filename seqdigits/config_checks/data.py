@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from seqdigits.config.upgrade import ignored_sizes
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.config_checks.photographs import validate_photographs
 from seqdigits.config_checks.records import validate_stream, validate_tfds
@@ -142,11 +143,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
         **{
             f"data.{name}": name not in _augmented_by(kind) for name in (*compositions.AUGMENTATION_KEYS, *augment.KEYS)
         },
-        "data.height": kind == "digit",
-        "data.width": kind == "digit",
-        "data.train_examples": kind == "digit" or (photographic and not data.half_scenes),
-        "data.validation_examples": kind == "digit" or photographic,
-        "data.test_examples": kind == "digit" or photographic,
+        **{f"data.{name}": True for name in ignored_sizes(data)},
         "data.train_height": kind == "digit" or single,
         "data.train_width": kind == "digit" or single,
         "data.train_min_length": kind == "digit" or photographic or kind == scenes.NAME,

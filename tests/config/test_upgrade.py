@@ -48,7 +48,9 @@ def test_upgrade_is_idempotent_and_keeps_its_argument(experiment):
     assert upgrade(config) == config
     unread = {"composition": "digit", "height": 64, "width": 64, "test_examples": 7}
     assert upgrade({"data": unread})["data"] == {**unread, "height": 128, "width": 256, "test_examples": 30_000}
-    assert upgrade({"data": {"composition": "crop", "height": 64, "train_examples": 7}})["data"]["train_examples"] == 7
+    for half_scenes, expected in ((True, 7), (False, 165_000)):
+        photographs = {"composition": "crop", "height": 64, "half_scenes": half_scenes, "train_examples": 7}
+        assert upgrade({"data": photographs})["data"] == {**photographs, "train_examples": expected}
     assert upgrade({"data": {"composition": "scene"}})["data"]["scene_version"] == 1, (
         "the first scenes had no key for it"
     )
