@@ -51,6 +51,8 @@ KINDS = tuple(kind for kind in ALL_KINDS if HAS_TENSORFLOW or not kind.streamed)
 PHASES = ("train", "import", "save", "compile", "evaluate")
 SURVIVOR_LIMIT = 30.0
 """Seconds within which a process must end after another one of its run was killed."""
+JAX_ABORTS = "Terminating process because the JAX distributed service detected fatal errors"
+"""What JAX says before it aborts a process that lost process 0."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,10 @@ def kill(run: Run, aim: Aim) -> Kill:
         raise Failed(f"after kill -9 of process {aim.victims[0]} at {aim}: {e}") from None
     ended = time.monotonic() - at if others else None
     for rank in others:
-        if statuses[rank] != 75 and not (statuses[rank] == 0 and STEPS in sealed(run.workdir)):  # 0: all was done
+        is_done = statuses[rank] == 0 and STEPS in sealed(run.workdir)
+        # When process 0 is lost, JAX may abort another one before it can end by itself (docs/running.md).
+        is_aborted = statuses[rank] == -signal.SIGABRT and 0 in aim.victims and JAX_ABORTS in run.output()
+        if statuses[rank] != 75 and not is_done and not is_aborted:
             message = (
                 f"process {rank} ended with {statuses[rank]} instead of 75 after kill -9 of {aim.victims[0]} at {aim}"
             )

@@ -11,7 +11,7 @@ differ in nothing but that and the learning rate. The rule, the same for all of 
   equal ones the later is taken.
 
 Without any training, `scene` itself is the point of 0 pictures. OUT/NAME.json has the points of the folder NAME and is written
-after each. A point of the same labels and config is not run again, and a stopped run resumes in its workdir.
+after each. A point of the same labels, config and weights `scene` is not run again, and a stopped run resumes in its workdir.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Point:
       digit_accuracy: share of the digits of test that are right.
       minutes: time of training, evaluations of validation included.
       config: config of the run.
+      weights_sha256: SHA-256 of the file of `scene`; None: random initialization.
       commit: commit of the program.
       devices: kinds of the devices.
       cores: number of CPU cores of the machine.
@@ -85,6 +86,7 @@ class Point:
     digit_accuracy: float
     minutes: float
     config: dict[str, Any]
+    weights_sha256: str | None
     commit: str | None
     devices: list[str]
     cores: int | None
@@ -194,7 +196,8 @@ def learning_curve(
       folder: a folder of custom photos with boxes, which `check` has accepted.
       sizes: numbers of training pictures.
       out: folder of the results.
-      workdirs: folder of the workdirs, each in NAME-DIGEST/INITIALIZATION-PICTURES-STEPS, with a digest of the labels.
+      workdirs: folder of the workdirs, each in NAME-DIGEST/INITIALIZATION-PICTURES-STEPS, with a digest of the labels;
+        INITIALIZATION is scene with a digest of the weights, or random.
       steps: see config_of.
       stop: ends the current run, which saves.
 
@@ -213,15 +216,23 @@ def learning_curve(
     for number, (initialization, size) in enumerate(todo, start=1):
         print(f"\n--- {name}: {size} pictures, {initialization} ({number} of {len(todo)})", flush=True)
         config = config_of(folder, initialization, size, steps)
-        workdir = workdirs / f"{name}-{digest[:8]}" / f"{initialization}-{size}-{config.train.steps}"
+        weights = _weights_sha256(initialization)
+        label = f"{initialization}-{weights[:8]}" if weights else initialization
+        workdir = workdirs / f"{name}-{digest[:8]}" / f"{label}-{size}-{config.train.steps}"
         curve.points.append(run(config, initialization, size, workdir, stop or Stop()))
         write_atomically(path, curve.to_json())
     return curve
 
 
 def is_current(point: Point, folder: Path, steps: int) -> bool:
-    """Returns whether the config of a saved point is today's."""
+    """Returns whether the config of a saved point, and the weights that it began with, are today's."""
+    if point.weights_sha256 != _weights_sha256(point.initialization):
+        return False
     return not diff_configs(config_of(folder, point.initialization, point.pictures, steps), point.config)
+
+
+def _weights_sha256(initialization: str) -> str | None:
+    return str(pretrained.facts("scene")["sha256"]) if initialization == "scene" else None
 
 
 def _saved(path: Path, digest: str) -> list[Point]:
@@ -261,5 +272,6 @@ def run(config: ConfigDict, initialization: str, pictures: int, workdir: Path, s
         digit_accuracy=report["digit_accuracy"],
         minutes=round(results.progress(workdir)[1] / 60, 2),
         config=json.loads(to_json(config)),
+        weights_sha256=_weights_sha256(initialization),
         **{key: program[key] for key in ("commit", "devices", "cores", "versions")},
     )

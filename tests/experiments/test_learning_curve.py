@@ -14,6 +14,7 @@ from conftest import SMALL
 from photo_folders import drawn, write
 from PIL import Image
 
+from seqdigits.checkpoint import pretrained
 from seqdigits.cli import learning_curve as cli_learning_curve
 from seqdigits.config.saved import to_json
 from seqdigits.config_checks.validate import validate
@@ -54,6 +55,7 @@ def point(config, initialization: str, pictures: int, accuracy: float = 0.75) ->
         digit_accuracy=0.9,
         minutes=1.5,
         config=json.loads(to_json(config)),
+        weights_sha256=pretrained.facts("scene")["sha256"] if initialization == "scene" else None,
         commit="0123456789",
         devices=["cpu cpu"],
         cores=2,
@@ -153,6 +155,23 @@ def test_points_of_other_labels_are_run_again(folder, tmp_path, runs, capsys):
     path.write_text("{}")
     with pytest.raises(UserError, match=r"is damaged .* Delete it"):
         curve_of(folder, tmp_path)
+
+
+def test_points_of_other_weights_are_run_again_in_another_workdir(folder, tmp_path, runs, monkeypatch):
+    workdirs, faked = [], learning_curve.run
+
+    def run(config, initialization, pictures, workdir, stop):
+        workdirs.append(workdir.name)
+        return faked(config, initialization, pictures, workdir, stop)
+
+    monkeypatch.setattr(learning_curve, "run", run)
+    curve_of(folder, tmp_path, sizes=(4,), steps=7)
+    facts = pretrained.facts("scene")
+    monkeypatch.setattr(pretrained, "facts", lambda _: {**facts, "sha256": "0123456789"})
+    curve_of(folder, tmp_path, sizes=(4,), steps=7)
+    assert runs[3:] == [("scene", 0), ("scene", 4)], "those at random are kept"
+    assert workdirs[2:] == ["random-4-7", "scene-01234567-0-7", "scene-01234567-4-7"]
+    assert workdirs[1] not in workdirs[2:]
 
 
 def test_run_evaluates_the_best_checkpoint_on_test(folder, tmp_path):
