@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from seqdigits.checkpoint import pretrained
@@ -21,8 +22,8 @@ from seqdigits.data.scenes.misread import SLOTS
 from seqdigits.inference import misread
 from seqdigits.inference.reader import Reader
 
-USAGE = f"""{backgrounds.MISREAD.command} [--weights NAME | --workdir W] [--backgrounds FILE] [--out FILE] [--pictures N]
-       [--seed S]"""
+USAGE = f"""{backgrounds.MISREAD.command} [--weights NAME | --workdir W] [--backgrounds FILE] [--add FILE] [--out FILE]
+       [--pictures N] [--seed S]"""
 FILE = Path("~/.cache/seqdigits/misread.jpg")
 
 
@@ -43,6 +44,12 @@ def command_line() -> CommandParser:
         help="the file of natural backgrounds (default %(default)s)",
     )
     parser.add_argument(
+        "--add",
+        type=Path,
+        metavar="FILE",
+        help="an earlier file, whose false numbers are written too, after the new ones",
+    )
+    parser.add_argument(
         "--out", type=Path, default=FILE, metavar="FILE", help="the file to write (default %(default)s)"
     )
     parser.add_argument(
@@ -61,6 +68,7 @@ def main(stop: Stop) -> None:
     if out.exists():
         raise UserError(f"--out {out} exists already, and a run may depend on it. Name another file, or remove it.")
     photographs = backgrounds.load(values.backgrounds, "train")
+    earlier = backgrounds.load(values.add, "train", backgrounds.MISREAD) if values.add else []
     make_folder(out.parent, "--out")
     if values.workdir:
         prepare_jax()
@@ -72,15 +80,16 @@ def main(stop: Stop) -> None:
         raise UserError(
             f"no false number was seen, so that {out} was not written. Raise --pictures = {values.pictures}."
         )
-    kept = found[:SLOTS]
-    write_atomically(out, backgrounds.encode([_entry(false) for false in kept], backgrounds.MISREAD))
+    kept, kept_earlier = found[:SLOTS], earlier[: max(0, SLOTS - len(found))]
+    entries = [_entry(one.background, one.part) for one in kept] + [_entry(one, one.pixels) for one in kept_earlier]
+    write_atomically(out, backgrounds.encode(entries, backgrounds.MISREAD))
+    added = f"; and {len(kept_earlier)} of the {len(earlier)} of {values.add}" if values.add else ""
     print(
         f"wrote {out}: {len(kept)} of {len(found)} false numbers, seen in {len({one.background.name for one in kept})} of "
-        f"{len(photographs)} backgrounds, with a confidence from {kept[-1].confidence:.2f} to {kept[0].confidence:.2f}"
+        f"{len(photographs)} backgrounds, with a confidence from {kept[-1].confidence:.2f} to {kept[0].confidence:.2f}{added}"
     )
 
 
-def _entry(false: misread.FalseNumber) -> backgrounds.Entry:
-    background = false.background
+def _entry(background: backgrounds.Background, part: np.ndarray) -> backgrounds.Entry:
     package, name = background.name.split("/", 1)
-    return backgrounds.Entry(name, package, background.version, background.license, Image.fromarray(false.part))
+    return backgrounds.Entry(name, package, background.version, background.license, Image.fromarray(part))

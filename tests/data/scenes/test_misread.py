@@ -196,10 +196,10 @@ def command(monkeypatch, tmp_path):
     """Runs the command with a Reader on 40 pictures of one color."""
     (tmp_path / "b.jpg").write_bytes(backgrounds.encode(entries(*[Image.new("RGB", (640, 640), (255, 200, 0))] * 8)))
 
-    def run(reader):
+    def run(reader, *others):
         monkeypatch.setattr(find_misread.Reader, "from_pretrained", lambda name: reader)
         flags = (f"--backgrounds={tmp_path / 'b.jpg'}", f"--out={tmp_path / 'out' / 'm.jpg'}", "--pictures=40")
-        monkeypatch.setattr(sys, "argv", ["seqdigits find-misread", *flags])
+        monkeypatch.setattr(sys, "argv", ["seqdigits find-misread", *flags, *others])
         find_misread.main(Stop())
 
     return run
@@ -212,6 +212,17 @@ def test_command_writes_the_file_that_scenes_read(command, small_config, tmp_pat
     assert source.arrays["misread"].shape == (parts.SLOTS, parts.HEIGHT, parts.WIDTH)
     with pytest.raises(UserError, match=r"m.jpg exists already"):
         command(SeesRed())
+
+
+def test_command_keeps_the_false_numbers_of_an_earlier_file(command, tmp_path, capsys):
+    blue = Image.new("RGB", (parts.WIDTH, parts.HEIGHT), (0, 0, 255))
+    (tmp_path / "earlier.jpg").write_bytes(backgrounds.encode(entries(*[blue] * 3), backgrounds.MISREAD))
+    command(SeesRed(), f"--add={tmp_path / 'earlier.jpg'}")
+    assert f"; and 3 of the 3 of {tmp_path / 'earlier.jpg'}" in capsys.readouterr().out
+    written = backgrounds.load(tmp_path / "out" / "m.jpg", "train", backgrounds.MISREAD)
+    is_blue = [one.pixels[..., 2].mean() > 200 for one in written]
+    assert is_blue == [False] * (len(written) - 3) + [True] * 3
+    assert [one.name for one in written[-3:]] == [f"p/{name}" for name in TRAIN[:3]]
 
 
 def test_command_writes_nothing_where_nothing_is_seen(command, tmp_path):
