@@ -50,6 +50,7 @@ class Lock:
           InUse: another run on this machine holds it.
           InUseElsewhere: a run on another machine holds it.
           UserError: it cannot be written.
+          Stopped: the command is to stop, and another machine's holder was being watched.
         """
         self._path = workdir / name
         self._workdir = workdir
@@ -111,6 +112,7 @@ class Lock:
 
         Raises:
           InUse, InUseElsewhere: the holder still runs.
+          Stopped: see __init__.
         """
         content = _content(self._path)
         holder = _parse(content)
@@ -129,7 +131,8 @@ class Lock:
                 )
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
+                if interrupt.command.wait(_POLL_SECONDS):
+                    raise interrupt.Stopped
                 now = _content(self._path)
                 if now is None:
                     return

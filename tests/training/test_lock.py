@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from seqdigits.core import interrupt
 from seqdigits.core.errors import TryAgain, UserError
 from seqdigits.training import lock as lock_module
 from seqdigits.training.lock import Lock, is_free
@@ -97,6 +98,17 @@ def test_beating_holder_on_another_machine_keeps_the_lock(tmp_path):
     with pytest.raises(TryAgain, match="in use by another run: process .* on there"):
         Lock(tmp_path)
     timer.join()
+
+
+def test_watching_another_machine_ends_when_the_command_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock_module, "STALE_SECONDS", 1000)
+    monkeypatch.setattr(interrupt, "command", interrupt.Stop())
+    write(tmp_path, machine="other")
+    timer = threading.Timer(0.2, interrupt.command.request, [130])
+    timer.start()
+    with pytest.raises(interrupt.Stopped):
+        Lock(tmp_path)
+    assert json.loads((tmp_path / "lock").read_text())["machine"] == "other"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"x"'])
