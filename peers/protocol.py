@@ -194,8 +194,13 @@ def enlarged(picture: Any, short_side: int) -> Any:
     return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
-def output_of(command: Sequence[str], picture: Any = None) -> str:
+def output_of(command: Sequence[str], picture: Any = None, statuses: Sequence[int] = (0,)) -> str:
     """Returns what a program prints, which gets a picture, uint8 [H, W, 3], as a gray PGM file on its standard input.
+
+    Args:
+      command: the program and its arguments.
+      picture: None = nothing is sent.
+      statuses: the exit statuses that are no failure.
 
     Raises:
       RuntimeError: it failed, or took longer than TIMEOUT.
@@ -208,11 +213,9 @@ def output_of(command: Sequence[str], picture: Any = None) -> str:
     if picture is not None:
         Image.fromarray(picture).convert("L").save(file, "PPM")
     try:
-        done = subprocess.run(command, input=file.getvalue(), capture_output=True, check=True, timeout=TIMEOUT)
+        done = subprocess.run(command, input=file.getvalue(), capture_output=True, check=False, timeout=TIMEOUT)
     except subprocess.TimeoutExpired as e:
         raise RuntimeError(f"{command[0]} took longer than {TIMEOUT} seconds") from e
-    except subprocess.CalledProcessError as e:
-        raise RuntimeError(
-            f"{command[0]} failed with status {e.returncode}: {e.stderr.decode(errors='replace')}"
-        ) from e
+    if done.returncode not in statuses:
+        raise RuntimeError(f"{command[0]} failed with status {done.returncode}: {done.stderr.decode(errors='replace')}")
     return done.stdout.decode(errors="replace")

@@ -34,7 +34,7 @@ ENGINES = {
     "seqdigits": (Path(sys.executable), ROOT / "peers" / "seqdigits_worker.py"),
     **{
         name: (_PEERS_PYTHON, ROOT / "peers" / f"{name}_worker.py")
-        for name in ("rapidocr", "tesseract", "ddddocr", "ocrad", "gocr")
+        for name in ("rapidocr", "tesseract", "ddddocr", "ocrad", "gocr", "ssocr")
     },
 }
 """The interpreter and the worker of each engine."""

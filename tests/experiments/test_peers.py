@@ -149,6 +149,13 @@ def test_failed_program_ends_the_worker_with_its_message():
         protocol.output_of([sys.executable, "-c", "import sys; sys.stderr.write('no font'); sys.exit(3)"])
 
 
+def test_program_may_end_with_a_status_that_is_no_failure():
+    command = [sys.executable, "-c", "import sys; print('8_'); sys.exit(2)"]
+    assert protocol.output_of(command, statuses=(0, 2)) == "8_\n"
+    with pytest.raises(RuntimeError, match="failed with status 2"):
+        protocol.output_of(command)
+
+
 def test_slow_program_ends_the_worker(monkeypatch):
     monkeypatch.setattr(protocol, "TIMEOUT", 0.2)
     with pytest.raises(RuntimeError, match="longer than 0.2 seconds"):
