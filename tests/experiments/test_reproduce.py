@@ -573,6 +573,10 @@ def test_published_rows_by_hand():
     )
     assert PUBLISHED["svhn_transfer"].metrics[-1] == PublishedMetric("test", "character_accuracy", 0.84)
     assert PUBLISHED["svhn_transfer_box"].metrics == PUBLISHED["canvas_variable_deeper"].metrics == ()
+    assert PUBLISHED["strip4_row_gru"].metrics == (
+        PublishedMetric("validation", "character_accuracy", 0.934),
+        PublishedMetric("validation", "cross_entropy", 0.2291),
+    )
     assert PUBLISHED["mnist_linear"].metrics == (
         PublishedMetric("test", "sequence_accuracy", 0.91),
         PublishedMetric("test", "cross_entropy", 0.42),
