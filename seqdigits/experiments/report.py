@@ -337,9 +337,9 @@ def _published_metrics(base: str) -> dict[str, dict[str, PublishedMetric]]:
 
 def _published(by_split: Mapping[str, PublishedMetric]) -> str:
     values = " / ".join(f"{by_split[s].value:g}" for s in SPLITS if s in by_split) or "-"
-    if by_split and len(by_split) < 3:
-        values += f" ({', '.join(s for s in SPLITS if s in by_split)})"
-    return values
+    notes = [s for s in SPLITS if s in by_split] if len(by_split) < 3 else []
+    notes += [f"best of {count}" for count in {metric.best_of for metric in by_split.values()} - {1}]
+    return f"{values} ({', '.join(notes)})" if notes else values
 
 
 def _verdicts(result: Result, by_split: Mapping[str, PublishedMetric], reports: Reports, spreads: Reports) -> str:

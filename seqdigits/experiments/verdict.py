@@ -16,6 +16,7 @@ RULE = (
     "same. A published value counts with half a unit of its last digit, two decimals at least. Localization error and cross entropy have no",
     "interval: \\* marks a statement without one. Where an experiment was run with several seeds their mean is judged: what would be better",
     "or worse, but is no farther from the published value than the standard deviation of the seeds, is *within spread*, and counts as open.",
+    "*Best of N*: it is not published which of N networks has the value, so that none of ours is judged by it.",
 )
 """The rule in Markdown, line by line, for a page that shows verdicts."""
 
@@ -37,7 +38,7 @@ def verdict(
       spreads: the standard deviations of the seeds, in the form of `reports`; None for one seed.
 
     Returns:
-      "-" where ours was not measured.
+      "-" where ours was not measured, or the published value is that of the best of several networks.
 
     Accuracies of positions are means over images, whose variance is at most that of a share of images, so that the interval of
     the latter is used for all.
@@ -53,7 +54,7 @@ def verdict(
     'within spread'
     """
     value = ours(metric, reports)
-    if value is None:
+    if value is None or metric.best_of > 1:
         return "-"
     rounding = _rounding(metric.value)
     spread = ours(metric, spreads or {})
@@ -62,7 +63,7 @@ def verdict(
 
 
 def interval(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> tuple[float, float] | None:
-    """Returns the 95% interval of our value that a verdict is based on, low and high end; None where none is known.
+    """Returns the 95% interval of our value that a verdict is based on, low and high end; None where none is known or nothing is judged.
 
     Args:
       metric: the published value.
@@ -74,7 +75,7 @@ def interval(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) 
     >>> interval(PublishedMetric("test", "localization_error", 1.5), reports)
     """
     value = ours(metric, reports)
-    if value is None or metric.metric in LOWER_IS_BETTER:
+    if value is None or metric.best_of > 1 or metric.metric in LOWER_IS_BETTER:
         return None
     return wilson_interval(value, reports[metric.split]["examples"])
 

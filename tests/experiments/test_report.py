@@ -44,6 +44,14 @@ def test_value_that_is_not_judged_has_no_interval():
     assert "| 0.9500 (0.9475 to 0.9524) / 0.9500 (0.9475 to 0.9524) / 0.9500 (0.9475 to 0.9524) |" in lines[1]
 
 
+def test_value_of_the_best_of_several_networks_is_shown_and_not_judged():
+    page, (row,) = rows(result("first_four_21", reports=reports(validation=0.8)))
+    assert "| sequence accuracy | 0.7533 (validation, best of 4) | 0.9900 / 0.8000 / 0.9000 ± 0.0034 | - | - |" in row
+    assert "| G. Systems that the published work refers to | 10 | 1 | 0 | 9 | 0 | 0 | 0 |" in page
+    _, (row,) = rows(result("mnist_linear"), of="first_four_11")
+    assert "| 0.7533 (validation, best of 4) | - | - |" in row
+
+
 def test_rows_that_were_run_are_named_by_family():
     page = report.text([result("strip5_batchnorm"), result("strip5_gru"), result("mnist_cnn", reports={})])
     assert "- Full result: A: `mnist_cnn`; B: `strip5_gru`, `strip5_batchnorm`\n- Partial: none\n" in page
