@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from typing import NamedTuple
 
 import pytest
+from conftest import ROOT
 
 from seqdigits.experiments.published import PUBLISHED
+
+FIGURE = re.compile(r"\b0\.\d{3,4}\b")
 
 
 class Training(NamedTuple):
@@ -142,3 +147,13 @@ def test_training_is_as_published(experiment, name):
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters_are_as_typed(name):
     assert PUBLISHED[name].params == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_figures_of_a_docstring_are_published(name):
+    """Figures of ours are in RESULTS.md alone, which is generated: in a docstring the next run would make them wrong."""
+    docstring = ast.get_docstring(ast.parse((ROOT / "configs" / f"{name}.py").read_text()))
+    rows = PUBLISHED.values()
+    published = {metric.value for row in rows for metric in row.metrics} | {0.001}  # 0.001: the weight of L2
+    published |= {float(figure) for row in rows for figure in FIGURE.findall(row.note)}
+    assert {float(figure) for figure in FIGURE.findall(docstring)} <= published
