@@ -167,9 +167,8 @@ DETAILS = {
     "svhn_crop32_deep5": Details((0.1, 0.25, 0.5, 0.5)),
 }
 
-FIRST_FOUR = (
-    320 + 18_496 + 73_856 + (16 * 128 * 128 + 128) + 5 * (128 * 11 + 11)
-)  # 3x3 of 1, 32, 64, 128; 4x4x128 at the end
+# Convolutions of 3x3 to 32, 64 and 128 features; a dense layer on 4x4x128; five heads.
+FIRST_FOUR = (9 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 128 + (4 * 4 * 128 + 1) * 128 + 5 * (128 + 1) * 11
 SECOND_OF_EACH = (9 * 32 + 1) * 32 + (9 * 64 + 1) * 64 + (9 * 128 + 1) * 128
 RECURRENT_96 = (9 * 96 + 1) * 96 + 9 * 96 * 96  # of the input, with biases, and of the state
 RECURRENT_48 = (9 * 48 + 1) * 48 + 9 * 48 * 48
