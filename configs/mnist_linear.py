@@ -2,8 +2,7 @@
 
     python -m seqdigits.main --config configs/mnist_linear.py --workdir runs/mnist_linear
 
-Published: test accuracy 0.91, cross entropy 0.42, after 10,000 steps of 50, Adam 1e-3. Ours: 0.9280, in 10 seconds on
-two CPU cores.
+Published: test accuracy 0.91, cross entropy 0.42, after 10,000 steps of 50, Adam 1e-3.
 """
 
 from ml_collections import ConfigDict

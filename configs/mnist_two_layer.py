@@ -2,7 +2,7 @@
 
     python -m seqdigits.main --config configs/mnist_two_layer.py --workdir runs/mnist_two_layer
 
-Published: test accuracy 0.92, cross entropy 0.41, after 10,000 steps of 50, Adam 1e-3. Ours: 0.9242, 0.2791.
+Published: test accuracy 0.92, cross entropy 0.41, after 10,000 steps of 50, Adam 1e-3.
 """
 
 from ml_collections import ConfigDict

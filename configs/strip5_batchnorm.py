@@ -3,7 +3,6 @@
     python -m seqdigits.main --config configs/strip5_batchnorm.py --workdir runs/strip5_batchnorm
 
 Published: sequence accuracy 1.00 / 0.86 / 0.88 (training / validation / test) after 30,000 steps of 50, Adam 1e-4.
-Ours: 0.9894 / 0.9393 / 0.9385, in 91 minutes on two busy CPU cores.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,6 @@
     python -m seqdigits.main --config configs/strip5_batchnorm_keep85.py --workdir runs/strip5_batchnorm_keep85
 
 Published: sequence accuracy 1.00 / 0.87 / 0.87 (training / validation / test) after 30,000 steps of 50, Adam 1e-4.
-Ours: 0.9956 / 0.9401 / 0.9387.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,6 @@
     python -m seqdigits.main --config configs/strip5_gru.py --workdir runs/strip5_gru
 
 Published: sequence accuracy 1.00 / 0.80 / 0.82 (training / validation / test) after 10,000 steps of 50, Adam 1e-4.
-Ours: 0.9220 / 0.8919 / 0.8981, in 35 minutes on two busy CPU cores.
 """
 
 from ml_collections import ConfigDict

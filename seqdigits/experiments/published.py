@@ -47,11 +47,13 @@ class PublishedMetric:
       split: train | validation | test.
       metric: one of METRICS.
       value: as published.
+      best_of: number of networks of which the best has this value, where it is not published which one: then nothing is judged by it.
     """
 
     split: str
     metric: str
     value: float
+    best_of: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +83,15 @@ def ours(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> f
 
 
 def improves(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> bool | None:
-    """Returns whether our value is better than the published one; None where it was not measured. Equal is not better.
+    """Returns whether our value is better than the published one; None where it was not measured or is not judged.
+
+    Equal is not better.
 
     >>> improves(PublishedMetric("test", "localization_error", 2.32), {"test": {"localization_error": 0.73}})
     True
     """
     value = ours(metric, reports)
-    if value is None:
+    if value is None or metric.best_of > 1:
         return None
     return value < metric.value if metric.metric in LOWER_IS_BETTER else value > metric.value
 
@@ -117,7 +121,10 @@ _CROP32 = (
     *_validation("sequence_accuracy", 0.8505),
     *_validation("digit_accuracy", 0.915),
 )
-_FIRST_FOUR = "sequence accuracy 0.7533 of the best of four, which are not named; these are ours"
+_FIRST_FOUR = (PublishedMetric("validation", "sequence_accuracy", 0.7533, best_of=4),)
+_FIRST_FOUR_NOTE = (
+    "0.7533 of the best of four, which are not named; these are ours. Taken as validation, as 0.8505 of svhn_crop32"
+)
 _CROP32_NOTE = "0.8505 is printed as test; by the code it is that of the 6,000 validation images"
 
 PUBLISHED: dict[str, Published] = {
@@ -140,7 +147,10 @@ PUBLISHED: dict[str, Published] = {
         "the published loss is the sum of four cross entropies, 0.0342; here their mean",
     ),
     "strip4_row_gru": Published(
-        "B", 29_990, _validation("character_accuracy", 0.934), "taken as the accuracy of positions; best shown 0.9363"
+        "B",
+        29_990,
+        _validation("character_accuracy", 0.934) + _validation("cross_entropy", 0.2291),
+        "taken as the accuracy of positions, best shown 0.9363; the loss is the mean over the positions",
     ),
     "square64_cnn": Published("B", 399_927, _char(0.9652) + _validation("character_accuracy", 0.9652)),
     "strip5_gru": Published("B", 2_027_210, _seq(1.00, 0.80, 0.82)),
@@ -204,7 +214,10 @@ PUBLISHED: dict[str, Published] = {
         _seq(0.9176) + _validation("sequence_accuracy", 0.8970) + _validation("digit_accuracy", 0.944),
     ),
     "svhn_crop32_deep5": Published(
-        "D", 1_809_047, _seq(0.9052) + _digit(0.942), "a mean of unequal batches; exactly 0.9047"
+        "D",
+        1_809_047,
+        _seq(0.9052) + _digit(0.942),
+        "a mean of unequal batches; exactly 0.9047; by length 0.915 0.914 0.866 0.781 0",
     ),
     # G. Systems that the published work refers to.
     "goodfellow": Published("G", 38_142_809, _seq(0.9603) + _metrics("coverage_at_98", 0.9564)),
@@ -215,8 +228,8 @@ PUBLISHED: dict[str, Published] = {
     "rcnn_small": Published("G", 170_218, (), "rcnn, narrower, on 2,000 photographs: nothing is published"),
     "rcnn_crop32": Published("G", 870_263, (), "the layers of rcnn on other data: nothing is published"),
     "glimpses": Published("G", 1_844_445, _seq(0.95), "5% of pairs wrong"),
-    "first_four_11": Published("G", 362_039, (), _FIRST_FOUR),
-    "first_four_12": Published("G", 378_551, (), _FIRST_FOUR),
-    "first_four_21": Published("G", 555_799, (), _FIRST_FOUR),
-    "first_four_22": Published("G", 572_311, (), _FIRST_FOUR),
+    "first_four_11": Published("G", 362_039, _FIRST_FOUR, _FIRST_FOUR_NOTE),
+    "first_four_12": Published("G", 378_551, _FIRST_FOUR, _FIRST_FOUR_NOTE),
+    "first_four_21": Published("G", 555_799, _FIRST_FOUR, _FIRST_FOUR_NOTE),
+    "first_four_22": Published("G", 572_311, _FIRST_FOUR, _FIRST_FOUR_NOTE),
 }

@@ -51,7 +51,7 @@ class ComparedMetric:
       metric: one of published.METRICS.
       value: as published.
       ours: None where it was not measured.
-      improves: whether ours is better; None where the two cannot be compared.
+      improves: whether ours is better; None where the two cannot be compared, or are not (PublishedMetric.best_of).
     """
 
     split: str
@@ -264,7 +264,9 @@ def _compare(row: Published | None, reports: dict[str, dict[str, Any]], comparab
         return None
     metrics = [
         ComparedMetric(
-            **dataclasses.asdict(metric),
+            metric.split,
+            metric.metric,
+            metric.value,
             ours=ours(metric, reports),
             improves=improves(metric, reports) if comparable else None,
         )

@@ -87,7 +87,8 @@ def _metrics(run: Run, group: SeedGroup | None) -> list[tuple[str, str, str, str
         means, spreads = (group.means, group.spreads) if group else (reports, {})
         judged = verdict(metric, means, spreads) if run.result and run.result.comparable else "-"
         value = _number(ours(metric, reports), metric.metric)
-        rows.append((f"{metric.split} {metric.metric}", value, f"{metric.value:g}", judged))
+        shown = f"{metric.value:g}" + (f" (best of {metric.best_of})" if metric.best_of > 1 else "")
+        rows.append((f"{metric.split} {metric.metric}", value, shown, judged))
     return rows
 
 

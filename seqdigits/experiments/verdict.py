@@ -11,11 +11,12 @@ from seqdigits.experiments.published import PublishedMetric, improves, ours
 from seqdigits.metrics.intervals import wilson_interval
 
 RULE = (
-    "Each published figure is judged by itself. *Better*: our whole 95% interval (Wilson, of that many images) is above the published",
-    "value; *worse*: all of it is below; *open*: neither. A published value counts with half a unit of its last digit, two decimals at",
-    "least. Localization error and cross entropy have no interval: \\* marks a statement without one. Where an experiment was run with several",
-    "seeds their mean is judged: what would be better or worse, but is no farther from the published value than the standard deviation",
-    "of the seeds, is *within spread*, and counts as open.",
+    "Each published figure is judged by itself. *Better*: our whole 95% interval is above the published value; *worse*: all of it is below;",
+    "*open*: neither. The interval is that of a share of the evaluated images; accuracies of digits and positions, which vary less, have the",
+    "same. A published value counts with half a unit of its last digit, two decimals at least. Localization error and cross entropy have no",
+    "interval: \\* marks a statement without one. Where an experiment was run with several seeds their mean is judged: what would be better",
+    "or worse, but is no farther from the published value than the standard deviation of the seeds, is *within spread*, and counts as open.",
+    "*Best of N*: it is not published which of N networks has the value, so that none of ours is judged by it.",
 )
 """The rule in Markdown, line by line, for a page that shows verdicts."""
 
@@ -37,7 +38,7 @@ def verdict(
       spreads: the standard deviations of the seeds, in the form of `reports`; None for one seed.
 
     Returns:
-      "-" where ours was not measured.
+      "-" where ours was not measured, or the published value is that of the best of several networks.
 
     Accuracies of positions are means over images, whose variance is at most that of a share of images, so that the interval of
     the latter is used for all.
@@ -53,7 +54,7 @@ def verdict(
     'within spread'
     """
     value = ours(metric, reports)
-    if value is None:
+    if value is None or metric.best_of > 1:
         return "-"
     rounding = _rounding(metric.value)
     spread = ours(metric, spreads or {})
@@ -61,13 +62,32 @@ def verdict(
     return WITHIN_SPREAD if judged != "open" and abs(value - metric.value) <= (spread or 0.0) + rounding else judged
 
 
+def interval(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) -> tuple[float, float] | None:
+    """Returns the 95% interval of our value that a verdict is based on, low and high end; None where none is known or nothing is judged.
+
+    Args:
+      metric: the published value.
+      reports: our metrics by split; of several seeds the means.
+
+    >>> reports = {"test": {"examples": 10_000, "sequence_accuracy": 0.9834, "localization_error": 2.0}}
+    >>> [round(end, 4) for end in interval(PublishedMetric("test", "sequence_accuracy", 0.9826), reports)]
+    [0.9807, 0.9857]
+    >>> interval(PublishedMetric("test", "localization_error", 1.5), reports)
+    """
+    value = ours(metric, reports)
+    if value is None or metric.best_of > 1 or metric.metric in LOWER_IS_BETTER:
+        return None
+    return wilson_interval(value, reports[metric.split]["examples"])
+
+
 def _judge(metric: PublishedMetric, value: float, rounding: float, reports: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns the verdict on one value, without a spread."""
-    if metric.metric in LOWER_IS_BETTER:
+    ends = interval(metric, reports)
+    if ends is None:
         if abs(value - metric.value) <= rounding:
             return "open"
         return "better*" if improves(metric, reports) else "worse*"
-    low, high = wilson_interval(value, reports[metric.split]["examples"])
+    low, high = ends
     if low > metric.value + rounding:
         return "better"
     return "worse" if high < metric.value - rounding else "open"

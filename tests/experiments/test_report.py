@@ -28,9 +28,36 @@ def test_text_has_one_row_per_metric():
     page, (row,) = rows(result("strip5_batchnorm", settings={"data.folder": "/data"}))
     assert page.index("## B. A strip of digits") < page.index(row) < page.index("## C.")
     assert row == (
-        "| `strip5_batchnorm`<br>data.folder=/data | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | "
+        "| `strip5_batchnorm`<br>data.folder=/data | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | "
+        "0.9900 (0.9888 to 0.9911) / 0.9100 (0.9067 to 0.9132) / 0.9000 (0.8966 to 0.9033) | "
         "train worse, validation better, test better | - | 61.2 | `0123456`; 0; cpu |"
     )
+
+
+def test_value_that_is_not_judged_has_no_interval():
+    partial = result("strip5_batchnorm", partial=True, comparable=False, steps=3_000)
+    other = result("strip5_batchnorm+model.gru_units=9", settings={"model.gru_units": 9}, comparable=False)
+    for one in (partial, other):
+        row = [line for line in report.text([one]).splitlines() if line.startswith("| `strip5_batchnorm`")][-1]
+        assert "| 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | - |" in row
+    _, lines = rows(result("canvas_classify", reports=reports(character_accuracy=0.95)))
+    assert "| 0.9500 (0.9475 to 0.9524) / 0.9500 (0.9475 to 0.9524) / 0.9500 (0.9475 to 0.9524) |" in lines[1]
+
+
+def test_value_of_the_best_of_several_networks_is_shown_and_not_judged():
+    page, (row,) = rows(result("first_four_21", reports=reports(validation=0.8)))
+    assert "| sequence accuracy | 0.7533 (validation, best of 4) | 0.9900 / 0.8000 / 0.9000 ± 0.0034 | - | - |" in row
+    assert "| G. Systems that the published work refers to | 10 | 1 | 0 | 9 | 0 | 0 | 0 |" in page
+    _, (row,) = rows(result("mnist_linear"), of="first_four_11")
+    assert "| 0.7533 (validation, best of 4) | - | - |" in row
+
+
+def test_rows_that_were_run_are_named_by_family():
+    page = report.text([result("strip5_batchnorm"), result("strip5_gru"), result("mnist_cnn", reports={})])
+    assert "- Full result: A: `mnist_cnn`; B: `strip5_gru`, `strip5_batchnorm`\n- Partial: none\n" in page
+    partial = result("square64_cnn", partial=True, comparable=False)
+    changed = result("mnist_cnn+seed=1", settings={"seed": 1})
+    assert "- Full result: none\n- Partial: B: `square64_cnn`\n" in report.text([partial, changed])
 
 
 def test_every_experiment_is_listed_once():
@@ -105,8 +132,18 @@ def test_text_formats_positions_and_errors():
     measured = reports(accuracy_by_position=[0.1, 0.25, 1.0, 1.0], cross_entropy=0.0085, localization_error=2.345)
     _, lines = rows(result("strip4_multi_head", reports=measured))
     cells = [line.split(" | ")[2:6] for line in lines]
-    assert cells[1] == ["accuracy by position/2", "0.9991 (validation)", "0.2500 / 0.2500 / 0.2500", "worse"]
-    assert cells[3] == ["accuracy by position/4", "0.9992 (validation)", "1.0000 / 1.0000 / 1.0000", "better"]
+    assert cells[1] == [
+        "accuracy by position/2",
+        "0.9991 (validation)",
+        "0.2500 / 0.2500 (0.2451 to 0.2549) / 0.2500",
+        "worse",
+    ]
+    assert cells[3] == [
+        "accuracy by position/4",
+        "0.9992 (validation)",
+        "1.0000 / 1.0000 (0.9999 to 1.0000) / 1.0000",
+        "better",
+    ]
     assert cells[4] == ["cross entropy", "0.00855 (validation)", "0.0085 / 0.0085 / 0.0085", "better*"]
     assert cells[5][:3] == ["sequence accuracy", "-", "0.9900 / 0.9100 / 0.9000 ± 0.0034"]
     assert cells[6][:3] == ["localization error", "-", "2.35 / 2.35 / 2.35"]

@@ -573,6 +573,12 @@ def test_published_rows_by_hand():
     )
     assert PUBLISHED["svhn_transfer"].metrics[-1] == PublishedMetric("test", "character_accuracy", 0.84)
     assert PUBLISHED["svhn_transfer_box"].metrics == PUBLISHED["canvas_variable_deeper"].metrics == ()
+    assert PUBLISHED["strip4_row_gru"].metrics == (
+        PublishedMetric("validation", "character_accuracy", 0.934),
+        PublishedMetric("validation", "cross_entropy", 0.2291),
+    )
+    of_four = (PublishedMetric("validation", "sequence_accuracy", 0.7533, best_of=4),)
+    assert all(PUBLISHED[f"first_four_{pair}"].metrics == of_four for pair in (11, 12, 21, 22))
     assert PUBLISHED["mnist_linear"].metrics == (
         PublishedMetric("test", "sequence_accuracy", 0.91),
         PublishedMetric("test", "cross_entropy", 0.42),
@@ -596,6 +602,7 @@ def test_improves_by_metric():
     reports = {"test": {"digit_accuracy": 0.9, "localization_error": 2.0, "accuracy_by_position": [0.1, 0.2]}}
     assert improves(PublishedMetric("test", "digit_accuracy", 0.89), reports)
     assert not improves(PublishedMetric("test", "digit_accuracy", 0.9), reports)
+    assert improves(PublishedMetric("test", "digit_accuracy", 0.89, best_of=4), reports) is None
     assert improves(PublishedMetric("test", "localization_error", 2.1), reports)
     assert not improves(PublishedMetric("test", "localization_error", 1.9), reports)
     assert ours(PublishedMetric("test", "accuracy_by_position/2", 0.5), reports) == 0.2

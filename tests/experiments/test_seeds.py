@@ -88,16 +88,18 @@ def test_verdict_without_an_interval_needs_more_than_the_spread():
 
 def test_page_judges_a_published_row_by_the_mean_of_its_seeds():
     page, (row,) = rows(*three_seeds(0.9, 0.86, 0.91))
-    assert row.startswith("| `strip5_batchnorm` | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / ")
+    assert row.startswith(
+        "| `strip5_batchnorm` | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | "
+    )
     assert "| train worse, validation better, test within spread |" in row  # mean 0.89, spread 0.0265
     assert "| B. A strip of digits | 18 | 1 | 0 | 17 | 1 | 1 | 1 |" in page
-    (line,) = page.partition("## Runs of several seeds")[2].partition("\n## ")[0].strip().splitlines()[5:]
+    (line,) = page.partition("## Runs of several seeds")[2].partition("\n## ")[0].strip().splitlines()[6:]
     assert line == (
         "| `strip5_batchnorm` | 0, 1, 2 | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | "
-        "0.9900 ± 0.0000 / 0.9100 ± 0.0000 / 0.8900 ± 0.0265 | train worse, validation better, test within spread | 183.8 | "
-        "`0123456`; cpu |"
+        "0.9900 ± 0.0000 (0.9888 to 0.9911) / 0.9100 ± 0.0000 (0.9067 to 0.9132) / 0.8900 ± 0.0265 (0.8864 to 0.8935) | "
+        "train worse, validation better, test within spread | 183.8 | `0123456`; cpu |"
     )
-    assert sum("strip5_batchnorm`" in line for line in page.splitlines()) == 2
+    assert sum(line.startswith("| `strip5_batchnorm`") for line in page.splitlines()) == 2
 
 
 def test_shorter_runs_of_several_seeds_are_no_published_row():
@@ -108,7 +110,7 @@ def test_shorter_runs_of_several_seeds_are_no_published_row():
         of_seed(seed, "reader_canvas", shorter, reports=of_one, **changes) for seed, of_one in enumerate(measured)
     ]
     page = report.text([result("reader_canvas", steps=8_000), *results])
-    accuracy, error = page.partition("## Runs of several seeds")[2].partition("\n## ")[0].strip().splitlines()[5:]
+    accuracy, error = page.partition("## Runs of several seeds")[2].partition("\n## ")[0].strip().splitlines()[6:]
     assert accuracy.startswith(
         "| `reader_canvas`<br>optim.decay_steps=2000<br>train.steps=2000 | 0, 1 | 2,000 of 8,000, *shorter* | "
         "sequence accuracy | - | 0.9900 ± 0.0000 / 0.9100 ± 0.0000 / 0.9800 ± 0.0141 | - |"
