@@ -113,8 +113,8 @@ KEYS: tuple[Key, ...] = (
         "data.folder",
         "",
         'The folder of the data files (subfolders mnist, svhn_numbers, svhn_cropped); "" = $SEQDIGITS_DATA, or '
-        "~/.cache/seqdigits. With data.photographs = folder it is the data set, and must not change when a run "
-        "resumes.",
+        "~/.cache/seqdigits. With data.photographs = folder it is the data set, must not change when a run resumes, and "
+        "the other files are in that default folder.",
         resumable=True,
     ),
     Key(

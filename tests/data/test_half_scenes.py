@@ -16,6 +16,7 @@ from PIL import Image
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
+from seqdigits.data import digits
 from seqdigits.data.create import create_source
 from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.data.half_scenes import HalfScenes
@@ -52,6 +53,15 @@ def source(config: ConfigDict) -> DataSource:
     source = create_source(config, "train")
     assert isinstance(source, HalfScenes)
     return source
+
+
+def test_mnist_is_not_sought_in_the_folder_of_photos(config, monkeypatch, tmp_path):
+    monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path))
+    monkeypatch.setattr(digits, "mnist_files", lambda folder, url: pytest.fail(str(folder)))
+    changed = config.copy_and_resolve_references()
+    changed.data.digits = "mnist"
+    with pytest.raises(pytest.fail.Exception, match=str(tmp_path / "mnist")):
+        _ = create_source(changed, "train").arrays
 
 
 def test_even_rows_are_photographs_and_odd_rows_scenes(config, source):

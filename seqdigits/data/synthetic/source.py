@@ -120,7 +120,8 @@ def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> d
     of_digits = "train" if split == "validation" and data.share_digits else split
     distinct = data.distinct_digits if of_digits == "train" else 0
     chosen = {"validation": validation, "place": data.validation_place, "distinct": distinct}
-    files = {"folder": data.folder, "url": data.url, "read_mnist": read_mnist}
+    is_custom = data.composition == "photograph" and data.photographs == "folder"  # data.folder has nothing but photos
+    files = {"folder": "" if is_custom else data.folder, "url": data.url, "read_mnist": read_mnist}
     return {
         "num_digits": distinct or digits.num_digits(data.digits, of_digits, validation),
         "load": partial(digits.load, data.digits, of_digits, **chosen, **files),
