@@ -20,7 +20,7 @@
 # A queue whose data no call has brought is skipped. The first call measures the throughput. A call stops training after eight
 # minutes, saves, and evaluates what is saved, which takes about a minute; rerun the same command to resume. New files are
 # collected in $OUT, default out/: at most 8 files of under 16 MiB per call, the newest weights first, the remaining ones in the
-# next call. Workdirs are in $ACCELERATOR_WORK, default $TMPDIR/seqdigits.
+# next call; tar -xf unpacks each into results/. Workdirs are in $ACCELERATOR_WORK, default $TMPDIR/seqdigits.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -112,19 +112,21 @@ series() { # EXPERIMENTS AND FLAGS: runs those without a result in the remaining
 }
 
 # shellcheck disable=SC2317,SC2329 # called by the trap
-gather() { # collects the results as one file, then weights, the newest first, each once
-  local file count=1
+gather() { # packs the results, then weights, the newest first, each once; a name with a character like + or = would not come back
+  local file name count=1
   mkdir -p "$out" "$work/sent"
   tar -C "$work" --exclude='*.npz' -cf "$out/results.tar" results
   while IFS= read -r file; do
-    [[ $file -nt $work/sent/$(basename "$file") ]] || continue
-    if (($(stat -c %s "$file") >= 16 * 1024 * 1024)); then
+    name=${file##*/}
+    name=${name//[^A-Za-z0-9._-]/_}.tar
+    [[ $file -nt $work/sent/$name ]] || continue
+    if (($(stat -c %s "$file") >= 16 * 1024 * 1024 - 20 * 1024)); then # a tar is up to 20 KiB larger
       echo "skipped, 16 MiB or more: $file"
     elif ((count == 8)); then
-      echo "next call: $(basename "$file")"
+      echo "next call: $name"
     else
-      cp "$file" "$out/"
-      touch -r "$file" "$work/sent/$(basename "$file")"
+      tar -C "$work" -cf "$out/$name" "results/${file##*/}"
+      touch -r "$file" "$work/sent/$name"
       count=$((count + 1))
     fi
   done < <(find "$work/results" -name '*.npz' -printf '%T@ %p\n' | sort -rn | cut -d' ' -f2-)
