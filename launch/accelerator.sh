@@ -8,15 +8,16 @@
 # has brought stays on the machine for the next ones:
 #
 #   carry/base         for the first call: wheels, MNIST, and for the queue scenes the natural backgrounds (seqdigits
-#                      build-backgrounds)
-#   carry/photographs  before the queues photographs and readers: the house numbers
+#                      build-backgrounds) and what the pretrained weights misread in them (seqdigits find-misread)
+#   carry/photographs  before the queues photographs, readers and systems: the house numbers
 #
 # Then on the accelerator machine:
 #
 #   SEQDIGITS_COMMIT=... bash launch/accelerator.sh [--minutes M] [QUEUE ...] [-- FLAGS OF seqdigits reproduce]
 #
 # Queues, in this order by default: published (family C, then B), photographs (family D on the first 2,000 photographs),
-# readers (the dense detectors with full schedules), scenes (reader_scene, ten million views).
+# readers (the dense detectors with full schedules), scenes (the next cycle of reader_scene: ten million new views, from the
+# pretrained weights), systems (family G: goodfellow, rcnn, glimpses, first_four, on the first 2,000 photographs and on canvases).
 # A queue whose data no call has brought is skipped. The first call measures the throughput. A call stops training after eight
 # minutes, saves, and evaluates what is saved, which takes about a minute; rerun the same command to resume. New files are
 # collected in $OUT, default out/: at most 8 files of under 16 MiB per call, the newest weights first, the remaining ones in the
@@ -31,6 +32,7 @@ out=${OUT:-out}
 fail() { echo "launch/accelerator.sh: $*" >&2; exit 2; }
 
 limit_mib=64 # of the files of a call: the checkout and what it carries
+misread=misread_cycle4.jpg # what the pretrained weights and those before them misread, see docs/pictures.md
 
 pack() { # copies the small pure-Python wheels that the machine lacks, and the data
   local data=${SEQDIGITS_DATA:?is not set: the folder of mnist/ and svhn_numbers/} cache=$HOME/.cache/seqdigits part
@@ -43,8 +45,9 @@ pack() { # copies the small pure-Python wheels that the machine lacks, and the d
     pack_file "$data/mnist/$part" "$carry/base/mnist" "all queues but photographs"
   done
   pack_file "$cache/backgrounds.jpg" "$carry/base/backgrounds" "the queue scenes (seqdigits build-backgrounds)"
+  pack_file "$cache/$misread" "$carry/base/backgrounds" "the queue scenes (seqdigits find-misread --out $cache/$misread)"
   for part in {train,test}.tar.gz; do # of the rest of the folder, nothing is read
-    pack_file "$data/svhn_numbers/$part" "$carry/photographs/svhn_numbers" "the queues photographs and readers"
+    pack_file "$data/svhn_numbers/$part" "$carry/photographs/svhn_numbers" "the queues photographs, readers and systems"
   done
   check_sizes
 }
@@ -152,9 +155,15 @@ queue() { # NAME
       series reader_canvas reader_mnist reader_strip5 "${long[@]}" --set train.batch_size=512 # 10 million images each
       series reader_svhn reader_svhn_crop
       ;;
-    scenes)
-      has "$1" base "$mnist" "$backgrounds"/backgrounds.jpg || return 0
-      series reader_scene --set train.batch_size=256 --set train.steps=40000 --set optim.decay_steps=40000
+    scenes) # the settings of a next cycle in docs/pictures.md, for longer
+      has "$1" base "$mnist" "$backgrounds"/{backgrounds.jpg,"$misread"} || return 0
+      series reader_scene --set init.path=scene --set seed=3 --set "data.misread=~/.cache/seqdigits/$misread" \
+        --set train.batch_size=256 --set train.steps=40000 --set optim.decay_steps=40000
+      ;;
+    systems)
+      has "$1" base "$mnist" && has "$1" photographs "$photographs" || return 0
+      series goodfellow_small rcnn_small glimpses glimpses_digits
+      series first_four_{11,12,21,22} rcnn_crop32 glimpses_crop goodfellow --set data.photographs=svhn_2000
       ;;
   esac
 }
@@ -176,13 +185,13 @@ while (($#)); do
     pack) pack; exit ;;
     --minutes) minutes=${2:-}; shift ;;
     --) shift; flags=("$@"); break ;;
-    published | photographs | readers | scenes) queues+=("$1") ;;
-    *) fail "'$1' is not an argument: allowed are pack, --minutes M, published, photographs, readers, scenes, -- FLAGS" ;;
+    published | photographs | readers | scenes | systems) queues+=("$1") ;;
+    *) fail "'$1' is not an argument: allowed are pack, --minutes M, published, photographs, readers, scenes, systems, -- FLAGS" ;;
   esac
   shift
 done
 [[ $minutes =~ ^[1-9][0-9]*$ ]] || fail "--minutes $minutes: an integer from 1 is allowed"
-((${#queues[@]})) || queues=(published photographs readers scenes)
+((${#queues[@]})) || queues=(published photographs readers scenes systems)
 [[ -d $carry/base || -f $work/python/.done ]] || fail "$carry/base is missing, which the first call carries. Run" \
   "'bash launch/accelerator.sh pack' on a machine with a network."
 
