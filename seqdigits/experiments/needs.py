@@ -29,6 +29,8 @@ MEGAFLOP_PER_IMAGE = {
     "first_four_21": 208,
     "first_four_22": 208,
     "glimpses": 80.1,
+    "glimpses_crop": 195,
+    "glimpses_digits": 205,
     "goodfellow": 3230,
     "goodfellow_small": 354,
     "mnist_cnn": 8.8,

@@ -228,6 +228,8 @@ PUBLISHED: dict[str, Published] = {
     "rcnn_small": Published("G", 170_218, (), "rcnn, narrower, on 2,000 photographs: nothing is published"),
     "rcnn_crop32": Published("G", 870_263, (), "the layers of rcnn on other data: nothing is published"),
     "glimpses": Published("G", 1_844_445, _seq(0.95), "5% of pairs wrong"),
+    "glimpses_digits": Published("G", 2_491_742, (), "glimpses on 2 to 5 digits: nothing is published"),
+    "glimpses_crop": Published("G", 1_574_238, _seq(0.961), "of two networks, averaged over samples; of one 0.949"),
     "first_four_11": Published("G", 362_039, _FIRST_FOUR, _FIRST_FOUR_NOTE),
     "first_four_12": Published("G", 378_551, _FIRST_FOUR, _FIRST_FOUR_NOTE),
     "first_four_21": Published("G", 555_799, _FIRST_FOUR, _FIRST_FOUR_NOTE),

@@ -105,6 +105,8 @@ BY_HAND = {
     "rcnn_small": Training("adam", 1e-3, 5_000, 64, decay=("cosine", 5_000, 0.0), warmup=100),
     "rcnn_crop32": Training("adam", 7.5e-4, 116_000, 64, positions="sum", decay=("staircase", 5_000, 0.95)),
     "glimpses": Training("adam", 1e-3, 20_000, 128, decay=("cosine", 20_000, 0.0), warmup=200, clip=1.0),
+    "glimpses_digits": Training("adam", 1e-3, 20_000, 128, decay=("cosine", 20_000, 0.0), warmup=200, clip=1.0),
+    "glimpses_crop": Training("adam", 1e-3, 60_000, 128, decay=("cosine", 60_000, 0.0), warmup=200, clip=1.0),
     "first_four_11": _first_four(),
     "first_four_12": _first_four(),
     "first_four_21": _first_four(),

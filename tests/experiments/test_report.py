@@ -47,7 +47,7 @@ def test_value_that_is_not_judged_has_no_interval():
 def test_value_of_the_best_of_several_networks_is_shown_and_not_judged():
     page, (row,) = rows(result("first_four_21", reports=reports(validation=0.8)))
     assert "| sequence accuracy | 0.7533 (validation, best of 4) | 0.9900 / 0.8000 / 0.9000 ± 0.0034 | - | - |" in row
-    assert "| G. Systems that the published work refers to | 10 | 1 | 0 | 9 | 0 | 0 | 0 |" in page
+    assert "| G. Systems that the published work refers to | 12 | 1 | 0 | 11 | 0 | 0 | 0 |" in page
     _, (row,) = rows(result("mnist_linear"), of="first_four_11")
     assert "| 0.7533 (validation, best of 4) | - | - |" in row
 
