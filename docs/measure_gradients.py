@@ -76,7 +76,7 @@ def figures(config: ConfigDict, model: Any, state: TrainState, batch: Batch) -> 
         outputs = model.apply({"params": params, **others}, batch.image, train=False, mask=batch.mask)
         return config.loss[term] * jnp.mean(losses.loss_terms(outputs, batch, box, config.loss)[term])
 
-    found = {}
+    found: dict[str, Array] = {}
     for term in ("digits", "box"):
         value, gradient = jax.value_and_grad(loss)(state.params, term)
         found |= {f"loss_{term}": value, f"gradient_{term}": optax.global_norm(gradient["encoder"])}
