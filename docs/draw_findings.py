@@ -1,8 +1,8 @@
-"""Draws the chart of docs/findings.md from the files in results/.
+"""Draws the charts of docs/findings.md from the files in results/.
 
     python docs/draw_findings.py
 
-It draws what `seqdigits reproduce` has written.
+It draws what `seqdigits reproduce` and docs/measure_gradients.py have written.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ BLUE, ORANGE, GREEN, GRAY = "#3a76f0", "#de8426", "#2f9e63", "#8a8f98"
 
 
 def main() -> None:
-    """Writes findings_photographs.svg beside this file."""
-    write_atomically(Path(__file__).with_name("findings_photographs.svg"), photographs())
+    """Writes findings_*.svg beside this file."""
+    for draw in (photographs, strips, canvases):
+        write_atomically(Path(__file__).with_name(f"findings_{draw.__name__}.svg"), draw())
 
 
 def report(name: str, split: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -91,6 +92,65 @@ def photographs() -> str:
     fewer.set_ylim(0, 1.02)
     fewer.grid(axis="y")
     return svg.render_file(figure, "Accuracy of networks trained on the same house numbers.")
+
+
+_ROW_GRU = {"data.share_digits": True}
+
+STRIPS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("upright, shifted by up to 4 pixels, 55,000", {"data.distinct_digits": 0, "data.max_rotation": 0}, GRAY),
+    ("upright, shifted, 1,000", {"data.distinct_digits": 1000, "data.max_rotation": 0}, GRAY),
+    ("upright, shifted, 100", {"data.distinct_digits": 100, "data.max_rotation": 0}, GRAY),
+    ("rotated by up to 45 degrees, shifted, 100", {"data.distinct_digits": 100, "data.max_rotation": 45}, GRAY),
+    ("rotated by up to 45 degrees, not shifted, 100", {"data.distinct_digits": 100, "data.jitter": 0}, BLUE),
+    (
+        "upright, not shifted, 100",
+        {"data.distinct_digits": 100, "data.jitter": 0, "data.max_rotation": 0},
+        BLUE,
+    ),
+)
+"""Label, changed keys and color of the images of strip4_row_gru: how digits lie, and how many distinct ones there are."""
+
+
+@svg.style()
+def strips() -> str:
+    """Draws the accuracy of strip4_row_gru on images of the digits that it was trained on, and on images of new ones."""
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    axes = figure.subplots()
+    for row, (_, keys, color) in enumerate(reversed(STRIPS)):
+        same, new = (
+            report("strip4_row_gru", split, _ROW_GRU | keys)["character_accuracy"] for split in ("validation", "test")
+        )
+        axes.plot([new, same], [row, row], color=color, linewidth=1.5)
+        axes.plot(new, row, "o", color=color)
+        axes.plot(same, row, "o", color=color, markerfacecolor="none")
+        axes.text(new - 0.012, row, f"{new:.3f}", ha="right", va="center", fontsize=8)
+        axes.text(same + 0.012, row, f"{same:.3f}", ha="left", va="center", fontsize=8)
+    axes.axvline(0.934, color=ORANGE, linestyle="--", linewidth=1)
+    axes.text(0.934, len(STRIPS) - 0.45, "published, 0.934", color=ORANGE, ha="center", va="bottom", fontsize=8)
+    axes.set_yticks(range(len(STRIPS)), [images[0] for images in reversed(STRIPS)])
+    axes.set_ylim(-0.5, len(STRIPS) - 0.2)
+    axes.set_xlim(0.3, 1.05)
+    axes.set_xlabel("accuracy of positions: on images of the training digits (hollow), and of new digits")
+    return svg.render_file(figure, "Accuracy of strip4_row_gru on images of the training digits and of new ones.")
+
+
+@svg.style()
+def canvases() -> str:
+    """Draws how many times the gradient of the box loss exceeds that of the digit loss in the shared layers."""
+    measured = json.loads((RESULTS / "findings" / "gradients.json").read_text())["networks"]
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    axes = figure.subplots()
+    for (name, found), color in zip(measured.items(), (GRAY, ORANGE, BLUE), strict=True):
+        ratios = [one["gradient_box"] / one["gradient_digits"] for one in found]
+        axes.plot([one["step"] for one in found], ratios, color=color, marker="o", markersize=4, label=name)
+    axes.axhline(1, color="black", linewidth=0.8)
+    axes.set_yscale("log")
+    axes.set_xlabel("training steps")
+    axes.set_ylabel("box / digits")
+    axes.set_title("gradient norm in the shared layers")
+    axes.grid(axis="y")
+    figure.legend(loc="outside right center", frameon=False)
+    return svg.render_file(figure, "Ratio of the gradients of two losses in the canvas networks.")
 
 
 if __name__ == "__main__":
