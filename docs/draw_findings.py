@@ -146,7 +146,7 @@ def canvases() -> str:
     axes.axhline(1, color="black", linewidth=0.8)
     axes.set_yscale("log")
     axes.set_xlabel("training steps")
-    axes.set_ylabel("box / digits")
+    axes.set_ylabel("box loss / digit loss")
     axes.set_title("gradient norm in the shared layers")
     axes.grid(axis="y")
     figure.legend(loc="outside right center", frameon=False)
