@@ -7,12 +7,12 @@ No photograph of a number is in training. Natural backgrounds are, from a file t
 
 Without the file: --config.data.backgrounds= and, outside of the source tree, without the weights below: --config.init.path=scene
 
-The run is the second of two cycles. The first, of 512,000 views, began with the first weights `scene` (416,000 views) and left results/reader_scene_cycle1.npz (in the repository, not in the
-wheel); its scenes had no drawn digits (seqdigits/data/scenes/skeletons.py). When the weights of a cycle are better on validation beyond
-chance, they replace the pretrained weights `scene`. Those of a third cycle were not (docs/pictures.md); the next one is initialized from them:
---config.init.path=results/reader_scene_cycle3.npz --config.seed=2, since the same seed gives the same scenes, and
---config.data.misread with the file of seqdigits find-misread --workdir results/reader_scene_cycle3.npz. Stop when a cycle gains
-less than 0.005 of sequence accuracy.
+This is the second of five cycles. The first, of 512,000 views, began with the first weights `scene` (416,000 views) and
+left results/reader_scene_cycle1.npz (in the repository, not in the wheel); its scenes had no drawn digits
+(seqdigits/data/scenes/skeletons.py). The others are this config with another seed, since the same seed gives the same
+scenes, other initial weights, and data.misread (docs/pictures.md). When the weights of a cycle are better on validation
+beyond chance, they replace the pretrained weights `scene`: those of the fourth do. The fifth gained nothing, and there
+training stopped.
 """
 
 from ml_collections import ConfigDict

@@ -155,7 +155,7 @@ queue() { # NAME
       series reader_canvas reader_mnist reader_strip5 "${long[@]}" --set train.batch_size=512 # 10 million images each
       series reader_svhn reader_svhn_crop
       ;;
-    scenes) # the settings of a next cycle in docs/pictures.md, for longer
+    scenes) # the settings of the fifth cycle in docs/pictures.md, for longer
       has "$1" base "$mnist" "$backgrounds"/{backgrounds.jpg,"$misread"} || return 0
       series reader_scene --set init.path=scene --set seed=3 --set "data.misread=~/.cache/seqdigits/$misread" \
         --set train.batch_size=256 --set train.steps=40000 --set optim.decay_steps=40000
