@@ -45,7 +45,7 @@ pack() { # copies the small pure-Python wheels that the machine lacks, and the d
     pack_file "$data/mnist/$part" "$carry/base/mnist" "all queues but photographs"
   done
   pack_file "$cache/backgrounds.jpg" "$carry/base/backgrounds" "the queue scenes (seqdigits build-backgrounds)"
-  pack_file "$cache/$misread" "$carry/base/backgrounds" "the queue scenes (seqdigits find-misread --out $cache/$misread)"
+  pack_file "$cache/$misread" "$carry/base/backgrounds" "the queue scenes (seqdigits find-misread --out $cache/$misread --add ..., see docs/pictures.md)"
   for part in {train,test}.tar.gz; do # of the rest of the folder, nothing is read
     pack_file "$data/svhn_numbers/$part" "$carry/photographs/svhn_numbers" "the queues photographs, readers and systems"
   done
@@ -155,7 +155,7 @@ queue() { # NAME
       series reader_canvas reader_mnist reader_strip5 "${long[@]}" --set train.batch_size=512 # 10 million images each
       series reader_svhn reader_svhn_crop
       ;;
-    scenes) # the settings of the fifth cycle in docs/pictures.md, for longer
+    scenes) # as the fifth cycle in docs/pictures.md, with larger batches and for longer
       has "$1" base "$mnist" "$backgrounds"/{backgrounds.jpg,"$misread"} || return 0
       series reader_scene --set init.path=scene --set seed=3 --set "data.misread=~/.cache/seqdigits/$misread" \
         --set train.batch_size=256 --set train.steps=40000 --set optim.decay_steps=40000

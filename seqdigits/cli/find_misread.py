@@ -68,6 +68,8 @@ def main(stop: Stop) -> None:
     if out.exists():
         raise UserError(f"--out {out} exists already, and a run may depend on it. Name another file, or remove it.")
     photographs = backgrounds.load(values.backgrounds, "train")
+    if values.add and not values.add.expanduser().exists():
+        raise UserError(f"--add {values.add} is missing. Name a file that this command wrote, or leave --add out.")
     earlier = backgrounds.load(values.add, "train", backgrounds.MISREAD) if values.add else []
     make_folder(out.parent, "--out")
     if values.workdir:
@@ -77,8 +79,9 @@ def main(stop: Stop) -> None:
         reader = Reader.from_pretrained(values.weights or pretrained.DEFAULT)
     found = misread.find(reader, photographs, values.pictures, values.seed, stop)
     if not found:
+        keep = f", or use {values.add} as it is" if values.add else ""
         raise UserError(
-            f"no false number was seen, so that {out} was not written. Raise --pictures = {values.pictures}."
+            f"no false number was seen, so that {out} was not written. Raise --pictures = {values.pictures}{keep}."
         )
     kept, kept_earlier = found[:SLOTS], earlier[: max(0, SLOTS - len(found))]
     entries = [_entry(one.background, one.part) for one in kept] + [_entry(one, one.pixels) for one in kept_earlier]

@@ -121,7 +121,12 @@ class Curve:
           ValueError, TypeError, KeyError: it is not JSON, lacks keys, or has unknown ones.
         """
         saved = json.loads(text)
-        points = [Point(**{**point, "interval": tuple(point["interval"])}) for point in saved["points"]]
+        points = [
+            Point(
+                **{"weights_sha256": None, **point, "interval": tuple(point["interval"])}
+            )  # earlier files lack the SHA-256
+            for point in saved["points"]
+        ]
         return cls(**{**saved, "points": points})
 
 
@@ -196,8 +201,8 @@ def learning_curve(
       folder: a folder of custom photos with boxes, which `check` has accepted.
       sizes: numbers of training pictures.
       out: folder of the results.
-      workdirs: folder of the workdirs, each in NAME-DIGEST/INITIALIZATION-PICTURES-STEPS, with a digest of the labels;
-        INITIALIZATION is scene with a digest of the weights, or random.
+      workdirs: folder of the workdirs, each in NAME-DIGEST/INITIALIZATION-DIGEST-PICTURES-STEPS, with a digest of the labels and
+        one of the weights `scene`.
       steps: see config_of.
       stop: ends the current run, which saves.
 
@@ -216,23 +221,24 @@ def learning_curve(
     for number, (initialization, size) in enumerate(todo, start=1):
         print(f"\n--- {name}: {size} pictures, {initialization} ({number} of {len(todo)})", flush=True)
         config = config_of(folder, initialization, size, steps)
-        weights = _weights_sha256(initialization)
-        label = f"{initialization}-{weights[:8]}" if weights else initialization
-        workdir = workdirs / f"{name}-{digest[:8]}" / f"{label}-{size}-{config.train.steps}"
+        # Random initialization too depends on the weights, whose settings its config takes.
+        label = f"{initialization}-{_weights_sha256()[:8]}-{size}-{config.train.steps}"
+        workdir = workdirs / f"{name}-{digest[:8]}" / label
         curve.points.append(run(config, initialization, size, workdir, stop or Stop()))
         write_atomically(path, curve.to_json())
     return curve
 
 
 def is_current(point: Point, folder: Path, steps: int) -> bool:
-    """Returns whether the config of a saved point, and the weights that it began with, are today's."""
-    if point.weights_sha256 != _weights_sha256(point.initialization):
+    """Returns whether the config of a saved point, decoding included, and the weights that it began with, are today's."""
+    if point.initialization == "scene" and point.weights_sha256 != _weights_sha256():
         return False
-    return not diff_configs(config_of(folder, point.initialization, point.pictures, steps), point.config)
+    config = config_of(folder, point.initialization, point.pictures, steps)
+    return not diff_configs(config, point.config) and json.loads(to_json(config))["decode"] == point.config["decode"]
 
 
-def _weights_sha256(initialization: str) -> str | None:
-    return str(pretrained.facts("scene")["sha256"]) if initialization == "scene" else None
+def _weights_sha256() -> str:
+    return str(pretrained.facts("scene")["sha256"])
 
 
 def _saved(path: Path, digest: str) -> list[Point]:
@@ -272,6 +278,6 @@ def run(config: ConfigDict, initialization: str, pictures: int, workdir: Path, s
         digit_accuracy=report["digit_accuracy"],
         minutes=round(results.progress(workdir)[1] / 60, 2),
         config=json.loads(to_json(config)),
-        weights_sha256=_weights_sha256(initialization),
+        weights_sha256=_weights_sha256() if initialization == "scene" else None,
         **{key: program[key] for key in ("commit", "devices", "cores", "versions")},
     )

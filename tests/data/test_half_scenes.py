@@ -55,11 +55,12 @@ def source(config: ConfigDict) -> DataSource:
     return source
 
 
-def test_mnist_is_not_sought_in_the_folder_of_photos(config, monkeypatch, tmp_path):
+@pytest.mark.parametrize("composition", ["photograph", "crop"])
+def test_mnist_is_not_sought_in_the_folder_of_photos(config, monkeypatch, tmp_path, composition):
     monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path))
     monkeypatch.setattr(digits, "mnist_files", lambda folder, url: pytest.fail(str(folder)))
     changed = config.copy_and_resolve_references()
-    changed.data.digits = "mnist"
+    changed.data.digits, changed.data.composition = "mnist", composition
     with pytest.raises(pytest.fail.Exception, match=str(tmp_path / "mnist")):
         _ = create_source(changed, "train").arrays
 

@@ -170,8 +170,32 @@ def test_points_of_other_weights_are_run_again_in_another_workdir(folder, tmp_pa
     monkeypatch.setattr(pretrained, "facts", lambda _: {**facts, "sha256": "0123456789"})
     curve_of(folder, tmp_path, sizes=(4,), steps=7)
     assert runs[3:] == [("scene", 0), ("scene", 4)], "those at random are kept"
-    assert workdirs[2:] == ["random-4-7", "scene-01234567-0-7", "scene-01234567-4-7"]
-    assert workdirs[1] not in workdirs[2:]
+    own = str(facts["sha256"])[:8]
+    assert workdirs[:3] == [f"scene-{own}-0-7", f"scene-{own}-4-7", f"random-{own}-4-7"]
+    assert workdirs[3:] == ["scene-01234567-0-7", "scene-01234567-4-7"]
+
+
+def test_points_with_other_decoding_are_run_again(folder, tmp_path, runs):
+    curve = curve_of(folder, tmp_path, sizes=(4,))
+    points = [
+        dataclasses.replace(p, config={**p.config, "decode": {**p.config["decode"], "min_score": 0.9}})
+        for p in curve.points
+    ]
+    path = tmp_path / f"{folder.name}.json"
+    path.write_text(dataclasses.replace(curve, points=points).to_json())
+    curve_of(folder, tmp_path, sizes=(4,))
+    assert runs[3:] == runs[:3]
+
+
+def test_file_without_the_digest_of_the_weights_keeps_its_random_points(folder, tmp_path, runs):
+    curve_of(folder, tmp_path, sizes=(4,))
+    path = tmp_path / f"{folder.name}.json"
+    saved = json.loads(path.read_text())
+    for one in saved["points"]:
+        del one["weights_sha256"]
+    path.write_text(json.dumps(saved))
+    curve_of(folder, tmp_path, sizes=(4,))
+    assert runs[3:] == [("scene", 0), ("scene", 4)]
 
 
 def test_run_evaluates_the_best_checkpoint_on_test(folder, tmp_path):

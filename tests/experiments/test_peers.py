@@ -130,6 +130,12 @@ def test_lines_of_gocr_are_parsed(worker):
     assert lines("") == []
 
 
+def test_number_of_ssocr_with_an_unread_digit_is_none(worker):
+    number = worker("ssocr_worker").number
+    assert number("25.8\n") == [("258", 0.5)]
+    assert number("2_8\n") == number("\n") == []
+
+
 def test_path_of_ddddocr_is_collapsed(worker):
     collapse = worker("ddddocr_worker").collapse
     assert collapse([0, 4, 4, 0, 4, 1, 0]) == "330"

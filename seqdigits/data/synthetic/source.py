@@ -17,6 +17,7 @@ from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.core.types import Batch, Spec
 from seqdigits.data import digits
 from seqdigits.data.image_size import size_of
+from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.source import TRAIN_LIMIT, DataSource
 from seqdigits.data.synthetic import compositions
 
@@ -120,7 +121,7 @@ def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> d
     of_digits = "train" if split == "validation" and data.share_digits else split
     distinct = data.distinct_digits if of_digits == "train" else 0
     chosen = {"validation": validation, "place": data.validation_place, "distinct": distinct}
-    is_custom = data.composition == "photograph" and data.photographs == "folder"  # data.folder has nothing but photos
+    is_custom = data.composition in PHOTO_COMPOSITIONS and data.photographs == "folder"  # data.folder has photos alone
     files = {"folder": "" if is_custom else data.folder, "url": data.url, "read_mnist": read_mnist}
     return {
         "num_digits": distinct or digits.num_digits(data.digits, of_digits, validation),

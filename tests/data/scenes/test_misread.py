@@ -225,6 +225,11 @@ def test_command_keeps_the_false_numbers_of_an_earlier_file(command, tmp_path, c
     assert [one.name for one in written[-3:]] == [f"p/{name}" for name in TRAIN[:3]]
 
 
+def test_missing_earlier_file_is_refused(command):
+    with pytest.raises(UserError, match=r"--add none.jpg is missing"):
+        command(SeesRed(), "--add=none.jpg")
+
+
 def test_command_writes_nothing_where_nothing_is_seen(command, tmp_path):
     class SeesNothing:
         def read_upright(self, picture):
