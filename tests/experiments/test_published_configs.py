@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from seqdigits.experiments.published import PUBLISHED
 
-FIGURE = re.compile(r"(?<![\d.])0\.\d+(?![\d.e])")
+FIGURE = re.compile(r"(?<![\d.])0\.\d+(?!\d|\.\d|e)")
 
 
 class Training(NamedTuple):
