@@ -10,6 +10,7 @@ results/findings/gradients.json; ten minutes on one core.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,11 @@ def measured(name: str) -> list[dict[str, float]]:
     batch = make(validation.arrays, next(iter(validation.all(EXAMPLES, EXAMPLES))), jax.random.key(0))
     measure = jax.jit(functools.partial(figures, config, step.model))
     batches, found = source.batches(0, config.train.batch_size), []
-    for number in range(max(STEPS) + 1):
-        if number in STEPS:
-            found.append({"step": number, **{key: float(value) for key, value in measure(state, batch).items()}})
-            print(name, found[-1], flush=True)
-        state = train(state, source.arrays, next(batches), source)
+    for last, until in itertools.pairwise((0, *STEPS)):
+        for _ in range(last, until):
+            state = train(state, source.arrays, next(batches), source)
+        found.append({"step": until, **{key: float(value) for key, value in measure(state, batch).items()}})
+        print(name, found[-1], flush=True)
     return found
 
 
