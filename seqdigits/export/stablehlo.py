@@ -41,7 +41,7 @@ def smallest_side(program: Program) -> int:
     """Returns the smallest height and width of a dense detector's images, in pixels.
 
     For smaller images other operators would be used: for convolutions whose output is smaller than their kernel, see
-    models.ops.convolve, and where there are fewer cells than candidates.
+    models.convolution.convolve, and where there are fewer cells than candidates.
     """
     encoder = parse(program.config.model.encoder, "model.encoder")
     strides = cumulative_strides(encoder)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqdigits.models.ops import patches
+from seqdigits.models.convolution import patches
 
 
 class LocalConv(nn.Module):
@@ -34,7 +34,7 @@ class LocalConv(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Maps f32 [B, h, w, F] -> dtype [B, h, w, G]."""
         pad = ((self.size - 1) // 2, self.size // 2)
-        window = patches(x.astype(self.dtype), self.size, (1, 1), (pad, pad))  # [B, h, w, k*k*F]
+        window = patches(x.astype(self.dtype), (self.size, self.size), (1, 1), (pad, pad))  # [B, h, w, k*k*F]
         kernel = self.param("kernel", self._kernels, (*window.shape[1:], self.features))
         bias = self.param("bias", self.bias_init, (*window.shape[1:3], self.features))
         return jnp.einsum("bhwp,hwpg->bhwg", window, kernel.astype(self.dtype)) + bias.astype(self.dtype)

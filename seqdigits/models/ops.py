@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -92,119 +88,6 @@ def local_response_norm(x: Array, size: int) -> Array:
 def flatten(x: Array) -> Array:
     """Flattens a feature map [B, h, w, F] to [B, h*w*F]; returns flat features [B, F] unchanged."""
     return x.reshape(x.shape[0], -1)
-
-
-def convolve(
-    x: Array, kernel: Array, stride: tuple[int, int], padding: Any, *, precision: Any = None, **_kwargs: Any
-) -> Array:
-    """Convolves f32 [B, H, W, F] with a kernel f32 [k, k, F, G], as `lax.conv_general_dilated` does for nn.Conv.
-
-    The kernel is neither dilated nor grouped. XLA on the CPU is slow in two cases, which are computed as matrix products over
-    patches (im2col) instead:
-      Where the output has fewer positions than the kernel, XLA would swap the roles of such a small map and the kernel, which
-        makes the convolution and its gradient 10 to 100 times slower.
-      The gradient of the kernel is a convolution with a kernel as large as the feature map. See `_kernel_gradient`.
-    """
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], stride, padding)
-    pads = tuple(map(tuple, padding))
-    height, width = _output_size(x, kernel.shape[0], stride, pads)
-    if height * width >= kernel.shape[0] ** 2:
-        return _convolve(x, kernel, tuple(stride), pads, precision)
-    return jnp.matmul(
-        patches(x, kernel.shape[0], stride, pads), kernel.reshape(-1, kernel.shape[-1]), precision=precision
-    )
-
-
-Pads = tuple[tuple[int, int], ...]
-"""Zeros before and after the rows, and the columns, of a feature map."""
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolve(x: Array, kernel: Array, stride: tuple[int, int], pads: Pads, precision: Any) -> Array:
-    return _by_xla(x, kernel, stride, pads, precision)
-
-
-def _by_xla(x: Array, kernel: Array, stride: tuple[int, int], pads: Pads, precision: Any) -> Array:
-    layout = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(x, kernel, stride, pads, dimension_numbers=layout, precision=precision)
-
-
-def _convolve_forward(
-    x: Array, kernel: Array, stride: tuple[int, int], pads: Pads, precision: Any
-) -> tuple[Array, tuple[Array, Array]]:
-    return _convolve(x, kernel, stride, pads, precision), (x, kernel)
-
-
-def _convolve_backward(
-    stride: tuple[int, int], pads: Pads, precision: Any, saved: tuple[Array, Array], gradient: Array
-) -> tuple[Array, Array]:
-    x, kernel = saved
-    of_x = jax.linear_transpose(lambda x: _by_xla(x, kernel, stride, pads, precision), x)(gradient)[0]
-
-    def by_xla(x: Array, gradient: Array) -> Array:
-        return jax.linear_transpose(lambda kernel: _by_xla(x, kernel, stride, pads, precision), kernel)(gradient)[0]
-
-    def by_patches(x: Array, gradient: Array) -> Array:
-        return _kernel_gradient(x, gradient, kernel.shape[0], stride, pads, precision).astype(kernel.dtype)
-
-    return of_x, jax.lax.platform_dependent(x, gradient, cpu=by_patches, default=by_xla)
-
-
-_convolve.defvjp(_convolve_forward, _convolve_backward)
-
-_PATCHES_AT_ONCE = 1 << 18
-"""Number of values of the patches that `_kernel_gradient` holds at once, so that they fit into the cache of a processor."""
-
-
-def _kernel_gradient(
-    x: Array, gradient: Array, size: int, stride: tuple[int, int], pads: Pads, precision: Any
-) -> Array:
-    """Returns the gradient of the kernel: f32 [B, H, W, F] and that of the output [B, h, w, G] -> f32 [k, k, F, G].
-
-    It is a sum of matrix products over groups of images. On two cores it took 2/3 to 1/7 of the time of XLA's.
-    """
-    batch, values = len(x), gradient[0, ..., 0].size * size**2 * x.shape[-1]
-    groups = next(
-        n for n in range(1, batch + 1) if batch % n == 0 and (batch // n * values <= _PATCHES_AT_ONCE or n == batch)
-    )
-
-    def product(x: Array, gradient: Array) -> Array:
-        return jnp.einsum(
-            "bhwp,bhwg->pg",
-            patches(x, size, stride, pads),
-            gradient,
-            precision=precision,
-            preferred_element_type=jnp.float32,
-        )
-
-    if groups == 1:
-        total = product(x, gradient)
-    else:
-        # A group has an image of each part of the batch: with several devices, each has its part.
-        parts = [array.reshape(-1, groups, *array.shape[1:]) for array in (x, gradient)]
-
-        def add(i: Array, total: Array) -> Array:
-            return total + product(*(jax.lax.dynamic_index_in_dim(part, i, 1, keepdims=False) for part in parts))
-
-        zeros = jnp.zeros((size**2 * x.shape[-1], gradient.shape[-1]))
-        total = jax.lax.fori_loop(0, groups, add, zeros)
-    return total.reshape(size, size, x.shape[-1], -1)
-
-
-def _output_size(x: Array, size: int, stride: tuple[int, int], pads: Pads) -> tuple[int, int]:
-    """Returns height and width of the output of a convolution."""
-    height, width = ((n + sum(pad) - size) // step + 1 for n, pad, step in zip(x.shape[1:3], pads, stride, strict=True))
-    return height, width
-
-
-def patches(x: Array, size: int, stride: tuple[int, int], pads: Pads) -> Array:
-    """Returns the patches of x [B, H, W, F] under the kernel at each position of the output: [B, h, w, k * k * F]."""
-    height, width = _output_size(x, size, stride, pads)
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    rows, columns = ((n - 1) * step + 1 for n, step in zip((height, width), stride, strict=True))
-    parts = [x[:, i : i + rows : stride[0], j : j + columns : stride[1]] for i in range(size) for j in range(size)]
-    return jnp.concatenate(parts, -1)
 
 
 def max_pool(x: Array, size: int, stride: int, padding: str) -> Array:

@@ -9,7 +9,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from seqdigits.models.ops import convolve, local_response_norm
+from seqdigits.models.convolution import convolve
+from seqdigits.models.ops import local_response_norm
 
 
 class RecurrentConv(nn.Module):

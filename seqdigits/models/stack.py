@@ -12,10 +12,10 @@ from jax import Array
 
 from seqdigits.core.errors import UserError
 from seqdigits.models.batch_norm import MaskedBatchNorm
+from seqdigits.models.convolution import convolve
 from seqdigits.models.layer_spec import Layer, cumulative_strides
 from seqdigits.models.local_conv import LocalConv
 from seqdigits.models.ops import (
-    convolve,
     depth_to_space,
     flatten,
     max_pool,

@@ -6,6 +6,7 @@ import pytest
 from jax import lax
 
 from seqdigits.experiments.operations import count_flops
+from seqdigits.models.convolution import convolve as of_layers
 
 
 def shape(*sizes):
@@ -54,3 +55,10 @@ def test_flops_of_loops_conditions_and_inner_functions():
     assert count_flops(jax.checkpoint(lambda x: jnp.tanh(square(x))), matrix) == product
     assert count_flops(lambda x: jax.vmap(square)(jnp.stack([x, x, x])), matrix) == 3 * product
     assert count_flops(lambda x: jnp.tanh(x) + 1, matrix) == 0
+
+
+def test_flops_of_a_layer_are_those_of_its_mathematics_not_of_the_way_of_a_platform():
+    """A processor computes blocks of columns with a kernel of 5x8 and patches for its gradient, which are more products."""
+    valid = 2 * 2 * (4 * 12) * 8 * 1 * 25
+    gradients = jax.grad(lambda x, w: jnp.sum(of_layers(x, w, (1, 1), "VALID") ** 2), argnums=(0, 1))
+    assert count_flops(gradients, shape(2, 8, 16, 1), shape(5, 5, 1, 8)) == 3 * valid

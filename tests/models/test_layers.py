@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from seqdigits.core.errors import UserError
-from seqdigits.models import layer_spec, ops, stack
+from seqdigits.models import layer_spec, stack
 from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.layer_spec import Layer, output_size, parse, total_stride
 from seqdigits.models.ops import (
-    convolve,
     depth_to_space,
     local_response_norm,
     max_pool,
@@ -257,57 +256,6 @@ def test_max_pool_equals_flax(shape, size, stride, padding):
     np.testing.assert_array_equal(found, expected)
     word = f"pool {size} /{stride}{' valid' if padding == 'VALID' else ''}"
     assert found.shape[1:3] == output_size(parse(word, "e"), *shape, "e")
-
-
-@pytest.mark.parametrize(
-    ("sides", "size", "stride"),
-    [
-        ((2, 2), 3, 1),
-        ((1, 1), 3, 1),
-        ((4, 5), 5, 1),
-        ((4, 4), 3, 2),
-        ((3, 3), 3, 2),
-        ((7, 7), 5, 2),
-        ((1, 8), 3, 1),
-        ((3, 3), 4, 1),
-    ],
-)
-def test_convolve_of_a_small_map_equals_lax(sides, size, stride):
-    x, kernel = (
-        jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(2, *sides, 3), (size, size, 3, 4)])
-    )
-    rest = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "precision": "highest"}
-
-    def loss(convolve, x, kernel):
-        return jnp.sum(jnp.sin(convolve(x, kernel, (stride, stride), "SAME", **rest)))
-
-    for found, expected in zip(
-        *(jax.grad(loss, (1, 2))(f, x, kernel) for f in (convolve, jax.lax.conv_general_dilated)), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert "conv_general_dilated" not in str(jax.make_jaxpr(lambda x: loss(convolve, x, kernel))(x))
-
-
-@pytest.mark.parametrize(
-    ("batch", "sides", "size", "stride", "padding"),
-    [(4, (6, 9), 3, 1, "SAME"), (6, (9, 11), 3, 2, "SAME"), (3, (16, 8), 5, 1, "VALID"), (8, (8, 16), 1, 1, "SAME")],
-)
-@pytest.mark.parametrize("at_once", [1, 1 << 30], ids=["an image at a time", "all images"])
-def test_convolve_and_its_gradient_equal_lax(monkeypatch, batch, sides, size, stride, padding, at_once):
-    monkeypatch.setattr(ops, "_PATCHES_AT_ONCE", at_once)
-    shapes = [(batch, *sides, 5), (size, size, 5, 7)]
-    x, kernel = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes))
-    rest = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "precision": "highest"}
-
-    def loss(convolve, x, kernel):
-        return jnp.sum(jnp.sin(convolve(x, kernel, (stride, stride), padding, **rest)))
-
-    found, expected = (
-        jax.jit(jax.value_and_grad(loss, (1, 2)), static_argnums=0)(f, x, kernel)
-        for f in (convolve, jax.lax.conv_general_dilated)
-    )
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_max_pool_with_overlap_by_hand():

@@ -1,0 +1,196 @@
+"""The convolution of all layers, in the form that is fast on the platform."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Pads = tuple[tuple[int, int], ...]
+"""Zeros before and after the rows, and the columns, of a feature map."""
+
+
+def convolve(
+    x: Array, kernel: Array, stride: tuple[int, int], padding: Any, *, precision: Any = None, **_kwargs: Any
+) -> Array:
+    """Convolves f32 [B, H, W, F] with a kernel f32 [k, k, F, G], as `lax.conv_general_dilated` does for nn.Conv.
+
+    The kernel is neither dilated nor grouped. XLA on the CPU is slow in three cases, which are computed in other ways:
+      Where the output has fewer positions than the kernel, XLA would swap the roles of such a small map and the kernel, which
+        makes the convolution and its gradient 10 to 100 times slower. It is a matrix product over patches (im2col), on all
+        platforms.
+      A convolution to few features computes several adjacent columns of the output as features of one position. See
+        `_by_blocks`.
+      The gradient of the kernel is a convolution with a kernel as large as the feature map. See `_kernel_gradient`.
+    """
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], stride, padding)
+    pads = tuple(map(tuple, padding))
+    size = (kernel.shape[0], kernel.shape[1])
+    height, width = _output_size(x, size, stride, pads)
+    if height * width >= size[0] * size[1]:
+        return _convolve(x, kernel, tuple(stride), pads, precision)
+    return jnp.matmul(patches(x, size, stride, pads), kernel.reshape(-1, kernel.shape[-1]), precision=precision)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolve(x: Array, kernel: Array, stride: tuple[int, int], pads: Pads, precision: Any) -> Array:
+    by_xla = partial(_by_xla, stride=stride, pads=pads, precision=precision)
+    columns = _columns_of_a_block(x, kernel.shape, stride)
+    if columns == 1:
+        return by_xla(x, kernel)
+    by_blocks = partial(_by_blocks, columns=columns, pads=pads, precision=precision)
+    return jax.lax.platform_dependent(x, kernel, cpu=by_blocks, default=by_xla)
+
+
+def _convolve_forward(
+    x: Array, kernel: Array, stride: tuple[int, int], pads: Pads, precision: Any
+) -> tuple[Array, tuple[Array, Array]]:
+    return _convolve(x, kernel, stride, pads, precision), (x, kernel)
+
+
+def _convolve_backward(
+    stride: tuple[int, int], pads: Pads, precision: Any, saved: tuple[Array, Array], gradient: Array
+) -> tuple[Array, Array]:
+    x, kernel = saved
+    size, _, inputs, features = kernel.shape
+
+    def of_x_by_xla(gradient: Array) -> Array:
+        return jax.linear_transpose(lambda x: _by_xla(x, kernel, stride, pads, precision), x)(gradient)[0]
+
+    columns = _columns_of_a_block(gradient, (size, size, features, inputs), stride)
+
+    def of_x_by_blocks(gradient: Array) -> Array:
+        """Convolves the gradient with the turned kernel."""
+        turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+        turned_pads = tuple((size - 1 - before, size - 1 - after) for before, after in pads)
+        return _by_blocks(gradient, turned, columns, turned_pads, precision)
+
+    if columns == 1:
+        of_x = of_x_by_xla(gradient)
+    else:
+        of_x = jax.lax.platform_dependent(gradient, cpu=of_x_by_blocks, default=of_x_by_xla)
+
+    def of_kernel_by_xla(x: Array, gradient: Array) -> Array:
+        return jax.linear_transpose(lambda kernel: _by_xla(x, kernel, stride, pads, precision), kernel)(gradient)[0]
+
+    def of_kernel_by_patches(x: Array, gradient: Array) -> Array:
+        return _kernel_gradient(x, gradient, size, stride, pads, precision).astype(kernel.dtype)
+
+    return of_x, jax.lax.platform_dependent(x, gradient, cpu=of_kernel_by_patches, default=of_kernel_by_xla)
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _by_xla(x: Array, kernel: Array, stride: tuple[int, int], pads: Pads, precision: Any) -> Array:
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, stride, pads, dimension_numbers=layout, precision=precision)
+
+
+def _columns_of_a_block(x: Array, kernel: tuple[int, ...], stride: tuple[int, int]) -> int:
+    """Returns how many columns of the output `_by_blocks` computes at once; 1 where that would not be faster.
+
+    The limits were measured on the convolutions of configs/.
+    """
+    size, _, inputs, features = kernel
+    # The width is symbolic in a program that is exported for images of any size.
+    if stride != (1, 1) or size == 1 or inputs > 16 or not isinstance(x.shape[2], int):
+        return 1
+    columns = 1
+    while 2 * columns * features <= 32 and 2 * columns <= size + 1:
+        columns *= 2
+    return columns
+
+
+def _by_blocks(x: Array, kernel: Array, columns: int, pads: Pads, precision: Any) -> Array:
+    """Convolves with stride 1, `columns` columns of the output at once, as features of a convolution with that stride.
+
+    Its kernel is wider by columns - 1, and most of what it multiplies is needed. On one core it took 2/3 to 1/14 of the time
+    of a convolution to 6 to 16 features from 1 to 16.
+    """
+    width = _output_size(x, (kernel.shape[0], kernel.shape[1]), (1, 1), pads)[1]
+    pads = (pads[0], (pads[1][0], pads[1][1] + -width % columns))
+    blocks = _by_xla(x, _widen(kernel, columns), (1, columns), pads, precision)
+    return blocks.reshape(*blocks.shape[:2], -1, kernel.shape[-1])[:, :, :width]
+
+
+def _widen(kernel: Array, columns: int) -> Array:
+    """Returns the kernel of all columns of a block: [k, k, F, G] -> [k, k + columns - 1, F, columns * G]."""
+    shifted = [jnp.pad(kernel, ((0, 0), (i, columns - 1 - i), (0, 0), (0, 0))) for i in range(columns)]
+    return jnp.stack(shifted, 3).reshape(kernel.shape[0], -1, kernel.shape[2], columns * kernel.shape[3])
+
+
+_PATCHES_AT_ONCE = 1 << 18
+"""Number of values of the patches that `_kernel_gradient` holds at once, so that they fit into the cache of a processor."""
+
+
+def _kernel_gradient(
+    x: Array, gradient: Array, size: int, stride: tuple[int, int], pads: Pads, precision: Any
+) -> Array:
+    """Returns the gradient of the kernel: f32 [B, H, W, F] and that of the output [B, h, w, G] -> f32 [k, k, F, G].
+
+    It is a sum of matrix products over groups of images. On two cores it took 2/3 to 1/7 of the time of XLA's. Where the
+    kernel is large, it is the gradient of the widened kernel of `_by_blocks`, which needs fewer patches: on one core 4/5 to
+    1/5 of the time.
+    """
+    batch, _, width, features = gradient.shape
+    columns = 1 if stride != (1, 1) or size < 5 else 2 if size < 8 else 8
+    if columns > 1:
+        extra = -width % columns
+        gradient = jnp.pad(gradient, ((0, 0), (0, 0), (0, extra), (0, 0)))
+        gradient = gradient.reshape(*gradient.shape[:2], -1, columns * features)
+        stride, pads = (1, columns), (pads[0], (pads[1][0], pads[1][1] + extra))
+    sides = (size, size + columns - 1)
+    values = gradient[0, ..., 0].size * sides[0] * sides[1] * x.shape[-1]
+    groups = next(
+        n for n in range(1, batch + 1) if batch % n == 0 and (batch // n * values <= _PATCHES_AT_ONCE or n == batch)
+    )
+
+    def product(x: Array, gradient: Array) -> Array:
+        return jnp.einsum(
+            "bhwp,bhwg->pg",
+            patches(x, sides, stride, pads),
+            gradient,
+            precision=precision,
+            preferred_element_type=jnp.float32,
+        )
+
+    if groups == 1:
+        total = product(x, gradient)
+    else:
+        # A group has an image of each part of the batch: with several devices, each has its part.
+        parts = [array.reshape(-1, groups, *array.shape[1:]) for array in (x, gradient)]
+
+        def add(i: Array, total: Array) -> Array:
+            return total + product(*(jax.lax.dynamic_index_in_dim(part, i, 1, keepdims=False) for part in parts))
+
+        zeros = jnp.zeros((sides[0] * sides[1] * x.shape[-1], gradient.shape[-1]))
+        total = jax.lax.fori_loop(0, groups, add, zeros)
+    total = total.reshape(*sides, x.shape[-1], -1)
+    if columns == 1:
+        return total
+    kernel = jax.ShapeDtypeStruct((size, size, x.shape[-1], features), jnp.float32)
+    return jax.linear_transpose(partial(_widen, columns=columns), kernel)(total)[0]
+
+
+def patches(x: Array, size: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Array:
+    """Returns the patches of x [B, H, W, F] of a size (k, l) around each position of the output: [B, h, w, k * l * F]."""
+    height, width = _output_size(x, size, stride, pads)
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    rows, columns = ((n - 1) * step + 1 for n, step in zip((height, width), stride, strict=True))
+    parts = [
+        x[:, i : i + rows : stride[0], j : j + columns : stride[1]] for i in range(size[0]) for j in range(size[1])
+    ]
+    return jnp.concatenate(parts, -1)
+
+
+def _output_size(x: Array, size: tuple[int, int], stride: tuple[int, int], pads: Pads) -> tuple[int, int]:
+    """Returns height and width of the output of a convolution."""
+    height, width = (
+        (n + sum(pad) - k) // step + 1 for n, pad, k, step in zip(x.shape[1:3], pads, size, stride, strict=True)
+    )
+    return height, width
