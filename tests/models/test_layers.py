@@ -258,6 +258,15 @@ def test_max_pool_equals_flax(shape, size, stride, padding):
     assert found.shape[1:3] == output_size(parse(word, "e"), *shape, "e")
 
 
+def test_gradient_of_max_pool_is_that_of_max():
+    """Equal values share it."""
+    x = jnp.round(jax.random.normal(jax.random.key(0), (2, 4, 6, 3)) * 2)  # many are equal
+    weights = jax.random.normal(jax.random.key(1), (2, 2, 3, 3))
+    expected = jax.grad(lambda x: jnp.sum(weights * x.reshape(2, 2, 2, 3, 2, 3).max((2, 4))))(x)
+    found = jax.grad(lambda x: jnp.sum(weights * max_pool(x, 2, 2, "SAME")))(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_max_pool_with_overlap_by_hand():
     """SAME as in TensorFlow and XLA: 14 -> 4 by pool 5 /4, padded by one pixel before and two after."""
     x = jnp.arange(14.0).reshape(1, 14, 1, 1)
