@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BESIDE := -n auto --maxprocesses 4 --dist loadfile  # one process per core, each test file in one of them
 
-.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream peers sky lint types docs lock glyphs web web-test clean
+.PHONY: quickstart test test-slow test-all soak python312 test-newest env stream peers easyocr sky lint types docs lock glyphs web web-test clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/python -m seqdigits.main --config configs/quickstart.py --workdir runs/quickstart
@@ -61,6 +61,14 @@ $(PEERS)/ready: requirements-peers.lock
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-peers.lock
 	@touch $@
 
+EASYOCR := .venv-easyocr
+easyocr: $(EASYOCR)/ready  ## EasyOCR, with PyTorch and CUDA 5.7 GB, for `seqdigits peers`
+
+$(EASYOCR)/ready: requirements-easyocr.lock
+	$(PYTHON) -m venv $(EASYOCR)
+	$(EASYOCR)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-easyocr.lock
+	@touch $@
+
 SKY := .venv-sky
 sky: $(SKY)/ready  ## SkyPilot, 460 MB, for launch/sky.yaml
 
@@ -93,6 +101,7 @@ lock:  ## regenerates the locks from pyproject.toml, with the same versions (nee
 	$(COMPILE) -o requirements.lock
 	$(subst 3.11,3.12,$(COMPILE)) --extra newest -o requirements-newest.lock
 	$(LOCK) peers/requirements.in -o requirements-peers.lock
+	$(LOCK) peers/requirements-easyocr.in -o requirements-easyocr.lock
 	$(LOCK) docs/requirements.in -o requirements-docs.lock
 	$(LOCK) launch/requirements-sky.in -o requirements-sky.lock
 

@@ -58,8 +58,11 @@ class Worker:
                 text=True,
                 env={**os.environ, "PYTHONPATH": path},
             )
+        except FileNotFoundError as e:
+            target = "easyocr" if name == "easyocr" else "peers"
+            raise MissingEngine(f"{command[0]} does not exist. Run: make {target}") from e
         except OSError as e:
-            raise UserError(f"{name}: {command[0]} cannot be started: {e.strerror}. Run: make peers") from e
+            raise UserError(f"{name}: {command[0]} cannot be started: {e.strerror}") from e
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._receiver = threading.Thread(target=self._receive, daemon=True, name=name)
         self._receiver.start()

@@ -28,13 +28,15 @@ from seqdigits.evaluation.score_table import interval, share
 from seqdigits.experiments.peer_worker import MissingEngine, Worker
 
 ROOT = Path(__file__).parents[2]
-_PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
-
 ENGINES = {
     "seqdigits": (Path(sys.executable), ROOT / "peers" / "seqdigits_worker.py"),
     **{
-        name: (_PEERS_PYTHON, ROOT / "peers" / f"{name}_worker.py")
-        for name in ("rapidocr", "tesseract", "ddddocr", "ocrad", "gocr", "ssocr")
+        name: (ROOT / environment / "bin" / "python", ROOT / "peers" / f"{name}_worker.py")
+        for environment, names in {
+            ".venv-peers": ("rapidocr", "tesseract", "ddddocr", "ocrad", "gocr", "ssocr"),
+            ".venv-easyocr": ("easyocr",),
+        }.items()
+        for name in names
     },
 }
 """The interpreter and the worker of each engine."""

@@ -253,8 +253,17 @@ def test_crash_while_loading_is_reported(engine, folder, tmp_path):
 
 
 def test_missing_environment_says_how_to_make_it(engine, folder, tmp_path):
-    with pytest.raises(UserError, match=r"rapidocr: .*python cannot be started: No such file.*Run: make peers"):
-        run(folder, tmp_path / "out", {"rapidocr": (tmp_path / "python", engine()[1])})
+    missing = (tmp_path / "python", engine()[1])
+    with pytest.raises(UserError, match=r"no engine is installed: rapidocr: .*python does not exist. Run: make peers"):
+        run(folder, tmp_path / "out", {"rapidocr": missing})
+    report = run(folder, tmp_path / "out", {"red": engine(), "easyocr": missing})
+    assert list(report["engines"]) == ["red"]
+    assert report["missing"] == {"easyocr": f"{missing[0]} does not exist. Run: make easyocr"}
+
+
+def test_interpreter_that_cannot_be_started_is_reported(engine, folder, tmp_path):
+    with pytest.raises(UserError, match=f"^red: {tmp_path} cannot be started: Permission denied$"):
+        run(folder, tmp_path / "out", {"red": (tmp_path, engine()[1])})
 
 
 def test_an_installed_package_without_workers_names_the_source_tree(folder, tmp_path):
