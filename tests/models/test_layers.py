@@ -9,6 +9,7 @@ import pytest
 from seqdigits.core.errors import UserError
 from seqdigits.models import layer_spec, stack
 from seqdigits.models.batch_norm import MaskedBatchNorm
+from seqdigits.models.convolution import patches
 from seqdigits.models.layer_spec import Layer, output_size, parse, total_stride
 from seqdigits.models.ops import (
     depth_to_space,
@@ -258,13 +259,23 @@ def test_max_pool_equals_flax(shape, size, stride, padding):
     assert found.shape[1:3] == output_size(parse(word, "e"), *shape, "e")
 
 
-def test_gradient_of_max_pool_is_that_of_max():
-    """Equal values share it."""
-    x = jnp.round(jax.random.normal(jax.random.key(0), (2, 4, 6, 3)) * 2)  # many are equal
-    weights = jax.random.normal(jax.random.key(1), (2, 2, 3, 3))
-    expected = jax.grad(lambda x: jnp.sum(weights * x.reshape(2, 2, 2, 3, 2, 3).max((2, 4))))(x)
-    found = jax.grad(lambda x: jnp.sum(weights * max_pool(x, 2, 2, "SAME")))(x)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 3), (2, 1), (3, 2), (3, 1), (2, 3)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_gradient_of_max_pool_is_that_of_max(size, stride, padding):
+    """Equal values share it. The values of a window are the patches of a convolution."""
+    x = jnp.round(jax.random.normal(jax.random.key(0), (2, 7, 10, 1)) * 2)  # many are equal
+
+    def by_patches(x):
+        pads = jax.lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), padding)
+        return (
+            patches(x + 9, (size, size), (stride, stride), tuple(pads)).max(-1, keepdims=True) - 9
+        )  # padding is below all
+
+    weights = jax.random.normal(jax.random.key(1), by_patches(x).shape)
+    found = jax.grad(lambda x: jnp.sum(weights * max_pool(x, size, stride, padding)))(x)
+    expected = jax.grad(lambda x: jnp.sum(weights * by_patches(x)))(x)
+    assert jnp.sum(expected != 0) > 10
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_max_pool_with_overlap_by_hand():
