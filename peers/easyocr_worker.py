@@ -9,10 +9,7 @@ from typing import Any
 
 import protocol
 
-SHORT_SIDE = 0
-"""Smaller pictures are enlarged to this short side, in pixels."""
-
-SETTINGS = {"allowlist": "0123456789", "mag_ratio": 1.0, "text_threshold": 0.7}
+ALLOWED = "0123456789"
 
 
 def load(cores: int) -> protocol.Engine:
@@ -29,10 +26,15 @@ def load(cores: int) -> protocol.Engine:
     torch.set_num_threads(cores)
     warnings.simplefilter("ignore")  # that there is no GPU to pin memory for
     weights = easyocr_en_models.model_dir()
-    reader = easyocr.Reader(["en"], gpu=False, model_storage_directory=weights, download_enabled=False, verbose=False)
+    # It would make a folder for networks of the user's own in the home directory.
+    folders = {"model_storage_directory": weights, "user_network_directory": weights}
+    reader = easyocr.Reader(["en"], gpu=False, download_enabled=False, verbose=False, **folders)
 
     def read(picture: Any) -> list[protocol.Number]:
-        found = reader.readtext(protocol.enlarged(picture, SHORT_SIDE)[..., ::-1], **SETTINGS)  # it expects BGR
+        # readtext would take an array for BGR where it recognizes, and for RGB where it detects.
+        rows_and_columns, corners_of_turned = reader.detect(picture)
+        gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        found = reader.recognize(gray, rows_and_columns[0], corners_of_turned[0], allowlist=ALLOWED)
         texts = []
         for corners, text, score in found:
             rows = [y for _, y in corners]
@@ -41,7 +43,7 @@ def load(cores: int) -> protocol.Engine:
 
     return protocol.Engine(
         version=f"{metadata.version('easyocr')}, PyTorch {metadata.version('torch')}",
-        settings={**SETTINGS, "short_side": SHORT_SIDE},
+        settings={"allowlist": ALLOWED},
         weights_bytes=sum(path.stat().st_size for path in Path(weights).glob("*.pth")),
         threads=cores,
         read=read,

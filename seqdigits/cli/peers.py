@@ -20,7 +20,7 @@ RECORDS = Path("results/peers")
 
 def command_line() -> CommandParser:
     """Returns the parser of the command line."""
-    parser = CommandParser(USAGE, __doc__, "First run: make peers")
+    parser = CommandParser(USAGE, __doc__, "First run: make peers, and for EasyOCR make easyocr")
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of labeled pictures")
     parser.add_argument("--engine", action="append", choices=list(peers.ENGINES), help="only this engine; repeatable")
     parser.add_argument(

@@ -26,6 +26,7 @@ from seqdigits.core.arguments import seconds_from_environment
 from seqdigits.core.errors import Help, TryAgain, UserError
 from seqdigits.core.files import FULL_DISK_ERRORS
 from seqdigits.core.interrupt import RESUMABLE, Stop, Stopped
+from seqdigits.core.memory import share_one_heap
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _INTERRUPTED = 128 + signal.SIGINT
@@ -76,6 +77,7 @@ def _run(target: str, stop: Stop) -> int:
 def _run_command(target: str, stop: Stop) -> int:
     """Runs a command, prints the message of its end, and returns its status."""
     try:
+        share_one_heap()
         _handle_signals(stop, seconds_from_environment("SEQDIGITS_GRACE_SECONDS", 25))
         module, _, function = target.partition(":")
         command = getattr(importlib.import_module(module), function)

@@ -16,8 +16,9 @@ def count_flops(function: Callable, *args: Any) -> int:
 
     All else, such as activations and the composition of examples, is left out, as is usual for the share of a peak. The program is
     counted as it is written, before any compiler, because XLA's own count takes the body of a loop once, whatever its length. Here
-    that is so for `while_loop` alone, whose length is unknown. Of the branches of a condition the largest counts; where a
-    platform has a way of its own, the way with the fewest operations, whatever the platform.
+    that is so for `while_loop` alone, whose length is unknown. Of the branches of a condition, the one with the most
+    operations counts; where they are for different platforms, the one with the fewest, so that the count is the same on every
+    platform.
 
     Args:
       function: it is traced, not run.

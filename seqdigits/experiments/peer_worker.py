@@ -59,6 +59,7 @@ class Worker:
                 env={**os.environ, "PYTHONPATH": path},
             )
         except FileNotFoundError as e:
+            self._errors.close()
             target = "easyocr" if name == "easyocr" else "peers"
             raise MissingEngine(f"{command[0]} does not exist. Run: make {target}") from e
         except OSError as e:

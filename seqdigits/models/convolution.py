@@ -18,12 +18,11 @@ def convolve(
 ) -> Array:
     """Convolves f32 [B, H, W, F] with a kernel f32 [k, k, F, G], as `lax.conv_general_dilated` does for nn.Conv.
 
-    The kernel is neither dilated nor grouped. XLA on the CPU is slow in three cases, which are computed in other ways:
+    The kernel is neither dilated nor grouped. XLA on a CPU is slow in three cases:
       Where the output has fewer positions than the kernel, XLA would swap the roles of such a small map and the kernel, which
-        makes the convolution and its gradient 10 to 100 times slower. It is a matrix product over patches (im2col), on all
-        platforms.
-      A convolution to few features computes several adjacent columns of the output as features of one position. See
-        `_by_blocks`.
+        makes the convolution and its gradient 10 to 100 times slower. Patches are multiplied by the kernel instead (im2col), on
+        all platforms.
+      Where there are few features, a CPU computes several adjacent columns of the output at once. See `_by_blocks`.
       The gradient of the kernel is a convolution with a kernel as large as the feature map. See `_kernel_gradient`.
     """
     if isinstance(padding, str):
@@ -107,10 +106,11 @@ def _columns_of_a_block(x: Array, kernel: tuple[int, ...], stride: tuple[int, in
 
 
 def _by_blocks(x: Array, kernel: Array, columns: int, pads: Pads, precision: Any) -> Array:
-    """Convolves with stride 1, `columns` columns of the output at once, as features of a convolution with that stride.
+    """Convolves with stride 1, and computes `columns` adjacent columns of the output at once.
 
-    Its kernel is wider by columns - 1, and most of what it multiplies is needed. On one core it took 2/3 to 1/14 of the time
-    of a convolution to 6 to 16 features from 1 to 16.
+    Such a block of columns is the features of one position in a convolution of that stride, whose kernel is wider by
+    columns - 1: k / (k + columns - 1) of its products are needed. On one core it took 2/3 to 1/14 of the time of a
+    convolution to 6 to 16 features from 1 to 16.
     """
     width = _output_size(x, (kernel.shape[0], kernel.shape[1]), (1, 1), pads)[1]
     pads = (pads[0], (pads[1][0], pads[1][1] + -width % columns))
@@ -133,12 +133,12 @@ def _kernel_gradient(
 ) -> Array:
     """Returns the gradient of the kernel: f32 [B, H, W, F] and that of the output [B, h, w, G] -> f32 [k, k, F, G].
 
-    It is a sum of matrix products over groups of images. On two cores it took 2/3 to 1/7 of the time of XLA's. Where the
-    kernel is large, it is the gradient of the widened kernel of `_by_blocks`, which needs fewer patches: on one core 4/5 to
-    1/5 of the time.
+    It is a sum of matrix products over groups of images. On two cores it took 2/3 to 1/7 of the time of XLA's. With blocks
+    of columns it is that of the widened kernel of `_by_blocks`: fewer patches and more products. With few features that pays,
+    and took 4/5 to 1/5 of the time on one core.
     """
     batch, _, width, features = gradient.shape
-    columns = 1 if stride != (1, 1) or size < 5 else 2 if size < 8 else 8
+    columns = _columns_of_a_gradient(size, width, features) if stride == (1, 1) else 1
     if columns > 1:
         extra = -width % columns
         gradient = jnp.pad(gradient, ((0, 0), (0, 0), (0, extra), (0, 0)))
@@ -175,6 +175,18 @@ def _kernel_gradient(
         return total
     kernel = jax.ShapeDtypeStruct((size, size, x.shape[-1], features), jnp.float32)
     return jax.linear_transpose(partial(_widen, columns=columns), kernel)(total)[0]
+
+
+def _columns_of_a_gradient(size: int, width: int, features: int) -> int:
+    """Returns the columns of a block that make the gradient of a kernel fastest.
+
+    To make a patch takes about as long as 32 products with each of its values, as was measured on the convolutions of configs/.
+    """
+
+    def cost(columns: int) -> float:
+        return -(-width // columns) * (size + columns - 1) * (32 + columns * features)
+
+    return min((1, 2, 4, 8), key=cost)
 
 
 def patches(x: Array, size: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Array:
