@@ -57,7 +57,7 @@ MEGAFLOP_PER_IMAGE = {
     "strip5_batchnorm": 67.5,
     "strip5_batchnorm_keep75": 67.5,
     "strip5_batchnorm_keep85": 67.5,
-    "strip5_batchnorm_tuned": 72,
+    "strip5_batchnorm_tuned": 77.5,
     "strip5_deep_head": 62.2,
     "strip5_deep_head_dropout": 62.2,
     "strip5_deeper": 67.5,

@@ -140,7 +140,8 @@ def _draw_scores(axes: Axes, axis: Axis, scores: Sequence[float | None], states:
         axes.set_xlim(-0.5, len(axis.choices) - 0.5)
     elif axis.is_log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        left, right = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if right < left * 1_000 else (1,), numticks=6))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
