@@ -6,11 +6,10 @@ from ml_collections import ConfigDict
 
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 
-GIGAFLOPS = 20
+GIGAFLOPS = 40
 """Billions of training operations a second on two cores, for the estimates of hours.
 
-Complete runs on a CPU of two cores reached 16 (`square64_cnn`) to 90 (`reader_svhn`), most of those of the published networks
-about 20.
+Two runs at once, each on one core, reach 51 (`strip5_batchnorm`) to 105 (`rcnn_small`) together.
 """
 
 _LONG_HOURS = 12
@@ -112,7 +111,7 @@ def hours_on_two_cores(name: str, batch_size: int, steps: int) -> float | None:
     """Returns the estimated hours of training; None where the operations of the network were not counted.
 
     >>> round(hours_on_two_cores("strip5_batchnorm", 50, 30_000), 1)
-    1.4
+    0.7
     """
     operations = MEGAFLOP_PER_IMAGE.get(name)
     return None if operations is None else operations * batch_size * steps / (GIGAFLOPS * 1000) / 3600
