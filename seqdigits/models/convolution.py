@@ -183,7 +183,7 @@ def _columns_of_a_gradient(size: int, width: int, features: int) -> int:
     To make a patch takes about as long as 32 products with each of its values, as was measured on the convolutions of configs/.
     """
 
-    def cost(columns: int) -> float:
+    def cost(columns: int) -> int:
         return -(-width // columns) * (size + columns - 1) * (32 + columns * features)
 
     return min((1, 2, 4, 8), key=cost)
