@@ -13,9 +13,7 @@ from seqdigits.config.registry import load_config
 
 def get_config() -> ConfigDict:
     config = load_config("strip5_batchnorm")
-    config.model.encoder = (
-        "conv 10x10x8, relu, norm shift, pool 2, conv 5x5x24, relu, norm shift, pool 2, conv 2x2x32, relu, norm shift, pool 2"
-    )
+    config.model.encoder = "conv 10x10x8, relu, norm shift, pool 2, conv 5x5x24, relu, norm shift, pool 2, conv 2x2x32, relu, norm shift, pool 2"
     config.optim.learning_rate = 0.000820096
     config.optim.moving_average = 0.999
     return config
