@@ -135,7 +135,7 @@ def _kernel_gradient(
 
     It is a sum of matrix products over groups of images. On two cores it took 2/3 to 1/7 of the time of XLA's. With blocks
     of columns it is that of the widened kernel of `_by_blocks`: fewer patches and more products. With few features that pays,
-    and took 4/5 to 1/5 of the time on one core.
+    and took 4/5 to 1/4 of the time on one core.
     """
     batch, _, width, features = gradient.shape
     columns = _columns_of_a_gradient(size, width, features) if stride == (1, 1) else 1
