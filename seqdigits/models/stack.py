@@ -13,6 +13,7 @@ from jax import Array
 from seqdigits.core.errors import UserError
 from seqdigits.models.batch_norm import MaskedBatchNorm
 from seqdigits.models.convolution import convolve
+from seqdigits.models.dropout import Dropout
 from seqdigits.models.layer_spec import Layer, cumulative_strides
 from seqdigits.models.local_conv import LocalConv
 from seqdigits.models.ops import (
@@ -233,7 +234,7 @@ _APPLY: dict[str, Callable[[Array, Layer, _LayerContext], Array]] = {
     "maxout": lambda x, layer, _context: maxout(x, layer.size),
     "subtract": lambda x, layer, _context: subtract_local_mean(x, layer.size),
     "norm": lambda x, layer, context: context.norm(x, layer.scale),
-    "dropout": lambda x, layer, context: nn.Dropout(layer.rate)(x, deterministic=not context.train),
+    "dropout": lambda x, layer, context: Dropout(layer.rate)(x, context.train),
     "pool": lambda x, layer, _context: max_pool(x, layer.size, layer.stride, layer.padding),
     "dense": _dense,
     "mean": lambda x, _layer, _context: jnp.mean(x, axis=(1, 2)),
