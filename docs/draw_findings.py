@@ -26,15 +26,20 @@ BLUE, ORANGE, GREEN, GRAY = "#3a76f0", "#de8426", "#2f9e63", "#8a8f98"
 
 def main() -> None:
     """Writes findings_*.svg beside this file."""
-    for draw in (photographs, strips, canvases):
+    for draw in (photographs, first_networks, strips, canvases):
         write_atomically(Path(__file__).with_name(f"findings_{draw.__name__}.svg"), draw())
+
+
+def result(name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Returns the result of a config with changed keys."""
+    changed = [f"{key}={value}" for key, value in sorted((settings or {}).items())]
+    path = RESULTS / f"{'+'.join([name, *changed])}.json"
+    return json.loads(path.read_text())
 
 
 def report(name: str, split: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Returns the evaluation on a split of a config with changed keys."""
-    changed = [f"{key}={value}" for key, value in sorted((settings or {}).items())]
-    path = RESULTS / f"{'+'.join([name, *changed])}.json"
-    return json.loads(path.read_text())["reports"][split]
+    return result(name, settings)["reports"][split]
 
 
 _FROM_SCENE = {
@@ -92,6 +97,37 @@ def photographs() -> str:
     fewer.set_ylim(0, 1.02)
     fewer.grid(axis="y")
     return svg.render_file(figure, "Accuracy of networks trained on the same house numbers.")
+
+
+FIRST: tuple[tuple[str, str, str], ...] = (
+    ("first_four_11", "1 convolution, 1 dense layer", BLUE),
+    ("first_four_12", "1 convolution, 2 dense layers", GREEN),
+    ("first_four_21", "2 convolutions, 1 dense layer", ORANGE),
+    ("first_four_22", "2 convolutions, 2 dense layers", GRAY),
+)
+"""Config, label and color of the four first networks: convolutions before each pool, and dense layers."""
+
+
+@svg.style()
+def first_networks() -> str:
+    """Draws the learning curves of the four first networks on the same 1,800 photographs."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    losses, found = figure.subplots(1, 2)
+    for name, label, color in FIRST:
+        curve = result(name, {"data.photographs": "svhn_2000"})["curve"]
+        for axes, key in ((losses, "loss"), (found, "sequence_accuracy")):
+            points = [(point["step"], point[key]) for point in curve if point[key] is not None]
+            axes.plot(*zip(*points, strict=True), color=color, linewidth=1.5, label=label)
+    losses.set_title("loss of training batches")
+    losses.set_yscale("log")
+    found.set_title("sequence accuracy on 200 validation photographs")
+    found.set_ylim(0, 0.6)
+    for axes in (losses, found):
+        axes.set_xlabel("training steps of 64")
+        axes.grid(axis="y")
+    handles, labels = found.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return svg.render_file(figure, "Learning curves of four networks on the same house numbers.")
 
 
 _ROW_GRU = {"data.share_digits": True}
