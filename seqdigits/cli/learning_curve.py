@@ -79,7 +79,7 @@ def main(stop: Stop) -> None:
         if not DISPLAYS.exists():
             displays.make(DISPLAYS, counts=displays.COUNTS, seed=0, stop=stop)
         if not HOUSE_NUMBERS.exists():
-            unpack(HOUSE_NUMBERS, "svhn_2000", SPLITS, stop)
+            unpack(HOUSE_NUMBERS, "svhn_2000", SPLITS, False, stop)
     for folder in folders:
         learning_curve.check(folder, values.sizes)
     prepare_jax()

@@ -15,9 +15,10 @@ from seqdigits.core.arguments import CommandParser, one_of, separated_by_commas
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.photos import svhn, svhn_originals
+from seqdigits.data.photos.crop import MARGIN, crop_to_number
 from seqdigits.data.photos.labeled_folder import LabelRow, check_new_folder, new_labeled_folder
 
-USAGE = "seqdigits unpack-photos FOLDER [--photographs svhn_2000] [--split train,validation,test]"
+USAGE = "seqdigits unpack-photos FOLDER [--photographs svhn_2000] [--split train,validation,test] [--crops]"
 
 
 def command_line() -> CommandParser:
@@ -36,22 +37,28 @@ def command_line() -> CommandParser:
         default=["test"],
         help="the splits, separated by commas (default test)",
     )
+    parser.add_argument(
+        "--crops",
+        action="store_true",
+        help=f"only the part around the true boxes of the digits, {MARGIN:.0%}% more on each side",
+    )
     return parser
 
 
 def main(stop: Stop) -> None:
     """Runs `seqdigits unpack-photos`."""
     values = command_line().parse_command_line()
-    unpack(values.folder, values.photographs, values.split, stop)
+    unpack(values.folder, values.photographs, values.split, values.crops, stop)
 
 
-def unpack(folder: Path, photographs: str, splits: Sequence[str], stop: Stop) -> None:
+def unpack(folder: Path, photographs: str, splits: Sequence[str], crops: bool, stop: Stop) -> None:
     """Writes the photographs of splits into a new folder, and prints how many.
 
     Args:
       folder: must not exist or be empty.
       photographs: a key of svhn.PHOTOGRAPHS.
       splits: with several, labels.csv has a column `split`.
+      crops: writes the part around the true boxes alone.
       stop: ends the command; the folder is then not made.
 
     Raises:
@@ -67,8 +74,11 @@ def unpack(folder: Path, photographs: str, splits: Sequence[str], stop: Stop) ->
                 if stop.is_set():
                     raise Stopped
                 name = f"{split}/{photo.number}.png"
-                Image.fromarray(photo.pixels).save(partial / name)
-                rows.append(LabelRow(name, photo.digits, photo.boxes, split if len(splits) > 1 else ""))
+                pixels, boxes = crop_to_number(photo.pixels, photo.boxes) if crops else (photo.pixels, photo.boxes)
+                Image.fromarray(pixels).save(partial / name)
+                rows.append(LabelRow(name, photo.digits, boxes, split if len(splits) > 1 else ""))
     count = sum(map(len, photos.values()))
     named = f"split {splits[0]}" if len(splits) == 1 else f"splits {', '.join(splits)}"
-    print(f"wrote {folder}: {count} photographs of the {named}, for non-commercial use only")
+    print(
+        f"wrote {folder}: {count} {'crops of ' if crops else ''}photographs of the {named}, for non-commercial use only"
+    )

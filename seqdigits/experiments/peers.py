@@ -33,7 +33,7 @@ ENGINES = {
     **{
         name: (ROOT / environment / "bin" / "python", ROOT / "peers" / f"{name}_worker.py")
         for environment, names in {
-            ".venv-peers": ("rapidocr", "tesseract", "ddddocr", "ocrad", "gocr", "ssocr"),
+            ".venv-peers": ("rapidocr", "rapidocr_line", "tesseract", "ddddocr", "ocrad", "gocr", "ssocr"),
             ".venv-easyocr": ("easyocr",),
         }.items()
         for name in names

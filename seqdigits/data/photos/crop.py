@@ -85,6 +85,22 @@ def crop_photo(
     return np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR, box=window)), moved
 
 
+def crop_to_number(pixels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Crops a photograph as `crop_photo` does for "crop", to complete pixels and without resizing.
+
+    Args:
+      pixels: u8 [h, w, 3].
+      boxes: f32 [n, 4], of its digits, cxcywh in pixels of the photograph.
+
+    Returns:
+      The crop, u8 [height, width, 3], and the boxes in its pixels, f64 [n, 4].
+    """
+    edges = _enclosing_box(boxes.astype(np.float64), (pixels.shape[1], pixels.shape[0]))
+    left, top = (math.floor(edge) for edge in edges[:2])
+    right, bottom = (math.ceil(edge) for edge in edges[2:])
+    return pixels[top:bottom, left:right], boxes - np.array([left, top, 0.0, 0.0])
+
+
 def _enclosing_box(boxes: np.ndarray, size: tuple[int, int]) -> Window:
     """Returns the box around all boxes, extended by MARGIN and clipped to a photograph of `size` (width, height)."""
     low = (boxes[:, :2] - boxes[:, 2:] / 2).min(0)

@@ -34,6 +34,15 @@ def test_photographs_are_written_with_labels(photos, monkeypatch, tmp_path, caps
     assert "non-commercial" in capsys.readouterr().out
 
 
+def test_crops_contain_the_boxes_and_a_margin(photos, monkeypatch, tmp_path, capsys):
+    run(monkeypatch, tmp_path / "set", "--crops")
+    (row,) = labeled_pictures(tmp_path / "set")
+    # The digits are at x 10 to 25 and y 4 to 14; 15% more are 7.75 to 27.25 and 2.5 to 15.5.
+    assert np.asarray(Image.open(row.path)).shape == (14, 21, 3)
+    assert row.boxes.tolist() == [[5.5, 7, 5, 10], [15.5, 7, 5, 10]]
+    assert "1 crops of photographs" in capsys.readouterr().out
+
+
 def test_several_splits_are_a_folder_of_custom_photos(photos, monkeypatch, tmp_path, capsys):
     run(monkeypatch, "--split", "train,test", tmp_path / "set")
     assert [(row.split, row.image.parent.name) for row in labels.rows(tmp_path / "set")] == [
