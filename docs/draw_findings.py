@@ -124,6 +124,7 @@ def first_networks() -> str:
     found.set_ylim(0, 0.6)
     for axes in (losses, found):
         axes.set_xlabel("training steps of 64")
+        axes.set_xlim(0, 6_000)
         axes.grid(axis="y")
     handles, labels = found.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
