@@ -10,7 +10,7 @@ from typing import Any
 import protocol
 
 ALLOWED = "0123456789"
-"""The only setting that is not its default. Of 100 handwritten amounts it reads 25 so, and 23, 23 and 19 enlarged to a short side of
+"""The only setting that is not its default. Of 100 handwritten amounts it reads 25 with it, and 23, 23 and 19 enlarged to a short side of
 64, 128 and 256 pixels. With text_threshold 0.4 and low_text 0.3 it reads 23 of these, and 13 in place of 11 of 30 house numbers
 pasted into backgrounds; with 0.5 and 0.3, and 0.2 and 0.2, 23 of the amounts."""
 

@@ -8,14 +8,17 @@ from seqdigits.cli import unpack_photos
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.data.photos import labels, svhn_originals
+from seqdigits.data.photos.crop import crop_to_number
 from seqdigits.data.photos.labeled_pictures import labeled_pictures
 from seqdigits.data.photos.svhn_originals import Photo
+
+PIXELS = (np.arange(20 * 40 * 3) % 251).astype(np.uint8).reshape(20, 40, 3)
 
 
 @pytest.fixture
 def photos(monkeypatch):
     box = np.array([[12.5, 9, 5, 10], [22.5, 9, 5, 10]], np.float32)
-    made = [Photo(7, np.full((20, 40, 3), 9, np.uint8), np.array([0, 4], np.int32), box)]
+    made = [Photo(7, PIXELS, np.array([0, 4], np.int32), box)]
     monkeypatch.setattr(svhn_originals, "original_photos", lambda *which, folder: made)
 
 
@@ -38,9 +41,15 @@ def test_crops_contain_the_boxes_and_a_margin(photos, monkeypatch, tmp_path, cap
     run(monkeypatch, tmp_path / "set", "--crops")
     (row,) = labeled_pictures(tmp_path / "set")
     # The digits are at x 10 to 25 and y 4 to 14; 15% more are 7.75 to 27.25 and 2.5 to 15.5.
-    assert np.asarray(Image.open(row.path)).shape == (14, 21, 3)
+    assert np.array_equal(np.asarray(Image.open(row.path)), PIXELS[2:16, 7:28])
     assert row.boxes.tolist() == [[5.5, 7, 5, 10], [15.5, 7, 5, 10]]
     assert "1 crops of photographs" in capsys.readouterr().out
+
+
+def test_crop_ends_at_the_edge_of_the_photograph():
+    pixels, boxes = crop_to_number(PIXELS, np.array([[2, 16, 4, 8]], np.float32))
+    assert np.array_equal(pixels, PIXELS[10:, :5])
+    assert boxes.tolist() == [[2, 6, 4, 8]]
 
 
 def test_several_splits_are_a_folder_of_custom_photos(photos, monkeypatch, tmp_path, capsys):
