@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ amounts; 256, 480 and 736 read 34, 34 and 29 of 80 house numbers pasted into bac
 backgrounds without one; 480 takes twice as long on the amounts. With the default score of 0.5, 256 reads as many."""
 
 
-def load(cores: int) -> protocol.Engine:
-    """Loads RapidOCR."""
+def create(cores: int, settings: Mapping[str, Any]) -> tuple[Any, str, Path]:
+    """Returns RapidOCR with settings, its version, and the folder of its weights.
+
+    Raises:
+      MissingError: it is not installed.
+    """
     try:
         import cv2
-        import numpy as np
         import rapidocr
     except ImportError as e:
         raise protocol.MissingError(f"{e.name} is not installed. Run: make peers") from e
@@ -29,7 +33,15 @@ def load(cores: int) -> protocol.Engine:
     cv2.setNumThreads(cores)
     engine = {"intra_op_num_threads": cores, "inter_op_num_threads": 1}
     limits = {f"EngineConfig.onnxruntime.{name}": value for name, value in engine.items()}
-    ocr = rapidocr.RapidOCR(params={**SETTINGS, **limits, "Global.log_level": "error"})
+    ocr = rapidocr.RapidOCR(params={**settings, **limits, "Global.log_level": "error"})
+    version = f"{metadata.version('rapidocr')}, ONNX Runtime {metadata.version('onnxruntime')}"
+    return ocr, version, Path(rapidocr.__file__).parent / "models"
+
+
+def load(cores: int) -> protocol.Engine:
+    """Loads RapidOCR."""
+    ocr, version, models = create(cores, SETTINGS)
+    import numpy as np  # after create, which says how to install what is missing
 
     def read(picture: Any) -> list[protocol.Number]:
         found = ocr(protocol.enlarged(picture, SHORT_SIDE)[..., ::-1])  # it expects BGR
@@ -39,9 +51,8 @@ def load(cores: int) -> protocol.Engine:
         texts = zip(found.txts, sides, found.scores, strict=True)
         return protocol.numbers_of(protocol.Text(text, float(s) / 2, float(score)) for text, s, score in texts)
 
-    models = Path(rapidocr.__file__).parent / "models"
     return protocol.Engine(
-        version=f"{metadata.version('rapidocr')}, ONNX Runtime {metadata.version('onnxruntime')}",
+        version=version,
         settings={**SETTINGS, "short_side": SHORT_SIDE},
         weights_bytes=sum(path.stat().st_size for path in models.glob("*.onnx")),
         threads=cores,
