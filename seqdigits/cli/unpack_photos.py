@@ -62,7 +62,7 @@ def unpack(folder: Path, photographs: str, splits: Sequence[str], crops: bool, s
       stop: ends the command; the folder is then not made.
 
     Raises:
-      UserError: the folder is not empty or cannot be written; or see svhn.load.
+      UserError: the folder is not empty or cannot be written; a crop has no area; or see svhn.load.
       Stopped: `stop` was set.
     """
     check_new_folder(folder)
@@ -74,7 +74,9 @@ def unpack(folder: Path, photographs: str, splits: Sequence[str], crops: bool, s
                 if stop.is_set():
                     raise Stopped
                 name = f"{split}/{photo.number}.png"
-                pixels, boxes = crop_to_number(photo.pixels, photo.boxes) if crops else (photo.pixels, photo.boxes)
+                pixels, boxes = photo.pixels, photo.boxes
+                if crops:
+                    pixels, boxes = crop_to_number(pixels, boxes, f"{photographs}, {name}")
                 Image.fromarray(pixels).save(partial / name)
                 rows.append(LabelRow(name, photo.digits, boxes, split if len(splits) > 1 else ""))
     count = sum(map(len, photos.values()))

@@ -432,8 +432,7 @@ KEYS: tuple[Key, ...] = (
         "model.remat",
         False,
         "Whether training recomputes the activations of the encoder in the backward pass instead of keeping them: less "
-        "memory and more time, the same results. For accelerators: XLA on the CPU drops the recomputation, unless "
-        "XLA_FLAGS has --xla_disable_hlo_passes=cse_barrier_expander.",
+        "memory and more time, the same results. For accelerators: XLA on a CPU drops the recomputation.",
         resumable=True,
     ),
     Key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -76,10 +77,10 @@ def _convolve_backward(
     def of_kernel_by_xla(x: Array, gradient: Array) -> Array:
         return jax.linear_transpose(lambda kernel: _by_xla(x, kernel, stride, pads, precision), kernel)(gradient)[0]
 
-    def of_kernel_by_patches(x: Array, gradient: Array) -> Array:
+    def of_kernel_by_products(x: Array, gradient: Array) -> Array:
         return _kernel_gradient(x, gradient, size, stride, pads, precision).astype(kernel.dtype)
 
-    return of_x, jax.lax.platform_dependent(x, gradient, cpu=of_kernel_by_patches, default=of_kernel_by_xla)
+    return of_x, jax.lax.platform_dependent(x, gradient, cpu=of_kernel_by_products, default=of_kernel_by_xla)
 
 
 _convolve.defvjp(_convolve_forward, _convolve_backward)
@@ -124,8 +125,10 @@ def _widen(kernel: Array, columns: int) -> Array:
     return jnp.stack(shifted, 3).reshape(kernel.shape[0], -1, kernel.shape[2], columns * kernel.shape[3])
 
 
-_PATCHES_AT_ONCE = 1 << 18
-"""Number of values of the patches that `_kernel_gradient` holds at once, so that they fit into the cache of a processor."""
+_VALUES_AT_ONCE = 1 << 18
+"""Number of values that `_kernel_gradient` puts together at once, so that they fit into the cache of a processor."""
+_SHARED_INPUTS = 8
+"""Fewest features of the input from which both factors of `_kernel_gradient` share the offsets of the kernel."""
 
 
 def _kernel_gradient(
@@ -133,11 +136,39 @@ def _kernel_gradient(
 ) -> Array:
     """Returns the gradient of the kernel: f32 [B, H, W, F] and that of the output [B, h, w, G] -> f32 [k, k, F, G].
 
-    It is a sum of matrix products over groups of images. On two cores it took 2/3 to 1/7 of the time of XLA's. With blocks
-    of columns it is that of the widened kernel of `_by_blocks`: fewer patches and more products. With few features that pays,
-    and took 4/5 to 1/4 of the time on one core.
+    It is a sum of matrix products over groups of images. On one core it took 1/5 to 9/10 of the time of XLA's.
     """
-    batch, _, width, features = gradient.shape
+    if stride == (1, 1) and x.shape[-1] >= _SHARED_INPUTS:
+        return _by_shared_offsets(x, gradient, size, pads, precision)
+    return _by_patches(x, gradient, size, stride, pads, precision)
+
+
+def _by_shared_offsets(x: Array, gradient: Array, size: int, pads: Pads, precision: Any) -> Array:
+    """Multiplies rows of x, in all offsets of the kernel's rows, by the gradient in all offsets of its columns: stride 1.
+
+    The products are those that are needed, and k * (F + G) values are put together for each position in place of k * k * F.
+    """
+    height, width, features = gradient.shape[1:]
+    inputs, padded_width = x.shape[-1], width + size - 1
+
+    def product(x: Array, gradient: Array) -> Array:
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0))).transpose(3, 0, 1, 2)
+        gradient = jnp.pad(gradient, ((0, 0), (0, 0), (size - 1, size - 1), (0, 0)))
+        rows = [x[:, :, i : i + height] for i in range(size)]
+        columns = [gradient[:, :, j : j + padded_width] for j in reversed(range(size))]
+        return _matrix_product(jnp.concatenate(rows), jnp.concatenate(columns, -1), precision)
+
+    values = height * padded_width * size * (inputs + features)
+    total = _sum_over_groups(product, x, gradient, values)
+    return total.reshape(size, inputs, size, features).swapaxes(1, 2)
+
+
+def _by_patches(x: Array, gradient: Array, size: int, stride: tuple[int, int], pads: Pads, precision: Any) -> Array:
+    """Multiplies patches of x by the gradient.
+
+    With blocks of columns it computes the gradient of the widened kernel of `_by_blocks`: fewer patches and more products.
+    """
+    width, features = gradient.shape[2:]
     columns = _columns_of_a_gradient(size, width, features) if stride == (1, 1) else 1
     if columns > 1:
         extra = -width % columns
@@ -145,31 +176,11 @@ def _kernel_gradient(
         gradient = gradient.reshape(*gradient.shape[:2], -1, columns * features)
         stride, pads = (1, columns), (pads[0], (pads[1][0], pads[1][1] + extra))
     sides = (size, size + columns - 1)
-    values = gradient[0, ..., 0].size * sides[0] * sides[1] * x.shape[-1]
-    groups = next(
-        n for n in range(1, batch + 1) if batch % n == 0 and (batch // n * values <= _PATCHES_AT_ONCE or n == batch)
-    )
 
     def product(x: Array, gradient: Array) -> Array:
-        return jnp.einsum(
-            "bhwp,bhwg->pg",
-            patches(x, sides, stride, pads),
-            gradient,
-            precision=precision,
-            preferred_element_type=jnp.float32,
-        )
+        return _matrix_product(_turned_patches(x, sides, stride, pads), gradient, precision)
 
-    if groups == 1:
-        total = product(x, gradient)
-    else:
-        # A group has an image of each part of the batch: with several devices, each has its part.
-        parts = [array.reshape(-1, groups, *array.shape[1:]) for array in (x, gradient)]
-
-        def add(i: Array, total: Array) -> Array:
-            return total + product(*(jax.lax.dynamic_index_in_dim(part, i, 1, keepdims=False) for part in parts))
-
-        zeros = jnp.zeros((sides[0] * sides[1] * x.shape[-1], gradient.shape[-1]))
-        total = jax.lax.fori_loop(0, groups, add, zeros)
+    total = _sum_over_groups(product, x, gradient, gradient[0, ..., 0].size * sides[0] * sides[1] * x.shape[-1])
     total = total.reshape(*sides, x.shape[-1], -1)
     if columns == 1:
         return total
@@ -177,16 +188,56 @@ def _kernel_gradient(
     return jax.linear_transpose(partial(_widen, columns=columns), kernel)(total)[0]
 
 
+def _matrix_product(left: Array, right: Array, precision: Any) -> Array:
+    """Returns f32 [p, G], the product of [p, B, h, w] and [B, h, w, G]."""
+    return jnp.einsum("pbhw,bhwg->pg", left, right, precision=precision, preferred_element_type=jnp.float32)
+
+
+def _sum_over_groups(product: Callable[[Array, Array], Array], x: Array, gradient: Array, values: int) -> Array:
+    """Returns the sum of products of groups of images, which have `values` values each."""
+    batch = len(x)
+    groups = next(
+        n for n in range(1, batch + 1) if batch % n == 0 and (batch // n * values <= _VALUES_AT_ONCE or n == batch)
+    )
+    if groups == 1:
+        return product(x, gradient)
+    # A group has an image of each part of the batch: with several devices, each has its part.
+    parts = [array.reshape(-1, groups, *array.shape[1:]) for array in (x, gradient)]
+
+    def of_group(i: Array | int) -> Array:
+        return product(*(jax.lax.dynamic_index_in_dim(part, i, 1, keepdims=False) for part in parts))
+
+    zeros = jnp.zeros_like(jax.eval_shape(of_group, 0))
+    return jax.lax.fori_loop(0, groups, lambda i, total: total + of_group(i), zeros)
+
+
 def _columns_of_a_gradient(size: int, width: int, features: int) -> int:
     """Returns the columns of a block that make the gradient of a kernel fastest.
 
-    To make a patch takes about as long as 32 products with each of its values, as was measured on the convolutions of configs/.
+    To make a patch takes about as long as 8 products with each of its values, as was measured on the convolutions of configs/.
     """
 
     def cost(columns: int) -> int:
-        return -(-width // columns) * (size + columns - 1) * (32 + columns * features)
+        return -(-width // columns) * (size + columns - 1) * (8 + columns * features)
 
     return min((1, 2, 4, 8), key=cost)
+
+
+def _turned_patches(x: Array, size: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Array:
+    """Returns what `patches` does with the values of a patch first, [k * l * F, B, h, w]: rows of a matrix that XLA need not turn."""
+    height, width = _output_size(x, size, stride, pads)
+    step = stride[1]
+    # Columns that are a stride apart become neighbors, so that they are copied together.
+    extra = -(x.shape[2] + sum(pads[1])) % step
+    x = jnp.pad(x, ((0, 0), pads[0], (pads[1][0], pads[1][1] + extra), (0, 0)))
+    x = x.reshape(*x.shape[:2], -1, step, x.shape[-1]).transpose(3, 4, 0, 1, 2)
+    rows = (height - 1) * stride[0] + 1
+    parts = [
+        x[j % step, :, :, i : i + rows : stride[0], j // step : j // step + width]
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    return jnp.concatenate(parts)
 
 
 def patches(x: Array, size: tuple[int, int], stride: tuple[int, int], pads: Pads) -> Array:

@@ -99,7 +99,7 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
     Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0, scale=True, name='', steps=1)
 
     Raises:
-      UserError: a layer is unknown, has a zero, needs a feature map but gets flat features, repeats the name of a kept
+      UserError: a layer is unknown, has a zero, drops all activations, needs a feature map but gets flat features, repeats the name of a kept
         map, uses a name that is not kept before it, or has a stride that does not fit that of the kept map.
     """
     layers: list[Layer] = []
@@ -145,13 +145,16 @@ def _parse_layer(word: str, key: str) -> Layer:
     stride = int(fields.get("stride") or (size if kind in ("pool", "space_to_depth") else 1))
     if 0 in (size, features, stride, steps) and kind not in ("keep", "add", "concat"):
         raise UserError(f"{key}: {word!r} has a zero. Sizes, features, strides and steps are at least 1.")
+    rate = float(fields.get("rate") or 0)
+    if rate == 1:
+        raise UserError(f"{key}: {word!r} drops all activations, as float64 rounds it to 1. Use a smaller rate.")
     return Layer(
         kind=kind,
         size=size,
         features=features,
         stride=stride,
         padding="VALID" if fields.get("valid") else "SAME",
-        rate=float(fields.get("rate") or 0),
+        rate=rate,
         scale=not fields.get("shift"),
         name=fields.get("name") or "",
         steps=steps,

@@ -46,8 +46,14 @@ def test_convolve_of_a_small_map_equals_lax(sides, size, stride):
         pytest.param(2, (12, 23), 3, 8, 14, 1, "VALID", id="blocks of 2 columns, without padding"),
         pytest.param(2, (9, 16), 6, 5, 1, 1, "SAME", id="to one feature"),
         pytest.param(2, (7, 9), 16, 2, 8, 1, "SAME", id="a kernel of 2x2"),
-        pytest.param(3, (16, 8), 17, 5, 33, 1, "VALID", id="blocks of columns in the gradient of the kernel alone"),
+        pytest.param(2, (9, 12), 1, 5, 32, 1, "SAME", id="blocks of 1 column"),
+        pytest.param(2, (9, 12), 7, 5, 24, 1, "SAME", id="most inputs of patches"),
+        pytest.param(2, (9, 12), 8, 5, 24, 1, "SAME", id="fewest inputs of shared offsets"),
+        pytest.param(3, (16, 8), 17, 5, 33, 1, "VALID", id="shared offsets, without padding"),
+        pytest.param(4, (7, 13), 9, 6, 5, 1, "SAME", id="shared offsets of a large even kernel"),
         pytest.param(6, (9, 11), 5, 3, 7, 2, "SAME", id="stride 2"),
+        pytest.param(2, (10, 11), 9, 5, 7, 3, "VALID", id="stride 3, many inputs, columns left"),
+        pytest.param(2, (12, 12), 3, 2, 7, 4, "VALID", id="a stride larger than the kernel"),
         pytest.param(8, (8, 16), 5, 1, 7, 1, "SAME", id="a kernel of 1x1"),
     ],
 )
@@ -55,7 +61,7 @@ def test_convolve_of_a_small_map_equals_lax(sides, size, stride):
 def test_convolve_and_its_gradient_equal_lax(
     monkeypatch, batch, sides, inputs, size, features, stride, padding, at_once
 ):
-    monkeypatch.setattr(convolution, "_PATCHES_AT_ONCE", at_once)
+    monkeypatch.setattr(convolution, "_VALUES_AT_ONCE", at_once)
     shapes = [(batch, *sides, inputs), (size, size, inputs, features)]
     x, kernel = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes))
     kernel = kernel / (size * inputs**0.5)  # so that the outputs are near 1

@@ -146,6 +146,7 @@ def test_strides_and_sizes_follow_kept_maps():
         ("pool 3, depth_to_space 2", "'depth_to_space 2' does not divide the stride at this layer, 3"),
         ("mean, conv 3x3x4", "needs a feature map"),
         ("space_to_depth 0", "has a zero"),
+        ("dropout 0.99999999999999999999", "drops all activations"),
     ],
 )
 def test_parse_rejects_impossible_combinations(text, message):

@@ -75,9 +75,7 @@ def crop_photo(
     else:
         assert kind == "photograph", "there is no other kind"
         window = (0.0, 0.0, float(photo.width), float(photo.height))
-    left, top, right, bottom = window
-    if not (left < right and top < bottom):
-        raise UserError(f"{described}: the boxes of its digits have no area within the photograph")
+    left, top, right, bottom = _with_area(window, described)
     scale = np.array([width / (right - left), height / (bottom - top)])
     boxes = np.concatenate([boxes, further])
     moved = np.concatenate([(boxes[:, :2] - [left, top]) * scale, boxes[:, 2:] * scale], axis=1)
@@ -85,17 +83,22 @@ def crop_photo(
     return np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR, box=window)), moved
 
 
-def crop_to_number(pixels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def crop_to_number(pixels: np.ndarray, boxes: np.ndarray, described: str) -> tuple[np.ndarray, np.ndarray]:
     """Crops a photograph as `crop_photo` does for "crop", to complete pixels and without resizing.
 
     Args:
       pixels: u8 [h, w, 3].
       boxes: f32 [n, 4], of its digits, cxcywh in pixels of the photograph.
+      described: name of the photograph in messages.
 
     Returns:
       The crop, u8 [height, width, 3], and the boxes in its pixels, f64 [n, 4].
+
+    Raises:
+      UserError: the crop has no area within the photograph.
     """
-    edges = _enclosing_box(boxes.astype(np.float64), (pixels.shape[1], pixels.shape[0]))
+    box = _enclosing_box(boxes.astype(np.float64), (pixels.shape[1], pixels.shape[0]))
+    edges = _with_area(box, described)
     left, top = (math.floor(edge) for edge in edges[:2])
     right, bottom = (math.ceil(edge) for edge in edges[2:])
     return pixels[top:bottom, left:right], boxes - np.array([left, top, 0.0, 0.0])
@@ -109,6 +112,13 @@ def _enclosing_box(boxes: np.ndarray, size: tuple[int, int]) -> Window:
     left, top = np.maximum(low - margin, 0).tolist()
     right, bottom = np.minimum(high + margin, size).tolist()
     return left, top, right, bottom
+
+
+def _with_area(window: Window, described: str) -> Window:
+    left, top, right, bottom = window
+    if not (left < right and top < bottom):
+        raise UserError(f"{described}: the boxes of its digits have no area within the photograph")
+    return window
 
 
 def _square(box: list[float]) -> Window:

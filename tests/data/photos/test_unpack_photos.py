@@ -47,9 +47,15 @@ def test_crops_contain_the_boxes_and_a_margin(photos, monkeypatch, tmp_path, cap
 
 
 def test_crop_ends_at_the_edge_of_the_photograph():
-    pixels, boxes = crop_to_number(PIXELS, np.array([[2, 16, 4, 8]], np.float32))
+    pixels, boxes = crop_to_number(PIXELS, np.array([[2, 16, 4, 8]], np.float32), "7.png")
     assert np.array_equal(pixels, PIXELS[10:, :5])
     assert boxes.tolist() == [[2, 6, 4, 8]]
+
+
+@pytest.mark.parametrize("center", [(-20, 9), (60, 9), (17, -20), (17, 60)])
+def test_crop_outside_the_photograph_is_an_error_that_names_it(center):
+    with pytest.raises(UserError, match=r"^7\.png: the boxes of its digits have no area within the photograph$"):
+        crop_to_number(PIXELS, np.array([[*center, 5, 10]], np.float32), "7.png")
 
 
 def test_several_splits_are_a_folder_of_custom_photos(photos, monkeypatch, tmp_path, capsys):
