@@ -6,10 +6,10 @@ from ml_collections import ConfigDict
 
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 
-GIGAFLOPS = 40
+GIGAFLOPS = 60
 """Billions of training operations a second on two cores, for the estimates of hours.
 
-Two runs at once, each on one core, reach 51 (`strip5_batchnorm`) to 105 (`rcnn_small`) together.
+A run on one of them, while another one trains on the other, reaches 33 (`strip5_batchnorm`) to 54 (`canvas_variable`).
 """
 
 _LONG_HOURS = 12
@@ -111,7 +111,7 @@ def hours_on_two_cores(name: str, batch_size: int, steps: int) -> float | None:
     """Returns the estimated hours of training; None where the operations of the network were not counted.
 
     >>> round(hours_on_two_cores("strip5_batchnorm", 50, 30_000), 1)
-    0.7
+    0.5
     """
     operations = MEGAFLOP_PER_IMAGE.get(name)
     return None if operations is None else operations * batch_size * steps / (GIGAFLOPS * 1000) / 3600
