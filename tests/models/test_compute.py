@@ -167,7 +167,7 @@ def kept_bytes(remat):
     state = jax.eval_shape(lambda: TrainStep(config, model).init(source))
     kept = jax.eval_shape(backward, state.params, state, images)
     sizes = [sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)) for tree in (kept, state.params)]
-    return sizes[0] - sizes[1]  # without the parameters, which are among them
+    return sizes[0] - sizes[1]  # without the parameters, nearly all of which are kept
 
 
 def test_remat_keeps_less_for_the_backward_pass():

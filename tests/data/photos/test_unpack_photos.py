@@ -58,6 +58,14 @@ def test_crop_outside_the_photograph_is_an_error_that_names_it(center):
         crop_to_number(PIXELS, np.array([[*center, 5, 10]], np.float32), "7.png")
 
 
+def test_photograph_without_a_crop_is_named_and_leaves_no_folder(monkeypatch, tmp_path):
+    outside = [Photo(7, PIXELS, np.array([4], np.int32), np.array([[60, 9, 5, 10]], np.float32))]
+    monkeypatch.setattr(svhn_originals, "original_photos", lambda *which, folder: outside)
+    with pytest.raises(UserError, match=r"^svhn_2000, test/7\.png: the boxes of its digits have no area"):
+        run(monkeypatch, tmp_path / "set", "--crops")
+    assert not (tmp_path / "set").exists()
+
+
 def test_several_splits_are_a_folder_of_custom_photos(photos, monkeypatch, tmp_path, capsys):
     run(monkeypatch, "--split", "train,test", tmp_path / "set")
     assert [(row.split, row.image.parent.name) for row in labels.rows(tmp_path / "set")] == [
