@@ -99,8 +99,8 @@ def parse(text: str, key: str, *, flat: bool = False) -> tuple[Layer, ...]:
     Layer(kind='conv', size=5, features=32, stride=2, padding='SAME', rate=0.0, scale=True, name='', steps=1)
 
     Raises:
-      UserError: a layer is unknown, has a zero, drops all activations, needs a feature map but gets flat features, repeats the name of a kept
-        map, uses a name that is not kept before it, or has a stride that does not fit that of the kept map.
+      UserError: a layer is unknown, has a zero, drops all activations, needs a feature map but gets flat features, repeats
+        the name of a kept map, uses a name that is not kept before it, or has a stride that does not fit that of the kept map.
     """
     layers: list[Layer] = []
     kept_strides: dict[str, int] = {}
