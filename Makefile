@@ -53,29 +53,11 @@ $(VENV)/stream-ready: $(VENV)/ready requirements-stream.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-stream.lock
 	@touch $@
 
-PEERS := .venv-peers
-peers: $(PEERS)/ready  ## the environment of the engines that `seqdigits peers` compares with
+peers: .venv-peers/ready  ## the environment of the engines that `seqdigits peers` compares with
 
-$(PEERS)/ready: requirements-peers.lock
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-peers.lock
-	@touch $@
+easyocr: .venv-easyocr/ready  ## EasyOCR, with PyTorch and CUDA 5.7 GB, for `seqdigits peers`
 
-EASYOCR := .venv-easyocr
-easyocr: $(EASYOCR)/ready  ## EasyOCR, with PyTorch and CUDA 5.7 GB, for `seqdigits peers`
-
-$(EASYOCR)/ready: requirements-easyocr.lock
-	$(PYTHON) -m venv $(EASYOCR)
-	$(EASYOCR)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-easyocr.lock
-	@touch $@
-
-SKY := .venv-sky
-sky: $(SKY)/ready  ## SkyPilot, 460 MB, for launch/sky.yaml
-
-$(SKY)/ready: requirements-sky.lock
-	$(PYTHON) -m venv $(SKY)
-	$(SKY)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-sky.lock
-	@touch $@
+sky: .venv-sky/ready  ## SkyPilot, 460 MB, for launch/sky.yaml
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -84,13 +66,12 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
-DOCS := .venv-docs
-docs: $(DOCS)/ready  ## builds the guides as a site in site/; a broken link is an error
-	$(DOCS)/bin/mkdocs build --strict --quiet
+docs: .venv-docs/ready  ## builds the guides as a site in site/; a broken link is an error
+	.venv-docs/bin/mkdocs build --strict --quiet
 
-$(DOCS)/ready: requirements-docs.lock
-	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r requirements-docs.lock
+.venv-%/ready: requirements-%.lock
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q --require-hashes -r $<
 	@touch $@
 
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q
@@ -110,7 +91,7 @@ glyphs: $(VENV)/ready  ## redraws seqdigits/data/scenes/glyphs.npz from the pack
 	npm install --prefix fonts --ignore-scripts --no-package-lock --no-audit --no-fund --silent
 	$(BIN)/seqdigits build-glyphs
 
-web: web/node_modules  ## builds the page of `seqdigits demo` into seqdigits/demo_page/ (needs Node.js 20 or later)
+web: web/node_modules  ## builds the page of `seqdigits demo` into seqdigits/demo_page/ (needs Node.js 20.12 or later)
 	cd web && npm run --silent types && npm run --silent build
 
 CHROMIUM ?= /usr/bin/chromium
@@ -123,4 +104,4 @@ web/node_modules: web/package-lock.json
 	@touch $@
 
 clean:
-	rm -rf web/node_modules web/build $(VENV) $(NEWEST) $(PEERS) $(SKY) $(DOCS) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf web/node_modules web/build $(VENV) .venv-* build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

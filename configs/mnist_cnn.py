@@ -4,7 +4,8 @@ Trained like mnist_linear.
 
     python -m seqdigits.main --config configs/mnist_cnn.py --workdir runs/mnist_cnn
 
-Published: test accuracy 0.97, cross entropy 0.06, after 10,000 steps of 50, Adam 1e-3.
+Published: test accuracy 0.97, cross entropy 0.06 (of training batches, by the code), after 10,000 steps of
+50, Adam 1e-3.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@
 
     python -m seqdigits.main --config configs/mnist_linear.py --workdir runs/mnist_linear
 
-Published: test accuracy 0.91, cross entropy 0.42, after 10,000 steps of 50, Adam 1e-3.
+Published: test accuracy 0.91, cross entropy 0.42 (of training batches, by the code), after 10,000 steps of
+50, Adam 1e-3.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,8 @@
 
     python -m seqdigits.main --config configs/mnist_two_layer.py --workdir runs/mnist_two_layer
 
-Published: test accuracy 0.92, cross entropy 0.41, after 10,000 steps of 50, Adam 1e-3.
+Published: test accuracy 0.92, cross entropy 0.41 (of training batches, by the code), after 10,000 steps of
+50, Adam 1e-3.
 """
 
 from ml_collections import ConfigDict

@@ -6,7 +6,7 @@ recurrent ones, each unrolled three times, with the local response normalization
     python -m seqdigits.main --config configs/rcnn.py --workdir runs/rcnn
 
 Published: an error of 1.77% at the best of its widths, on 598,388 digits of train and extra. The batch, the rates and the number of
-steps are assumed. Narrower, for two cores and the first 2,000 photographs: rcnn_small.
+steps are assumed. The digits are cropped from the photographs; the published crops of 32x32, data.photographs = svhn_cropped. Narrower, for two cores and the first 2,000 photographs: rcnn_small.
 """
 
 from ml_collections import ConfigDict

@@ -12,6 +12,7 @@ Published (another network, 1,500,000 images, 8 hours): sequence accuracy 0.80, 
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
+from seqdigits.models.encoders import RESIDUAL_STRIDE_8
 
 
 def get_config() -> ConfigDict:
@@ -26,11 +27,7 @@ def get_config() -> ConfigDict:
     config.data.zoom = 12
     config.data.shear = 12
     config.data.elastic = 150
-    config.model.encoder = (
-        "space_to_depth 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
-        "keep a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
-        "keep b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
-    )
+    config.model.encoder = RESIDUAL_STRIDE_8
     config.decode.min_score = 0.4  # this and the next three keys: from seqdigits calibrate, on validation
     config.decode.temperature = 0.07062
     config.decode.platt_scale = 1.528

@@ -10,6 +10,7 @@ at every visit, with the moving average of the weights.
 from ml_collections import ConfigDict
 
 from seqdigits.config.defaults import base_config
+from seqdigits.models.encoders import RESIDUAL_STRIDE_8
 
 
 def get_config() -> ConfigDict:
@@ -22,11 +23,7 @@ def get_config() -> ConfigDict:
     config.data.shear = 12
     config.data.shift = 2
     config.data.elastic = 150
-    config.model.encoder = (
-        "space_to_depth 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
-        "keep a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
-        "keep b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
-    )
+    config.model.encoder = RESIDUAL_STRIDE_8
     config.init.path = "runs/reader_canvas"
     config.loss.cells = 1.0
     config.loss.cell_boxes = 1.0

@@ -1,6 +1,8 @@
 """House numbers of 1 to 6 digits, the whole photograph resized to 128x256.
 
-The six wide convolutions of svhn_paper_heads, a GRU of six steps, and a box head of one layer.
+The six wide convolutions of svhn_paper_heads, a GRU of six steps, and a box head of one layer. The text has five convolutions of 5x5,
+whose widths it does not give; the six are those of the code, which has six dense heads in place of the GRU. 576 units are assumed, as in
+canvas_weighted.
 
     python -m seqdigits.main --config configs/svhn_paper_gru.py --workdir runs/svhn_paper_gru
 

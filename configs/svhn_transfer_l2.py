@@ -1,6 +1,7 @@
 """House numbers of 1 to 6 digits.
 
-The config of svhn_transfer with 0.001 x half the sum of squares of the weights of the convolutions, as the code has it.
+The config of svhn_transfer with 0.001 x half the sum of squares of the weights of the convolutions, as the code has it. That its
+normalization and dropout are those of svhn_transfer is assumed.
 
     python -m seqdigits.main --config configs/svhn_transfer_l2.py --workdir runs/svhn_transfer_l2
 

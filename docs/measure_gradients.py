@@ -21,12 +21,12 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
-from seqdigits.config.flags import prepare_jax
 from seqdigits.config.registry import load_config
 from seqdigits.core import boxes as bx
 from seqdigits.core import provenance
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.core.types import Batch, Variables
 from seqdigits.data.create import create_source
 from seqdigits.models import losses

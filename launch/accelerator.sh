@@ -183,7 +183,7 @@ minutes=8 queues=() flags=() status=0
 while (($#)); do
   case $1 in
     pack) pack; exit ;;
-    --minutes) minutes=${2:-}; shift ;;
+    --minutes) (($# > 1)) || fail "--minutes: a number is missing"; minutes=$2; shift ;;
     --) shift; flags=("$@"); break ;;
     published | photographs | readers | scenes | systems) queues+=("$1") ;;
     *) fail "'$1' is not an argument: allowed are pack, --minutes M, published, photographs, readers, scenes, systems, -- FLAGS" ;;

@@ -54,9 +54,9 @@ fi
 
 gpus=()
 if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
-  IFS=, read -ra gpus <<<"$CUDA_VISIBLE_DEVICES"
-elif command -v nvidia-smi >/dev/null; then
-  IFS=$'\n' read -rd '' -a gpus < <(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null) || true
+  [[ $CUDA_VISIBLE_DEVICES == -1 ]] || IFS=, read -ra gpus <<<"$CUDA_VISIBLE_DEVICES" # -1 is none
+elif command -v nvidia-smi >/dev/null && found=$(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null); then
+  mapfile -t gpus < <(grep -E '^[0-9]+$' <<<"$found") # without a driver it prints its error here
 fi
 if ((limit > 1 && ${#gpus[@]} && ${#gpus[@]} % limit)); then
   fail "$limit processes at a time cannot share ${#gpus[@]} GPUs equally: use a divisor of ${#gpus[@]}, or set CUDA_VISIBLE_DEVICES"

@@ -10,11 +10,13 @@ cd "$(dirname "$0")/.."
 fail() { echo "launch/sky_sweep.sh: $*" >&2; exit 2; }
 run() { if [[ ${DRY_RUN:-} == 1 ]]; then printf '%q' "$1" && printf ' %q' "${@:2}" && echo; else "$@"; fi; }
 
-bucket=${1:-} configs=()
+bucket=${1:-} configs=() names=' '
 shift || fail "BUCKET and configs are missing: bash launch/sky_sweep.sh BUCKET configs/X.py configs/Y.py ... [-- FLAGS]"
 while (($#)) && [[ $1 != -- ]]; do
   [[ -f $1 ]] || fail "config $1: no such file"
-  configs+=("$1")
+  name=$(basename "$1" .py)
+  [[ $names != *" $name "* ]] || fail "config $1: two configs of that name would share the workdir runs/$name"
+  configs+=("$1") names+="$name "
   shift
 done
 (($# == 0)) || shift

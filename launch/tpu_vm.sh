@@ -33,17 +33,32 @@ run() { # COMMAND
 tpu() { run gcloud compute tpus tpu-vm "$1" "$name" --zone "$zone" "${@:2}"; }
 remote() { tpu ssh --worker "$1" --command "$2"; } # all | NUMBER, COMMAND
 
+# Prints the state of the TPU, or GONE where there is none. Fails where gcloud cannot say, as without a network.
+state_of() {
+  local found
+  if found=$(tpu describe --format 'value(state)' 2>&1); then
+    tail -n 1 <<<"$found"
+  elif [[ $found == *NOT_FOUND* ]]; then
+    echo GONE
+  else
+    echo "$(date +%T) $name: its state is not known: $(tail -n 1 <<<"$found")" >&2
+    return 1
+  fi
+}
+
 create() {
   local options=(--accelerator-type "$type" --version "$version")
   [[ $spot != 1 ]] || options+=(--spot)
   tpu create "${options[@]}"
 }
 
+check_share() { [[ $share ]] || fail "SHARE is not set: gs://BUCKET or HOST:/PATH, which all workers mount"; }
+
 install() {
   local archive=${TMPDIR:-/tmp}/seqdigits-$name.tar.gz package mount commit
-  [[ $share ]] || fail "SHARE is not set: gs://BUCKET or HOST:/PATH, which all workers mount"
+  check_share
   commit=${SEQDIGITS_COMMIT:-$(git rev-parse HEAD)}
-  run git archive --output "$archive" HEAD seqdigits configs pyproject.toml README.md LICENSE requirements.lock || return
+  run git archive --output "$archive" HEAD seqdigits configs pyproject.toml PACKAGE.md LICENSE requirements.lock || return
   run gcloud compute tpus tpu-vm scp "$archive" "$name:seqdigits.tar.gz" --zone "$zone" --worker all || return
   # gcsfuse has a unit of its own: as a child of the run it would be ended together with it, and the run could not save.
   if [[ $share == gs://* ]]; then
@@ -105,18 +120,19 @@ sudo systemctl -q enable seqdigits
 sudo systemctl start seqdigits"
 }
 
-# Waits for the end of the run. Returns its status, or 75 when the TPU was taken away. A worker that is inactive without an end of
+# Waits for the end of the run. Returns its status, 75 when the TPU was taken away, 130 after `stop`. A worker that is inactive without an end of
 # the service since its boot was started again by itself, and has not come to the service yet.
 follow() {
-  local ask states state code ended status
+  local ask states state code ended enabled status
   # shellcheck disable=SC2016 # expanded on the worker
   ask='show() { systemctl show --value -p "$1" seqdigits; }
-echo "run $(systemctl is-active seqdigits) $(show ExecMainStatus) $(show ExecMainExitTimestampMonotonic)"'
+echo "run $(systemctl is-active seqdigits) $(show ExecMainStatus) $(show ExecMainExitTimestampMonotonic) $(show UnitFileState)"'
   while :; do
     if states=$(remote all "$ask"); then
       if [[ ${DRY_RUN:-} == 1 ]]; then echo "$states"; return 0; fi
       status=''
-      while read -r _ state code ended; do
+      while read -r _ state code ended enabled; do
+        [[ $enabled != disabled || $code != 75 ]] || code=130
         case $state:$ended in
           failed:*) [[ $status == 2 ]] || status=$code ;;
           inactive:[1-9]*) status=${status:-0} ;;
@@ -130,9 +146,9 @@ echo "run $(systemctl is-active seqdigits) $(show ExecMainStatus) $(show ExecMai
         return "$status"
       fi
     else
-      state=$(tpu describe --format 'value(state)') || state=DELETED
-      echo "$(date +%T) $name: no answer, state $state"
-      [[ $state == READY ]] || return 75
+      state=$(state_of) || state='' # without a network, it may run on
+      echo "$(date +%T) $name: no answer, state ${state:-not known}"
+      [[ ! $state || $state == READY ]] || return 75
     fi
     sleep "$poll"
   done
@@ -140,18 +156,23 @@ echo "run $(systemctl is-active seqdigits) $(show ExecMainStatus) $(show ExecMai
 
 train() { # FLAGS
   local status state tries=0
+  check_share # before anything is billed
   # shellcheck disable=SC2064 # expanded now
   trap "echo '$name goes on and is billed. Follow it with the same command, or: bash launch/tpu_vm.sh delete $name' >&2; exit 130" INT
   while :; do
-    if [[ ${DRY_RUN:-} == 1 ]]; then state=''; else state=$(tpu describe --format 'value(state)' 2>/dev/null) || state=''; fi
-    if [[ $state && $state != READY ]]; then # a preempted TPU stays in the list and cannot be started again
+    state=GONE
+    [[ ${DRY_RUN:-} == 1 ]] || state=$(state_of) || { sleep "$poll"; continue; }
+    if [[ $state != GONE && $state != READY ]]; then # a preempted TPU stays in the list and cannot be started again
       echo "$(date +%T) $name: $state, replaced"
-      tpu delete --quiet || true
-      state=''
+      tpu delete --quiet || { sleep "$poll"; continue; }
+      state=GONE
     fi
-    # Without capacity `create` fails: tried again.
-    until [[ $state ]] || create; do echo "$(date +%T) $name: not created, next try in $poll seconds"; sleep "$poll"; done
-    if [[ $state ]] && remote all 'systemctl -q is-active seqdigits'; then
+    if [[ $state == GONE ]] && ! create; then # without capacity, for example; its state is asked for anew
+      echo "$(date +%T) $name: not created, next try in $poll seconds"
+      sleep "$poll"
+      continue
+    fi
+    if [[ $state == READY ]] && remote all 'systemctl -q is-active seqdigits'; then
       echo "$(date +%T) $name: runs already, followed"
     elif ! { install && start "$@"; }; then
       tries=$((tries + 1))
@@ -165,16 +186,23 @@ train() { # FLAGS
     tries=0
     sleep "$poll"
   done
-  tpu delete --quiet
+  for tries in 1 2 3 4 5; do
+    ! tpu delete --quiet || return "$status"
+    sleep "$poll"
+  done
+  echo "$name could not be deleted and is billed: bash launch/tpu_vm.sh delete $name" >&2
   return "$status"
 }
 
 sweep() { # RUNS CONFIG... [-- FLAGS]
-  local runs=${1:-} configs=() config each base=$name status=0 pids=()
+  local runs=${1:-} configs=() names=' ' config each base=$name status=0 pids=()
   shift || true
   while (($#)) && [[ $1 != -- ]]; do
     [[ -f $1 ]] || fail "config $1: no such file"
-    configs+=("$1")
+    each=$(basename "$1" .py)
+    each=${each//_/-}
+    [[ $names != *" $each "* ]] || fail "config $1: two configs would share the TPU $base-$each"
+    configs+=("$1") names+="$each "
     shift
   done
   (($# == 0)) || shift

@@ -20,8 +20,8 @@ def load(cores: int) -> protocol.Engine:
 
     import seqdigits
     from seqdigits.checkpoint import pretrained
-    from seqdigits.config.flags import prepare_jax
     from seqdigits.core import provenance
+    from seqdigits.core.jax_settings import prepare_jax
     from seqdigits.inference.reader import Reader
 
     compilations = []

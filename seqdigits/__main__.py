@@ -42,8 +42,11 @@ def answer(stop: Stop) -> None:
         return
     if name in ("--help", "-h"):
         raise Help(_usage())
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.75)
     meant = f" Did you mean {near[0]}?" if near else ""
+    if name in ("train", "evaluate"):
+        mode = " --mode evaluate" if name == "evaluate" else ""
+        meant = f" To {name}: python -m seqdigits.main --config CONFIG --workdir W{mode}"
     raise UserError(f"unknown command {name!r}.{meant}\n\n{_usage()}")
 
 

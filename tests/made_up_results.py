@@ -1,6 +1,9 @@
 """Results made up by hand, for the tests of pages and tables."""
 
-from seqdigits.config.saved import digest
+import json
+
+from seqdigits.config.registry import config_names, load_config
+from seqdigits.config.saved import digest, to_json
 from seqdigits.experiments import report
 from seqdigits.experiments.results import Result, TrainedPart
 
@@ -9,7 +12,7 @@ def result(name, **changes):
     values = {
         "name": name,
         "settings": {},
-        "config": config(),
+        "config": changes.get("config") or _config_of(name, changes.get("settings", {})),
         "seed": 0,
         "commit": "0123456789",
         "devices": ["cpu"],
@@ -25,11 +28,20 @@ def result(name, **changes):
         "minutes": 61.25,
         "parameters": 7,
         "reports": reports(),
-        "published": None,
         "curve": [],
     }
     values |= changes
     return Result(**values, config_sha256=digest(values["config"]))
+
+
+def _config_of(name, settings):
+    """Returns the config of an experiment with some settings, as a result has it; for one without a config any."""
+    base = name.split("+")[0]
+    if base not in config_names():
+        return config()
+    loaded = load_config(base)
+    loaded.update_from_flattened_dict(settings)
+    return json.loads(to_json(loaded))
 
 
 def config(name="gru", path="", **sections):

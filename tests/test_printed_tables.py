@@ -50,7 +50,7 @@ def test_progress_table_is_stable(monkeypatch, tmp_path):
     assert progress_table([done, failed]) == (
         "experiment  state                steps  minutes  metric                       ours  published  beside it\n"
         "a           done before  30,000/30,000     61.2  test sequence_accuracy     0.9000       0.88  better\n"
-        "                                                 test localization_error  0.90 px²        2.1  better*\n"
+        "                                                 test localization_error  0.90 px²       2.10  better*\n"
         "b+seed=3    failed                 0/?        -  -                               -          -  -\n"
         "\n"
         "b+seed=3 failed: out of memory"

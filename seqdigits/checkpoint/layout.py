@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ def checkpoints_folder(workdir: Path) -> Path:
 
 def all_steps(folder: Path) -> list[int]:
     """Returns the steps that have a folder, complete or not, in ascending order."""
-    return sorted(int(p.name) for p in folder.glob("*") if _is_step(p.name) and p.is_dir())
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(int(name) for name in names if _is_step(name) and (folder / name).is_dir())
 
 
 def _is_step(name: str) -> bool:

@@ -50,7 +50,8 @@ def best_checkpoint(workdir: Path) -> Path:
     if not all_steps(checkpoints_folder(workdir)):
         raise UserError(f"the run in {workdir} has no checkpoint yet. Train it first.")
     latest = find_checkpoint(workdir, "latest")
-    return find_checkpoint(workdir, "best") if read_meta(latest)["best"] else latest
+    best = read_meta(latest)["best"]
+    return latest.with_name(str(best["step"])) if best else latest
 
 
 def origin(meta: dict[str, Any]) -> dict[str, Any]:

@@ -145,7 +145,7 @@ class Checkpoints:
                 )
         if errors:
             for earlier in damaged_folder.glob("*"):  # each stop may leave an unfinished one, which would fill the disk
-                if not is_sealed(earlier):
+                if earlier.is_dir() and not is_sealed(earlier):
                     shutil.rmtree(earlier)
         for step, error in errors.items():
             print(f"{error}\n-> moved to {damaged_folder}; resuming from the checkpoint before it", flush=True)

@@ -28,7 +28,6 @@ _METADATA = "about.json"
 """The array of the file that holds the metadata, JSON as bytes."""
 
 _LOAD_ERRORS = (
-    OSError,
     ValueError,
     LookupError,
     TypeError,
@@ -92,6 +91,8 @@ def load(path: Path) -> tuple[Variables, dict[str, Any]]:
         variables = _nested(arrays)
     except FileNotFoundError:
         raise UserError(f"there is no file of weights {path}. Name one that exists.") from None
+    except OSError as e:
+        raise UserError(f"{path} cannot be read: {e.strerror or e}. Name a file of weights (an .npz).") from e
     except _LOAD_ERRORS as e:  # the message of numpy is not repeated: it suggests pickle, which can execute code
         raise UserError(f"{path} is damaged, or not a file of weights (an .npz of plain arrays).") from e
     return {name: variables.get(name, {}) for name in ("params", "batch_stats", "input_stats")}, about

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.experiments.ablation import is_done, load_results, run, table
 from seqdigits.experiments.ablation_variants import VARIANTS
 
@@ -18,7 +18,7 @@ USAGE = "seqdigits ablate [VARIANT ...] [--seeds N] [--out DIR] [--workdirs DIR]
 
 def command_line() -> CommandParser:
     """Returns the parser of the command line."""
-    parser = CommandParser(USAGE, __doc__, f"Variants: {', '.join(VARIANTS)}.")
+    parser = CommandParser(USAGE, __doc__, f"Variants: {', '.join(VARIANTS)}.", may_be_empty=("--folder",))
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="what to train; default: all")
     parser.add_argument(
         "--seeds", type=integer_from(1), default=1, metavar="N", help="seeds 0..N-1 of each variant (default 1)"

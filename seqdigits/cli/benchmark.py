@@ -18,13 +18,14 @@ from typing import Any
 
 from absl import flags
 
-from seqdigits.config.flags import experiment_arguments, experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config.flags import experiment_arguments, experiment_flags, parse, with_config
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.console import render_table
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.core.progress import duration
 from seqdigits.experiments.benchmark import measure, starts, stream_alone, stream_epoch
 from seqdigits.experiments.export_benchmark import measure_exports

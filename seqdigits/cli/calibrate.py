@@ -8,9 +8,10 @@ from typing import Any
 
 from absl import flags
 
-from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config.flags import experiment_flags, parse, with_config
 from seqdigits.core.console import render_table
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, calibrate
 
 USAGE = "seqdigits calibrate CONFIG --workdir W [--checkpoint best] [--examples N] [--nofit_min_score]"

@@ -15,6 +15,8 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import sys
 import tempfile
 import threading
 from functools import partial
@@ -101,7 +103,10 @@ def main(stop: Stop) -> None:
             write_model(Path(folder), checkpoint, shown, stop, POLL_SECONDS if run else None)
             threading.Thread(target=server.serve_forever, daemon=True, name="demo").start()
             host, port = server.server_address[:2]
-            print(f"http://{host!s}:{port}/ has the page. Ctrl-C ends it.", flush=True)
+            here, others = str(host), ""
+            if host == "0.0.0.0":
+                here, others = "127.0.0.1", f", for other machines http://{socket.gethostname()}:{port}/"
+            print(f"http://{here}:{port}/ has the page{others}. Ctrl-C ends it.", flush=True)
             while not stop.wait(POLL_SECONDS):
                 if run:
                     checkpoint = follow(run, checkpoint, Path(folder), stop)
@@ -132,7 +137,7 @@ def follow(run: Path, shown: Path, folder: Path, stop: Stop) -> Path:
     if best != shown:
         try:
             write_model(folder, best, _shown_name(best, run), stop, POLL_SECONDS)
-        except UserError as e:
+        except (UserError, OSError) as e:
             print(f"{best} is not shown: {e}", flush=True)
     return best
 
@@ -143,7 +148,7 @@ def _check_page() -> None:
 
 
 def _shown_name(checkpoint: Path, run: Path | None) -> str:
-    return f"{run.name}, step {checkpoint.name}" if run else checkpoint.name
+    return f"{run.resolve().name}, step {checkpoint.name}" if run else checkpoint.name
 
 
 def listen(host: str, port: int, folder: Path) -> ThreadingHTTPServer:
@@ -154,7 +159,7 @@ def listen(host: str, port: int, folder: Path) -> ThreadingHTTPServer:
     """
     _check_page()
     try:
-        return ThreadingHTTPServer((host, port), partial(Handler, model_folder=folder))
+        return Server((host, port), partial(Handler, model_folder=folder))
     except (OSError, OverflowError) as e:
         number = getattr(e, "errno", None)
         if number == errno.EADDRINUSE:
@@ -225,7 +230,7 @@ def export(weights: Path, out: Path, stop: Stop) -> bytes:
 
     A few candidates of a network that is still trained are always near the minimum score, and may be on either side of it.
     """
-    from seqdigits.config.flags import prepare_jax  # these import JAX, which pretrained weights do not need
+    from seqdigits.core.jax_settings import prepare_jax  # these import JAX, which pretrained weights do not need
     from seqdigits.export.parity import compared_detector
     from seqdigits.export.program import Program
 
@@ -240,12 +245,26 @@ def best_checkpoint(run: Path) -> Path:
     return load.best_checkpoint(run)
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of a browser that breaks off a download."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Prints the error of an answer, unless its connection has ended."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Handler(SimpleHTTPRequestHandler):
     """Answers with the files of the page and of the model, and with nothing else."""
 
     def __init__(self, *arguments: Any, model_folder: Path) -> None:
         self._model_folder = model_folder
         super().__init__(*arguments, directory=str(PAGE))
+
+    def send_head(self) -> Any:
+        """Answers with a file as it is now; files of another installation may be older than what a browser has kept."""
+        del self.headers["If-Modified-Since"]
+        return super().send_head()
 
     def translate_path(self, path: str) -> str:
         """Returns the file that a path of a request names."""

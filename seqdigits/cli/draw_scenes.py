@@ -9,11 +9,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos.labeled_folder import check_new_folder
 from seqdigits.data.scenes import pictures
@@ -23,7 +23,7 @@ USAGE = "seqdigits draw-scenes FOLDER [--split validation] [--backgrounds FILE] 
 
 def command_line() -> CommandParser:
     """Returns the parser of the command line."""
-    parser = CommandParser(USAGE, __doc__)
+    parser = CommandParser(USAGE, __doc__, may_be_empty=("--backgrounds",))
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder")
     parser.add_argument(
         "--split",
@@ -63,6 +63,6 @@ def main(stop: Stop) -> None:
     prepare_jax()
     file = values.backgrounds
     photographs = backgrounds.pixels_of(file, split) if file else []
-    source = pictures.create_pictures(split, values.seed, "", partial(list, photographs) if file else None)
+    source = pictures.create_pictures(split, values.seed, partial(list, photographs) if file else None)
     pictures.make(folder, source, count=count, empty=empty, stop=stop)
     print(f"wrote {folder}: {count} pictures with a number and {empty} without.")

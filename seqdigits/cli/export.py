@@ -17,12 +17,12 @@ from pathlib import Path
 from seqdigits.checkpoint import pretrained
 from seqdigits.checkpoint.layout import checkpoints_folder
 from seqdigits.checkpoint.load import load_variables
-from seqdigits.config.flags import prepare_jax
 from seqdigits.config.saved import complete_config
 from seqdigits.core.arguments import CommandParser
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import write_atomically
+from seqdigits.core.files import write_output
 from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.export import agreement, parity
 from seqdigits.export.formats import DTYPES, exported
 from seqdigits.export.program import Program
@@ -76,25 +76,22 @@ def main(stop: Stop) -> None:
     if dtype not in allowed:
         raise UserError(f"--dtype {dtype}: with --to {values.to} allowed is {' or '.join(allowed)}.")
     out = values.out or (_beside(weights, values.to) if workdir else Path(f"{name}.{values.to}"))
-    if values.out and not out.parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.parent}. Create it, or name another file.")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}. Create it, or name another file with --out.")
     if out.is_dir():
         raise UserError(f"--out {out} is a folder. Name a file.")
     prepare_jax()
     is_detector = complete_config(load_variables(weights)[1]["config"], weights).model.name == "dense_detector"
     if values.size and not (is_detector and values.to == "tflite"):
         raise UserError("--size: allowed with --to tflite and a dense detector. Leave it out.")
-    program = Program(weights, size=values.size, packaged_digits=bool(name))
+    program = Program(weights, size=values.size, packaged_data=bool(name))
     if program.is_detector and values.to == "onnx":
         content = parity.compared_detector(program, weights, dtype, out, stop, exact=dtype == "float32")
     else:
         content = compared(program, values.to, dtype, out, stop)
     if stop.is_set():
         raise Stopped
-    try:
-        write_atomically(out, content)
-    except OSError as e:
-        raise UserError(f"--out {out} cannot be written: {e.strerror}. Name another file.") from e
+    write_output(out, content, "--out")
     print(f"{out}: {len(content):,} bytes", flush=True)
     if program.is_detector and values.to == "onnx":
         print(
@@ -135,13 +132,15 @@ def _beside(weights: Path, to: str) -> Path:
     """
     if weights.suffix == ".npz":
         return weights.with_suffix(f".{to}")
-    if weights.parent.name == checkpoints_folder(Path()).name:
-        return weights.parent.parent / f"model-{weights.name}.{to}"
+    step = weights.resolve()  # "400" and "." within the folder of checkpoints name one too
+    if step.parent.name == checkpoints_folder(Path()).name:
+        run = weights.parent.parent if weights.parent.name == step.parent.name else step.parent.parent
+        return run / f"model-{step.name}.{to}"
     return weights / f"model.{to}"
 
 
 def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or "0" in match.groups():
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 64x128")
     return int(match[1]), int(match[2])

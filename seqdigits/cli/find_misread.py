@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from seqdigits.checkpoint import pretrained
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.files import expanded, make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.scenes.misread import SLOTS
 from seqdigits.inference import misread
@@ -64,11 +64,11 @@ def main(stop: Stop) -> None:
     values = command_line().parse_command_line()
     if values.weights and values.workdir:
         raise UserError("--weights and --workdir cannot be combined. Leave one out.")
-    out = values.out.expanduser()
+    out = expanded(values.out)
     if out.exists():
         raise UserError(f"--out {out} exists already, and a run may depend on it. Name another file, or remove it.")
     photographs = backgrounds.load(values.backgrounds, "train")
-    if values.add and not values.add.expanduser().exists():
+    if values.add and not expanded(values.add).exists():
         raise UserError(f"--add {values.add} is missing. Name a file that this command wrote, or leave --add out.")
     earlier = backgrounds.load(values.add, "train", backgrounds.MISREAD) if values.add else []
     make_folder(out.parent, "--out")

@@ -32,7 +32,7 @@ def main(stop: Stop) -> None:
     if not os.access(unlabeled.FILE.parent, os.W_OK):
         raise UserError(f"{unlabeled.FILE} cannot be written. Make its folder writable, or use another source tree.")
     reader = Reader.from_pretrained(pretrained.DEFAULT)
-    photos = svhn_originals.original_photos("svhn_2000", "train", folder="")
+    photos = svhn_originals.original_photos("svhn_2000", "train")
     found = {}
     for photo in progress(iter(photos), len(photos), "photographs", "find-unlabeled"):
         if stop.is_set():

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from absl import flags
 
-from seqdigits.config.flags import config_file, experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config.flags import config_file, experiment_flags, parse, with_config
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.console import render_table
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.files import make_folder, write_output
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.inspection import checks, page
 from seqdigits.inspection.inspect import inspect
 from seqdigits.inspection.statistics import LISTED, SplitStatistics
@@ -31,7 +32,12 @@ def command_line() -> flags.FlagValues:
     values = experiment_flags()
     flags.DEFINE_list("split", list(SPLITS), "the splits to inspect", flag_values=values)
     flags.DEFINE_integer(
-        "limit", None, "number of examples of each split, the first ones", lower_bound=1, flag_values=values
+        "limit",
+        None,
+        "number of examples of each split, the first ones",
+        lower_bound=1,
+        upper_bound=2**31 - 1,
+        flag_values=values,
     )
     flags.DEFINE_string("out", "runs/inspect", "the page, FILE.html, or the folder of NAME.html", flag_values=values)
     return values
@@ -57,10 +63,7 @@ def main(stop: Stop) -> None:
     make_folder(out.parent, "--out")
     statistics = inspect(config, splits, values["limit"].value, stop)
     command = shlex.join(["seqdigits", "inspect", *sys.argv[1:]])
-    try:
-        write_atomically(out, page.html(name, config, statistics, command))
-    except OSError as e:
-        raise UserError(f"--out: {out} cannot be written: {e.strerror}. Name another file.") from e
+    write_output(out, page.html(name, config, statistics, command), "--out")
     print(f"{table(statistics)}\n\n{out}")
     if any(s.faults.total() for s in statistics):
         raise UserError(f"{faults(statistics)}\nThe page {out} shows some of them.")

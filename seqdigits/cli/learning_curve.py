@@ -15,12 +15,12 @@ from collections import Counter
 from pathlib import Path
 
 from seqdigits.cli.unpack_photos import unpack
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from, separated_by_commas
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.files import expanded, make_folder, write_atomically
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.data.photos import displays
 from seqdigits.experiments import learning_curve, learning_curve_table
 
@@ -69,7 +69,7 @@ def main(stop: Stop) -> None:
     """Runs `seqdigits learning-curve`."""
     values = command_line().parse_command_line()
     folders = values.folders or [DISPLAYS, HOUSE_NUMBERS]
-    names = Counter(folder.expanduser().resolve().name for folder in folders)
+    names = Counter(expanded(folder).resolve().name for folder in folders)
     if len(names) < len(folders):
         name = names.most_common(1)[0][0]
         raise UserError(f"FOLDER: two folders are named {name}, and results go by this name. Rename one of them.")

@@ -15,14 +15,15 @@ import jax
 from PIL import Image
 
 from seqdigits.checkpoint import pretrained
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core import provenance
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.data.photos import labeled_pictures, labels
 from seqdigits.data.photos.labeled_pictures import LabeledPicture
+from seqdigits.data.photos.picture_files import MAX_PIXELS
 from seqdigits.evaluation import stages
 from seqdigits.evaluation.answer_files import write_files
 from seqdigits.evaluation.answers import Answer
@@ -136,7 +137,10 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if not found:
         raise UserError(f"--resize {text}: allowed is WIDTHxHEIGHT in pixels, such as 1024x768.")
-    return int(found[1]), int(found[2])
+    width, height = int(found[1]), int(found[2])
+    if width * height > MAX_PIXELS:
+        raise UserError(f"--resize {text}: at most {MAX_PIXELS:,} pixels are allowed.")
+    return width, height
 
 
 def at_size(engine: Engine, size: tuple[int, int]) -> Engine:

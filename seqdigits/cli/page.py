@@ -10,12 +10,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.files import make_folder, write_output
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.evaluation.examples import evaluate_examples
 from seqdigits.evaluation.restore import restore
 from seqdigits.experiments.page import PageRun, html
@@ -73,10 +73,7 @@ def main(stop: Stop) -> None:
     make_folder(out.parent, "--out")
     runs = [evaluate(folder, values.split, limit=values.examples, kept=values.kept, stop=stop) for folder in folders]
     page = html(runs, shlex.join(["seqdigits", "page", *sys.argv[1:]]))
-    try:
-        write_atomically(out, page)
-    except OSError as e:
-        raise UserError(f"--out: {out} cannot be written: {e.strerror}. Name another file.") from e
+    write_output(out, page, "--out")
     print(f"{out}: {len(page.encode()) / 1e6:.2f} MB")
 
 

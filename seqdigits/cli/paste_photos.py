@@ -50,7 +50,7 @@ def main(stop: Stop) -> None:
     folder, count, empty = values.folder, values.count, values.empty
     check_new_folder(folder)
     found = backgrounds.load(values.backgrounds, "validation")
-    photos = svhn_originals.original_photos("svhn_2000", "validation", folder="")
+    photos = svhn_originals.original_photos("svhn_2000", "validation")
     paste.make(folder, photos, found, count=count, empty=empty, seed=values.seed, stop=stop)
     print(
         f"wrote {folder}: {count} pictures with a number (of {len(photos)} photographs) and {empty} without, in "

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.console import render_table
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.experiments import peers
 
 USAGE = "seqdigits peers FOLDER ... [--engine NAME ...] [--only SUBFOLDER ...] [--limit N] [--out DIR] [--record NAME]"
@@ -54,6 +54,7 @@ def main(stop: Stop) -> None:
     out = values.out
     make_folder(out, "--out")
     if values.record:
+        peers.record_names(found.sets)
         make_folder(RECORDS, "--record")
     report = peers.run(found, out, {name: peers.ENGINES[name] for name in values.engine or peers.ENGINES}, stop)
     peers.write(report, out)

@@ -108,7 +108,7 @@ def main(stop: Stop) -> None:
     if not files:
         sys.exit(1)
     if workdir:
-        from seqdigits.config.flags import prepare_jax  # imports JAX, which pretrained weights do not need
+        from seqdigits.core.jax_settings import prepare_jax  # imports JAX, which pretrained weights do not need
 
         prepare_jax()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # large pictures and damaged metadata are no errors
@@ -201,10 +201,7 @@ def _open(file: str) -> tuple[Image.Image, int]:
             raise UserError(f"{file} is a pipe or a device. To read a picture from a pipe, use: seqdigits predict -")
         return open_reduced(file)
     with tempfile.NamedTemporaryFile() as copy:  # on disk, because the file is read more than once
-        try:
-            _copy_stdin(copy.file)
-        except OSError as e:
-            raise UserError(f"standard input cannot be read: {e.strerror}") from e
+        _copy_stdin(copy.file)
         try:
             return open_reduced(copy.name)
         except UserError as e:
@@ -215,13 +212,20 @@ def _copy_stdin(copy: IO[bytes]) -> None:
     """Copies standard input to a file.
 
     Raises:
-      UserError: it is closed, empty, or too large.
-      OSError: it cannot be read, or the file not written.
+      UserError: it is closed, empty, or too large, or cannot be read.
+      OSError: the file cannot be written.
     """
+
+    def read() -> bytes:
+        try:
+            return sys.stdin.buffer.read(1_000_000)
+        except OSError as e:
+            raise UserError(f"standard input cannot be read: {e.strerror}") from e
+
     if sys.stdin is None:
         raise UserError("standard input is closed. Pipe one picture into it.")
     copied = 0
-    while chunk := sys.stdin.buffer.read(1_000_000):
+    while chunk := read():
         copied += len(chunk)
         if copied > MAX_STDIN_BYTES:
             raise UserError(f"standard input has more than the {MAX_STDIN_BYTES:,} bytes allowed. Name a file.")

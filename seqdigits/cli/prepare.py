@@ -11,10 +11,12 @@ from collections import Counter
 
 from absl import flags
 
-from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config.flags import experiment_flags, parse, with_config
 from seqdigits.config_checks.validate import validate
 from seqdigits.core import interrupt
+from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.core.progress import duration
 from seqdigits.data import record_location
 from seqdigits.data.manifest import open_records
@@ -48,8 +50,9 @@ def main(stop: interrupt.Stop) -> None:
     folder = record_location.path(config)
     shards = open_records(folder)
     size, examples = sum(shard.bytes for shard in shards), sum(shard.examples for shard in shards)
-    largest = Counter(shard.split for shard in shards).most_common(1)[0][1]
-    if not written and values["shards"].value not in (0, largest):
+    largest = max(Counter(shard.split for shard in shards).values())
+    most = max(sum(shard.examples for shard in shards if shard.split == split) for split in SPLITS)
+    if not written and values["shards"].value and largest != min(values["shards"].value, most):
         raise UserError(
             f"{folder} exists with {largest} files, not --shards={values['shards'].value}. Delete it first."
         )

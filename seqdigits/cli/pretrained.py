@@ -68,7 +68,7 @@ def main(stop: Stop) -> None:
 
 
 def _prepare_jax() -> None:
-    from seqdigits.config.flags import prepare_jax  # imports JAX, which the list does not need
+    from seqdigits.core.jax_settings import prepare_jax  # imports JAX, which the list does not need
 
     prepare_jax()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seqdigits.core.arguments import CommandParser
-from seqdigits.core.errors import UserError
-from seqdigits.core.files import write_atomically
+from seqdigits.core.files import write_output
 from seqdigits.core.interrupt import Stop
 from seqdigits.experiments.peer_table import peer_lines
 from seqdigits.experiments.report import load_results, text
@@ -43,8 +42,5 @@ def main(stop: Stop) -> None:
     folder, page = values.results, values.page
     results = load_results(folder)
     peers = peer_lines(folder / "peers")
-    try:
-        write_atomically(page, text(results, peers))
-    except OSError as e:
-        raise UserError(f"{page} cannot be written: {e.strerror}. Name another page.") from e
+    write_output(page, text(results, peers), "PAGE")
     print(f"{page}: {len(results)} results of {folder}")

@@ -10,10 +10,10 @@ import os
 import sys
 from pathlib import Path
 
-from seqdigits.config.flags import prepare_jax
 from seqdigits.core.arguments import CommandParser, integer_from
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.experiments.budget import Budget
 from seqdigits.experiments.reproduce import reproduce
 from seqdigits.experiments.selection import chosen_experiments, known_experiments, parse_settings

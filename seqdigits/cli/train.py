@@ -11,9 +11,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
-from seqdigits.config.flags import experiment_arguments, experiment_flags, parse, prepare_jax
+from seqdigits.config.flags import experiment_arguments, experiment_flags, parse
 from seqdigits.core import interrupt
 from seqdigits.core.errors import UserError
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
 from seqdigits.parallel import distributed
 from seqdigits.training.loop import train_and_evaluate

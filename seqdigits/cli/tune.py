@@ -20,10 +20,11 @@ from pathlib import Path
 
 from absl import flags
 
-from seqdigits.config.flags import config_file, experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config.flags import config_file, experiment_flags, parse, with_config
 from seqdigits.config.registry import CONFIGS, config_names, find_config
 from seqdigits.config_checks.validate import validate
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.tuning.search import search
 from seqdigits.tuning.space import find_space, read_space
 

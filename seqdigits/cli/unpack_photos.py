@@ -66,7 +66,7 @@ def unpack(folder: Path, photographs: str, splits: Sequence[str], crops: bool, s
       Stopped: `stop` was set.
     """
     check_new_folder(folder)
-    photos = {split: svhn_originals.original_photos(photographs, split, folder="") for split in splits}
+    photos = {split: svhn_originals.original_photos(photographs, split) for split in splits}
     with new_labeled_folder(folder) as (partial, rows):
         for split in splits:
             (partial / split).mkdir()

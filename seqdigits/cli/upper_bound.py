@@ -7,10 +7,11 @@ import sys
 from absl import flags
 from ml_collections import ConfigDict
 
-from seqdigits.config.flags import experiment_flags, parse, prepare_jax, with_config
+from seqdigits.config.flags import experiment_flags, parse, with_config
 from seqdigits.core.console import render_table
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.interrupt import Stop
+from seqdigits.core.jax_settings import prepare_jax
 from seqdigits.evaluation.upper_bound import UpperBound, measure_upper_bound
 from seqdigits.models import layer_spec
 

@@ -45,7 +45,7 @@ class Key:
     resumable: bool = False
 
     def allowed_text(self) -> str:
-        """Returns the allowed values as text, "" where any value is allowed.
+        """Returns the allowed values as text, "" where any value is allowed. An upper limit of COUNT or more is left out.
 
         >>> Key("x", 1, "", low=1, high=COUNT).allowed_text(), Key("x", 1, "", low=0, high=45).allowed_text()
         ('1 or more', '0 to 45')
@@ -329,7 +329,7 @@ KEYS: tuple[Key, ...] = (
         "data.mask_unlabeled",
         False,
         "dense_detector, svhn, svhn_2000: whether no cell is trained to be background where the labels of SVHN train leave out a "
-        "digit, by the list of seqdigits find-unlabeled, which covers the first 2,000 photographs of train.",
+        "digit, by the list of seqdigits find-unlabeled, which covers the 1,800 of svhn_2000, of the first 2,000 photographs.",
     ),
     Key(
         "data.half_scenes",

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
-from pathlib import Path
 
-import jax
-from absl import flags, logging
+from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from seqdigits.config.registry import config_names, find_config
 from seqdigits.config.upgrade import LAYER_KEYS, RENAMED_KEYS, RENAMED_VALUES, check_renamed
 from seqdigits.core.errors import Help, UserError
-from seqdigits.core.memory import keep_freed_memory
 
 
 def experiment_flags() -> flags.FlagValues:
@@ -117,18 +113,6 @@ def _reason(e: BaseException) -> str:
     """Returns the message of an exception, without the quotes that a KeyError adds."""
     inner = e.args[0] if e.args else e
     return _reason(inner) if isinstance(inner, BaseException) and inner is not e else str(inner).strip()
-
-
-def prepare_jax() -> None:
-    """Configures JAX: caches compiled programs on disk, so that later starts are fast, keeps freed memory, and logs errors only.
-
-    The cache is in $JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/seqdigits/compiled.
-    """
-    logging.set_verbosity(logging.ERROR)
-    keep_freed_memory()
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(Path("~/.cache/seqdigits/compiled").expanduser()))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def config_file(argv: list[str]) -> str:

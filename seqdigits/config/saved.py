@@ -61,6 +61,11 @@ def diff_configs(config: ConfigDict, saved: dict[str, Any], sections: tuple[str,
     ]
 
 
+def diff_results(config: ConfigDict, saved: dict[str, Any]) -> list[str]:
+    """Returns the differences that change a result: those of `diff_configs`, and decoding, which a run may change."""
+    return diff_configs(config, saved) + diff_configs(config, saved, sections=("decode",))
+
+
 def digest(config: ConfigDict | dict[str, Any]) -> str:
     """Returns the SHA-256 of a config, independent of the order of its keys."""
     plain = config.to_dict() if isinstance(config, ConfigDict) else config

@@ -124,7 +124,7 @@ def check_renamed(key: str, value: Any, name: str) -> None:
     if value is None:
         return
     new = upgrade_value(key, value)
-    if new != value:
+    if new != value and value == value:  # NaN, which differs from itself, has no new name
         raise UserError(f"{name} = {value!r}: this value was renamed to {new!r}.")
 
 
@@ -166,17 +166,23 @@ def upgrade_result(result: dict[str, Any]) -> dict[str, Any]:
     settings = {RENAMED_KEYS.get(key, key): value for key, value in upgraded["settings"].items()}
     upgraded["settings"] = {key: upgrade_value(key, value) for key, value in settings.items()}
     upgraded["reports"] = {split: upgrade_report(report) for split, report in upgraded["reports"].items()}
-    published = upgraded["published"]
-    if published is not None and "figures" in published:
-        metrics = [
-            {"improves" if k == "beaten" else k: v for k, v in metric.items()} for metric in published["figures"]
-        ]
-        upgraded["published"] = {"metrics" if k == "figures" else k: v for k, v in published.items()} | {
-            "metrics": metrics
-        }
+    if any(_counts_boxes_of_empty_images(report) for report in result["reports"].values()):
+        upgraded["curve"] = [point | {"localization_error": None} for point in upgraded["curve"]]
+    upgraded.pop("published", None)  # earlier versions copied the published values
     return upgraded
 
 
 def upgrade_report(report: dict[str, Any]) -> dict[str, Any]:
-    """Returns the report of a split with the current names of metrics; it is not modified."""
-    return {RENAMED_METRICS.get(key, key): value for key, value in report.items()}
+    """Returns the report of a split with the current names of metrics; it is not modified.
+
+    An earlier version counted the boxes of images without a digit, which have none: these metrics become None.
+    """
+    upgraded = {RENAMED_METRICS.get(key, key): value for key, value in report.items()}
+    if _counts_boxes_of_empty_images(report):
+        upgraded |= dict.fromkeys(("localization_error", "center_error", "iou"))
+    return upgraded
+
+
+def _counts_boxes_of_empty_images(report: dict[str, Any]) -> bool:
+    """Returns whether the metrics of boxes are means over images without a digit too: older reports have no standard error."""
+    return "0" in report.get("examples_by_length", {}) and "localization_error_standard_error" not in report

@@ -133,7 +133,7 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.backgrounds": not data.pasted and kind != scenes.NAME and not data.half_scenes,
         "data.misread": kind != scenes.NAME and not data.half_scenes,
         "data.half_scenes": not photographic or single,
-        "data.mask_unlabeled": kind not in ("photograph", "crop") or data.photographs not in svhn.PHOTOGRAPHS,
+        "data.mask_unlabeled": kind not in ("photograph", "crop"),
         "data.cutout": not photographic,
         "data.validation_percent": photographic,
         "data.validation_place": photographic,
@@ -147,10 +147,13 @@ def _validate_data_keys(config: ConfigDict) -> None:
         "data.train_height": kind == "digit" or single,
         "data.train_width": kind == "digit" or single,
         "data.train_min_length": kind == "digit" or photographic or kind == scenes.NAME,
-        "data.train_photographs": not photographic or single,
+        "data.train_photographs": not photographic or single or kind == "cropped_digit",
+        "data.seed": kind == "digit" or (photographic and not (data.half_scenes and data.train_examples)),
     }
     refuse_unread(config, unread, f"data.composition = {kind}")
-    refuse_unread(config, {"data.pasted": single}, f"data.photographs = {data.photographs}")
+    of_house_numbers = data.photographs in svhn.PHOTOGRAPHS
+    unread = {"data.pasted": single, "data.mask_unlabeled": not of_house_numbers}
+    refuse_unread(config, unread, f"data.photographs = {data.photographs}")
     detector_only = {
         f"data.{name}": config.model.name != "dense_detector" for name in TRAIN_ONLY_KEYS if name != "misread"
     }

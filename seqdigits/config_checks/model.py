@@ -49,10 +49,10 @@ def validate_model(config: ConfigDict) -> None:
 def _validate_second_look(config: ConfigDict) -> None:
     """Refuses a second look that has no digits of the size of its tiles, or no loss."""
     model, kind = config.model, config.data.composition
-    last = layer_spec.parse(model.second_look, "model.second_look")[-1]
-    if (last.kind, last.features) != ("dense", NO_DIGIT):
+    layers = layer_spec.parse(model.second_look, "model.second_look")
+    if not layers or (layers[-1].kind, layers[-1].features) != ("dense", NO_DIGIT):
         raise UserError(f"model.second_look ends with another layer than 'dense {NO_DIGIT}'. Add it.")
-    layer_spec.output_size(layer_spec.parse(model.second_look, "model.second_look"), SIZE, SIZE, "model.second_look")
+    layer_spec.output_size(layers, SIZE, SIZE, "model.second_look")
     if kind not in ("digit", "canvas"):
         raise UserError(
             f"data.composition = {kind}: model.second_look needs upright digits of {SIZE}x{SIZE} pixels. Set data.composition to "
@@ -132,11 +132,11 @@ def _validate_model_keys(config: ConfigDict) -> None:
         "loss.normalizer": not is_dense,
         "loss.background_weight": not is_dense,
         "loss.target": not is_dense,
-        "loss.target_radius": not is_dense or config.loss.target == "cell",
+        "loss.target_radius": not is_dense,
         "loss.smoothing": not is_dense,
         "model.second_look": not is_dense,
-        "loss.second_look": not model.second_look,
-        "model.mean_jitter": not is_dense or model.pixels != "image_mean",
+        "loss.second_look": not is_dense,
+        "model.mean_jitter": not is_dense,
         "decode.min_score": not is_dense,
         "decode.max_overlap": not is_dense,
         "decode.max_numbers": not is_dense,
@@ -147,6 +147,9 @@ def _validate_model_keys(config: ConfigDict) -> None:
         "loss.no_digit_weight": is_dense,
     }
     refuse_unread(config, unread, f"model.name = {model.name} and model.localize = {model.localize}")
+    refuse_unread(config, {"loss.target_radius": config.loss.target == "cell"}, "loss.target = cell")
+    refuse_unread(config, {"loss.second_look": not model.second_look}, "model.second_look = ''")
+    refuse_unread(config, {"model.mean_jitter": model.pixels != "image_mean"}, f"model.pixels = {model.pixels}")
     fixed = config.data.min_length == config.data.max_length
     refuse_unread(
         config,
@@ -161,6 +164,11 @@ def _validate_loss(config: ConfigDict) -> None:
     model, is_dense = config.model, config.model.name == "dense_detector"
     if is_dense and config.loss.target != "cell" and not config.loss.target_radius:
         raise UserError(f"loss.target_radius = 0: loss.target = {config.loss.target} needs a radius, for example 0.2.")
+    if model.length_head and config.loss.digit_loss == "binary_cross_entropy":
+        raise UserError(
+            "loss.digit_loss = binary_cross_entropy needs logits, but with model.length_head = True the outputs are logarithms of "
+            "probabilities. Set loss.digit_loss to cross_entropy, or model.length_head to False."
+        )
     trains = {"loss.cells": "digits", "loss.cell_boxes": "digits"} if is_dense else {"loss.digits": "digits"}
     trains |= {"loss.length": "the number of digits"} if model.length_head else {}
     if model.name == "glimpses":

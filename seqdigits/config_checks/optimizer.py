@@ -42,6 +42,10 @@ def validate_optimizer(config: ConfigDict) -> None:
     refuse_unread(config, unread, f"optim.schedule = {optim.schedule}")
     unread = {"optim.momentum": optim.name != "sgd", "optim.weight_decay": optim.name not in WEIGHT_DECAY_OPTIMIZERS}
     refuse_unread(config, unread, f"optim.name = {optim.name}")
+    if optim.momentum == 1:
+        raise UserError(
+            "optim.momentum = 1: old gradients would never fade. Allowed are 0 (off) to below 1, for example 0.9."
+        )
     if optim.moving_average == 1:
         raise UserError(
             "optim.moving_average = 1: the average would never change. Allowed are 0 (off) to below 1, for example 0.999."

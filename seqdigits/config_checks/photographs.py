@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 from seqdigits.config_checks.checks import refuse_unread
 from seqdigits.config_checks.scenes import validate_scenes
 from seqdigits.core.errors import UserError
-from seqdigits.data.photos import svhn, svhn_cropped
+from seqdigits.data.image_size import size_of
+from seqdigits.data.photos import augment, svhn, svhn_cropped
 
 
 def validate_photographs(config: ConfigDict) -> None:
@@ -34,6 +35,13 @@ def validate_photographs(config: ConfigDict) -> None:
         raise UserError(
             f"data.cutout = {data.cutout}: it cannot be combined with data.train_height = {data.train_height}. Set one of them "
             "to 0."
+        )
+    warps = [f"data.{key}" for key in augment.KEYS if key != "color" and data[key]]
+    if warps and max(size_of(data, "train")) > augment.MAX_SIDE:
+        height, width = size_of(data, "train")
+        raise UserError(
+            f"{', '.join(warps)}: training images of {height}x{width} are too large to be warped. Set these keys to 0, or height "
+            f"and width to at most {augment.MAX_SIDE:,}."
         )
     if data.cutout > min(data.height, data.width):
         raise UserError(

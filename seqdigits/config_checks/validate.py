@@ -37,12 +37,16 @@ def _validate_keys(config: ConfigDict) -> None:
             for element in value:
                 if element not in key.allowed:
                     raise UserError(f"{key.name} has {element!r}. Allowed are {key.allowed_text()}.")
+                if value.count(element) > 1:
+                    raise UserError(f"{key.name} has {element!r} {value.count(element)} times. Name it once.")
         elif key.allowed and value not in key.allowed:
             raise UserError(f"{key.name} = {value!r} is not known. Allowed are {key.allowed_text()}.")
         if key.low is not None:
             high = math.inf if key.high is None else key.high
             if not (key.low <= value <= high and math.isfinite(value)):
-                raise UserError(f"{key.name} = {value} is out of range: {key.allowed_text()}.")
+                # allowed_text leaves out a limit of COUNT or more.
+                allowed = f"at most {key.high}" if value > high >= COUNT else key.allowed_text()
+                raise UserError(f"{key.name} = {value} is out of range: {allowed}.")
 
 
 def _validate_training(config: ConfigDict) -> None:

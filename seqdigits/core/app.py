@@ -11,6 +11,7 @@ with it.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import select
@@ -44,6 +45,8 @@ def run(target: str) -> NoReturn:
     Args:
       target: "package.module:function"; the function takes a Stop, and may raise SystemExit(1).
     """
+    if sys.stderr is None:  # it was closed: else print would write errors to standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 # until the process ends
     stop = interrupt.command
     status = _run(target, stop)
     if stop.announce is None:
@@ -60,12 +63,10 @@ def _run(target: str, stop: Stop) -> int:
         status = _run_command(target, stop)
         if sys.stdout is not None:
             sys.stdout.flush()  # Python would flush it at exit, where an error has no status
-    except OSError as e:
-        known = _status_of(e)
-        if known is None:
-            raise
-        return known
-    except Exception:
+    except Exception as e:
+        known = _status_of(e) if isinstance(e, OSError) else None
+        if known is not None:
+            return known
         if stop.announce is None:
             raise
         time.sleep(_PEER_SECONDS)  # the process ends here if the failure of another one is the cause
@@ -112,12 +113,21 @@ def _run_command(target: str, stop: Stop) -> int:
     return stop.exit_status if stop.exit_status == _INTERRUPTED else 0
 
 
+_NO_ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+"""The numbers of the errors of a path that this user cannot use."""
+
+
 def _status_of(error: OSError) -> int | None:
     """Returns the status after output that cannot be written, or a full disk, with a message; None for other errors."""
     if _discard_lost_output():
         if isinstance(error, BrokenPipeError):  # for example of `head`, which has seen enough
             return 128 + signal.SIGPIPE
         print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
+    if error.errno in _NO_ACCESS_ERRORS and error.filename:
+        print(
+            f"error: {error.filename}: {error.strerror}. Name another one, or change its permissions.", file=sys.stderr
+        )
         return 2
     if error.errno not in FULL_DISK_ERRORS:
         return None
@@ -169,12 +179,12 @@ def _wait(stop: Stop, grace: float) -> None:
             info = signal.sigtimedwait(_SIGNALS, max(deadline - time.monotonic(), 0))
             received = None if info is None else info.si_signo
         if received is None:
-            os.write(
-                2, b"\nstopped at the end of the grace period; the same command resumes from the last checkpoint.\n"
-            )
+            again = "; the same command resumes from the last checkpoint" if stop.saves else ""
+            os.write(2, f"\nstopped at the end of the grace period{again}.\n".encode())
             os._exit(stop.exit_status)
         if received == signal.SIGINT and is_asked:
-            os.write(2, b"\nstopped at once; rerun the same command to resume from the last checkpoint.\n")
+            again = "; rerun the same command to resume from the last checkpoint" if stop.saves else ""
+            os.write(2, f"\nstopped at once{again}.\n".encode())
             os._exit(128 + received)
         if received != signal.SIGINT and deadline is None:
             deadline = time.monotonic() + grace
@@ -183,7 +193,8 @@ def _wait(stop: Stop, grace: float) -> None:
         is_asked = True
         stop.request(128 + received if received == signal.SIGINT else RESUMABLE)
         how = "Press Ctrl-C again to stop at once" if received == signal.SIGINT else f"This takes at most {grace:g} s"
-        os.write(2, f"\nstopping: finishing this step and saving. {how}; saved work is kept.\n".encode())
+        what = f"finishing this step and saving. {how}; saved work is kept" if stop.saves else f"ending. {how}"
+        os.write(2, f"\nstopping: {what}.\n".encode())
 
 
 if __name__ == "__main__":  # worker processes run this module, with package.module:function as argument

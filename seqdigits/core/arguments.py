@@ -22,9 +22,11 @@ class CommandParser(argparse.ArgumentParser):
       usage: an example of the command, for --help and errors.
       about: what --help prints below the usage, usually the docstring of the module.
       epilog: what --help prints below the flags.
+      may_be_empty: the flags whose value may be "", as after --flag "$VARIABLE" without the variable.
     """
 
-    def __init__(self, usage: str, about: str, epilog: str = "") -> None:
+    def __init__(self, usage: str, about: str, epilog: str = "", may_be_empty: tuple[str, ...] = ()) -> None:
+        self._may_be_empty = may_be_empty
         super().__init__(
             usage=usage,
             description=about,
@@ -43,8 +45,13 @@ class CommandParser(argparse.ArgumentParser):
         arguments = sys.argv[1:]
         if {"--help", "-h"} & set(arguments):
             raise Help(self.format_help().rstrip())
-        for argument in itertools.takewhile("--".__ne__, arguments):
-            flag = argument.partition("=")[0]
+        words = list(itertools.takewhile("--".__ne__, arguments))
+        for argument, following in itertools.zip_longest(words, words[1:]):
+            flag, equals, value = argument.partition("=")
+            if flag in self._option_string_actions and flag not in self._may_be_empty:
+                takes_value = self._option_string_actions[flag].nargs != 0
+                if (equals and not value) or (takes_value and not equals and following == ""):
+                    self.error(f"the value of {flag} is empty. Give one, or leave {flag} out.")
             if flag.startswith("--") and flag not in self._option_string_actions:
                 near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
                 self.error(f"unknown flag {flag}." + (f" Did you mean {near[0]}?" if near else ""))
@@ -59,8 +66,12 @@ class CommandParser(argparse.ArgumentParser):
         raise UserError(f"{message if missing == message else f'{missing} is missing.'}\nusage: {self.usage}")
 
 
+_LARGEST = 2**31 - 1
+"""The largest integer of a flag, which NumPy and JAX take as a number or a seed."""
+
+
 def integer_from(lowest: int) -> Callable[[str], int]:
-    """Returns the type of a flag whose value is an integer, at least `lowest`.
+    """Returns the type of a flag whose value is an integer from `lowest` to 2,147,483,647.
 
     >>> integer_from(1)("12")
     12
@@ -71,6 +82,8 @@ def integer_from(lowest: int) -> Callable[[str], int]:
             value = int(text)
         except ValueError:
             value = None
+        if value is not None and value > _LARGEST:
+            raise argparse.ArgumentTypeError(f"{text!r} is more than {_LARGEST}")
         if value is None or value < lowest:
             raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {lowest}")
         return value
@@ -119,5 +132,5 @@ def seconds_from_environment(variable: str, default: float) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise UserError(f"{variable}={text!r}: a number of seconds above 0 is allowed.")
+        raise UserError(f"{variable}={text!r}: a number of seconds above 0 and below 1,000,000 is allowed.")
     return seconds

@@ -19,8 +19,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file atomically.
 
     A reader sees the old content or the new one, never a part, even after a crash. Of several processes that write the same
-    file at the same time, the last one wins.
+    file at the same time, the last one wins. A symbolic link stays, and what it names is written; a pipe or a device, such as
+    /dev/stdout, is written to as it is.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return
+    path = Path(os.path.realpath(path))
     unique = f"{os.getpid()}.{secrets.token_hex(4)}"  # the same process number may exist on several machines
     partial = path.with_name(f"{path.name[:50]}.{unique}.partial")  # a long name would become too long for a file
     try:
@@ -32,6 +37,18 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)  # on a full disk it would take the last bytes
         raise
+
+
+def write_output(path: Path, content: str | bytes, flag: str) -> None:
+    """Writes the file of a command that a flag names, see write_atomically.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as e:
+        raise UserError(f"{flag} {path} cannot be written: {e.strerror}. Name another file, or free some space.") from e
 
 
 def make_folder(path: Path, flag: str = "--workdir") -> None:
@@ -59,5 +76,21 @@ def sha256(file: Path) -> str:
 
 
 def data_folder(folder: str) -> Path:
-    """Returns `folder`; if it is empty, $SEQDIGITS_DATA, or else ~/.cache/seqdigits."""
-    return Path(folder or os.environ.get("SEQDIGITS_DATA") or "~/.cache/seqdigits").expanduser()
+    """Returns `folder`; if it is empty, $SEQDIGITS_DATA, or else ~/.cache/seqdigits.
+
+    Raises:
+      UserError: see expanded.
+    """
+    return expanded(folder or os.environ.get("SEQDIGITS_DATA") or "~/.cache/seqdigits")
+
+
+def expanded(path: str | Path) -> Path:
+    """Returns a path with the home folder in place of ~ or ~USER.
+
+    Raises:
+      UserError: there is no such user, or this one has no home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as e:
+        raise UserError(f"{path}: there is no home folder of that name. Name the folder in full, or set HOME.") from e

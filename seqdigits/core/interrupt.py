@@ -17,10 +17,12 @@ class Stop(threading.Event):
       exit_status: the status to exit with then; 0 while the event is not set.
       announce: called with the exit status before the process ends, if it is one of several; see
         parallel.distributed.
+      saves: whether a run is under way, which saves its step before it ends, and which the same command resumes.
     """
 
     exit_status = 0
     announce: Callable[[int], None] | None = None
+    saves = False
 
     def request(self, exit_status: int) -> None:
         """Sets the event, with the status to exit with."""

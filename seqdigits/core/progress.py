@@ -86,7 +86,7 @@ def progress(
     began = printed = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
-        if now - printed > 10:
+        if done and now - printed > 10:
             printed, rate = now, done / (now - began)
             print(
                 f"{where}: {done:,} of {total:,} {what}, {rate:,.{0 if rate >= 10 else 1}f}/s, "

@@ -62,7 +62,7 @@ class Batch(struct.PyTreeNode):
         values are valid, and `mask` excludes it from every sum.
       number: i32 [B, L], the index of the number that a digit belongs to, 0, 1, ..; 0 where NO_DIGIT. The digits of
         a number are adjacent in `digits`. None = all digits are one number.
-      ignored: f32 [B, K, 4], boxes with digits that are not in `digits`, cxcywh in pixels of `image`; zeros where there
+      ignored: f32 [B, M, 4], M boxes with digits that are not in `digits`, cxcywh in pixels of `image`; zeros where there
         are fewer. No cell there is trained to be background. None = no boxes.
     """
 
@@ -94,9 +94,9 @@ class Outputs(struct.PyTreeNode):
       cell_boxes: f32 [B, h, w, 4], the box of that digit, cxcywh in pixels.
       tile_logits: f32 [B, M, 10], logits of the digit at each of M places, from a second look at their pixels: the places of the
         digits in training, else the candidates of decoding, see decoding.decode.candidate_boxes.
-      location_log_density: f32 [B, L, N], logarithms of the densities of the locations of the N glimpses for each position, without
+      location_log_density: f32 [B, L, G], logarithms of the densities of the locations of the G glimpses for each position, without
         what does not depend on the parameters.
-      baselines: f32 [B, L, N], for each of these glimpses the probability that the digit of its position will be right, as
+      baselines: f32 [B, L, G], for each of these glimpses the probability that the digit of its position will be right, as
         predicted before it.
       stride: side of a cell, in pixels; static. The grid may extend beyond the right and the lower edge of the image.
       scales: number of cells of each scale of the image; static. With several scales, h is their sum and w is 1.

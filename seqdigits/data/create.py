@@ -40,10 +40,9 @@ def _source_on_device(config: ConfigDict, split: str) -> DataSource:
         if not data.half_scenes or split != "train":
             return photographs
         return HalfScenes(photographs, create_scenes(config, split))
-    read_mnist = partial(_tfds_mnist, root=data.records) if reads_tfds else None
     if data.composition == scenes.NAME:
-        return create_scenes(config, split, read_mnist)
-    return create_synthetic(config, split, read_mnist)
+        return create_scenes(config, split)
+    return create_synthetic(config, split, partial(_tfds_mnist, root=data.records) if reads_tfds else None)
 
 
 @functools.cache  # all splits are slices of it

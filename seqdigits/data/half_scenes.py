@@ -20,6 +20,19 @@ from seqdigits.data.source import DataSource
 _PREFIXES = ("photographs", "scenes")
 
 
+def check_devices(batch_size: int, devices: int) -> None:
+    """Refuses a batch size with which a device would get a photograph without its scene.
+
+    Raises:
+      UserError: a device would get an odd number of images.
+    """
+    if batch_size % (2 * devices):
+        raise UserError(
+            f"train.batch_size = {batch_size}: with data.half_scenes each of the {devices} devices needs an even number of "
+            f"images. Set it to a multiple of {2 * devices}."
+        )
+
+
 class HalfScenes(DataSource):
     """Photographs in the even rows of a training batch, and scenes in its odd rows. In evaluation, photographs alone."""
 
@@ -46,16 +59,7 @@ class HalfScenes(DataSource):
         }
 
     def batches(self, start: int, batch_size: int) -> Iterator[HostBatch]:
-        """Yields training batches, see DataSource.batches. Rows 2j and 2j + 1 have the same position.
-
-        Raises:
-          UserError: a device would get an odd number of rows.
-        """
-        if batch_size % (2 * jax.device_count()):
-            raise UserError(
-                f"train.batch_size = {batch_size}: with data.half_scenes each of the {jax.device_count()} devices needs an even "
-                f"number of images. Set it to a multiple of {2 * jax.device_count()}."
-            )
+        """Yields training batches, see DataSource.batches. Rows 2j and 2j + 1 have the same position."""
         for pair in zip(*(source.batches(start, batch_size // 2) for source in self._sources), strict=True):
             yield {name: np.stack([one[name] for one in pair], 1).reshape(-1) for name in pair[0]}
 

@@ -59,7 +59,7 @@ def open_records(folder: Path) -> list[Shard]:
     """
     content = read_manifest(folder)
     name = content.get("name", "")
-    if "/" in name and not folder.as_posix().endswith(f"/{name}"):
+    if "/" in name and not folder.absolute().as_posix().endswith(f"/{name}"):
         raise UserError(f"{folder} has the records of another set, {name}. Move them to a folder of that name.")
     shards = shards_of(content)
     known = {shard.name for shard in shards}
@@ -75,7 +75,7 @@ def faults(folder: Path, shards: list[Shard]) -> Iterator[tuple[Shard, str]]:
     """Yields each shard whose file is missing, truncated or altered, and what is wrong with it.
 
     Sizes are compared every time. The SHA-256 is computed only for files that have changed (in size, times or inode)
-    since they were last verified. `verified.json` in the folder records this, if the folder is writable.
+    since they were last verified, or that should have another one since. `verified.json` in the folder records this, if the folder is writable.
     """
     verified = _read_verified(folder)
     intact, unverified = [], []
@@ -87,7 +87,7 @@ def faults(folder: Path, shards: list[Shard]) -> Iterator[tuple[Shard, str]]:
             continue
         if state[0] != shard.bytes:
             yield shard, f"has {state[0]:,} bytes, expected {shard.bytes:,}"
-        elif verified.get(shard.name) != state:
+        elif verified.get(shard.name) != [*state, shard.sha256]:
             unverified.append(shard)
     for shard in progress(iter(unverified), len(unverified), "files verified", folder):
         if sha256(folder / shard.name) == shard.sha256:
@@ -100,7 +100,9 @@ def faults(folder: Path, shards: list[Shard]) -> Iterator[tuple[Shard, str]]:
 def mark_verified(folder: Path, shards: list[Shard]) -> None:
     """Records that the files of these shards are intact as they are now."""
     if shards:
-        verified = _read_verified(folder) | {shard.name: _state(folder / shard.name) for shard in shards}
+        verified = _read_verified(folder) | {
+            shard.name: [*_state(folder / shard.name), shard.sha256] for shard in shards
+        }
         try:
             write_atomically(folder / _VERIFIED, json.dumps(verified))
         except OSError:

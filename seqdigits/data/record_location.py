@@ -10,7 +10,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import data_folder
+from seqdigits.core.files import data_folder, expanded
 from seqdigits.data.photos import labels
 from seqdigits.data.synthetic import compositions
 
@@ -43,7 +43,7 @@ def root(folder: str) -> Path:
             f"data.records = {place}: a bucket can only be read, and only with data.source = tfrecord. Set --config.data."
             "records=DIR to a local folder."
         )
-    return Path(place).expanduser()
+    return expanded(place)
 
 
 def _root(folder: str) -> str:
@@ -104,7 +104,7 @@ def photographs_name(kind: str, photographs: str, with_extra: bool) -> str:
     return kind + ("-2000" if photographs == "svhn_2000" else "" if with_extra else "-without_extra")
 
 
-def _custom_photos_name(folder: Path) -> str:
+def custom_photos_name(folder: Path) -> str:
     """Returns the name of a set of custom photos: the folder's name and a hash of its contents.
 
     The hash covers the labels and the names, sizes and modification times of the image files.
@@ -140,7 +140,7 @@ def location(config: ConfigDict) -> tuple[str, str]:
     if data.composition in compositions.COMPOSITIONS:
         return "digit_sequences", sequences_name(data)
     if data.photographs == "folder":
-        return "own_numbers", _custom_photos_name(Path(data.folder).expanduser())
+        return "own_numbers", custom_photos_name(expanded(data.folder))
     with_extra = "extra" in data.parts and data.photographs == "svhn"
     return "svhn_numbers", photographs_name("whole", data.photographs, with_extra)
 

@@ -141,10 +141,12 @@ def look_again(candidates: Candidates, logits: Array, temperature: float | Array
     probability, tempered = softmax(logits), softmax(logits / temperature)
     digit = jnp.argmax(logits, axis=-1).astype(jnp.int32)
     is_digit = digit[..., None] == jnp.arange(NO_DIGIT)
+    # With loss.target = cell scores are sums, which may exceed 1.
     return candidates._replace(
         digit=digit,
-        digit_probability=candidates.score * jnp.max(probability, axis=-1),
-        tempered_digit_probability=candidates.tempered_score * jnp.sum(jnp.where(is_digit, tempered, 0.0), axis=-1),
+        digit_probability=jnp.minimum(candidates.score, 1) * jnp.max(probability, axis=-1),
+        tempered_digit_probability=jnp.minimum(candidates.tempered_score, 1)
+        * jnp.sum(jnp.where(is_digit, tempered, 0.0), axis=-1),
     )
 
 

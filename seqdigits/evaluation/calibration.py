@@ -108,10 +108,11 @@ def fit_temperature(loss: Callable[[float], float]) -> float:
     losses = [loss(math.exp(t)) for t in grid]
     best = losses.index(min(losses))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, steps)]
-    known = {grid[best]: losses[best]}
+    known = dict(zip(grid, losses, strict=True))
 
     def at(t: float) -> float:
-        known.setdefault(t, loss(math.exp(t)))
+        if t not in known:
+            known[t] = loss(math.exp(t))
         return known[t]
 
     # This golden section search stays ours instead of scipy.optimize.minimize_scalar. Its "golden" and "brent" methods
@@ -119,12 +120,14 @@ def fit_temperature(loss: Callable[[float], float]) -> float:
     # the range. Its "bounded" method returns other digits, so saved calibrations could not be reproduced.
     # Here the best of all computed points is returned, so that the result is never worse than the grid.
     golden = (math.sqrt(5) - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
     while high - low > 0.005:
-        left, right = high - golden * (high - low), low + golden * (high - low)
         if at(left) <= at(right):
-            high = right
+            high, right = right, left
+            left = high - golden * (high - low)
         else:
-            low = left
+            low, left = left, right
+            right = low + golden * (high - low)
     return float(f"{math.exp(min(known, key=lambda t: known[t])):.4g}")
 
 

@@ -50,7 +50,7 @@ class ObjectiveSums(struct.PyTreeNode):
 
 
 def negative_log_likelihood(confidence: Array, correct: Array) -> Array:
-    """Returns the negative log likelihood of correctness, f32 [B], bool [B] -> f32 [B], in nats.
+    """Returns the negative log likelihood of correctness, f32 [..], bool [..] -> f32 [..], in nats.
 
     Each case is taken to be correct with a probability of its confidence. Confidences are clipped to 1e-6 from 0 and 1.
 

@@ -9,11 +9,10 @@ import numpy as np
 
 from seqdigits.evaluation.answers import Answer
 from seqdigits.metrics.intervals import wilson_interval
+from seqdigits.metrics.reliability import DIAGRAM_BINS, ERROR_BINS, calibration_error, reliability_diagram
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 """Minimum confidences at which precision is always reported."""
-_BINS = 10
-_CALIBRATION_BINS = 15
 
 
 def score(truths: Sequence[str], answers: Sequence[Answer], min_confidence: float) -> dict[str, Any]:
@@ -90,24 +89,21 @@ def is_part(number: str | None, truth: str) -> bool:
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
-    """Returns `calibration_error` and the bins of the `reliability` diagram, as metrics/confidence.py defines them.
+    """Returns `calibration_error` and the bins of the `reliability` diagram, see metrics.reliability.
 
     Args:
       confidence: f64 [n], 0..1.
       right: bool [n].
     """
 
-    def sums(bins: int) -> list[np.ndarray]:
+    def sums(bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         index = np.clip((confidence * bins).astype(int), 0, bins - 1)
-        return [np.bincount(index, weights, bins) for weights in (confidence, right, None)]
+        return np.bincount(index, confidence, bins), np.bincount(index, right, bins), np.bincount(index, None, bins)
 
-    total, correct, _ = sums(_CALIBRATION_BINS)
-    bins = [
-        {"confidence": float(s / n) if n else None, "accuracy": float(r / n) if n else None, "count": int(n)}
-        for s, r, n in zip(*sums(_BINS), strict=True)
-    ]
-    error = float(np.abs(correct - total).sum() / len(right)) if len(right) else None
-    return {"calibration_error": error, "reliability": bins}
+    return {
+        "calibration_error": calibration_error(*sums(ERROR_BINS)),
+        "reliability": reliability_diagram(*sums(DIAGRAM_BINS)),
+    }
 
 
 def _share(which: np.ndarray | Sequence[bool]) -> float | None:

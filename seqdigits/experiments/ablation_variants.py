@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from seqdigits.models.encoders import RESIDUAL_STRIDE_8
+
 
 def _convolutions(*sizes: str) -> str:
     return ", ".join(f"conv {size}, norm, relu" for size in sizes)
@@ -47,11 +49,6 @@ PLAIN: dict[str, Any] = {
 _CENTER_SAMPLING = {"loss.target": "center_sampling", "loss.target_radius": 0.3}
 _HEATMAP = {"loss.target": "heatmap", "loss.target_radius": 0.15}
 _AVERAGED = {"optim.moving_average": 0.99}
-_DEEP = (
-    "space_to_depth 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
-    "keep a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
-    "keep b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
-)
 
 VARIANTS = {
     "plain": Variant("-", "stride 8, 391,119 parameters; canvases of 40x152, target cell", {}),
@@ -63,7 +60,7 @@ VARIANTS = {
     "deep": Variant(
         "network",
         "stride 8, two residual pairs",
-        {"model.encoder": _DEEP},
+        {"model.encoder": RESIDUAL_STRIDE_8},
     ),
     "stride4": Variant("network", "stride 4, without the coarsest scale", {"model.encoder": _STRIDE_4}),
     "joined": Variant(
@@ -93,11 +90,11 @@ VARIANTS = {
     "both": Variant(
         "combination",
         "center sampling 0.3, averaged, elastic, deep",
-        {**_CENTER_SAMPLING, **_AVERAGED, "data.elastic": 150, "model.encoder": _DEEP},
+        {**_CENTER_SAMPLING, **_AVERAGED, "data.elastic": 150, "model.encoder": RESIDUAL_STRIDE_8},
     ),
     "both_gaussian": Variant(
         "combination",
         "heatmap 0.15, averaged, elastic, deep",
-        {**_HEATMAP, **_AVERAGED, "data.elastic": 150, "model.encoder": _DEEP},
+        {**_HEATMAP, **_AVERAGED, "data.elastic": 150, "model.encoder": RESIDUAL_STRIDE_8},
     ),
 }

@@ -25,6 +25,7 @@ from seqdigits.core.interrupt import Stop
 from seqdigits.core.progress import progress
 from seqdigits.core.rng import RngStream, stream_key
 from seqdigits.data.create import create_source
+from seqdigits.data.half_scenes import check_devices
 from seqdigits.data.source import DataSource
 from seqdigits.experiments.operations import count_flops
 from seqdigits.inference.predict_step import PredictStep
@@ -196,6 +197,8 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
       Stopped: `stop` was set.
     """
     devices, source = Devices(config.parallel), create_source(config, "train")
+    if config.data.half_scenes:
+        check_devices(config.train.batch_size, devices.count)
     model = build(config, source.spec, devices.axis)
     train_step = TrainStep(config, model, devices.axis)
     predict_step = PredictStep(config, model, devices.axis)

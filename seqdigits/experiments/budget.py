@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -22,10 +23,12 @@ class Budget:
           minutes: the limit; None = no limit.
 
         Raises:
-          UserError: the limit is not above 0.
+          UserError: the limit is not above 0, or not finite.
         """
-        if minutes is not None and not minutes > 0:
-            raise UserError(f"--budget-minutes = {minutes} is out of range: above 0.")
+        if minutes is not None and not 0 < minutes < math.inf:
+            raise UserError(
+                f"--budget-minutes = {minutes} is out of range: above 0, and finite. Without it there is no limit."
+            )
         self._began = time.monotonic()
         self._seconds = None if minutes is None else minutes * 60
 

@@ -46,7 +46,7 @@ def measure_exports(source: str, rounds: int, stop: Stop) -> list[dict[str, Any]
     """
     packaged = pretrained.find(source)
     weights = packaged or Path(source)
-    program = Program(weights, packaged_digits=packaged is not None)
+    program = Program(weights, packaged_data=packaged is not None)
     examples = Examples(program)
     images = np.asarray(examples.batch.image)
     predict = jax.jit(program.predict).lower(images[:1]).compile()

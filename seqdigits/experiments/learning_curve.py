@@ -30,11 +30,11 @@ from ml_collections import ConfigDict
 from seqdigits.checkpoint import pretrained
 from seqdigits.config.defaults import base_config
 from seqdigits.config.registry import load_config
-from seqdigits.config.saved import diff_configs, to_json
+from seqdigits.config.saved import diff_results, to_json
 from seqdigits.core import provenance
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import write_atomically
+from seqdigits.core.files import expanded, write_atomically
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.evaluated_config import MIXED_KEYS
 from seqdigits.data.photos import labels
@@ -210,7 +210,7 @@ def learning_curve(
       UserError: a run is impossible, or OUT/NAME.json is damaged.
       Stopped: `stop` was set.
     """
-    folder = folder.expanduser()
+    folder = expanded(folder)
     name, path = folder.resolve().name, out / f"{folder.resolve().name}.json"
     digest = hashlib.sha256((folder / labels.NAME).read_bytes()).hexdigest()
     rows = labels.rows(folder)
@@ -234,7 +234,7 @@ def is_current(point: Point, folder: Path, steps: int) -> bool:
     if point.initialization == "scene" and point.weights_sha256 != _weights_sha256():
         return False
     config = config_of(folder, point.initialization, point.pictures, steps)
-    return not diff_configs(config, point.config) and json.loads(to_json(config))["decode"] == point.config["decode"]
+    return not diff_results(config, point.config)
 
 
 def _weights_sha256() -> str:

@@ -88,19 +88,13 @@ MEGAFLOP_PER_IMAGE = {
 """Millions of floating-point operations of a training step per image: three times those of the network by XLA's cost analysis."""
 
 
-def needs(name: str, config: ConfigDict, steps: int) -> str:
-    """Returns what the experiment needs, as text.
-
-    Args:
-      name: its name.
-      config: its config.
-      steps: steps that are left.
-    """
+def needs(name: str, config: ConfigDict) -> str:
+    """Returns what an experiment of a name and a config needs, as text."""
     parts = []
     data = config.data
     if data.composition in PHOTO_COMPOSITIONS and data.photographs == "svhn":
         parts.append(f"all of SVHN ({', '.join((*data.parts, 'test'))})")
-    hours = hours_on_two_cores(name, config.train.batch_size, steps)
+    hours = hours_on_two_cores(name, config.train.batch_size, config.train.steps)
     if hours is not None:
         about = f"about {hours:.0f} h" if hours >= 1.5 else f"about {max(1, round(60 * hours))} min"
         parts.append(f"{about} on two cores{', better on an accelerator' if hours > _LONG_HOURS else ''}")

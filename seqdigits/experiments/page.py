@@ -38,15 +38,24 @@ _ORDER = (
     "number_recall",
     "number_precision",
     "localization_error",
+    "localization_error_standard_error",
     "center_error",
     "iou",
     "cross_entropy",
+    "cross_entropy_standard_error",
     "calibration_error",
     "digit_calibration_error",
     "coverage_at_98",
 )
 """Order of the curves; others follow."""
-_ERRORS = ("localization_error", "center_error", "cross_entropy", "gradient_norm")
+_ERRORS = (
+    "localization_error",
+    "localization_error_standard_error",
+    "center_error",
+    "cross_entropy",
+    "cross_entropy_standard_error",
+    "gradient_norm",
+)
 """Metrics besides losses that may span orders of magnitude."""
 _SQUARED_ERRORS = np.geomspace(0.01, 10_000, 37)  # px², edges of the histogram
 _OVERLAPS = np.linspace(0, 1, 26)
@@ -309,9 +318,9 @@ def _config(runs: Sequence[PageRun]) -> dict[str, Any]:
     def values(key: str) -> list[tuple[str, bool]]:
         return [(json.dumps(get(run.folder.config, key)), get(run.folder.config, key) != DEFAULTS[key]) for run in runs]
 
-    changed = {key for run in runs for key in run.folder.changed}
     rows = [(key, json.dumps(default), values(key)) for key, default in DEFAULTS.items()]
-    different = [(*row, len({text for text, _ in row[2]}) > 1) for row in rows if row[0] in changed]
+    changed = [row for row in rows if any(is_changed for _, is_changed in row[2])]
+    different = [(*row, len({text for text, _ in row[2]}) > 1) for row in changed]
     return {"changed": different, "all": rows, "names": [run.name for run in runs]}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -340,10 +340,28 @@ def write(report: Mapping[str, Any], out: Path) -> None:
     write_atomically(out / "peers.md", markdown(report))
 
 
+def record_names(folders: Iterable[str]) -> dict[str, str]:
+    """Returns the name of each set in a record, by its folder: the last two parts of it.
+
+    Raises:
+      UserError: two sets would have the same name.
+    """
+    names: dict[str, str] = {}
+    for folder in folders:
+        name = "/".join(Path(folder).parts[-2:])
+        if name in names.values():
+            raise UserError(
+                f"--record: {folder} and another set are both named {name}. Rename a folder, or leave --record out."
+            )
+        names[folder] = name
+    return names
+
+
 def record(report: Mapping[str, Any], path: Path) -> None:
     """Writes the part of a report that may be published, for RESULTS.md, into a folder: no paths and no command line."""
     kept = {name: report[name] for name in ("engines", "missing", "uncertain", "load_average")}
-    kept["sets"] = {"/".join(Path(name).parts[-2:]): engines for name, engines in report["sets"].items()}
+    names = record_names(report["sets"])
+    kept["sets"] = {names[folder]: engines for folder, engines in report["sets"].items()}
     kept["unreadable"] = len(report["unreadable"])
     kept["provenance"] = {name: value for name, value in report["provenance"].items() if name != "command"}
     write_atomically(path, json.dumps(kept, indent=1) + "\n")

@@ -19,7 +19,7 @@ import jax
 from seqdigits.checkpoint import weights
 from seqdigits.config import registry as config_registry
 from seqdigits.config.registry import load_config
-from seqdigits.config.saved import diff_configs
+from seqdigits.config.saved import diff_results
 from seqdigits.config.upgrade import old_names
 from seqdigits.core import params, provenance
 from seqdigits.core.errors import UserError
@@ -186,7 +186,8 @@ def _first_stage(run: Run) -> str:
         return run.config.init.path
     first = name_of(path.name, run.settings)
     workdir = run.workdir.with_name(first)
-    steps, planned = results.progress(workdir)[0], config_registry.load_config(path.name).train.steps
+    steps = results.progress(workdir)[0]
+    planned = run.settings.get("train.steps", config_registry.load_config(path.name).train.steps)
     if steps < planned:
         raise UserError(
             f"it is initialized from {first}, and {workdir} has {steps:,} of {planned:,} steps. Complete that run first "
@@ -199,7 +200,7 @@ def _earlier(run: Run, path: Path, steps: int | None = None) -> Result | None:
     """Returns the existing result if it has the same config and at least `steps`, by default those requested."""
     try:
         result = Result.from_json(path.read_text())
-        enough = not diff_configs(run.config, result.config) and result.steps >= (steps or run.steps)
+        enough = not diff_results(run.config, result.config) and result.steps >= (steps or run.steps)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # missing or invalid: it is written again
     return result if enough else None
@@ -248,7 +249,7 @@ def _train_to(run: Run, steps: int, program: dict[str, Any], keep_weights: bool,
     config.init.path = _first_stage(run)
     state = train_and_evaluate(config, run.workdir, stop)
     run.result = results.collect(
-        run.name, run.base, run.config, run.settings, run.planned, run.workdir, program, params.count(state.params)
+        run.name, run.config, run.settings, run.planned, run.workdir, program, params.count(state.params)
     )
     if keep_weights:
         about = {"step": run.result.steps, "commit": program["commit"]}

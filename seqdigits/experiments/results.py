@@ -1,4 +1,4 @@
-"""The result of a run as a small JSON file: config, provenance, metrics, comparison with the published ones, curve."""
+"""The result of a run as a small JSON file: config, provenance, metrics, curve."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from seqdigits.checkpoint import layout as checkpoint_layout
 from seqdigits.checkpoint.manifest import DamagedCheckpoint, read_meta
 from seqdigits.config.defaults import RESUMABLE_KEYS
 from seqdigits.config.saved import digest, to_json
-from seqdigits.config.upgrade import upgrade_report, upgrade_result
+from seqdigits.config.upgrade import upgrade_result
 from seqdigits.core import provenance
-from seqdigits.experiments.published import PUBLISHED, Published, improves, ours
 from seqdigits.experiments.run_folder import read_metrics
 
 CURVE_POINTS = 100
@@ -40,35 +39,6 @@ class TrainedPart:
     commit: str | None
     devices: list[str]
     steps_per_call: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class ComparedMetric:
-    """A published value and ours.
-
-    Attributes:
-      split: train | validation | test.
-      metric: one of published.METRICS.
-      value: as published.
-      ours: None where it was not measured.
-      improves: whether ours is better; None where the two cannot be compared, or are not (PublishedMetric.best_of).
-    """
-
-    split: str
-    metric: str
-    value: float
-    ours: float | None
-    improves: bool | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """The published row of an experiment with our metrics; the other attributes as in published.Published."""
-
-    family: str
-    parameters: int
-    note: str
-    metrics: list[ComparedMetric]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,11 +75,10 @@ class Result:
       steps_planned: number of steps in the config file.
       fraction: trained fraction of these.
       partial: whether it is below 1.
-      comparable: whether it is the complete published experiment.
+      comparable: whether it is the complete experiment as its config file has it, whatever the seed.
       minutes: time of training, evaluations included.
       parameters: number of trained parameters.
       reports: metrics by split.
-      published: the published metrics with ours; None for experiments of our own.
       curve: the training curve.
     """
 
@@ -133,7 +102,6 @@ class Result:
     minutes: float
     parameters: int
     reports: dict[str, dict[str, Any]]
-    published: Comparison | None
     curve: list[CurvePoint]
 
     @classmethod
@@ -152,10 +120,7 @@ class Result:
             values["config_sha256"] = digest(values["config"])
         trained = [TrainedPart(**part) for part in values["trained"]]
         points = [CurvePoint(**point) for point in values["curve"]]
-        published = values["published"]
-        if published is not None:
-            published = Comparison(**published | {"metrics": [ComparedMetric(**one) for one in published["metrics"]]})
-        return cls(**values | {"trained": trained, "published": published, "curve": points})
+        return cls(**values | {"trained": trained, "curve": points})
 
     def to_json(self) -> str:
         """Encodes the result. What an older result did not record stays absent."""
@@ -171,7 +136,6 @@ class Result:
 
 def collect(
     name: str,
-    base: str,
     config: ConfigDict,
     settings: dict[str, Any],
     planned: int,
@@ -183,7 +147,6 @@ def collect(
 
     Args:
       name: name of the run.
-      base: name of its experiment.
       config: config of the complete schedule, settings included.
       settings: keys that differ from the config file.
       planned: steps in the config file.
@@ -193,7 +156,6 @@ def collect(
     """
     reports = _reports(config, workdir)
     steps, seconds = progress(workdir)
-    comparable = steps >= planned and not _is_another_experiment(settings)
     trained = provenance.read(workdir)
     return Result(
         name=name,
@@ -214,11 +176,10 @@ def collect(
         steps_planned=planned,
         fraction=steps / planned,
         partial=steps < planned,
-        comparable=comparable,
+        comparable=steps >= planned and not _is_another_experiment(settings),
         minutes=round(seconds / 60, 2),
         parameters=parameters,
         reports=reports,
-        published=_compare(PUBLISHED.get(base), reports, comparable),
         curve=curve(workdir / "metrics.jsonl"),
     )
 
@@ -239,7 +200,7 @@ def _reports(config: ConfigDict, workdir: Path) -> dict[str, dict[str, Any]]:
     """Returns the metrics by split, without confusion matrices and reliability, which are long and stay in the workdir."""
     reports = {}
     for split in config.evaluate.splits:
-        report = upgrade_report(json.loads((workdir / "evaluation" / f"{split}.json").read_text()))
+        report = json.loads((workdir / "evaluation" / f"{split}.json").read_text())
         reports[split] = {key: value for key, value in report.items() if key not in _LONG}
     return reports
 
@@ -254,25 +215,9 @@ def progress(workdir: Path) -> tuple[int, float]:
 
 
 def _is_another_experiment(settings: dict[str, Any]) -> bool:
-    """Returns whether the settings make it another experiment than the published one."""
-    return not set(settings) <= {"seed", *RESUMABLE_KEYS}
-
-
-def _compare(row: Published | None, reports: dict[str, dict[str, Any]], comparable: bool) -> Comparison | None:
-    """Returns the published metrics with ours; `improves` is None where the two cannot be compared."""
-    if row is None:
-        return None
-    metrics = [
-        ComparedMetric(
-            metric.split,
-            metric.metric,
-            metric.value,
-            ours=ours(metric, reports),
-            improves=improves(metric, reports) if comparable else None,
-        )
-        for metric in row.metrics
-    ]
-    return Comparison(row.family, row.params, row.note, metrics)
+    """Returns whether the settings make it another experiment than that of the config file."""
+    changing = {key for key in settings if key not in RESUMABLE_KEYS or key.startswith("decode.")}
+    return not changing <= {"seed"}
 
 
 def curve(path: Path, most: int = CURVE_POINTS) -> list[CurvePoint]:

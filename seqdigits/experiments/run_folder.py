@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from seqdigits.checkpoint.layout import find_checkpoint
 from seqdigits.checkpoint.load import best_checkpoint
 from seqdigits.checkpoint.manifest import read_meta
-from seqdigits.config.defaults import DEFAULTS, get
 from seqdigits.config.saved import complete_config
 from seqdigits.config.upgrade import upgrade_report
 from seqdigits.core import provenance
@@ -37,7 +36,6 @@ class RunFolder:
       checkpoint: the folder of the chosen checkpoint.
       step: that of the checkpoint.
       config: that of the checkpoint, complete.
-      changed: keys whose values differ from base_config(), in its order.
       curves: by metric and split.
       reports: `evaluation/SPLIT.json` by split, those that are there.
       starts: see provenance.read; empty where the folder has none.
@@ -49,7 +47,6 @@ class RunFolder:
     checkpoint: Path
     step: int
     config: ConfigDict
-    changed: list[str]
     curves: dict[str, dict[str, Curve]]
     reports: dict[str, dict[str, Any]]
     starts: list[dict[str, Any]]
@@ -82,7 +79,6 @@ def read_run(workdir: Path, name: str, which: str = "best") -> RunFolder:
         checkpoint=checkpoint,
         step=meta["step"],
         config=config,
-        changed=[key for key, default in DEFAULTS.items() if get(config, key) != default],
         curves=read_curves(workdir / "metrics.jsonl"),
         reports=_read_reports(workdir / "evaluation"),
         starts=provenance.read(workdir) if (workdir / "provenance.json").exists() else [],

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from seqdigits.config.saved import complete_config, diff_configs
+from seqdigits.config.saved import complete_config, diff_results
 from seqdigits.experiments.results import Result
 
 Reports = dict[str, dict[str, Any]]
@@ -63,7 +63,7 @@ def settings_without_seed(result: Result) -> dict[str, Any]:
 def _differ_in_seed_alone(a: Result, b: Result) -> bool:
     if a.name.split("+")[0] != b.name.split("+")[0] or a.steps != b.steps:
         return False
-    differences = diff_configs(complete_config(a.config, Path(a.name)), b.config)
+    differences = diff_results(complete_config(a.config, Path(a.name)), b.config)
     return all(line.startswith("seed:") for line in differences)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seqdigits.config import registry as config_registry
-from seqdigits.config.defaults import base_config
+from seqdigits.config.defaults import DEFAULTS
 from seqdigits.config.upgrade import check_renamed
 from seqdigits.core.errors import UserError
 from seqdigits.experiments.published import FAMILIES, PUBLISHED
@@ -60,7 +60,9 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise UserError(f"--set {text}: write KEY=VALUE, for example --set train.batch_size=64.")
         check_renamed(key, value, f"--set {key}")
-        settings[key] = _typed(key, value, _default(base_config(), key))
+        if key not in DEFAULTS:
+            raise UserError(f"--set {key}: unknown key. All keys: seqdigits config --markdown.")
+        settings[key] = _typed(key, value, DEFAULTS[key])
     return dict(sorted(settings.items()))
 
 
@@ -76,14 +78,6 @@ def settings_of_seeds(settings: dict[str, Any], count: int) -> list[dict[str, An
     if count > 1 and "seed" in settings:
         raise UserError(f"--seeds {count} sets the seeds 0 to {count - 1}: leave out --set seed={settings['seed']}.")
     return [dict(sorted((settings | ({"seed": seed} if seed else {})).items())) for seed in range(count)]
-
-
-def _default(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        if not hasattr(config, "keys") or part not in config:
-            raise UserError(f"--set {key}: unknown key. All keys: seqdigits config --markdown.")
-        config = config[part]
-    return config
 
 
 def _typed(key: str, text: str, default: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from seqdigits.core.console import render_table
 from seqdigits.core.progress import duration
 from seqdigits.experiments import results
-from seqdigits.experiments.published import PublishedMetric, ours
+from seqdigits.experiments.published import ours
 from seqdigits.experiments.run import Run, name_of
 from seqdigits.experiments.seeds import SeedGroup, groups_by_name, settings_without_seed
 from seqdigits.experiments.verdict import verdict
@@ -36,8 +36,7 @@ def seeds_table(runs: Sequence[Run]) -> list[str]:
         metrics = _metrics(run, group)
         for number, (metric, _, published, judged) in enumerate(metrics):
             split, name = metric.split(" ")
-            of_split = PublishedMetric(split, name, 0.0)
-            mean, spread = (_number(ours(of_split, reports), name) for reports in (group.means, group.spreads))
+            mean, spread = (_number(ours(split, name, reports), name) for reports in (group.means, group.spreads))
             head = ("", "") if number else (name_of(run.base, settings_without_seed(group.results[0])), group.seeds)
             rows.append((*head, metric, mean, spread, published, judged))
     return [render_table(_SEED_COLUMNS, rows, align="lllrrrl")] if rows else []
@@ -86,8 +85,8 @@ def _metrics(run: Run, group: SeedGroup | None) -> list[tuple[str, str, str, str
     for metric in [metric for metric in published if metric.split == "test"] or published:
         means, spreads = (group.means, group.spreads) if group else (reports, {})
         judged = verdict(metric, means, spreads) if run.result and run.result.comparable else "-"
-        value = _number(ours(metric, reports), metric.metric)
-        shown = f"{metric.value:g}" + (f" (best of {metric.best_of})" if metric.best_of > 1 else "")
+        value = _number(ours(metric.split, metric.metric, reports), metric.metric)
+        shown = metric.printed + (f" ({metric.unjudged})" if metric.unjudged else "")
         rows.append((f"{metric.split} {metric.metric}", value, shown, judged))
     return rows
 

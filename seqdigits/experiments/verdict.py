@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from seqdigits.config.defaults import LOWER_IS_BETTER
-from seqdigits.experiments.published import PublishedMetric, improves, ours
-from seqdigits.metrics.intervals import wilson_interval
+from seqdigits.experiments.published import PublishedMetric, ours
+from seqdigits.metrics.intervals import normal_interval, wilson_interval
 
 RULE = (
     "Each published figure is judged by itself. *Better*: our whole 95% interval is above the published value; *worse*: all of it is below;",
-    "*open*: neither. The interval is that of a share of the evaluated images; accuracies of digits and positions, which vary less, have the",
-    "same. A published value counts with half a unit of its last digit, two decimals at least. Localization error and cross entropy have no",
-    "interval: \\* marks a statement without one. Where an experiment was run with several seeds their mean is judged: what would be better",
-    "or worse, but is no farther from the published value than the standard deviation of the seeds, is *within spread*, and counts as open.",
-    "*Best of N*: it is not published which of N networks has the value, so that none of ours is judged by it.",
+    "*open*: neither. For a published error, *better* is below. The interval is that of a share of the evaluated images (Wilson); accuracies",
+    "of digits, positions and outputs get the same one, though they vary less. That of a localization error or a cross entropy is 1.96 standard",
+    "errors to both sides; \\* marks a statement about a run that did not measure it. Images of one set may show the same digits, which no interval",
+    "takes into account. A published value counts with half a unit of its last printed digit.",
+    "Where an experiment was run with several seeds their mean is judged, with the mean of their standard errors: what would be better or worse,",
+    "but is no farther from the published value than the standard deviation of the seeds, is *within spread*, and counts as open.",
+    "A published value with a reason in parentheses, such as *best of 4*, is not judged.",
 )
 """The rule in Markdown, line by line, for a page that shows verdicts."""
 
@@ -38,7 +39,7 @@ def verdict(
       spreads: the standard deviations of the seeds, in the form of `reports`; None for one seed.
 
     Returns:
-      "-" where ours was not measured, or the published value is that of the best of several networks.
+      "-" where ours was not measured, or nothing is judged by the published value.
 
     Accuracies of positions are means over images, whose variance is at most that of a share of images, so that the interval of
     the latter is used for all.
@@ -53,11 +54,11 @@ def verdict(
     >>> verdict(PublishedMetric("test", "sequence_accuracy", 0.97), reports, {"test": {"sequence_accuracy": 0.014}})
     'within spread'
     """
-    value = ours(metric, reports)
-    if value is None or metric.best_of > 1:
+    value = ours(metric.split, metric.metric, reports)
+    if value is None or metric.unjudged:
         return "-"
-    rounding = _rounding(metric.value)
-    spread = ours(metric, spreads or {})
+    rounding = 0.5 * 10.0**-metric.decimals
+    spread = ours(metric.split, metric.metric, spreads or {})
     judged = _judge(metric, value, rounding, reports)
     return WITHIN_SPREAD if judged != "open" and abs(value - metric.value) <= (spread or 0.0) + rounding else judged
 
@@ -73,10 +74,14 @@ def interval(metric: PublishedMetric, reports: Mapping[str, Mapping[str, Any]]) 
     >>> [round(end, 4) for end in interval(PublishedMetric("test", "sequence_accuracy", 0.9826), reports)]
     [0.9807, 0.9857]
     >>> interval(PublishedMetric("test", "localization_error", 1.5), reports)
+    >>> interval(PublishedMetric("test", "iou", 0.9), {"test": {"examples": 9}})
     """
-    value = ours(metric, reports)
-    if value is None or metric.best_of > 1 or metric.metric in LOWER_IS_BETTER:
+    value = ours(metric.split, metric.metric, reports)
+    if value is None or metric.unjudged:
         return None
+    if metric.metric in LOWER_IS_BETTER:
+        error = reports[metric.split].get(f"{metric.metric}_standard_error")
+        return None if error is None else normal_interval(value, error)
     return wilson_interval(value, reports[metric.split]["examples"])
 
 
@@ -86,19 +91,10 @@ def _judge(metric: PublishedMetric, value: float, rounding: float, reports: Mapp
     if ends is None:
         if abs(value - metric.value) <= rounding:
             return "open"
-        return "better*" if improves(metric, reports) else "worse*"
+        is_better = value < metric.value if metric.metric in LOWER_IS_BETTER else value > metric.value
+        return "better*" if is_better else "worse*"
     low, high = ends
-    if low > metric.value + rounding:
-        return "better"
-    return "worse" if high < metric.value - rounding else "open"
-
-
-def _rounding(value: float) -> float:
-    """Returns half a unit of the last digit of a printed value.
-
-    >>> _rounding(0.9826), _rounding(0.8), _rounding(312.7)
-    (5e-05, 0.005, 0.05)
-    """
-    exponent = Decimal(repr(value)).as_tuple().exponent
-    decimals = -exponent if isinstance(exponent, int) else 0
-    return 0.5 * 10.0 ** -(decimals if value > 1 else max(2, decimals))
+    is_above, is_below = low > metric.value + rounding, high < metric.value - rounding
+    if metric.metric in LOWER_IS_BETTER:
+        is_above, is_below = is_below, is_above
+    return "better" if is_above else "worse" if is_below else "open"

@@ -47,13 +47,14 @@ class Program:
     model: nn.Module
     variables: Variables
 
-    def __init__(self, weights: Path, *, size: tuple[int, int] | None = None, packaged_digits: bool = False) -> None:
+    def __init__(self, weights: Path, *, size: tuple[int, int] | None = None, packaged_data: bool = False) -> None:
         """Loads a trained network.
 
         Args:
           weights: see checkpoint.load.load_variables.
           size: height and width of the images, in pixels, of a dense detector; None = those of its validation images.
-          packaged_digits: whether the examples are composed of the digits of scikit-learn, which need no download.
+          packaged_data: whether the examples need no other file: the digits are those of scikit-learn, and there are no natural
+            backgrounds.
 
         Raises:
           UserError: there are no weights, they are damaged, or belong to images of another size or to another version.
@@ -61,8 +62,8 @@ class Program:
         variables, meta = load_variables(weights)
         config = as_evaluated(complete_config(meta["config"], weights))
         config.model.compute_dtype = "float32"
-        if packaged_digits:
-            config.data.update(digits="uci", source="device")
+        if packaged_data:
+            config.data.update(digits="uci", source="device", backgrounds="", misread="")
         if size:
             config.data.height, config.data.width = size
         self.config, self.variables = config, jax.tree.map(np.asarray, variables)

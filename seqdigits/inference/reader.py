@@ -14,8 +14,7 @@ from PIL import Image
 
 from seqdigits.checkpoint import pretrained
 from seqdigits.core.errors import UserError, short
-from seqdigits.data.photos.crop import DAMAGED
-from seqdigits.data.photos.picture_files import as_rgb, open_reduced
+from seqdigits.data.photos.picture_files import DAMAGED, as_rgb, open_reduced
 from seqdigits.inference.onnx_engine import OnnxEngine
 from seqdigits.inference.reading import (
     MIN_SHARED_AREA,

@@ -10,6 +10,8 @@ import numpy as np
 from flax import struct
 from jax import Array
 
+from seqdigits.metrics.reliability import DIAGRAM_BINS, ERROR_BINS, calibration_error, reliability_diagram
+
 BINS = 512
 MIN_LOGIT, MAX_LOGIT = -10.0, 16.0
 """The bins have equal widths in logit(p) = log(p / (1 - p)) between these limits.
@@ -41,29 +43,13 @@ class ConfidenceHistogram(struct.PyTreeNode):
         count = np.asarray(self.count)
         return _BIN_CENTERS + np.asarray(self.excess, np.float64) / np.maximum(count, 1)
 
-    def reliability(self, bins: int = 10) -> list[dict[str, Any]]:
-        """Returns the reliability diagram: mean confidence and accuracy in bins of equal width, the lowest first.
+    def reliability(self) -> list[dict[str, Any]]:
+        """Returns the bins of the reliability diagram, see metrics.reliability."""
+        return reliability_diagram(*self._rebin(DIAGRAM_BINS))
 
-        Each bin has `confidence` and `accuracy`, means over its predictions or None if it is empty, and `count`.
-        """
-        confidence, correct, count = self._rebin(bins)
-        return [
-            {
-                "confidence": float(s / n) if n else None,
-                "accuracy": float(r / n) if n else None,
-                "count": int(n),
-            }
-            for s, r, n in zip(confidence, correct, count, strict=True)
-        ]
-
-    def calibration_error(self, bins: int = 15) -> float | None:
-        """Returns the expected calibration error, 0..1, or None without predictions.
-
-        It is the mean over the predictions of |accuracy - confidence| of their bin, in bins of equal width (Guo et al.
-        2017, arXiv:1706.04599).
-        """
-        confidence, correct, count = self._rebin(bins)
-        return float(np.abs(correct - confidence).sum() / count.sum()) if count.sum() else None
+    def calibration_error(self) -> float | None:
+        """Returns the expected calibration error, 0..1, or None without predictions, see metrics.reliability."""
+        return calibration_error(*self._rebin(ERROR_BINS))
 
     def coverage(self, accuracy: float) -> float | None:
         """Returns the coverage at an accuracy (selective prediction), 0..1, or None without predictions.

@@ -1,8 +1,11 @@
-"""Confidence intervals of proportions."""
+"""Confidence intervals of proportions and of means."""
 
 from __future__ import annotations
 
 import math
+
+Z = 1.96
+"""The 97.5th percentile of the normal distribution."""
 
 
 def half_interval(share: float, count: int) -> float:
@@ -13,8 +16,7 @@ def half_interval(share: float, count: int) -> float:
     """
     # Our own formula: scipy.stats.binomtest needs an integer number of successes, and the mean share of several seeds has
     # none.
-    z = 1.96
-    return z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return Z * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2)) / (1 + Z**2 / count)
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
@@ -25,7 +27,15 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     >>> [round(end, 4) for end in wilson_interval(0.9, 10)]
     [0.5958, 0.9821]
     """
-    z = 1.96
-    center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    center = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
     half = half_interval(share, count)
     return max(0.0, center - half), min(1.0, center + half)
+
+
+def normal_interval(mean: float, standard_error: float) -> tuple[float, float]:
+    """Returns the 95% interval of a mean of many values, low and high end.
+
+    >>> [round(end, 4) for end in normal_interval(2.0, 0.1)]
+    [1.804, 2.196]
+    """
+    return mean - Z * standard_error, mean + Z * standard_error

@@ -62,7 +62,7 @@ def match_predictions(batch: Batch, prediction: Prediction) -> Matching:
 
 
 def _match_numbers(batch: Batch, prediction: Prediction, digit_correct: Array) -> Matching:
-    true_digits, member = _true_numbers(batch)  # [B, L, L], for each number k
+    number, true_digits, member = _true_numbers(batch)  # [B, L, L], for each number k
     is_number, is_predicted = jnp.any(member, axis=-1), prediction.length > 0  # [B, L], [B, N]
     same_digits = jnp.all(true_digits[:, :, None] == prediction.digits[:, None], axis=-1)  # [B, L, N]
     same_digits &= (
@@ -87,7 +87,6 @@ def _match_numbers(batch: Batch, prediction: Prediction, digit_correct: Array) -
     best = jnp.argmax(matches + overlap, axis=-1)  # [B, L], the predicted number for each true one
     counterpart = jnp.take_along_axis(prediction.digits, best[..., None], axis=1)  # [B, L, L]
     counterpart = jnp.where((jnp.max(overlap, axis=-1) > MIN_IOU)[..., None], counterpart, NO_DIGIT)
-    number = jnp.zeros_like(batch.digits) if batch.number is None else batch.number
     row = jnp.arange(number.shape[0])[:, None]
     position = jnp.arange(number.shape[1]) - jnp.argmax(member, axis=-1)[row, number]  # within its number
     return Matching(
@@ -104,18 +103,19 @@ def _match_numbers(batch: Batch, prediction: Prediction, digit_correct: Array) -
     )
 
 
-def _true_numbers(batch: Batch) -> tuple[Array, Array]:
+def _true_numbers(batch: Batch) -> tuple[Array, Array, Array]:
     """Splits the true digits of each image into its numbers k, at most L.
 
     Returns:
-      i32 [B, L, L], the digits of each number, NO_DIGIT after the last; bool [B, L, L], its positions in Batch.digits.
+      i32 [B, L], the number k of each digit; i32 [B, L, L], the digits of each number, NO_DIGIT after the last;
+      bool [B, L, L], its positions in Batch.digits.
     """
     positions = jnp.arange(batch.digits.shape[1])
     number = jnp.zeros_like(batch.digits) if batch.number is None else batch.number
     member = (number[:, None] == positions[:, None]) & (batch.digits != NO_DIGIT)[:, None]  # [B, k, L]
     order = jnp.argsort(~member, axis=-1, stable=True)  # the digits of the number first, in their order
     digits = jnp.take_along_axis(jnp.where(member, batch.digits[:, None], NO_DIGIT), order, axis=-1)
-    return digits, member
+    return number, digits, member
 
 
 def _digits_correct(batch: Batch, prediction: Prediction) -> Array:

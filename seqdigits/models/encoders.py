@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+RESIDUAL_STRIDE_8 = (
+    "space_to_depth 2, conv 3x3x32, norm, relu, conv 3x3x64 /2, norm, relu, "
+    "keep a, conv 3x3x64, norm, relu, conv 3x3x64, norm, add a, relu, conv 3x3x128 /2, norm, relu, "
+    "keep b, conv 3x3x128, norm, relu, conv 3x3x128, norm, add b, relu"
+)
+"""Two pairs of convolutions with a residual connection, at strides 4 and 8: of `reader_canvas` and those that start from its weights."""
+
 
 def residual_pyramid(stem: int = 32, widths: tuple[int, int, int] = (64, 96, 128)) -> str:
     """Returns the layer specification of a residual encoder with a feature pyramid, of output stride 4.
@@ -76,16 +83,16 @@ def rcnn(features: int, dropout: float) -> str:
     """Returns the layer specification of an RCNN of Liang and Hu 2015, CVPR, section 3.2, for images of 32x32.
 
     A convolution of 5x5, two recurrent ones of 3x3 that are unrolled three times, two more at half the size, and the maximum over
-    all positions. Both pools have windows of 3x3 and stride 2. Dropout follows every recurrent convolution but the last.
+    all positions. Both pools have windows of 3x3 and stride 2. Dropout follows every recurrent convolution but the last, after the
+    pool where one comes next.
 
     Args:
       features: of each convolution.
       dropout: its rate.
 
-    >>> rcnn(8, 0.5)[:72]
-    'conv 5x5x8, relu, pool 3 /2, recurrent 3x3x8 x3, dropout 0.5, recurrent '
+    >>> rcnn(8, 0.5).split(", recurrent 3x3x8 x3")
+    ['conv 5x5x8, relu, pool 3 /2', ', dropout 0.5', ', pool 3 /2, dropout 0.5', ', dropout 0.5', ', max']
     """
-    recurrent = f"recurrent 3x3x{features} x3"
-    dropped = f"{recurrent}, dropout {dropout}"
-    first = f"conv 5x5x{features}, relu, pool 3 /2, {dropped}, {dropped}"
-    return f"{first}, pool 3 /2, {dropped}, {recurrent}, max"
+    recurrent, pool, drop = f"recurrent 3x3x{features} x3", "pool 3 /2", f"dropout {dropout}"
+    first = f"conv 5x5x{features}, relu, {pool}, {recurrent}, {drop}"
+    return f"{first}, {recurrent}, {pool}, {drop}, {recurrent}, {drop}, {recurrent}, max"

@@ -146,8 +146,8 @@ def policy_loss(location_log_density: Array, baselines: Array, correct: Array) -
     differentiated (Ba et al. 2014, arXiv:1412.7755, section 3).
 
     Args:
-      location_log_density: f32 [B, L, N].
-      baselines: f32 [B, L, N], the expected rewards.
+      location_log_density: f32 [B, L, G].
+      baselines: f32 [B, L, G], the expected rewards.
       correct: bool [B, L].
 
     >>> float(policy_loss(jnp.array([[[-1.0, -2.0]]]), jnp.array([[[0.25, 0.5]]]), jnp.array([[True]]))[0])
@@ -158,7 +158,7 @@ def policy_loss(location_log_density: Array, baselines: Array, correct: Array) -
 
 
 def baseline_loss(baselines: Array, correct: Array) -> Array:
-    """Returns the mean squared error of the baselines f32 [B, L, N], for correct bool [B, L]: f32 [B].
+    """Returns the mean squared error of the baselines f32 [B, L, G], for correct bool [B, L]: f32 [B].
 
     >>> float(baseline_loss(jnp.array([[[0.5, 1.0]]]), jnp.array([[True]]))[0])
     0.125

@@ -156,7 +156,7 @@ def mean_digit_cells(total: Array, count: Array) -> Array:
 
     Args:
       total: f32 [], sum of the target weights of all cells of the whole batch, see `targets.cell_targets`.
-      count: f32 [], number of rows of the whole batch without padding.
+      count: i32 [], number of rows of the whole batch without padding.
     """
     return jnp.maximum(total, 1) / count
 
@@ -276,7 +276,7 @@ def total_loss(terms: dict[str, Array], mask: Array, count: Array, config: Confi
     Args:
       terms: from `loss_terms`, each f32 [B].
       mask: bool [B], False on padding.
-      count: f32 [], number of rows without padding in the whole batch, of which the terms may be one shard.
+      count: i32 [], number of rows without padding in the whole batch, of which the terms may be one shard.
       config: the section `loss`, with a weight for each term.
     """
     weighted = sum((config[name] * term for name, term in terms.items()), jnp.zeros(mask.shape))

@@ -29,7 +29,7 @@ def depth_to_space(x: Array, size: int) -> Array:
     batch, h, w, features = x.shape
     if features % size**2:
         raise UserError(
-            f"model.encoder: 'depth_to_space {size}' needs a multiple of {size**2} features and gets {features}. "
+            f"The layer 'depth_to_space {size}' needs a multiple of {size**2} features and gets {features}. "
             "Change the features of the layer before it."
         )
     x = x.reshape(batch, h, w, size, size, features // size**2)

@@ -216,7 +216,7 @@ def _add(x: Array, layer: Layer, context: _LayerContext) -> Array:
     factor = context.stride // stride
     if tuple(-(-n // factor) for n in kept.shape[1:3]) != x.shape[1:3]:
         raise UserError(
-            f"model.encoder: 'add {layer.name}' cannot project the kept map of {kept.shape[1]}x{kept.shape[2]} by stride "
+            f"The layer 'add {layer.name}' cannot project the kept map of {kept.shape[1]}x{kept.shape[2]} by stride "
             f"{factor} to {x.shape[1]}x{x.shape[2]}. Take out 'valid' between 'keep {layer.name}' and 'add {layer.name}'."
         )
     projection = nn.Conv(

@@ -77,7 +77,7 @@ def detect(
             continue
         source = flag if given is not None else str(variable)
         if not text.isdecimal() or not low <= int(text) <= _MAX_PROCESSES:
-            raise UserError(f"{source} = {text}: an integer from {low} is allowed.")
+            raise UserError(f"{source} = {text}: an integer from {low} to {_MAX_PROCESSES:,} is allowed.")
         numbers[flag] = int(text)
     if not coordinator:
         given_flags = [flag for flag, (given, _, _) in names.items() if given is not None]

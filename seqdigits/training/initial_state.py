@@ -17,6 +17,7 @@ from seqdigits.config.saved import to_json
 from seqdigits.core.types import Variables
 from seqdigits.data.create import create_source
 from seqdigits.data.evaluated_config import as_evaluated, trains_as_evaluated
+from seqdigits.data.photos import svhn
 from seqdigits.data.source import DataSource
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.parallel.devices import Devices
@@ -62,7 +63,26 @@ def initial_variables(config: ConfigDict) -> tuple[Variables | None, dict[str, A
     if not config.init.path:
         return None, None
     variables, meta = load_variables(Path(config.init.path))
+    if other := _other_held_out(config, meta["config"]["data"]):
+        print(
+            f"note: {config.init.path} was trained with {other}, so it may have seen photographs that are held out here. Figures of "
+            "validation may be too good; those of test are not concerned.",
+            flush=True,
+        )
     return variables, {"path": config.init.path, **origin(meta)}
+
+
+def _other_held_out(config: ConfigDict, earlier: dict[str, Any]) -> str:
+    """Returns the keys and values by which the weights' house numbers held out for validation are others; "" if there are none."""
+    data = config.data
+    of_photographs = {"photograph", "crop"}
+    if not all(
+        one.get("composition") in of_photographs and one.get("photographs") in svhn.PHOTOGRAPHS
+        for one in (data, earlier)
+    ):
+        return ""
+    keys = [key for key in ("photographs", "max_length") if data[key] != earlier.get(key)]
+    return ", ".join(f"data.{key} = {earlier.get(key)}" for key in keys)
 
 
 def restore(checkpoints: Checkpoints, shapes: TrainState, devices: Devices) -> tuple[TrainState, Progress] | None:

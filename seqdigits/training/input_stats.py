@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -30,8 +31,8 @@ def measure(
       arrays: the arrays of the source, on the devices.
       devices: the devices of the run.
       empty: the collection as the model initialized it. Only entries present in it are measured: `mean_box` f32 [4],
-        cxcywh in pixels, the mean of the enclosing boxes of the sequences; and `pixels`, with the `mean` and the
-        standard `deviation` f32 [H, W, C] of each pixel, 0..255.
+        cxcywh in pixels, the mean of the enclosing boxes of the sequences, without images that have no digit; and `pixels`,
+        with the `mean` and the standard `deviation` f32 [H, W, C] of each pixel, 0..255.
 
     Returns:
       A tree of the same structure, on the devices.
@@ -43,19 +44,21 @@ def measure(
     def collect(arrays: Any, host_batch: Any) -> Any:
         batch = make(arrays, host_batch)
         box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
-        return batch.mask, box, batch.image if needs_pixels else None
+        has_digits = jnp.any(batch.digits != NO_DIGIT, axis=-1)
+        return batch.mask, batch.mask & has_digits, box, batch.image if needs_pixels else None
 
-    count, boxes, pixels, squares = 0, np.zeros(4), np.zeros(()), np.zeros(())
+    count, with_digits, boxes, pixels, squares = 0, 0, np.zeros(4), np.zeros(()), np.zeros(())
     for host_batch in source.all(config.evaluate.batch_size, source.statistics_limit):
-        mask, box, image = jax.device_get(collect(arrays, devices.shard_batch(host_batch)))
+        mask, located, box, image = jax.device_get(collect(arrays, devices.shard_batch(host_batch)))
         count += mask.sum()
-        boxes = boxes + box[mask].astype(np.float64).sum(0)
+        with_digits += located.sum()
+        boxes = boxes + box[located].astype(np.float64).sum(0)
         if needs_pixels:
             image = image[mask].astype(np.float64)
             pixels, squares = pixels + image.sum(0), squares + np.square(image).sum(0)
     filled = dict(empty)
     if "mean_box" in empty:
-        filled["mean_box"] = (boxes / count).astype(np.float32)
+        filled["mean_box"] = (boxes / max(with_digits, 1)).astype(np.float32)
     if needs_pixels:
         mean = pixels / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))

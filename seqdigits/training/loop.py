@@ -12,6 +12,7 @@ Which checkpoints exist is decided in two places.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from seqdigits.core.progress import Clock
 from seqdigits.core.types import HostBatch
 from seqdigits.data.create import create_source
 from seqdigits.data.evaluated_config import as_evaluated, trains_as_evaluated
+from seqdigits.data.half_scenes import check_devices
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 from seqdigits.data.source import DataSource
 from seqdigits.evaluation.evaluator import Evaluator
@@ -96,8 +98,11 @@ def _train_and_evaluate(
     config: ConfigDict, workdir: Path, lock: Lock | None, stop: Stop, profile: int, on_evaluation: OnEvaluation
 ) -> TrainState:
     """Runs train_and_evaluate in a locked workdir; one long function, so that it reads from top to bottom."""
+    stop.saves = True
     # Data and model. Invalid combinations raise here, before data is read.
     devices = Devices(config.parallel)
+    if config.data.half_scenes:
+        check_devices(config.train.batch_size, devices.count)
     for split in ("validation", *config.evaluate.splits, *config.evaluate.curves):
         create_source(config, split)
     source = create_source(config, "train")
@@ -147,6 +152,7 @@ def _train_and_evaluate(
                 raise Stopped
             checkpoints.amend(step, progress.meta(config, step, progress.seconds))
             is_ended = on_evaluation(step, value)
+        began = time.monotonic()
         batches = source.batches(step, config.train.batch_size)
         length = call_length(step, config)
         host_batch = next_call(batches, length, devices)
@@ -161,7 +167,7 @@ def _train_and_evaluate(
             step_profile.poll(step)
             if clock.first is None:
                 clock.start(step)
-                print(f"first step after {clock.seconds() - progress.seconds:.1f} s", flush=True)
+                print(f"first step after {time.monotonic() - began:.1f} s", flush=True)
             checkpoints.poll()
 
             # Log

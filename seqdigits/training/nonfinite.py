@@ -113,7 +113,7 @@ class NonfiniteGuard:
         )
 
     def _batch(self, step: int) -> dict[str, np.ndarray]:
-        """Returns the batch of a step without padding: image, digits, boxes, index, and number if the data has it."""
+        """Returns the batch of a step without padding: image, digits, boxes, index, and number and ignored where the data have them."""
         host_batch = self.devices.shard_batch(next(self.source.batches(step, self.config.train.batch_size)))
         key = stream_key(self.config.seed, RngStream.AUGMENT)
         batch = self.devices.jit(partial(self.source.make, key=key, train=True))(self.arrays, host_batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -241,14 +242,20 @@ class TrainStep:
         gradient = gradient_of(*inputs) if parts == 1 else accumulate(gradient_of, parts, *inputs, self.axis, group)
         (loss, (terms, batch_stats)), grads = gradient
         loss, grads = self._sum_over_devices((loss, grads))
-        if config.l2:
-            trained = partial(optim.freeze, frozen=self.config.optim.freeze)
-            l2, l2_grads = jax.value_and_grad(lambda p: losses.l2(trained(p), config.l2_params))(state.params)
-            loss, terms = loss + config.l2 * l2, terms | {"l2": l2}
-            grads = jax.tree.map(lambda g, l2_grad: g + config.l2 * l2_grad, grads, l2_grads)
-        if config.l1:
-            trained = partial(optim.freeze, frozen=self.config.optim.freeze)
-            l1, l1_grads = jax.value_and_grad(lambda p: losses.l1(trained(p), config.l1_params))(state.params)
-            loss, terms = loss + config.l1 * l1, terms | {"l1": l1}
-            grads = jax.tree.map(lambda g, l1_grad: g + config.l1 * l1_grad, grads, l1_grads)
+        for name, norm in (("l2", losses.l2), ("l1", losses.l1)):
+            if weight := config[name]:
+                value, gradient_of_norm = self._of_norm(state.params, norm, config[f"{name}_params"])
+                loss, terms = loss + weight * value, terms | {name: value}
+                grads = jax.tree.map(partial(_add_scaled, weight), grads, gradient_of_norm)
         return loss, terms, batch_stats, grads
+
+    def _of_norm(
+        self, variables: Variables, norm: Callable[[Variables, str], Array], pattern: str
+    ) -> tuple[Array, Variables]:
+        """Returns the norm of the parameters that are trained and match a pattern, and its gradient."""
+        frozen = self.config.optim.freeze
+        return jax.value_and_grad(lambda p: norm(optim.freeze(p, frozen), pattern))(variables)
+
+
+def _add_scaled(weight: float, x: Array, y: Array) -> Array:
+    return x + weight * y

@@ -20,6 +20,7 @@ from seqdigits.config.upgrade import upgrade
 from seqdigits.core.errors import UserError
 from seqdigits.core.files import make_folder, write_atomically
 from seqdigits.parallel.processes import from_main, is_main
+from seqdigits.training import data_files
 from seqdigits.training.lock import Lock
 
 _SHARED_SECONDS = 30
@@ -30,15 +31,15 @@ _SHARED_SECONDS = 30
 def claim(config: ConfigDict, workdir: Path) -> Iterator[Lock | None]:
     """Locks the workdir for this run and checks that the run in it may be resumed with this config.
 
-    A config may differ from that of the saved run only in RESUMABLE_KEYS. The config is written to `W/config.json`.
+    A config may differ from that of the saved run only in RESUMABLE_KEYS, and data files not at all. The config is written to `W/config.json`.
     Process 0 does all this; the others check that they see the same folder.
 
     Yields:
       The lock, in process 0; None in the others.
 
     Raises:
-      UserError: the workdir is not writable, is in use by another run, holds a run whose config differs, or is not
-        shared by all processes.
+      UserError: the workdir is not writable, is in use by another run, holds a run whose config or data files differ,
+        or is not shared by all processes.
     """
     with contextlib.ExitStack() as stack:
         lock = None
@@ -51,6 +52,7 @@ def claim(config: ConfigDict, workdir: Path) -> Iterator[Lock | None]:
                 if not partial.name.startswith("lock."):  # those the lock itself writes, at any time
                     partial.unlink(missing_ok=True)
             _check_config(config, workdir)
+            data_files.check(config, workdir, resumes=bool(all_steps(checkpoints_folder(workdir))))
             write_atomically(workdir / "config.json", to_json(config))
             token = np.frombuffer(lock.token.encode(), np.uint8)
         _check_shared(workdir, from_main(token).tobytes().decode())

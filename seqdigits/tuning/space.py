@@ -122,9 +122,19 @@ class Space:
 
 
 def find_space(text: str) -> Path:
-    """Returns the file that `--space` names: a file, or configs/spaces/NAME.toml by its name."""
-    named = CONFIGS / "spaces" / f"{text}.toml"
-    return named if named.is_file() and not Path(text).is_file() else Path(text)
+    """Returns the file that `--space` names: a file, or configs/spaces/NAME.toml by its name.
+
+    Raises:
+      UserError: there is neither.
+    """
+    named = {path.stem: path for path in sorted((CONFIGS / "spaces").glob("*.toml"))}
+    if text in named and not Path(text).is_file():
+        return named[text]
+    if not Path(text).exists():
+        raise UserError(
+            f"--space {text}: no such file. Name a TOML file, or one of configs/spaces: {', '.join(named)}."
+        )
+    return Path(text)
 
 
 def read_space(path: Path, config: ConfigDict) -> Space:

@@ -79,6 +79,8 @@ def test_save_allows_donation_right_after(tmp_path):
 
 def test_restore_falls_back_after_a_flipped_bit(tmp_path, capsys):
     save(tmp_path, 10, 20)
+    (tmp_path / "checkpoints-damaged").mkdir()
+    (tmp_path / "checkpoints-damaged" / ".DS_Store").touch()
     file = largest_file(tmp_path / "checkpoints" / "20")
     flip_a_bit(file)
     _, meta = restore(tmp_path)

@@ -104,7 +104,6 @@ def result(small_config, tmp_path):
             "minutes": 3.4,
             "parameters": params.count(variables["params"]),
             "reports": {},
-            "published": None,
         }
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(run | changes))
@@ -413,7 +412,7 @@ def test_card_states_the_initialization(folder, result, small_config):
 
 def command(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["pretrained", *arguments])
-    monkeypatch.setattr("seqdigits.config.flags.prepare_jax", lambda: None)
+    monkeypatch.setattr("seqdigits.core.jax_settings.prepare_jax", lambda: None)
     cli_pretrained.main(Stop())
 
 
@@ -442,7 +441,7 @@ def test_command_publishes_measures_and_lists(folder, result, monkeypatch, capsy
         (("measure", "scene"), r"scene\.npz is missing"),
         (("export", "scene"), r"scene\.npz is missing"),
         (("export", "scene", "--partial"), "is not understood"),
-        (("measure", "scene", "--limit", "0"), "lower|limit"),
+        (("measure", "scene", "--limit", "0"), "^argument --limit: '0' is not an integer of at least 1\n"),
     ],
 )
 def test_command_names_an_invalid_argument(folder, monkeypatch, arguments, message):

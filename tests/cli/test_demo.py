@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from exported import DETECTORS, saved
 from seqdigits.checkpoint import pretrained
 from seqdigits.cli import demo
 from seqdigits.core.errors import UserError
-from seqdigits.core.interrupt import Stop
+from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.export import parity
 from seqdigits.inference.onnx_engine import OnnxEngine
 
@@ -117,6 +118,28 @@ def test_what_is_not_allowed_is_refused(monkeypatch, arguments, message):
         demo.main(Stop())
 
 
+def test_a_file_is_sent_whatever_the_browser_has_kept(address):
+    request = urllib.request.Request(
+        f"{address}/page.js", headers={"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}
+    )
+    with urllib.request.urlopen(request) as response:
+        assert response.read() == (PAGE / "page.js").read_bytes()
+
+
+def test_other_machines_get_an_address(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["seqdigits demo", "--host=0.0.0.0", "--port=0"])
+    monkeypatch.setattr(demo.socket, "gethostname", lambda: "office")
+    stop = Stop()
+    monkeypatch.setattr(stop, "wait", lambda _: True)  # stops as soon as the page is served
+    with pytest.raises(Stopped):
+        demo.main(stop)
+    found = re.fullmatch(
+        r"http://127\.0\.0\.1:(\d+)/ has the page, for other machines http://office:(\d+)/\. Ctrl-C ends it\.\n",
+        capsys.readouterr().out,
+    )
+    assert found[1] == found[2]
+
+
 def test_a_port_in_use_is_refused(address, tmp_path):
     port = int(address.rpartition(":")[2])
     with pytest.raises(UserError, match=f"--port {port} is in use by another program. Name another one"):
@@ -204,15 +227,19 @@ def test_an_exported_file_is_shown(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_with_130():
+def test_ctrl_c_ends_it_with_130(tmp_path):
     command = [sys.executable, "-m", "seqdigits", "demo", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             address = next(line.split()[0] for line in process.stdout if line.startswith("http://127.0.0.1:"))
             with urllib.request.urlopen(f"{address}model.json") as answer:
                 facts = json.load(answer)
             with urllib.request.urlopen(address + facts["url"]) as answer:
                 model = answer.read()
+            served = [path.name for path in tmp_path.glob("seqdigits-demo-*/*")]
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
         finally:
@@ -220,4 +247,5 @@ def test_ctrl_c_ends_it_with_130():
     assert (facts["name"], facts["bytes"], facts["sha256"]) == ("scene", len(model), digest(model))
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert not Path(facts["url"]).exists()
+    assert demo.MODEL in served
+    assert list(tmp_path.iterdir()) == []

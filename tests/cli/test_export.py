@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from exported import DETECTORS, saved
 
-from seqdigits.checkpoint import weights
+from seqdigits.checkpoint import pretrained, weights
 from seqdigits.cli import export
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
@@ -99,6 +99,21 @@ def test_a_network_for_images_of_one_size_is_compared_on_validation_examples(cal
         "60 validation images, the file beside JAX: same digits in 60, largest difference of boxes 0.0"
     )
     assert printed[1] == f"{tmp_path}/a: {(tmp_path / 'a').stat().st_size:,} bytes"
+
+
+def test_a_file_is_never_written_into_a_checkpoint(monkeypatch, tmp_path):
+    step = tmp_path / "run" / "checkpoints" / "20"
+    step.mkdir(parents=True)
+    for folder, name in ((step.parent, "20"), (step, "."), (tmp_path, "run/checkpoints/20")):
+        monkeypatch.chdir(folder)
+        assert export._beside(Path(name), "onnx").resolve() == tmp_path / "run" / "model-20.onnx"
+
+
+@pytest.mark.parametrize("name", pretrained.NAMES)
+def test_examples_of_pretrained_weights_need_no_other_file(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    examples = Program(pretrained.path(name), packaged_data=True).examples(2)
+    assert examples.index.tolist() == [0, 1]
 
 
 @pytest.mark.slow

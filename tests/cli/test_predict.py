@@ -62,7 +62,7 @@ def run(tmp_path, monkeypatch, capsys):
     Image.new("L", (40, 20), 50).save(tmp_path / "dark.png")
     (tmp_path / "text.jpg").write_text("not a picture")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("seqdigits.config.flags.prepare_jax", lambda: None)
+    monkeypatch.setattr("seqdigits.core.jax_settings.prepare_jax", lambda: None)
 
     def created(name):
         print(f"loading {name}")
@@ -303,7 +303,7 @@ def test_predict_refuses_wrong_arguments(run, arguments, message):
 
 
 def test_predict_refuses_unknown_weights(monkeypatch):
-    monkeypatch.setattr("seqdigits.config.flags.prepare_jax", lambda: None)
+    monkeypatch.setattr("seqdigits.core.jax_settings.prepare_jax", lambda: None)
     monkeypatch.setattr(sys, "argv", ["predict", "light.png", "--weights=nope"])
     with pytest.raises(UserError, match="there are no pretrained weights 'nope'. Allowed are handwriting, scene"):
         predict.main(Stop())

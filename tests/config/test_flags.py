@@ -159,9 +159,3 @@ runpy.run_module("seqdigits.main", run_name="__main__")
         )
         assert result.returncode == 0, result.stderr
         assert "sequence_accuracy" in result.stdout
-
-
-def test_package_import_loads_no_heavy_library():
-    code = "import sys, seqdigits; print(sorted({'jax', 'flax', 'numpy', 'tensorflow'} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"

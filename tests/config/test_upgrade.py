@@ -14,6 +14,8 @@ from seqdigits.config.upgrade import (
     RENAMED_VALUES,
     upgrade,
     upgrade_record,
+    upgrade_report,
+    upgrade_result,
     upgrade_value,
 )
 from seqdigits.config_checks.validate import validate
@@ -153,3 +155,17 @@ def test_parse_names_the_new_key_of_an_old_config_file(tmp_path, line, new):
     )
     with pytest.raises(UserError, match=f"was renamed to {new}"):
         parse(experiment_flags(), ["main", f"--config={path}"], "usage", "about", needed=("config",))
+
+
+def test_errors_of_boxes_that_count_empty_images_are_dropped():
+    errors = {"localization_error": 470.7, "center_error": 17.6, "iou": 0.6}
+    old = errors | {"sequence_accuracy": 0.6, "examples_by_length": {"0": 1246, "1": 3754}}
+    point = {"step": 9, "sequence_accuracy": 0.5, "localization_error": 471.0}
+    kept = old | {"examples_by_length": {"1": 5000}}
+    new = old | {"localization_error_standard_error": 2.0}
+    assert upgrade_report(old) == old | dict.fromkeys(errors)
+    assert upgrade_report(kept) == kept
+    assert upgrade_report(new) == new
+    result = {"config": {}, "settings": {}, "curve": [point]}
+    assert upgrade_result(result | {"reports": {"test": old}})["curve"] == [point | {"localization_error": None}]
+    assert upgrade_result(result | {"reports": {"test": new}})["curve"] == [point]

@@ -43,16 +43,21 @@ def ended(process):
         ("raise UserError('no')", 2, "error: no\n"),
         ("raise TryAgain('gone')", 75, "stopped: gone\n"),
         ("raise OSError(28, 'No space left on device', 'W/x')", 2, "error: W/x cannot be written: No space left"),
+        ("raise PermissionError(13, 'Permission denied', 'W')", 2, "error: W: Permission denied. Name another one"),
+        ("raise FileNotFoundError(2, 'No such file', 'W')", 1, "Traceback"),
         ("raise ValueError('bug')", 1, "Traceback"),
+        ("stop.announce = print; app._PEER_SECONDS = 0; raise ValueError('bug')", 1, "Traceback"),
+        ("stop.announce = print; app._PEER_SECONDS = 0; raise FileNotFoundError('bug')", 1, "Traceback"),
         ("import no_such_library.part", 2, "error: this command needs the Python module no_such_library, which is not"),
         ("import seqdigits.no_such_module", 1, "Traceback"),
         ("raise BrokenPipeError(32, 'Broken pipe')", 1, "Traceback"),  # of something else than the output
     ],
 )
 def test_status_of_each_end(tmp_path, body, status, message):
-    code, _, error = ended(start(tmp_path, body))
+    code, output, error = ended(start(tmp_path, body))
     assert code == status
     assert error.startswith(message)
+    assert (output == f"{status}\n") == ("announce" in body), "other processes are told"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +115,7 @@ def test_second_ctrl_c_stops_at_once(tmp_path):
     process.send_signal(signal.SIGINT)
     code, _, error = ended(process)
     assert code == 130
-    assert "stopped at once" in error
+    assert "stopped at once.\n" in error, "nothing was trained that could be resumed"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])

@@ -51,6 +51,9 @@ def test_flags_may_stand_between_arguments(parse):
         (["a", "--count"], "argument --count: expected one argument"),
         (["a", "--count=0"], "argument --count: '0' is not an integer of at least 1"),
         (["a", "--count", "x"], "argument --count: 'x' is not an integer of at least 1"),
+        (["a", "--count=99999999999"], "argument --count: '99999999999' is more than 2147483647"),
+        (["a", "--only", ""], "the value of --only is empty. Give one, or leave --only out."),
+        (["a", "--only="], "the value of --only is empty. Give one, or leave --only out."),
         (["a", "--json=yes"], "argument --json: ignored explicit argument 'yes'"),
     ],
     ids=" ".join,
@@ -75,3 +78,11 @@ def test_help_has_all_texts(parse, arguments):
 def test_integer_from_refuses_other_values(text):
     with pytest.raises(argparse.ArgumentTypeError, match="is not an integer of at least 1"):
         integer_from(1)(text)
+
+
+def test_a_flag_that_may_be_empty_takes_an_empty_value(monkeypatch):
+    parser = CommandParser("seqdigits do", "Does it.", may_be_empty=("--file",))
+    parser.add_argument("--file")
+    for arguments in (["--file", ""], ["--file="]):
+        monkeypatch.setattr(sys, "argv", ["seqdigits do", *arguments])
+        assert parser.parse_command_line().file == ""

@@ -46,40 +46,14 @@ def data(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    return info
-
-
-def test_archive_writes_nothing_elsewhere(data, tmp_path, monkeypatch):
-    """Names that leave the folder, absolute ones, links and devices."""
-    outside = tmp_path / "outside"
-    first = (
-        (member("../outside"), b"x"),
-        (member(str(outside)), b"x"),
-        (member("train/../../outside"), b"x"),
-        (member("train/digitStruct.mat", tarfile.SYMTYPE, str(outside)), b""),
-        (member("train/1.png", tarfile.LNKTYPE, "/etc/passwd"), b""),
-        (member("train/2.png", tarfile.CHRTYPE), b""),
-    )
-    test_svhn.pack(data, "train", first)
-    (tmp_path / "scratch").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
-    before = sorted(tmp_path.rglob("*"))
-    assert len(test_svhn.load(data)["images"]) == 4
-    assert sorted(tmp_path.rglob("*")) == before
-    assert not outside.exists()
-
-
 def tar_of(*blocks: bytes) -> bytes:
     return gzip.compress(b"".join(blocks) + bytes(1024), 1)
 
 
 def test_archive_with_a_name_of_gigabytes_is_refused(data, bounded):
     """The header of GNU's long names announces 3 GB; a real file would have them, as 3 MB of zeros in the .gz."""
-    info = member("././@LongLink", tarfile.GNUTYPE_LONGNAME)
-    info.size = 3_000_000_000
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 3_000_000_000
     archive = data / "svhn_numbers" / "train.tar.gz"
     archive.write_bytes(tar_of(info.tobuf(tarfile.GNU_FORMAT), bytes(5_000_000)))
     (data / "svhn_numbers" / "train").rename(data / "unused")

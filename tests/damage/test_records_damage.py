@@ -86,16 +86,6 @@ def test_prepare_names_damaged_metadata(root, make_config, tmp_path, content):
         builders_registry.builder(make_config(copy))
 
 
-def test_records_of_another_set_in_the_folder_are_named(root, make_config, tmp_path):
-    """Two complete sets whose folders were swapped: each has a manifest that fits its files."""
-    other = make_config(tmp_path, **{"data.seed": 7})
-    folder = record_location.path(other)
-    folder.parent.mkdir(parents=True)
-    shutil.copytree(record_location.path(make_config(root)), folder)
-    with pytest.raises(UserError, match="has the records of another set, digit_sequences/uci-canvas"):
-        open_records(folder)
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_unfinished_set_is_completed_or_refused(make_config, tmp_path, damage):
     """What a killed `prepare` leaves: finished shards with their .done files, and begun.json."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -22,6 +23,7 @@ from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.data.half_scenes import HalfScenes
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.source import DataSource
+from seqdigits.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +102,12 @@ def test_batches_can_start_at_any_step(source):
         np.testing.assert_array_equal(rows, steps[8][name])
 
 
-def test_odd_rows_of_a_device_are_refused(source, monkeypatch):
-    monkeypatch.setattr(jax, "device_count", lambda: 4)
+def test_odd_rows_of_a_device_are_refused(config, tmp_path, monkeypatch):
+    config = config.copy_and_resolve_references()
+    config.train.batch_size = 12
+    monkeypatch.setattr(loop, "Devices", lambda _: SimpleNamespace(count=4))
     with pytest.raises(UserError, match="train.batch_size = 12: .* Set it to a multiple of 8"):
-        next(source.batches(0, 12))
+        loop.train_and_evaluate(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

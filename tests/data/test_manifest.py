@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -151,3 +152,21 @@ def test_missing_tensorflow_is_refused_with_the_fix(tmp_path):
     assert done.returncode == 2
     assert "make stream" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_file_that_should_have_changed_is_read_again(folder):
+    """A manifest that was replaced, while the file of equal size stayed."""
+    other = [Shard(FILE, "train", 5, 100, "0" * 64)]
+    assert [fault for _, fault in data_manifest.faults(folder, other)] == [
+        "is damaged: its SHA-256 differs from the manifest"
+    ]
+
+
+def test_records_are_found_below_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "d" / "x").mkdir(parents=True)
+    data_manifest.write_manifest(tmp_path / "d" / "x", [], {"name": "d/x"})
+    monkeypatch.chdir(tmp_path)
+    assert data_manifest.open_records(Path("d/x")) == []
+    shutil.copy("d/x/manifest.json", "d")
+    with pytest.raises(UserError, match=r"d has the records of another set, d/x"):
+        data_manifest.open_records(Path("d"))

@@ -2,6 +2,8 @@
 
 import json
 import math
+import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +77,7 @@ def test_fit_temperature_up_to_the_ends_of_the_range(best):
         return abs(math.log(t / best))
 
     assert calibration.fit_temperature(loss) == pytest.approx(best, rel=0.01)
-    assert len(calls) < 45
+    assert len(calls) < 30, "each round of the golden section needs one new loss"
     assert min(calls) > 0.0624
     assert max(calls) < 8.01
 
@@ -120,6 +122,91 @@ def test_calibrate_keeps_the_threshold_of_the_config(small_config, trained):
     result = calibration.calibrate(config, trained[1], which="best", examples=30, fit_min_score=False)
     assert result["after"]["min_score"] == result["before"]["min_score"] == threshold
     assert "min_score" not in cli_calibrate.text(result)
+
+
+class PeaksAt:
+    """A stub of the objective: 0.9 of the numbers are right with each min_score of `best`, fewer the farther from them."""
+
+    best = ()
+
+    def __init__(self, *_):
+        pass
+
+    def metrics(self, settings):
+        accuracy = 0.9 - min(abs(settings.min_score - s) for s in self.best)
+        losses = ("negative_log_likelihood", "calibration_error", "digit_calibration_error", "coverage_at_98")
+        none = confidence_histogram(jnp.zeros(0), jnp.zeros(0, bool), jnp.zeros(0, bool)).reliability()
+        metrics = {"examples": 9, "sequence_accuracy": accuracy, "reliability": {"numbers": none, "digits": none}}
+        return metrics | dict.fromkeys(losses)
+
+    def digit_loss(self, settings):
+        return math.log(settings.temperature) ** 2
+
+    def loss(self, settings):
+        return math.log(settings.platt_scale) ** 2 + settings.platt_bias**2
+
+
+@pytest.mark.parametrize(
+    ("of_config", "best", "chosen"),
+    [
+        (0.4, (0.55, 0.6), 0.55),  # of equally good ones the nearest to the config's
+        (0.4, (0.1, 0.2), 0.2),
+        (0.4, (0.3, 0.45), 0.45),
+        (0.4, (0.35, 0.5), 0.35),
+        (0.4, (0.2, 0.4, 0.45), 0.4),
+        (0.9, (0.1,), 0.1),  # the ends of those that are tried
+        (0.1, (0.9,), 0.9),
+        (0.43, (0.43,), 0.43),  # the config's own is tried too
+    ],
+)
+def test_calibrate_chooses_the_best_threshold(tmp_path, small_config, monkeypatch, of_config, best, chosen):
+    config = small_config({"decode.min_score": of_config})
+    monkeypatch.setattr(calibration, "restore", lambda *_: SimpleNamespace(step=4))
+    monkeypatch.setattr(calibration, "CalibrationObjective", PeaksAt)
+    monkeypatch.setattr(PeaksAt, "best", best)
+    result = calibration.calibrate(config, tmp_path, which="best", examples=9)
+    assert (result["before"]["min_score"], result["after"]["min_score"]) == (of_config, chosen)
+    assert result["after"]["sequence_accuracy"] == 0.9
+    kept = calibration.calibrate(config, tmp_path, which="best", examples=9, fit_min_score=False)
+    assert kept["after"]["min_score"] == of_config
+
+
+@pytest.mark.parametrize(("flags", "chosen"), [((), 0.6), (("--nofit_min_score",), 0.4)])
+def test_command_calibrates_and_prints_the_flags(tmp_path, monkeypatch, capsys, flags, chosen):
+    restored = []
+
+    def restore(config, workdir, which, split):
+        restored.append((workdir, which, split))
+        return SimpleNamespace(step=7)
+
+    class Objective(PeaksAt):
+        best = (0.6,)
+
+        def __init__(self, config, restored, examples, stop):
+            assert (restored.step, examples) == (7, 25)
+
+    monkeypatch.setattr(calibration, "restore", restore)
+    monkeypatch.setattr(calibration, "CalibrationObjective", Objective)
+    monkeypatch.setattr(cli_calibrate, "prepare_jax", lambda: None)
+    words = [
+        "quickstart",
+        "--workdir",
+        str(tmp_path),
+        "--checkpoint=4",
+        "--examples",
+        "25",
+        "--config.decode.min_score=0.4",
+    ]
+    monkeypatch.setattr(sys, "argv", ["seqdigits calibrate", *words, *flags])
+    cli_calibrate.main(Stop())
+    assert restored == [(tmp_path, "4", "validation")]
+    result = json.loads((tmp_path / "evaluation" / "calibration.json").read_text())
+    assert (result["checkpoint"], result["step"], result["after"]["min_score"]) == ("4", 7, chosen)
+    assert (tmp_path / "evaluation" / "reliability.svg").exists()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "validation, 9 examples"
+    expected = [f"--config.decode.{key}" for key in ("temperature=1", "platt_scale=1", "platt_bias=0", "min_score=0.6")]
+    assert lines[-len(expected) + len(flags) :] == expected[: len(expected) - len(flags)]
 
 
 def test_calibrate_before_equals_evaluation(trained):

@@ -1,11 +1,14 @@
 """Evaluation of a saved run: every example counted once, the table, the report, the example grid."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from seqdigits.checkpoint.layout import find_checkpoint
+from seqdigits.cli import train as cli_train
+from seqdigits.config.saved import to_json
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.evaluation.evaluate import evaluate_checkpoint
@@ -60,6 +63,28 @@ def test_evaluate_step_path_and_other_data(trained, tmp_path):
     evaluate_checkpoint(other, tmp_path, which=str(path), splits=("test",))
     assert report(tmp_path, "test")["examples"] == 17
     assert report(tmp_path, "test")["differs_from_training"] == ["data.test_examples: 40 -> 17"]
+
+
+def test_command_evaluates_the_splits_and_the_checkpoint(trained, tmp_path, monkeypatch, capsys):
+    """`python -m seqdigits.main --mode evaluate`"""
+    config, workdir = trained
+    file, out, checkpoint = tmp_path / "small.py", tmp_path / "out", find_checkpoint(workdir, "2")
+    file.write_text(
+        "import json\nfrom seqdigits.config.saved import complete_config\n\n\ndef get_config():\n"
+        f"    return complete_config(json.loads({to_json(config)!r}), 'small')\n"
+    )
+    words = ["--config", str(file), "--workdir", str(out), "--mode=evaluate", "--config.data.test_examples=17"]
+    monkeypatch.setattr(sys, "argv", ["main", *words, "--split", "validation,test", "--checkpoint", str(checkpoint)])
+    monkeypatch.setattr(cli_train, "prepare_jax", lambda: None)
+    cli_train.main(Stop())
+    assert {path.name for path in (out / "evaluation").glob("*.json")} == {"validation.json", "test.json"}
+    reports = {split: report(out, split) for split in ("validation", "test")}
+    assert [(r["step"], r["checkpoint"], r["examples"]) for r in reports.values()] == [
+        (2, str(checkpoint), 40),
+        (2, str(checkpoint), 17),
+    ]
+    assert (out / "evaluation" / "test_first.png").exists()
+    assert capsys.readouterr().out.endswith(f"{report_table(reports)}\n")
 
 
 def test_evaluation_may_compute_otherwise_than_training(trained, small_config, tmp_path):

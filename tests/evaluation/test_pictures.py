@@ -207,6 +207,20 @@ def test_command_measures_a_workdir(folder, tmp_path, command, capsys):
     assert "doors" not in printed
 
 
+def test_command_resizes_pictures_and_keeps_the_places_of_boxes(folder, tmp_path, command, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(
+        FakeReader, "read", lambda self, picture, read=FakeReader.read: seen.append(picture.size) or read(self, picture)
+    )
+    command(folder, "--out", tmp_path / "out", "--only", "doors", "--resize", "40x10")
+    assert set(seen) == {(40, 10)}
+    record = json.loads((tmp_path / "out" / "answers.json").read_text())
+    assert record["resize"] == "40x10"
+    # The pictures have 80x40 pixels: the box 40, 20, 20, 10 of the resized one is twice as far and wide, 4 times as low and high.
+    assert [answer["box"] for answer in record["answers"]] == [[80, 80, 40, 40]] * 3
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "out" / "wrong.jpg")
+
+
 def test_command_reports_unreadable_pictures_at_the_end(folder, tmp_path, command, capsys):
     (folder / "doors/1.png").write_text("not a picture")
     with pytest.raises(
@@ -227,6 +241,13 @@ def test_command_reports_unreadable_pictures_at_the_end(folder, tmp_path, comman
         (("FOLDER", "--min-confidence", "80"), "--min-confidence = 80.0 is out of range"),
         (("FOLDER", "--weights", "scene", "--workdir", "W"), "--weights scene and --workdir W: allowed is one of them"),
         (("FOLDER", "--only", "windows"), "--only windows: "),
+        (("FOLDER", "--boxes", "b.json"), "--boxes is used by --stages only. Add --stages"),
+        (
+            ("FOLDER", "--stages", "--resize", "9x9"),
+            "--resize is not used by --stages, which measures no time. Leave it out",
+        ),
+        (("FOLDER", "--resize", "9"), "--resize 9: allowed is WIDTHxHEIGHT in pixels"),
+        (("FOLDER", "--resize", "20000x20000"), "--resize 20000x20000: at most [0-9,]+ pixels are allowed"),
         (("/nowhere",), "labels.csv cannot be read"),
         (("FOLDER", "--out", "FOLDER/labels.csv"), "--out: .*labels.csv cannot be used"),
     ],

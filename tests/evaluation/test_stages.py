@@ -1,12 +1,14 @@
 """Tests of the table that shows where the Reader loses numbers."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from seqdigits.cli import measure as cli_measure
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.photos.labeled_pictures import labeled_pictures
@@ -66,6 +68,27 @@ def test_boxes_are_read_by_file_name(tmp_path):
     box = {"label": 4, "left": 15, "top": 10, "width": 10, "height": 20}
     file.write_text(json.dumps([{"filename": "folder/a.png", "boxes": [box]}]))
     assert {name: boxes.tolist() for name, boxes in read_boxes(file).items()} == {"a.png": [[20, 20, 10, 20]]}
+
+
+@pytest.mark.parametrize(("flags", "covered"), [((), "-"), (("--boxes", "boxes.json"), "1.000")])
+def test_command_prints_the_stages_and_writes_nothing(tmp_path, monkeypatch, capsys, flags, covered):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (80, 40)).save(folder / "a.png")
+    (folder / "labels.csv").write_text("image,number\na.png,47\n")
+    boxes = [{"left": x - w / 2, "top": y - h / 2, "width": w, "height": h} for x, y, w, h in BOXES]
+    (tmp_path / "boxes.json").write_text(json.dumps([{"filename": "a.png", "boxes": boxes}]))
+    reader = StubReader([reading("47"), reading("12", 500)], ["40", "12"], "47", "40")
+    monkeypatch.setattr(cli_measure.Reader, "from_pretrained", lambda name: reader)
+    monkeypatch.setattr(cli_measure, "prepare_jax", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(sys, "argv", ["seqdigits measure", "pictures", "--stages", "--out", "out", *flags])
+    cli_measure.main(Stop())
+    *_, head, last = capsys.readouterr().out.splitlines()
+    assert head.split("  ")[0] == "folder"
+    assert last.split()[1:] == ["1", covered, "1.000", covered, "0.000", "0.000"]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 FLAT = '[{"filename": "a", "boxes": [{"left": 1, "top": 2, "width": 3, "height": 0}]}]'

@@ -1,9 +1,12 @@
 """Upper bounds, against counts by hand."""
 
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqdigits.cli import upper_bound as cli_upper_bound
 from seqdigits.cli.upper_bound import table
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
@@ -60,6 +63,27 @@ def test_upper_bound_table(small_config):
     text = table([UpperBound(4, (8, 24), 40, 40, 30, 30), UpperBound(8, (4, 12), 40, 20, 30, 10)], small_config())
     assert "40 images" in text
     assert text.splitlines()[-1].split() == ["8", "4x12", "0.5000", "0.7500", "0.2500", "the", "model's"]
+
+
+def test_command_measures_the_split_of_a_config(monkeypatch, capsys):
+    flags = ["--split", "test", "--limit=30", "--config.data.min_length=3", "--config.decode.max_overlap=0.3"]
+    monkeypatch.setattr(sys, "argv", ["seqdigits upper-bound", "quickstart", *flags])
+    monkeypatch.setattr(cli_upper_bound, "prepare_jax", lambda: None)
+    measured = []
+
+    def measure(config, split, limit, stop):
+        measured.append((split, limit))
+        return measure_upper_bound(config, split, limit, stop)
+
+    monkeypatch.setattr(cli_upper_bound, "measure_upper_bound", measure)
+    cli_upper_bound.main(Stop())
+    lines = capsys.readouterr().out.splitlines()
+    assert measured == [("test", 30)]
+    assert lines[0] == "30 images"
+    assert "overlap <= 0.3" in lines[1]
+    assert [line.split()[:2] for line in lines[2:]] == [["4", "16x32"], ["8", "8x16"], ["16", "4x8"]]
+    assert [line.endswith("the model's") for line in lines[2:]] == [False, True, False]
+    assert lines[2].split()[2] == "1.0000"  # digits of 28 pixels, side by side
 
 
 def test_measure_upper_bound_errors_and_stop(experiment, small_config):

@@ -17,6 +17,7 @@ from seqdigits.experiments import benchmark
 from seqdigits.experiments.export_benchmark import measure_exports
 from seqdigits.experiments.operations import count_flops
 from seqdigits.models.build import build
+from seqdigits.parallel.distributed import Launch
 from seqdigits.training.train_step import TrainStep
 
 
@@ -115,6 +116,15 @@ def test_flags_and_their_values_reach_the_processes_that_are_timed(monkeypatch):
 
     monkeypatch.setattr(cli_benchmark, "starts", starts)
     with pytest.raises(Stopped):
+        cli_benchmark.main(Stop())
+
+
+def test_an_epoch_is_read_by_one_process_alone(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["seqdigits benchmark", "canvas_variable", "--epoch"])
+    monkeypatch.setattr(cli_benchmark.distributed, "detect", lambda *_: Launch("a:1", 2, 0))
+    monkeypatch.setattr(cli_benchmark.distributed, "connect", lambda *_: None)
+    monkeypatch.setattr(cli_benchmark, "prepare_jax", lambda: None)
+    with pytest.raises(UserError, match="--epoch measures one process alone. Run it without other processes"):
         cli_benchmark.main(Stop())
 
 

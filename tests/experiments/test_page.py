@@ -144,7 +144,12 @@ def test_page_of_no_run_is_refused(runs, tmp_path, command):
             "validation.json is damaged: accuracy_by_length is not an object",
         ),
         ("provenance.json", "[", r"provenance.json is missing or damaged"),
-        ("checkpoints/4/manifest.json", "{}", "falling back|damaged|verif"),
+        (
+            "checkpoints/4/manifest.json",
+            "{}",
+            r"checkpoints/4 is damaged: manifest\.json cannot be read \('meta'\)\nNo checkpoint in \S*/copy/checkpoints "
+            r"verifies\. Copy them again from where they were written, or train again\.$",
+        ),
     ],
 )
 def test_a_damaged_folder_is_a_clear_error(runs, tmp_path, file, content, message):

@@ -214,6 +214,12 @@ def test_record_has_no_paths(engine, folder, tmp_path):
     assert peer_lines(path.parent)[2].startswith("| pictures/a | 0.333 (0.061 to 0.792) of 3 | `")
 
 
+def test_sets_of_one_name_are_no_record():
+    assert peers.record_names(["/a/pictures/svhn", "/a/pictures/mnist"])["/a/pictures/svhn"] == "pictures/svhn"
+    with pytest.raises(UserError, match="/b/pictures/svhn and another set are both named pictures/svhn"):
+        peers.record_names(["/a/pictures/svhn", "/b/pictures/svhn"])
+
+
 def test_reading_that_compiles_is_repeated(engine, folder, tmp_path):
     python, path = engine(during="seen.update([red])")
     compiling = path.read_text().replace("import protocol", "import protocol\nseen = set()")
@@ -311,6 +317,18 @@ def test_record_is_refused_before_anything_is_read(folder, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["peers", str(folder), "--out", str(tmp_path / "out"), "--record", "a"])
     with pytest.raises(UserError, match="^--record: results/peers cannot be used: "):
+        cli_peers.main(Stop())
+
+
+def test_two_sets_of_one_name_are_refused_before_anything_is_read(folder, tmp_path, monkeypatch):
+    other = tmp_path / "other" / folder.name
+    shutil.copytree(folder, other)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["peers", str(folder), str(other), "--out", str(tmp_path / "out"), "--record", "a"]
+    )
+    monkeypatch.setattr(peers, "run", None)
+    with pytest.raises(UserError, match="another set are both named"):
         cli_peers.main(Stop())
 
 

@@ -11,7 +11,8 @@ from conftest import ROOT
 from made_up_results import config, reports, result, rows
 
 from seqdigits.cli import report as cli_report
-from seqdigits.config.registry import config_names
+from seqdigits.config.registry import config_names, load_config
+from seqdigits.config.saved import to_json
 from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.data.create import create_source
@@ -29,7 +30,7 @@ def test_text_has_one_row_per_metric():
     page, (row,) = rows(result("strip5_batchnorm", settings={"data.folder": "/data"}))
     assert page.index("## B. A strip of digits") < page.index(row) < page.index("## C.")
     assert row == (
-        "| `strip5_batchnorm`<br>data.folder=/data | 30,000 | sequence accuracy | 1 / 0.86 / 0.88 | "
+        "| `strip5_batchnorm`<br>data.folder=/data | 30,000 | sequence accuracy | 1.00 / 0.86 / 0.88 | "
         "0.9900 (0.9888 to 0.9911) / 0.9100 (0.9067 to 0.9132) / 0.9000 (0.8966 to 0.9033) | "
         "train worse, validation better, test better | - | 61.2 | `0123456`; 0; cpu |"
     )
@@ -40,7 +41,7 @@ def test_value_that_is_not_judged_has_no_interval():
     other = result("strip5_batchnorm+model.gru_units=9", settings={"model.gru_units": 9}, comparable=False)
     for one in (partial, other):
         row = [line for line in report.text([one]).splitlines() if line.startswith("| `strip5_batchnorm`")][-1]
-        assert "| 1 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | - |" in row
+        assert "| 1.00 / 0.86 / 0.88 | 0.9900 / 0.9100 / 0.9000 ± 0.0034 | - |" in row
     _, lines = rows(result("canvas_classify", reports=reports(character_accuracy=0.95)))
     assert "| 0.9500 (0.9475 to 0.9524) / 0.9500 (0.9475 to 0.9524) / 0.9500 (0.9475 to 0.9524) |" in lines[1]
 
@@ -73,7 +74,7 @@ def test_experiment_that_was_not_run_says_what_it_needs():
     _, (first, *others) = rows(result("mnist_linear"), of="svhn_crop32_deep")
     assert first == (
         "| `svhn_crop32_deep` | 0 of 110,000, *not run*: all of SVHN (train, extra, test); about 17 h on two cores, better on an "
-        "accelerator | sequence accuracy | 0.897 / 0.9176 (validation, test) | - | - | - |  |  |"
+        "accelerator | sequence accuracy | 0.8970 / 0.9176 (validation, test) | - | - | - |  |  |"
     )
     assert [line.split(" | ")[2] for line in others] == ["digit accuracy"]
     _, (row,) = rows(result("mnist_linear"), of="strip5_gru")
@@ -85,24 +86,20 @@ def test_our_reader_stands_beside_the_same_data():
     _, (row,) = rows(*readers, of="strip5_gru")
     assert "| 0.9000 ± 0.0034 (`reader_strip5`) |" in row
     _, (error, *_) = rows(*readers, of="canvas_variable")
-    assert "| 0.08 (`reader_canvas`, 5 to 5 digits) |" in error
+    assert "| 0.08 (`reader_canvas`) |" in error
     _, (row,) = rows(*readers, of="canvas_sequence")
-    assert "| 0.9000 ± 0.0034 (`reader_canvas`) |" in row
+    assert "| 0.9000 ± 0.0034 (`reader_canvas`, 1 to 5 digits) |" in row
 
 
 def test_our_reader_stands_beside_the_same_photographs_only():
-    data = {"composition": "crop", "photographs": "svhn_2000", "min_length": 1, "max_length": 5}
-    reader = result("reader_svhn_crop", config=config() | {"data": data})
-    settings = {"data.photographs": "svhn_2000"}
-    network = result(
-        "svhn_crop32_deep5+x", settings=settings, config=config() | {"data": data | {"max_length": 6}}, comparable=False
-    )
+    reader = result("reader_svhn_crop")
+    network = result("svhn_crop32_deep5+x", settings={"data.photographs": "svhn_2000"}, comparable=False)
     page, _ = rows(reader, network)
     first, second = (line for line in page.splitlines() if line.startswith("| `svhn_crop32_deep5`"))
     assert "*not run*" in first
     assert "reader_svhn_crop" not in first
     assert (
-        "| `svhn_crop32_deep5`<br>data.photographs=svhn_2000 | 30,000 | sequence accuracy | 0.9052 (test) |" in second
+        "| `svhn_crop32_deep5`<br>data.photographs=svhn_2000 | 30,000 | sequence accuracy | 0.9047 (test) |" in second
     )
     assert "| - | 0.9000 ± 0.0034 (`reader_svhn_crop`) |" in second
 
@@ -114,11 +111,11 @@ def test_text_lists_training_time_of_detectors():
         for step, s, a in points
     ]
     fresh = config("dense_detector", evaluate={"examples": 400})
-    page = report.text([result("reader_canvas", published=None, config=fresh, curve=curve)])
+    page = report.text([result("reader_canvas", config=fresh, curve=curve)])
     assert "| config | examples | 0.80 | 0.95 | 0.99 | commit; seed; device |" in page
     assert "| `reader_canvas` | 400 | 2.5, 0.15 px² | 10.0, 0.04 px² | - | `0123456`; 0; cpu |" in page
     initialized = config("dense_detector", "runs/another", evaluate={"examples": 400})
-    page = report.text([result("reader_mnist", published=None, config=initialized, curve=curve)])
+    page = report.text([result("reader_mnist", config=initialized, curve=curve)])
     assert "Training time" not in page, "it is not randomly initialized"
 
 
@@ -130,24 +127,62 @@ def test_text_marks_a_partial_run():
 
 
 def test_text_formats_positions_and_errors():
-    measured = reports(accuracy_by_position=[0.1, 0.25, 1.0, 1.0], cross_entropy=0.0085, localization_error=2.345)
+    measured = reports(
+        accuracy_by_position=[0.1, 0.25, 1.0, 1.0], binary_accuracy=0.25, cross_entropy=0.0085, localization_error=2.345
+    )
     _, lines = rows(result("strip4_multi_head", reports=measured))
     cells = [line.split(" | ")[2:6] for line in lines]
-    assert cells[1] == [
-        "accuracy by position/2",
-        "0.9991 (validation)",
+    assert cells[0] == [
+        "binary accuracy",
+        "0.998 (validation)",
         "0.2500 / 0.2500 (0.2451 to 0.2549) / 0.2500",
         "worse",
     ]
-    assert cells[3] == [
-        "accuracy by position/4",
-        "0.9992 (validation)",
-        "1.0000 / 1.0000 (0.9999 to 1.0000) / 1.0000",
-        "better",
+    assert cells[2] == [
+        "accuracy by position/2",
+        "0.9991 (validation, probably binary accuracy)",
+        "0.2500 / 0.2500 / 0.2500",
+        "-",
     ]
-    assert cells[4] == ["cross entropy", "0.00855 (validation)", "0.0085 / 0.0085 / 0.0085", "better*"]
-    assert cells[5][:3] == ["sequence accuracy", "-", "0.9900 / 0.9100 / 0.9000 ± 0.0034"]
-    assert cells[6][:3] == ["localization error", "-", "2.35 / 2.35 / 2.35"]
+    assert cells[5][0] == "cross entropy"
+    assert cells[5][2:] == ["0.0085 / 0.0085 / 0.0085", "-"]
+    assert cells[6][:3] == ["sequence accuracy", "-", "0.9900 / 0.9100 / 0.9000 ± 0.0034"]
+    assert cells[7][:3] == ["localization error", "-", "2.35 / 2.35 / 2.35"]
+
+
+def test_errors_are_judged_by_their_standard_error():
+    measured = reports(cross_entropy=0.12, cross_entropy_standard_error=0.01)
+    _, (_, row) = rows(result("mnist_dense", reports=measured))
+    assert "| 0.1417 (test) | 0.1200 / 0.1200 / 0.1200 (0.1004 to 0.1396) | better |" in row
+    measured = reports(cross_entropy=0.12, cross_entropy_standard_error=0.02)
+    _, (_, row) = rows(result("mnist_dense", reports=measured))
+    assert "(0.0808 to 0.1592) | open |" in row
+    measured = reports() | {"test": reports(localization_error=2.0, localization_error_standard_error=0.03)["test"]}
+    _, (row, *_) = rows(result("canvas_weighted", reports=measured))
+    assert "| 2.06 / 2.24 / 2.32 | - / - / 2.00 (1.94 to 2.06) | train -, validation -, test better |" in row
+    _, (_, row) = rows(result("mnist_dense", reports=reports(cross_entropy=0.12)))
+    assert "| 0.1200 / 0.1200 / 0.1200 | better* |" in row
+
+
+def test_results_of_an_earlier_config_are_marked():
+    loaded = load_config("strip5_gru")
+    loaded.optim.learning_rate = 0.5
+    page, (row,) = rows(result("strip5_gru", config=json.loads(to_json(loaded))))
+    assert row.startswith("| `strip5_gru` | 0 of 10,000, *not run*"), "the row of today's config"
+    (row,) = (line for line in page.splitlines() if "<br>*earlier config*" in line)
+    assert row.startswith("| `strip5_gru`<br>*earlier config* | 30,000 | sequence accuracy | 1.00 / 0.80 / 0.82 |")
+    assert "| 0.9900 / 0.9100 / 0.9000 ± 0.0034 | - | - |" in row
+    assert "| B. A strip of digits | 18 | 0 | 0 | 18 | 0 | 0 | 0 |" in page
+    gone = result("strip5_gru+model.gone=1", settings={"model.gone": 1}, config=config(), comparable=False)
+    assert "| `strip5_gru`<br>model.gone=1<br>*earlier config* |" in report.text([gone])
+    assert "config* |" not in report.text([result("strip5_gru", settings={"seed": 1})])
+
+
+def test_what_to_take_into_account_is_below_the_table():
+    family = report.text([result("strip5_gru")]).partition("## G. ")[2].partition("\n## ")[0]
+    assert (
+        "\n- `first_four_11`, `first_four_12`, `first_four_21`, `first_four_22`: 0.7533 of the best of four" in family
+    )
 
 
 @pytest.mark.parametrize(

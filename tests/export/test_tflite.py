@@ -27,7 +27,7 @@ def test_tflite_equals_the_predict_step(tmp_path, small_config, family):
 @pytest.mark.slow
 def test_the_signature_is_that_of_the_phone_guide():
     guide = (ROOT / "docs" / "phone.md").read_text()
-    content = to_tflite(Program(pretrained.path("scene"), size=(128, 256), packaged_digits=True), "float16")
+    content = to_tflite(Program(pretrained.path("scene"), size=(128, 256), packaged_data=True), "float16")
     interpreter = tensorflow.lite.Interpreter(model_content=content)
     assert list(interpreter.get_signature_list()) == ["serving_default"]
     run = interpreter.get_signature_runner()

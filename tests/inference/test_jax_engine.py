@@ -15,6 +15,7 @@ from seqdigits.config.saved import to_json
 from seqdigits.core.errors import UserError
 from seqdigits.core.types import Spec
 from seqdigits.inference.jax_engine import BATCHES, CANDIDATES, JaxEngine
+from seqdigits.inference.onnx_engine import OnnxEngine
 from seqdigits.inference.reader import Reader
 from seqdigits.models.build import build, init_variables
 
@@ -70,8 +71,10 @@ def test_candidates_do_not_depend_on_the_batch(scene):
 
 
 @pytest.mark.slow
-def test_weights_of_gray_images_read_a_gray_picture():
-    reader = Reader.from_pretrained("handwriting")
+@pytest.mark.parametrize("engine", [OnnxEngine, JaxEngine])
+def test_weights_of_gray_images_read_a_gray_picture(engine):
+    reader = Reader.from_pretrained("handwriting", engine="jax" if engine is JaxEngine else "onnx")
+    assert type(reader._engine) is engine
     picture = drawn("4 0 7", (640, 480), (300, 150), 44, ink=(250, 250, 250), paper=(0, 0, 0)).convert("L")
     assert reader.read(np.asarray(picture)).number == "407"
     assert reader.read(picture.convert("RGB")).number == "407"

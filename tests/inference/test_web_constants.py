@@ -37,7 +37,8 @@ def test_constants_are_those_of_python(name, module, count):
 def test_the_guide_has_the_limits_of_the_page():
     guide = " ".join((ROOT / "docs" / "page.md").read_text().split())
     picture, tracker = constants("picture.ts"), constants("tracker.ts")
-    assert f"Up to {picture['MAX_MEGAPIXELS'][0]:g} megapixels and {picture['MAX_MEGABYTES'][0]:g} MB" in guide
+    megapixels, side, megabytes = (picture[name][0] for name in ("MAX_MEGAPIXELS", "MAX_SIDE", "MAX_MEGABYTES"))
+    assert f"Up to {megapixels:g} megapixels, {side:,.0f} pixels a side and {megabytes:g} MB" in guide
     assert (tracker["OVERVIEW_EVERY"], tracker["MEMORY"]) == ([12], [8])
     assert "every twelfth frame is searched anew" in guide
     assert "of the last eight frames" in guide

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,7 @@ def test_image_ignores_all_but_what_it_copies() -> None:
     ignored = (LAUNCH / "Dockerfile.dockerignore").read_text().splitlines()
     assert copied == {line[1:] for line in ignored if line.startswith("!")}
     assert all((ROOT / name).exists() for name in copied)
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["readme"] in copied
 
 
 LOAD = """

@@ -301,3 +301,9 @@ def test_array_of_another_size_is_refused(slurm: Slurm, stub: Path) -> None:
     number = slurm.submit(stub, "--array=2", str(SCRIPT), "sweep", "runs", "a.py", "b.py", STUB="pass")
     assert slurm.wait(f"{number}_2", "FAILED", 60)["ExitCode"] == "2:0"
     assert "array task '2' has no config: submit 2 configs with --array=0-1" in (stub / "out.txt").read_text()
+
+
+def test_two_configs_of_one_workdir_are_refused(slurm: Slurm, stub: Path) -> None:
+    number = slurm.submit(stub, "--array=0", str(SCRIPT), "sweep", "runs", "x/a.py", "y/a.py", STUB="pass")
+    assert slurm.wait(f"{number}_0", "FAILED", 60)["ExitCode"] == "2:0"
+    assert "config y/a.py: two configs of that name would share the workdir runs/a" in (stub / "out.txt").read_text()

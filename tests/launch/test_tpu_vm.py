@@ -87,6 +87,7 @@ case "$*" in
     echo "poll" >>calls
     if [[ $answer == gone ]]; then echo PREEMPTED >state; exit 255; fi
     [[ $answer != unreachable ]] || exit 255
+    if [[ $answer == outage ]]; then echo now >outages; exit 255; fi
     printf "$answer"
     ;;
   *" ssh "*is-active\\ seqdigits) echo "active?" >>calls; [[ -e active ]] ;;
@@ -94,8 +95,15 @@ case "$*" in
   *" ssh "*"uv venv"*) echo install >>calls ;;
   *" ssh "*journalctl*) echo "the last lines of the log" ;;
   *" scp "*) ;;
-  *" describe "*) cat state 2>/dev/null ;;
-  *" create "*) echo create >>calls; echo READY >state ;;
+  *" describe "*)
+    if [[ -s outages ]]; then sed -i 1d outages; echo "ERROR: no network" >&2; exit 1; fi
+    cat state 2>/dev/null || { echo "ERROR: (gcloud.compute.tpus.tpu-vm.describe) NOT_FOUND: Resource" >&2; exit 1; }
+    ;;
+  *" create "*)
+    echo create >>calls
+    [[ ! -e state ]] || { echo ALREADY_EXISTS >&2; exit 1; }
+    echo READY >state
+    ;;
   *" delete "*) echo delete >>calls; rm -f state ;;
   *) echo "unexpected: $*" >>calls; exit 9 ;;
 esac
@@ -133,6 +141,25 @@ def test_preempted_tpu_is_replaced(train: Callable[..., tuple[int, list[str], st
     once = ["create", "install", "start", "poll", "poll", "delete"]
     assert calls == once + once
     assert "digits: PREEMPTED, replaced" in printed
+
+
+def test_outage_of_the_network_is_no_preemption(
+    train: Callable[..., tuple[int, list[str], str]], tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("READY\n")
+    (tmp_path / "active").touch()
+    (tmp_path / "outages").write_text("first\n")
+    status, calls, printed = train(["outage", "run inactive 0 71"])
+    assert status == 0
+    assert calls == ["active?", "poll", "poll", "delete"]
+    assert printed.count("its state is not known: ERROR: no network") == 2
+    assert "no answer, state not known" in printed
+
+
+def test_stopped_run_is_not_started_again(train: Callable[..., tuple[int, list[str], str]]) -> None:
+    status, calls, _ = train(["run failed 75 71 disabled\nrun failed 75 72 disabled"])
+    assert status == 130
+    assert calls == ["create", "install", "start", "poll", "delete"]
 
 
 def test_user_error_ends_the_run(train: Callable[..., tuple[int, list[str], str]]) -> None:
@@ -206,12 +233,28 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
         (["launch/tpu_vm.sh", "train", "My_TPU"], "NAME is 'My_TPU'"),
         (["launch/tpu_vm.sh", "fly", "digits"], "'fly' is not an action"),
         (["launch/tpu_vm.sh", "install", "digits"], "SHARE is not set"),
+        (["launch/tpu_vm.sh", "train", "digits", "--config", "configs/quickstart.py"], "SHARE is not set"),
         (["launch/tpu_vm.sh", "sweep", "digits", "runs"], "no config is given"),
         (["launch/tpu_vm.sh", "sweep", "digits", "runs", "configs/no.py"], "config configs/no.py: no such file"),
+        (
+            [
+                "launch/tpu_vm.sh",
+                "sweep",
+                "digits",
+                "runs",
+                "seqdigits/cli/train.py",
+                "configs/../seqdigits/cli/train.py",
+            ],
+            "would share the TPU digits-train",
+        ),
         (["launch/sky_sweep.sh"], "BUCKET and configs are missing"),
         (["launch/sky_sweep.sh", "bucket"], "no config is given"),
         (["launch/sky_sweep.sh", "bucket", "configs/quickstart.py", "--", "--a=(1, 2)"], "flag --a=(1, 2) has a blank"),
         (["launch/sky_sweep.sh", "bucket", "configs/no.py"], "config configs/no.py: no such file"),
+        (
+            ["launch/sky_sweep.sh", "bucket", "configs/quickstart.py", "./configs/quickstart.py"],
+            "would share the workdir runs/quickstart",
+        ),
     ],
 )
 def test_wrong_use_is_refused(command: list[str], message: str) -> None:

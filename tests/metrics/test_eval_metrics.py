@@ -68,6 +68,18 @@ def test_metrics_by_hand():
     json.dumps(found)
 
 
+def test_images_without_a_digit_have_no_box():
+    batch, outputs, found = example()
+    empty = jnp.array([False, False, True, False, False])[:, None]  # the image whose box has half of the true one
+    batch = batch.replace(digits=jnp.where(empty, N, batch.digits), boxes=jnp.where(empty[..., None], 0.0, batch.boxes))
+    measured = metrics(batch_metrics(batch, outputs, found))
+    assert measured["examples"] == 4
+    assert measured["localization_error"] == pytest.approx((9 + 16) / 4 / 3)
+    assert measured["center_error"] == pytest.approx(5 / 3)
+    shifted = (24 - 3) * (8 - 4) / (2 * 24 * 8 - (24 - 3) * (8 - 4))
+    assert measured["iou"] == pytest.approx((1 + shifted + 1) / 3)
+
+
 def test_merge_equals_one_batch():
     batch, outputs, prediction = example()
 
@@ -109,6 +121,37 @@ def test_binary_accuracy_by_hand():
     counted = batch_metrics(batch, outputs, decode(outputs, DecodeOptions(1, 0.5, 0.4)))
     assert metrics(counted, localizes=False)["binary_accuracy"] == pytest.approx((3 + 1 + 2) / 9)
     assert metrics(counted, localizes=False, has_logits=False)["binary_accuracy"] is None
+
+
+def test_standard_errors_by_hand():
+    """Losses of -log 0.8 = 0.223, -log 0.1 = 2.303 and -log 0.4 = 0.916 nats, and a padded row."""
+    logits = jnp.log(jnp.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.4, 0.3, 0.3], [0.1, 0.8, 0.1]]))[:, None]
+    outputs = Outputs(digit_logits=logits, box=jnp.array([[2.0, 2, 2, 2], [4, 2, 2, 2], [2, 2, 2, 6], [9, 9, 9, 9]]))
+    batch = Batch(
+        image=jnp.zeros((4, 4, 4, 1), jnp.uint8),
+        digits=jnp.zeros((4, 1), jnp.int32),
+        boxes=jnp.full((4, 1, 4), 2.0),
+        index=jnp.array([0, 1, 2, -1]),
+    )
+    found = metrics(batch_metrics(batch, outputs, decode(outputs, DecodeOptions(1, 0.5, 0.4))), localizes=True)
+    losses, errors = -np.log([0.8, 0.1, 0.4]), np.array([0, 4, 16]) / 4  # of one box one value differs, by 0, 2 and 4
+    assert found["cross_entropy_standard_error"] == pytest.approx(losses.std(ddof=1) / 3**0.5, rel=1e-5)
+    assert found["localization_error"] == pytest.approx(errors.mean())
+    assert found["localization_error_standard_error"] == pytest.approx(errors.std(ddof=1) / 3**0.5)
+    counted = batch_metrics(batch, outputs, decode(outputs, DecodeOptions(1, 0.5, 0.4)))
+    twice = metrics(counted.merge(counted), localizes=True)  # six images
+    assert twice["cross_entropy_standard_error"] == pytest.approx(np.tile(losses, 2).std(ddof=1) / 6**0.5, rel=1e-5)
+    without = metrics(counted, localizes=False, has_logits=False)
+    assert without["cross_entropy_standard_error"] is without["localization_error_standard_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("total", "squared", "count"),
+    [(1.0, 1.0, 1), (np.nan, np.nan, 9), (1e30, np.inf, 9), (2.3e4, 5.29e4, 10_000), (2.3e4, 5.28e4, 10_000)],
+    ids=["one example", "nan", "overflow", "constant", "rounded below"],
+)
+def test_standard_error_that_cannot_be_told_is_none(total, squared, count):
+    assert eval_metrics._standard_error(np.float32(total), np.float32(squared), count) is None
 
 
 def test_top_k_accuracy_by_hand():

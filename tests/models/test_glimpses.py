@@ -10,7 +10,7 @@ import pytest
 from seqdigits.core.boxes import enclosing_box
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.types import Batch, Outputs
-from seqdigits.models import losses
+from seqdigits.models import glimpses, losses
 from seqdigits.models.glimpses import GlimpseModel, look, pad, reduce
 from seqdigits.models.layer_spec import parse
 from seqdigits.models.recurrent import GRU, GRUCell
@@ -94,19 +94,42 @@ def test_log_density_is_that_of_the_noise():
     np.testing.assert_allclose(few, many, rtol=1e-4)
 
 
-def test_score_moves_the_mean_towards_what_was_drawn():
-    """d/d mean of the log density is (location - mean) / deviation^2, by a small step of the emission's bias."""
+@pytest.fixture
+def drawn(monkeypatch):
+    """Returns a function of the emission's bias to the outputs in training and the locations f32 [B, L, G, 2] of all glimpses.
+
+    The kernel of the emission is zero, so that the mean of each location is tanh(bias); the deviation is 0.2.
+    """
+    seen = []
+
+    def recorded(padded, location, size):
+        seen.append(location)
+        return look(padded, location, size)
+
+    monkeypatch.setattr(glimpses, "look", recorded)
     variables = initialized()
-    zeroed = jax.tree.map(jnp.zeros_like, variables["params"]["emission"])  # so that the mean is tanh(0)
+    kernel = jnp.zeros_like(variables["params"]["emission"]["kernel"])
+
+    def draw(bias):
+        seen.clear()
+        params = variables["params"] | {"emission": {"kernel": kernel, "bias": bias}}
+        rngs = {"dropout": jax.random.key(3)}
+        outputs = model(glimpse_deviation=0.2).apply({"params": params}, IMAGE, train=True, mask=MASK, rngs=rngs)
+        return outputs, jnp.stack(seen, axis=1).reshape(4, 2, 3, 2)
+
+    return draw
+
+
+def test_score_moves_the_mean_towards_what_was_drawn(drawn):
+    """d/d mean of the log density is (location - mean) / deviation^2, by the gradient of the emission's bias."""
 
     def density(bias):
-        emission = zeroed | {"bias": bias}
-        outputs = applied({"params": variables["params"] | {"emission": emission}}, train=True, glimpse_deviation=0.2)
-        return outputs.location_log_density[0, 0, 0]
+        outputs, locations = drawn(bias)
+        return outputs.location_log_density[0, 0, 0], locations[0, 0, 0]
 
-    score = jax.grad(density)(jnp.zeros(2))
-    noise = score * 0.2
-    np.testing.assert_allclose(-jnp.sum(noise**2) / 2, density(jnp.zeros(2)), rtol=1e-5)
+    score, location = jax.jit(jax.grad(density, has_aux=True))(jnp.zeros(2))
+    assert (jnp.abs(location) > 0.01).all()
+    np.testing.assert_allclose(score, location / 0.2**2, rtol=1e-5)
 
 
 def batch(digits):
@@ -149,6 +172,24 @@ def test_each_loss_trains_its_part(small_config, trained):
         moved
         == {"digits": read, "policy": decided, "baseline": {"baseline"}, "all": read | decided | {"baseline"}}[trained]
     )
+
+
+def test_policy_moves_towards_locations_of_more_reward_than_expected(small_config, drawn):
+    """The gradient is -(reward - baseline) (location - mean) / deviation^2, summed over glimpses, averaged over examples."""
+    config = small_config({"loss.policy": 1.0, "loss.cells": 0.0, "loss.cell_boxes": 0.0}).loss
+
+    def loss(bias):
+        outputs, locations = drawn(bias)
+        guesses = jnp.argmax(outputs.digit_logits, -1)
+        digits = jnp.where(jnp.arange(4)[:, None] < 2, guesses, (guesses + 1) % 11)  # right in two of the four images
+        found = terms(config, outputs, batch(digits))
+        return losses.total_loss(found, MASK, 4, config), (outputs.baselines, locations)
+
+    gradient, (baselines, locations) = jax.jit(jax.grad(loss, has_aux=True))(jnp.zeros(2))
+    reward = np.array([1.0, 1.0, 0.0, 0.0])[:, None, None]
+    by_hand = -((reward - baselines)[..., None] * locations / 0.2**2).sum((1, 2)).mean(0)
+    assert (np.abs(by_hand) > 0.01).all()
+    np.testing.assert_allclose(gradient, by_hand, atol=1e-4)
 
 
 def test_glimpses_ignore_padded_rows():

@@ -22,6 +22,7 @@ from seqdigits.models.build import build, init_variables
 from seqdigits.models.dense import DenseDetector, _three_quarters
 from seqdigits.models.pixels import PixelNormalization
 from seqdigits.models.recurrent import GRU
+from seqdigits.models.stack import KERNEL_INITS
 from seqdigits.training.train_step import TrainStep
 
 
@@ -70,6 +71,37 @@ def four_examples(config):
     host_batch = {"index": np.arange(4, dtype=np.int32), "position": np.arange(4, dtype=np.int32)}
     make = jax.jit(lambda arrays, host_batch: source.make(arrays, host_batch, jax.random.key(0), train=False))
     return source, make(source.arrays, host_batch)
+
+
+def test_strip5_gru_starts_as_tensorflow_tutorials_do(experiment):
+    """Kernels are normal with deviation 0.1, cut at two deviations; biases are 0.1. The GRU starts in its own way."""
+    config = experiment("strip5_gru")
+    config.data.digits = "uci"
+    spec = create_source(config, "train").spec
+    variables = initialized(build(config, spec), spec)["params"]
+    started = dict(zip(params.names(variables), jax.tree.leaves(variables), strict=True))
+    started = {name: leaf for name, leaf in started.items() if not name.startswith("gru/")}
+    assert len(started) == 2 * (3 + 5)  # three convolutions and five heads
+    for name, leaf in started.items():
+        if name.endswith("/bias"):
+            np.testing.assert_allclose(leaf, 0.1, err_msg=name)
+        else:
+            assert 0.15 < np.abs(leaf).max() <= 0.2, name
+
+
+@pytest.mark.parametrize("name", KERNEL_INITS)
+def test_kernels_start_with_the_deviation_of_their_initializer(name):
+    config = small("heads", **{"model.encoder": "dense 200, relu", "model.kernel_init": name})
+    spec = create_source(config, "train").spec
+    kernel = initialized(build(config, spec), spec)["params"]["encoder"]["Dense_0"]["kernel"]
+    assert kernel.shape == (2048, 200)  # from the pixels of an image of 32x64
+    deviations = {
+        "lecun_normal": (1 / 2048) ** 0.5,
+        "glorot_uniform": (2 / (2048 + 200)) ** 0.5,
+        "he_normal": (2 / 2048) ** 0.5,
+        "truncated_normal": 0.1 * 0.8796,  # a normal variable with deviation 1 that is cut at -2 and 2 has 0.8796
+    }
+    assert np.std(kernel) == pytest.approx(deviations[name], rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["heads", "gru", "attention"])

@@ -53,6 +53,10 @@ def test_second_look_decides_on_digits_but_not_whether_there_are_some():
     np.testing.assert_allclose(found.digit_probability, [[0.8 * 0.91, 0.2 * 0.91]], rtol=1e-5)
     np.testing.assert_allclose(found.tempered_digit_probability, [[0.7 * 0.91, 0.3 * 0.91]], rtol=1e-5)
     np.testing.assert_array_equal(found.score, candidates.score)
+    sums = candidates._replace(score=jnp.array([[1.4, 0.2]]), tempered_score=jnp.array([[1.3, 0.3]]))
+    found = look_again(sums, logits, 1.0)
+    np.testing.assert_allclose(found.digit_probability, [[0.91, 0.2 * 0.91]], rtol=1e-5)
+    np.testing.assert_allclose(found.tempered_digit_probability, [[0.91, 0.3 * 0.91]], rtol=1e-5)
 
 
 def test_training_teaches_the_second_look_with_the_detector_frozen(config):

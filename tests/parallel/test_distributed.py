@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import ROOT
 
-from seqdigits.core.errors import UserError
+from seqdigits.core.errors import TryAgain, UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.parallel import distributed
 from seqdigits.parallel.distributed import Launch, detect
@@ -120,23 +121,45 @@ def test_processes_meet_and_only_the_first_prints(tmp_path):
     assert "only process 0 prints" not in two[1]
 
 
-def test_same_number_twice_is_refused(tmp_path):
-    for status, _, error in Processes(tmp_path, "meet", (0, 1, 1), (3, 3, 3)).ends():
-        assert status == 2
-        assert "two processes have --process_id 1: one on" in error
+def meet(*processes, seconds=10.0, port=None):
+    """Lets processes meet, each a thread that is told its number and how many there are; returns the error of each, or None."""
+    port = port or free_port()
+
+    def end(process):
+        number, size = process
+        wait = distributed._call if number else distributed._listen
+        try:
+            links = wait(Launch(f"localhost:{port}", size, number), seconds, Stop())
+        except (UserError, TryAgain) as e:
+            return type(e), str(e)
+        for link in links.values():
+            link.socket.close()
+        return None
+
+    with ThreadPoolExecutor(len(processes)) as threads:
+        return list(threads.map(end, processes))
 
 
-def test_other_number_of_processes_is_refused(tmp_path):
-    for status, _, error in Processes(tmp_path, "meet", (0, 1), (2, 3)).ends():
-        assert status == 2
-        assert "the processes differ in --num_processes: 3 in process 1 on" in error
+def test_all_are_told_to_go_on():
+    assert meet((0, 3), (2, 3), (1, 3)) == [None] * 3
 
 
-def test_missing_process_is_named(tmp_path):
-    one, two = Processes(tmp_path, "meet", (0, 2), (3, 3), seconds=12).ends()
-    for status, _, error in (one, two):
-        assert status == 75
-        assert "process 1 of 3 did not connect to process 0 within 12 s" in error
+def test_same_number_twice_is_refused():
+    for kind, message in meet((0, 3), (1, 3), (1, 3)):
+        assert kind is UserError
+        assert message.startswith("two processes have --process_id 1: one on")
+
+
+def test_other_number_of_processes_is_refused():
+    for kind, message in meet((0, 2), (1, 3)):
+        assert kind is UserError
+        assert message.startswith("the processes differ in --num_processes: 3 in process 1 on")
+
+
+def test_missing_process_is_named():
+    for kind, message in meet((0, 3), (2, 3), seconds=1.5):
+        assert kind is TryAgain
+        assert message.startswith("process 1 of 3 did not connect to process 0 within 1.5 s")
 
 
 def test_missing_coordinator_is_named(tmp_path):
@@ -146,11 +169,12 @@ def test_missing_coordinator_is_named(tmp_path):
     assert "Connection refused" in error
 
 
-def test_port_in_use_is_named(tmp_path):
+def test_port_in_use_is_named():
     with socket.create_server(("", 0)) as server:
-        ((status, _, error),) = Processes(tmp_path, "meet", (0,), (2,), server.getsockname()[1]).ends()
-    assert status == 2
-    assert "cannot listen on port" in error
+        port = server.getsockname()[1]
+        ((kind, message),) = meet((0, 2), port=port)
+    assert kind is UserError
+    assert f"process 0 cannot listen on port {port}: Address already in use" in message
 
 
 def test_stranger_on_the_port_does_not_disturb(tmp_path):
@@ -164,7 +188,7 @@ def test_stranger_on_the_port_does_not_disturb(tmp_path):
     assert [status for status, _, _ in processes.ends()] == [0, 0]
 
 
-@pytest.mark.parametrize("killed", [0, 1, 2])
+@pytest.mark.parametrize("killed", [0, 2])
 def test_lost_process_ends_the_others_within_seconds(tmp_path, killed):
     processes = Processes(tmp_path, "work", (0, 1, 2), (3, 3, 3))
     processes.wait_until_met()
@@ -212,10 +236,14 @@ def test_second_process_0_at_another_address_is_refused(tmp_path):
 
 
 def test_ctrl_c_while_waiting_is_130(tmp_path):
-    (waiting,) = (processes := Processes(tmp_path, "meet", (1,), (2,), seconds=60)).all
-    time.sleep(4)
-    waiting.send_signal(signal.SIGINT)
-    assert processes.ends()[0][0] == 130
+    with socket.create_server(("localhost", 0)) as server:
+        server.settimeout(60)
+        processes = Processes(tmp_path, "meet", (1,), (2,), server.getsockname()[1])
+        connection, _ = server.accept()
+        with connection:
+            assert b'"process_id": 1' in connection.recv(4096)  # and waits for the answer
+            processes.all[0].send_signal(signal.SIGINT)
+            assert processes.ends()[0][0] == 130
 
 
 def test_devices_are_not_restricted_by_a_launcher(monkeypatch):
@@ -238,12 +266,11 @@ def test_error_of_one_process_ends_the_others_with_its_status(tmp_path, task, st
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)],
+    ("number", "rank", "status"),
+    [(signal.SIGTERM, 0, 75), (signal.SIGUSR1, 1, 75), (signal.SIGINT, 1, 130)],
     ids=["TERM", "USR1", "INT"],
 )
-@pytest.mark.parametrize("rank", [0, 1])
-def test_signal_to_one_process_stops_all_at_the_same_step(tmp_path, number, status, rank):
+def test_signal_to_one_process_stops_all_at_the_same_step(tmp_path, number, rank, status):
     processes = Processes(tmp_path, "work", (0, 1), (2, 2))
     processes.wait_until_met()
     processes.all[rank].send_signal(number)
@@ -281,6 +308,70 @@ def test_launch_is_detected_under_srun(monkeypatch):
     assert (launch.num_processes, launch.process_id) == (4, 3)
 
 
+@pytest.fixture
+def no_launcher(monkeypatch):
+    """An environment in which JAX finds no launcher."""
+    for name in os.environ:
+        if name.startswith(("SLURM_", "OMPI_", "TPU_", "KUBERNETES_")):
+            monkeypatch.delenv(name)
+
+
+def test_launch_is_detected_under_mpirun(no_launcher, monkeypatch):
+    environment = {
+        "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911",
+        "OMPI_COMM_WORLD_SIZE": "4",
+        "OMPI_COMM_WORLD_RANK": "3",
+        "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    launch = detect(None, None, None, os.environ)
+    assert launch.coordinator.startswith("10.96.0.1:")
+    assert launch[1:] == (4, 3, [1])
+
+
+def test_auto_without_a_launcher_is_refused(no_launcher):
+    with pytest.raises(
+        UserError, match=r"^--coordinator auto: JAX detects no launcher here\..* give --coordinator HOST"
+    ):
+        detect("auto", None, None, os.environ)
+
+
+PLACE = ("a:1", 2, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "environment", "is_asked"),
+    [
+        (None, {}, False),
+        (None, {"OMPI_COMM_WORLD_SIZE": "1"}, False),
+        (None, {"OMPI_COMM_WORLD_SIZE": "2"}, True),
+        (None, {"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+        (None, {"TPU_WORKER_HOSTNAMES": ""}, False),
+        (None, {"TPU_WORKER_HOSTNAMES": "host-0,host-1"}, True),
+        (None, {"SLURM_STEP_NODELIST": "n1", "SLURM_NTASKS": "1"}, False),
+        (None, {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2"}, True),
+        ("auto", {}, True),
+        (None, {"SEQDIGITS_COORDINATOR": "auto"}, True),
+    ],
+)
+def test_jax_is_asked_only_where_there_is_a_launcher(monkeypatch, coordinator, environment, is_asked):
+    asked = []
+    monkeypatch.setattr(
+        distributed.ClusterEnv, "auto_detect_unset_distributed_params", lambda *_: asked.append(_) or PLACE
+    )
+    assert detect(coordinator, None, None, environment) == (Launch(*PLACE) if is_asked else None)
+    assert len(asked) == is_asked
+
+
+@pytest.mark.parametrize("unknown", range(3))
+def test_launch_that_jax_detects_in_part_is_refused(monkeypatch, unknown):
+    found = tuple(None if i == unknown else value for i, value in enumerate(PLACE))
+    monkeypatch.setattr(distributed.ClusterEnv, "auto_detect_unset_distributed_params", lambda *_: found)
+    with pytest.raises(UserError, match="--coordinator auto: JAX detects no launcher here"):
+        detect(None, None, None, {"OMPI_COMM_WORLD_SIZE": "2"})
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -299,7 +390,7 @@ def test_launch_refuses_invalid_flags(flags, message):
 
 
 def test_launch_refuses_an_invalid_environment():
-    with pytest.raises(UserError, match="SEQDIGITS_PROCESS_ID = x: an integer from 0 is allowed"):
+    with pytest.raises(UserError, match="SEQDIGITS_PROCESS_ID = x: an integer from 0 to 10,000 is allowed"):
         detect("a:1", 2, None, {"SEQDIGITS_PROCESS_ID": "x"})
     with pytest.raises(UserError, match="coordinator HOST:PORT .* is missing"):
         detect(None, None, None, {"SEQDIGITS_NUM_PROCESSES": "2"})

@@ -24,8 +24,10 @@ from seqdigits.data.create import create_source
 from seqdigits.data.evaluated_config import as_evaluated
 from seqdigits.evaluation.evaluator import Evaluator
 from seqdigits.inference.predict_step import PredictStep
+from seqdigits.metrics import eval_metrics
 from seqdigits.models.build import build
 from seqdigits.parallel.devices import Devices
+from seqdigits.training import loop
 from seqdigits.training.lock import Lock
 from seqdigits.training.loop import train_and_evaluate
 
@@ -70,16 +72,23 @@ def run_config(small_config):
     return make
 
 
-@pytest.mark.parametrize("train_examples", [20, pytest.param(0, marks=pytest.mark.slow)], ids=["finite", "endless"])
-def test_resume_after_any_stop_equals_uninterrupted_run(tmp_path, run_config, train_examples):
+@pytest.mark.parametrize(
+    ("train_examples", "stops"),
+    [
+        pytest.param(20, [(7, 6), (7, 11), (6, 12)], id="finite"),
+        pytest.param(20, [(7, 6), (1, 6), (4, 8), (2, 11), (6, 12)], marks=pytest.mark.slow, id="finite-more-stops"),
+        pytest.param(0, [(7, 6), (1, 6), (4, 8), (2, 11), (6, 12)], marks=pytest.mark.slow, id="endless"),
+    ],
+)
+def test_resume_after_any_stop_equals_uninterrupted_run(tmp_path, run_config, train_examples, stops):
+    """Stopped in the first evaluation (3 batches), in it again, at a checkpoint, between log lines, and in the last evaluation."""
     config = run_config({"data.train_examples": train_examples, "data.rotation": 10})
     full, parts = tmp_path / "full", tmp_path / "parts"
     train_and_evaluate(config, full)
-    # Stopped in the middle of the first evaluation (3 batches), at its end, between log lines, and in the last evaluation.
-    for checks in (7, 1, 4, 2, 6):
+    for checks, step in stops:
         with pytest.raises(Stopped):
             train_and_evaluate(config, parts, StopAfter(checks))
-    assert 12 in all_steps(parts / "checkpoints")
+        assert all_steps(parts / "checkpoints")[-1] == step
     train_and_evaluate(config, parts)
     assert_same_run(full, parts)
 
@@ -108,6 +117,15 @@ def test_curves_of_all_splits_have_no_duplicates_after_a_stop(tmp_path, run_conf
     assert sorted(event.step for event in events.Images("validation/wrong")) == [6, 12]
     assert events.Tags()["tensors"] == [SESSION_START_INFO_TAG]
     assert list(events.PluginTagToContent("hparams")) == [SESSION_START_INFO_TAG]
+
+
+def test_curves_are_of_fewer_examples_than_reports(tmp_path, run_config, monkeypatch):
+    monkeypatch.setattr(loop, "_CURVE_TRAIN", 10)
+    changes = {"train.steps": 2, "evaluate.every": 1, "evaluate.examples": 15, "evaluate.curves": ("train",)}
+    train_and_evaluate(run_config(changes), tmp_path)
+    counts = [(line["step"], line["split"], line["examples"]) for line in lines(tmp_path) if "examples" in line]
+    assert counts == [(step, *of) for step in (1, 2) for of in (("validation", 15), ("train_evaluated", 10))]
+    assert json.loads((tmp_path / "evaluation" / "validation.json").read_text())["examples"] == 40
 
 
 @pytest.mark.slow
@@ -241,20 +259,31 @@ def test_nonfinite_loss_ends_run_and_keeps_good_checkpoint(tmp_path, run_config)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state["params"]))
 
 
-def test_best_checkpoint_is_kept_and_found(tmp_path, run_config):
-    config = run_config({"train.keep_checkpoints": 1, "evaluate.every": 4})
-    train_and_evaluate(config, tmp_path)
-    metrics = {line["step"]: line["sequence_accuracy"] for line in lines(tmp_path) if line["split"] == "validation"}
-    best = max(metrics, key=lambda step: (metrics[step], step))  # of two equal values the later step
-    assert find_checkpoint(tmp_path, "best").name == str(best)
-    assert set(all_steps(tmp_path / "checkpoints")) == {best, 12}
+@pytest.mark.parametrize(
+    ("metric", "values"),
+    [
+        ("sequence_accuracy", [0.5, 0.9, 0.7]),
+        ("sequence_accuracy", [0.9, 0.9, 0.5]),  # of two equal values the later step
+        ("localization_error", [3.0, 1.0, 2.0]),
+    ],
+    ids=["accuracy", "tie", "error"],
+)
+def test_best_checkpoint_is_kept_and_found(tmp_path, run_config, monkeypatch, metric, values):
+    left = iter(values)
 
+    def evaluated(evaluator, variables, *_):
+        nothing = jax.device_get(evaluator._zero(variables))
+        summary = eval_metrics.summarize(nothing, localizes=True, has_logits=False)
+        return summary | {"sequence_accuracy": 0.0, "localization_error": 0.0, metric: next(left)}
 
-def test_best_by_localization_error_is_the_minimum(tmp_path, run_config):
-    metric = {"train.best_metric": "localization_error", "evaluate.every": 4}
-    train_and_evaluate(run_config(metric), tmp_path)
-    metrics = {line["step"]: line["localization_error"] for line in lines(tmp_path) if line["split"] == "validation"}
-    assert find_checkpoint(tmp_path, "best").name == str(min(metrics, key=lambda step: (metrics[step], -step)))
+    monkeypatch.setattr(Evaluator, "evaluate", evaluated)
+    monkeypatch.setattr(Evaluator, "example_sheets", lambda *_: {})
+    changes = {"train.steps": 6, "evaluate.every": 2, "train.checkpoint_every": 6, "evaluate.splits": ()}
+    train_and_evaluate(run_config({**changes, "train.keep_checkpoints": 1, "train.best_metric": metric}), tmp_path)
+    assert find_checkpoint(tmp_path, "best").name == "4"
+    assert all_steps(tmp_path / "checkpoints") == [4, 6]
+    _, meta = load_raw(find_checkpoint(tmp_path, "latest"))
+    assert meta["best"] == {"step": 4, "metric": metric, "value": values[1]}
 
 
 @pytest.mark.slow

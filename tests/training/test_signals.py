@@ -160,7 +160,13 @@ REPRODUCE = (
     "--set",
     "train.batch_size=8",
 )
-PREPARE = ("prepare", str(ROOT / "configs" / "canvas_variable.py"), "--config.data.digits=uci", "--workers=2")
+PREPARE = (
+    "prepare",
+    str(ROOT / "configs" / "canvas_variable.py"),
+    "--config.data.digits=uci",
+    "--workers=2",
+    "--shards=400",
+)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)

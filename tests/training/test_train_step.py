@@ -167,6 +167,51 @@ def test_first_nonfinite_with_too_large_learning_rate(batches):
     assert int(run.after(batches[1:], first).first_nonfinite) == 1
 
 
+def descended(batch, **changes):
+    """Returns the parameters before one step of descent at rate 1, the negated update, which is the gradient, and the metrics."""
+    small = {"data.rotation": 0, "model.encoder": "conv 5x5x4 /4, relu, conv 3x3x8 /2, relu"}
+    run = Run(**small, **{"optim.name": "sgd", "optim.learning_rate": 1.0}, **changes)
+    before = run.begin()
+    after = run.after([batch], before)
+    gradient = jax.tree.map(lambda old, new: np.asarray(old - new), before.params, after.params)
+    return jax.device_get(before.params), gradient, averages.compute(after.sums)
+
+
+@pytest.fixture(scope="module")
+def without_norms(batches):
+    return descended(batches[0])
+
+
+@pytest.mark.parametrize("frozen", ["", "(encoder/.*|place)/kernel"], ids=["trained", "frozen"])
+def test_l2_and_l1_add_their_values_and_gradients(batches, without_norms, frozen):
+    """0.01 w and 0.02 sign(w) on the kernels that match, 0 elsewhere and on frozen kernels."""
+    params, plain_gradient, plain = without_norms
+    changes = {
+        "loss.l2": 0.01,
+        "loss.l2_params": "encoder/.*/kernel",
+        "loss.l1": 0.02,
+        "loss.l1_params": "place/kernel",
+    }
+    _, gradient, metrics = descended(batches[0], **changes, **{"optim.freeze": frozen})
+    encoder, place = params["encoder"], params["place"]["kernel"]
+    l2 = sum(float(np.sum(encoder[layer]["kernel"] ** 2)) / 2 for layer in ("Conv_0", "Conv_1"))
+    l1 = float(np.sum(np.abs(place)))
+    assert (metrics["loss/l2"], metrics["loss/l1"]) == pytest.approx((l2, l1), rel=1e-5)
+    assert metrics["loss"] - plain["loss"] == pytest.approx(0.01 * l2 + 0.02 * l1, abs=1e-5)
+
+    def expected(path, weights, plain_part):
+        if path[-1].key != "kernel" or path[0].key == "digits":
+            return plain_part
+        if frozen:
+            return np.zeros_like(weights)
+        return plain_part + {"encoder": 0.01 * weights, "place": 0.02 * np.sign(weights)}[path[0].key]
+
+    assert_close(gradient, jax.tree_util.tree_map_with_path(expected, params, plain_gradient), 2e-6)
+    # Frozen parameters are restored after the update in any case; the norm shows that their gradient is 0.
+    squares = sum(float(np.sum(part**2)) for part in jax.tree.leaves(gradient))
+    assert metrics["gradient_norm"] == pytest.approx(squares**0.5, rel=1e-5)
+
+
 def test_moving_average_is_evaluated_but_not_trained_with(batches, last):
     run = Run(**{"optim.moving_average": 0.15})
     state = run.begin()

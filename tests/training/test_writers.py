@@ -2,13 +2,11 @@
 
 import json
 
-import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG, parse_session_start_info_plugin_data
 
-from seqdigits.core.files import write_atomically
 from seqdigits.training.writers import Writers
 
 
@@ -96,12 +94,3 @@ def test_write_image_reaches_tensorboard(tmp_path):
     events.Reload()
     (image,) = events.Images("validation/examples")
     assert (image.step, image.width, image.height) == (5, 30, 20)
-
-
-def test_write_atomically_keeps_old_file_on_failure(tmp_path, monkeypatch):
-    path = tmp_path / "report.json"
-    write_atomically(path, "old")
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
-    with pytest.raises(OSError, match="disk"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"

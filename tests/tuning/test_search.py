@@ -176,7 +176,10 @@ def test_the_config_file_of_a_named_config_keeps_its_schedule():
         (["quickstart", "--trials=2"], "--space is missing"),
         (["quickstart", "--space=a.toml"], "--trials is missing"),
         (["quickstart", "--space=a.toml", "--trials=0"], "trials"),
-        (["quickstart", "--space=absent.toml", "--trials=1"], "absent.toml cannot be read"),
+        (
+            ["quickstart", "--space=absent.toml", "--trials=1"],
+            "--space absent.toml: no such file. Name a TOML file, or one of configs/spaces: strip5_batchnorm.",
+        ),
         (["quickstrat", "--space=a.toml", "--trials=1"], "Did you mean quickstart"),
     ],
 )

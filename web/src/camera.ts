@@ -49,7 +49,9 @@ export class Camera {
     this.stream = stream;
     stream.getVideoTracks()[0]!.addEventListener("ended", ended);
     this.video.srcObject = stream;
-    await this.video.play().catch(() => undefined); // it was stopped meanwhile
+    await this.video.play().catch((error: unknown) => {
+      if (change === this.changes) throw new UserError(`The camera cannot be shown: ${String(error)}`); // else it was stopped meanwhile
+    });
     return change === this.changes;
   }
 

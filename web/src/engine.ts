@@ -18,8 +18,7 @@ export async function createEngine(runtime: Uint8Array, model: Uint8Array): Prom
   ort.env.wasm.numThreads = 1; // more threads would need special headers of the server
   ort.env.logLevel = "error";
   const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] }).catch((error: unknown) => {
-    const hint = typeof WebAssembly === "object" ? "The model file is damaged" : "This browser has no WebAssembly";
-    throw new UserError(`${hint}: ${String(error).slice(0, 200)}`);
+    throw new UserError(`${causeOf(String(error))}: ${String(error).slice(0, 200)}`);
   });
   return {
     channels: metadata.get("channels") === "1" ? 1 : 3,
@@ -33,4 +32,11 @@ export async function createEngine(runtime: Uint8Array, model: Uint8Array): Prom
     },
     release: () => session.release(),
   };
+}
+
+function causeOf(error: string): string {
+  if (typeof WebAssembly !== "object") return "This browser has no WebAssembly";
+  if (/SIMD/i.test(error)) return "This browser is too old for the page";
+  if (/memory/i.test(error)) return "The browser has too little memory for the network";
+  return "The model file is damaged";
 }

@@ -14,7 +14,7 @@ export interface PinnedFile {
 /** Returns the content of a pinned file. `progress` is told how many more bytes have come. */
 export async function loadPinned(file: PinnedFile, what: string, progress: (bytes: number) => void): Promise<Uint8Array> {
   const key = `${file.url}?sha256=${file.sha256}`;
-  const kept = await (await openCache())?.match(key);
+  const kept = await (await openCache())?.match(key).catch(() => undefined);
   if (kept) {
     const content = new Uint8Array(await kept.arrayBuffer());
     if (await hasHash(content, file.sha256)) {
@@ -51,16 +51,18 @@ export async function download(url: string, what: string, progress: (bytes: numb
 
 /** Returns a file that gzip compressed. */
 export async function gunzip(content: Uint8Array): Promise<Uint8Array> {
+  if (typeof DecompressionStream === "undefined") throw new UserError("This browser is too old for the page. Try a newer one.");
   const stream = new Blob([content as BlobPart]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** Removes the files that are not among these from what is kept. */
-export async function keepOnly(files: readonly PinnedFile[]): Promise<void> {
+/** Keeps the description of a model whose files are kept, for visits without a network, and nothing else but these files. */
+export async function keepOnly(files: readonly PinnedFile[], description: string, content: Uint8Array): Promise<void> {
+  await keep(description, content);
+  const keys = [description, ...files.map((file) => `${file.url}?sha256=${file.sha256}`)].map((key) => new URL(key, location.href).href);
   const cache = await openCache();
-  const keys = files.map((file) => new URL(`${file.url}?sha256=${file.sha256}`, location.href).href);
-  for (const request of (await cache?.keys()) ?? []) {
-    if (!keys.includes(request.url)) await cache!.delete(request);
+  for (const request of (await cache?.keys().catch(() => [])) ?? []) {
+    if (!keys.includes(request.url)) await cache!.delete(request).catch(() => undefined);
   }
 }
 

@@ -39,12 +39,14 @@ export class Pad {
   }
 
   undo(): void {
+    this.pointer = null; // a stroke that is being drawn ends
     this.strokes.pop();
     this.redraw();
     this.wait();
   }
 
   clear(): void {
+    this.pointer = null;
     this.strokes = [];
     this.redraw();
     this.wait();

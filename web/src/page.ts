@@ -85,7 +85,7 @@ function redraw(): void {
   byId("empty").hidden = !isEmpty;
   const what = { picture: "Picture", pad: "Drawing pad", camera: "Camera" }[mode];
   const found = numbers.map((n) => n.number).join(", ");
-  canvas.ariaLabel = isEmpty ? `${what}: nothing yet` : `${what}: ${found ? `reads ${found}` : "no number found"}`;
+  canvas.setAttribute("aria-label", isEmpty ? `${what}: nothing yet` : `${what}: ${found ? `reads ${found}` : "no number found"}`);
 }
 
 /** The frame in which the numbers were read, so that their boxes fit; the newest one where there are none. */
@@ -151,14 +151,14 @@ function setMode(next: Mode): void {
 
 // Pictures
 
-async function readFile(file: Blob, name: string): Promise<void> {
+async function readFile(load: () => Promise<Blob>, name: string): Promise<void> {
   if (mode !== "picture") setMode("picture");
   const asked = ++question.picture;
   picture = null;
   showResult("picture", null);
   await attempt(async () => {
     try {
-      const opened = await openPicture(file);
+      const opened = await openPicture(await load());
       if (asked !== question.picture) return;
       picture = opened;
       showResult("picture", null, "Reading …");
@@ -177,7 +177,7 @@ async function readFile(file: Blob, name: string): Promise<void> {
 
 function readFirst(files: Iterable<File> | null | undefined): void {
   const [file] = [...(files ?? [])];
-  if (file) void readFile(file, file.name || "pasted");
+  if (file) void readFile(async () => file, file.name || "pasted");
   else showError("There is no picture in it. Take a picture file, or copy a picture first.");
 }
 
@@ -205,12 +205,21 @@ async function readPad(): Promise<void> {
 
 async function startCamera(deviceId?: string): Promise<void> {
   await attempt(async () => {
-    if (!(await camera.start(stopCamera, deviceId))) return;
+    const started = await camera.start(cameraEnded, deviceId).catch((error: unknown) => {
+      stopCamera(); // another camera may have run
+      throw error;
+    });
+    if (!started) return;
     startButton.textContent = "Stop the camera";
     void attempt(follow);
     void film();
     switchButton.hidden = !(await camera.other());
   });
+}
+
+function cameraEnded(): void {
+  stopCamera();
+  showError("The camera was disconnected. Connect it, or choose another one, and start it again.");
 }
 
 function stopCamera(): void {
@@ -295,9 +304,11 @@ switchButton.addEventListener("click", () => void camera.other().then((id) => st
 byId("forget").addEventListener("click", () => history.clear());
 byId("copy").addEventListener("click", () => {
   void attempt(async () => {
-    await navigator.clipboard.writeText(history.csv()).catch(() => {
+    try {
+      await navigator.clipboard.writeText(history.csv()); // there is no clipboard over plain HTTP
+    } catch {
       throw new UserError("The browser does not let this page copy. Allow the clipboard for it, or open it over HTTPS.");
-    });
+    }
     byId("copied").textContent = "The history was copied.";
     byId("copy").textContent = "Copied";
     setTimeout(() => (byId("copy").textContent = "Copy as CSV"), 1500);
@@ -310,11 +321,12 @@ for (const { file: name, title } of EXAMPLES) {
   const button = Object.assign(document.createElement("button"), { type: "button", title });
   button.append(Object.assign(new Image(), { src: `examples/${name}`, alt: title }));
   button.addEventListener("click", () => {
-    void attempt(async () => {
+    const load = async () => {
       const response = await fetch(`examples/${name}`).catch(() => null);
       if (!response?.ok) throw new UserError(`The example ${name} cannot be loaded.`);
-      await readFile(await response.blob(), name);
-    });
+      return response.blob();
+    };
+    void readFile(load, name);
   });
   examples.append(button);
 }

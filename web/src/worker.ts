@@ -13,8 +13,14 @@ declare const RUNTIME: PinnedFile;
 /** Size of a model of which the size is not known, for the progress. */
 const USUAL_MODEL_BYTES = 2_000_000;
 
-const page = self as unknown as { postMessage(message: Message): void; onmessage: (event: MessageEvent<Request>) => void };
-const address = new URL(self.location.href).searchParams.get("model");
+const page = self as unknown as {
+  readonly name: string;
+  postMessage(message: Message): void;
+  onmessage: (event: MessageEvent<Request>) => void;
+};
+const DESCRIPTION = "model.json";
+/** The address of a model that is not the page's, which client.ts passes as the name of this worker; "" = none. */
+const address = page.name;
 let engine = load();
 let tracker: Tracker | undefined;
 
@@ -25,8 +31,15 @@ interface ModelFile extends PinnedFile {
   readonly reload_seconds: number | null;
 }
 
+interface Described {
+  readonly model: ModelFile;
+  /** The description as it was downloaded. */
+  readonly content: Uint8Array;
+}
+
 async function load(): Promise<Engine> {
-  const model = address === null ? await modelFile() : { url: address, bytes: USUAL_MODEL_BYTES, name: address, sha256: null };
+  const described = address ? null : await modelFile();
+  const model = described?.model ?? { url: address, bytes: USUAL_MODEL_BYTES, name: address, sha256: null };
   const total = RUNTIME.bytes + model.bytes;
   let loaded = 0;
   const progress = (bytes: number) => {
@@ -39,9 +52,9 @@ async function load(): Promise<Engine> {
       : await loadPinned(model, "The model", progress);
   const runtime = await gunzip(await loadPinned(RUNTIME, "The runtime", progress));
   const engine = await createEngine(runtime, modelContent);
-  if (model.sha256 !== null) {
-    await keepOnly([RUNTIME, model]);
-    void follow(model, runtime);
+  if (described) {
+    await keepOnly([RUNTIME, described.model], DESCRIPTION, described.content);
+    void follow(described.model, runtime);
   }
   page.postMessage({ kind: "ready", model: model.name });
   return engine;
@@ -52,14 +65,14 @@ async function follow(model: ModelFile, runtime: Uint8Array): Promise<void> {
   for (let shown = model; shown.reload_seconds; ) {
     await new Promise((resolve) => setTimeout(resolve, shown.reload_seconds! * 1000));
     try {
-      const newest = await modelFile();
+      const { model: newest, content } = await modelFile();
       if (newest.sha256 === shown.sha256) continue;
       const newer = await createEngine(runtime, await loadPinned(newest, "The model", () => undefined));
       last = last.then(() => replaceEngine(newer)); // the older one may be reading
       await last;
       shown = newest;
       page.postMessage({ kind: "ready", model: newest.name });
-      await keepOnly([RUNTIME, newest]);
+      await keepOnly([RUNTIME, newest], DESCRIPTION, content);
     } catch {
       // Without a connection, or while the file is written: the model that is there reads on.
     }
@@ -73,10 +86,10 @@ async function replaceEngine(newer: Engine): Promise<void> {
   await older.release().catch(() => undefined);
 }
 
-async function modelFile(): Promise<ModelFile> {
-  const content = await download("model.json", "The description of the model", () => undefined);
+async function modelFile(): Promise<Described> {
+  const content = await download(DESCRIPTION, "The description of the model", () => undefined);
   try {
-    return JSON.parse(new TextDecoder().decode(content)) as ModelFile;
+    return { model: JSON.parse(new TextDecoder().decode(content)) as ModelFile, content };
   } catch {
     throw new UserError("The description of the model (model.json) is damaged. Write it again: seqdigits demo");
   }

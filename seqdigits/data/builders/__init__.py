@@ -1,6 +1,6 @@
 """TensorFlow Datasets builders.
 
-Only this package and data/tfdata import TensorFlow. It is used to write and to read records, and never uses an
+Beside export/tflite.py, only this package and data/tfdata import TensorFlow. It is used to write and to read records, and never uses an
 accelerator. Importing `digit_sequences` or `svhn_numbers` registers the data set with TFDS.
 """
 

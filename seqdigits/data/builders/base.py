@@ -49,7 +49,7 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         """Returns the function that yields records; `folder`: folder of data files, "" = see files.data_folder."""
 
     def _identity(self) -> dict[str, Any]:
-        """Returns, as JSON, what must be unchanged to resume an unfinished set, besides its version and shards."""
+        """Returns, as JSON, of data files what must be unchanged while a set is written, and to resume an unfinished one."""
         return {}
 
     def _metadata(self) -> dict[str, Any]:
@@ -117,8 +117,14 @@ class RecordsBuilder(tfds.core.dataset_builder.FileReaderBuilder):
         refuse_full_disk(partial, self._bytes(make, sizes))
         names = [plan.name for job in jobs for plan in job]
         workers = min(workers, len(jobs))
-        identity = {"version": complete.name, "shards": names, **self._identity()}
+        of_files = self._identity()
+        identity = {"version": complete.name, "shards": names, **of_files}
         written = writer.write(partial, jobs, make, identity, workers, stop)
+        if self._identity() != of_files:
+            shutil.rmtree(partial)
+            raise UserError(
+                f"data files changed while records of them were written to {partial}. Rerun the same command."
+            )
         splits = []
         for split in sizes:
             of_split = data_manifest.shards_of_split(written, split)

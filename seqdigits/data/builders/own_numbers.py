@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seqdigits.core.constants import SPLITS
+from seqdigits.core.files import expanded
 from seqdigits.data import record_location
 from seqdigits.data.builders import tfds
 from seqdigits.data.builders.base import RecordsBuilder, features, photograph, pixels
@@ -58,6 +59,9 @@ class OwnNumbers(RecordsBuilder):
     def _records(self, folder: str) -> Records:
         del folder  # it is in the config
         return partial(_serialized, self.builder_config.folder, self._max_length)
+
+    def _identity(self) -> dict[str, Any]:
+        return {"photos": record_location.custom_photos_name(expanded(self.builder_config.folder))}
 
     def _metadata(self) -> dict[str, Any]:
         return {"longest": self._max_length}

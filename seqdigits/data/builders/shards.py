@@ -48,15 +48,17 @@ def plan_shards(dataset: str, sizes: dict[str, int], shards: int) -> list[ShardP
     Args:
       dataset: name of the data set, the prefix of file names.
       sizes: number of examples of each split.
-      shards: number of shards of the largest split, the others in proportion; 0 = EXAMPLES_PER_SHARD per shard.
+      shards: number of shards of the largest split, at most one for each example; the others have as many in proportion. 0 =
+        EXAMPLES_PER_SHARD per shard.
 
     >>> [p.name for p in plan_shards("d", {"train": 5, "test": 1}, 2)]
     ['d-train.tfrecord-00000-of-00002', 'd-train.tfrecord-00001-of-00002', 'd-test.tfrecord-00000-of-00001']
     """
-    each = -(-max(sizes.values()) // shards) if shards else EXAMPLES_PER_SHARD
+    largest = max(sizes.values())
     result = []
     for split, size in sizes.items():
-        count = max(-(-size // each), 1)
+        count = min(-(-size * shards // largest), size) if shards else -(-size // EXAMPLES_PER_SHARD)
+        count = max(count, 1)
         edges = [size * i // count for i in range(count + 1)]
         names = [f"{dataset}-{split}.tfrecord-{i:05}-of-{count:05}" for i in range(count)]
         result += [ShardPlan(name, split, a, b) for name, a, b in zip(names, edges, edges[1:], strict=False)]
@@ -75,7 +77,7 @@ def write_job(folder: Path, job: list[ShardPlan], records: Records) -> None:
         if _is_finished(folder, plan):
             continue
         if plan.start != end:
-            source = records(plan.split, plan.start, job[-1].stop)
+            source = _readable(records(plan.split, plan.start, job[-1].stop), plan.split)
         end = plan.stop
         # The process id is part of the name, because a worker of a killed command may live on for a moment.
         partial = folder / f"{plan.name}.{os.getpid()}.partial"
@@ -94,6 +96,16 @@ def write_job(folder: Path, job: list[ShardPlan], records: Records) -> None:
             shard = Shard(plan.name, plan.split, examples, partial.stat().st_size, sha256(partial))
             os.replace(partial, folder / plan.name)
             write_atomically(folder / f"{plan.name}.done", json.dumps(asdict(shard)))
+
+
+def _readable(source: Iterator[bytes], split: str) -> Iterator[bytes]:
+    """Yields the records of a split, whose errors are not those of the file that they are written to."""
+    try:
+        yield from source
+    except OSError as e:
+        raise UserError(
+            f"an example of the split {split} cannot be read: {e}. Finished shards are kept: rerun the same command to resume."
+        ) from e
 
 
 @contextlib.contextmanager
@@ -120,6 +132,11 @@ def exclusive_access(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{folder} is being written by another process. Wait for it.") from None
+        except OSError as e:
+            raise UserError(
+                f"{folder} cannot be locked: {e.strerror}. Its file system has no locks: name a local folder with "
+                "--config.data.records, and copy the records afterwards."
+            ) from e
         yield
 
 

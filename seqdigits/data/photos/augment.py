@@ -53,6 +53,8 @@ KEYS = tuple(field.name for field in dataclasses.fields(Augmentation))
 """Keys of the config's section `data` that set the augmentation of photographs."""
 
 
+MAX_SIDE = 3_900
+"""Maximum side of an image that is warped, in pixels: up to it, integers of 32 bits hold every product of the largest ranges."""
 PASTED_SCALE = 2.2
 """A pasted number is smaller by at most this factor."""
 MARGIN = (40, 200)
@@ -192,7 +194,7 @@ def _sample(
       The warped image u8 [H, W, C], and how much of each pixel is within the window of `_window`, i32 [H, W], 0..256.
     """
     height, width, channels = image.shape
-    # Distances in 1/16 pixels, so that products stay below 2^31 on images of up to 8192.
+    # Distances in 1/16 pixels, so that products stay below 2^31 on images of up to MAX_SIDE.
     x = (jnp.arange(width)[None, :] * 16 + 8) - (target[0] >> 8)
     y = (jnp.arange(height)[:, None] * 16 + 8) - (target[1] >> 8)
     at_x = ((matrix[0, 0] * x + matrix[0, 1] * y) >> 4) + source[0] - ONE // 2

@@ -19,7 +19,8 @@ from PIL import Image
 
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError, short
-from seqdigits.data.photos.crop import DAMAGED
+from seqdigits.core.files import expanded
+from seqdigits.data.photos.picture_files import DAMAGED
 
 FILE = Path("~/.cache/seqdigits/backgrounds.jpg")
 """Default path of the file; its user folder is not expanded."""
@@ -174,7 +175,7 @@ def load(file: Path, split: str, kind: Kind = BACKGROUNDS) -> list[Background]:
     Raises:
       UserError: the file is missing, damaged, or of another kind; or it has none for the split.
     """
-    file = file.expanduser()
+    file = expanded(file)
     try:
         with Image.open(file, formats=["JPEG"]) as sheet:
             index = _index(sheet.info.get("comment", b""), sheet.size, kind)

@@ -15,13 +15,13 @@ from PIL import Image, ImageOps
 
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError, short
-from seqdigits.core.files import make_folder, write_atomically
+from seqdigits.core.files import expanded, make_folder, write_output
 from seqdigits.core.interrupt import Stop, Stopped
 from seqdigits.core.progress import progress
 from seqdigits.data.photos import backgrounds
 from seqdigits.data.photos.background_packages import MEMBER, PICTURES, SKLEARN, VERSIONS, Group
 from seqdigits.data.photos.backgrounds import Entry
-from seqdigits.data.photos.crop import DAMAGED
+from seqdigits.data.photos.picture_files import DAMAGED
 
 _MAX_PICTURE = 50_000_000
 """Maximum size of a member of an archive, in bytes."""
@@ -39,7 +39,7 @@ def build(out: Path, packages: Path | None, stop: Stop) -> str:
       UserError: apt-get or dpkg-deb is missing or fails; a package has none of the pictures; `out` cannot be written.
       Stopped: `stop` was set.
     """
-    out = out.expanduser()
+    out = expanded(out)
     if out.is_dir():
         raise UserError(f"--out: {out} is a folder. Name a file, such as {out / backgrounds.FILE.name}.")
     make_folder(out.parent, "--out")
@@ -58,10 +58,7 @@ def build(out: Path, packages: Path | None, stop: Stop) -> str:
             shutil.rmtree(folder)
     entries += _sklearn_pictures()
     data = backgrounds.encode(entries)
-    try:
-        write_atomically(out, data)
-    except OSError as e:
-        raise UserError(f"--out: {out} cannot be written: {e.strerror}. Name another file, or free some space.") from e
+    write_output(out, data, "--out")
     return _summary(out, entries, missing)
 
 
@@ -153,7 +150,7 @@ def _fetch(folder: Path, stop: Stop) -> dict[str, Path]:
 
 def _given(folder: Path) -> dict[str, Path]:
     """Returns the .deb file of each package in a folder."""
-    folder = folder.expanduser()
+    folder = expanded(folder)
     debs = {path.name.partition("_")[0]: path for path in sorted(folder.glob("*.deb"))}
     if absent := sorted(set(VERSIONS) - set(debs)):
         raise UserError(

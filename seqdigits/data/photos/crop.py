@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
-import zlib
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -17,23 +13,6 @@ PHOTO_COMPOSITIONS = ("photograph", "crop", "cropped_digit")
 """Compositions of photographs: the complete photograph, a crop around the true boxes, or crops of single digits."""
 MARGIN = 0.15
 """Margin of a crop on each side, as a share of the width or height of the box that encloses all digits."""
-DAMAGED = (
-    *(OSError, SyntaxError, ValueError, TypeError, EOFError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),
-)
-"""The exceptions that Pillow raises for an unreadable image file."""
-
-
-def verify_png(file: str | Path | BinaryIO) -> None:
-    """Verifies the checksums of a PNG file, those of its pixels too, which Pillow does not verify when it decodes them.
-
-    Raises:
-      one of DAMAGED: a checksum differs, or the file is cut short.
-    """
-    with Image.open(file, formats=["PNG"]) as photo:
-        photo.verify()
-
-
 NO_BOXES = np.zeros((0, 4))
 
 Window = tuple[float, float, float, float]

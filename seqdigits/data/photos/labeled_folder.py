@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqdigits.core.errors import UserError
-from seqdigits.core.files import make_folder
+from seqdigits.core.files import expanded, make_folder
 from seqdigits.data.photos import labels
 
 
@@ -37,7 +37,7 @@ class LabelRow(NamedTuple):
 
 def check_new_folder(folder: Path) -> None:
     """Raises a UserError if the folder to be made exists and is not empty."""
-    folder = folder.expanduser()
+    folder = expanded(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not an empty folder. Name another one, or delete it.")
 
@@ -52,10 +52,12 @@ def new_labeled_folder(folder: Path) -> Iterator[tuple[Path, list[LabelRow]]]:
     Raises:
       UserError: the folder exists and is not empty, or cannot be written.
     """
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     check_new_folder(folder)
-    make_folder(folder.parent, "FOLDER")
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".partial", dir=folder.parent))
+    is_new = not folder.exists()
+    within = folder.parent if is_new else folder
+    make_folder(within, "FOLDER")
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name[:50]}.", suffix=".partial", dir=within))
     rows: list[LabelRow] = []
     try:
         partial.chmod(0o755)
@@ -67,7 +69,11 @@ def new_labeled_folder(folder: Path) -> Iterator[tuple[Path, list[LabelRow]]]:
         cells = ((row.image, "".join(map(str, row.digits)), _boxes_text(row.boxes), row.split) for row in rows)
         writer.writerows(row[:columns] for row in cells)
         (partial / labels.NAME).write_text(table.getvalue())
-        os.replace(partial, folder)  # an empty folder may be replaced
+        if is_new:
+            os.replace(partial, folder)
+        else:  # an empty folder stays the same one: it may be a mount point, a link, or where a shell is
+            for file in sorted(partial.iterdir(), key=lambda file: file.name == labels.NAME):
+                os.replace(file, folder / file.name)
     except OSError as e:
         raise UserError(f"{folder} cannot be written: {e.strerror or e}. Name another one, or free some space.") from e
     finally:

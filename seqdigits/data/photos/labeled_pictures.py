@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqdigits.core.errors import UserError
+from seqdigits.core.files import expanded
 from seqdigits.data.photos import labels
 
 UNCERTAIN = "UNCERTAIN"
@@ -49,7 +50,7 @@ def labeled_pictures(folder: str | Path) -> tuple[LabeledPicture, ...]:
     Raises:
       UserError: the file cannot be read, or lists the invalid lines with what is wrong and what is allowed.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     seen: dict[Path, int] = {}
 
     def parse(line: int, columns: list[str], cells: list[str]) -> LabeledPicture:

@@ -28,6 +28,7 @@ import numpy as np
 
 from seqdigits.core.constants import SPLITS
 from seqdigits.core.errors import UserError
+from seqdigits.core.files import expanded
 
 NAME = "labels.csv"
 MAX_DIGITS = 100
@@ -80,15 +81,18 @@ def read(folder: str | Path) -> tuple[tuple[Row, ...], tuple[Problem, ...]]:
     Raises:
       UserError: the file cannot be read.
     """
-    path = Path(folder).expanduser() / NAME
+    path = expanded(folder) / NAME
     try:
         stat = path.stat()
-        return _parse(path, stat.st_mtime_ns, stat.st_size)
+        valid, problems = _parse(path, stat.st_mtime_ns, stat.st_size)
     except OSError as e:
         raise UserError(
             f"{path} cannot be read: {e.strerror}. A folder of custom photos needs a file {NAME} with the columns image "
             "and number, and optionally boxes and split; seqdigits check-photos --help documents them."
         ) from e
+    if problems:
+        _parse.cache_clear()  # what is missing may be there the next time
+    return valid, problems
 
 
 def refusal(folder: str | Path, problems: Sequence[Problem], max_count: int) -> UserError:
@@ -150,8 +154,8 @@ def read_table(
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        line = content[: e.start].count(b"\n") + 1
-        return Table([], [], [(line, f"{content[e.start : e.end]!r} is not UTF-8; allowed is CSV in UTF-8")])
+        line = e.object[: e.start].count(b"\n") + 1  # without the byte-order mark
+        return Table([], [], [(line, f"{e.object[e.start : e.end]!r} is not UTF-8; allowed is CSV in UTF-8")])
     valid: list[Parsed] = []
     problems: list[Problem] = []
     columns: list[str] = []

@@ -5,15 +5,22 @@ from __future__ import annotations
 import glob
 import math
 import os
+import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from seqdigits.core.errors import UserError, short
-from seqdigits.data.photos.crop import DAMAGED, verify_png
+
+DAMAGED = (
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+"""The exceptions that Pillow raises for an unreadable image file."""
 
 MAX_PIXELS = 32_000_000
 """`open_reduced` reduces a picture of more pixels, to keep memory bounded: Pillow stores RGB in 4 bytes a pixel."""
@@ -58,6 +65,16 @@ _TRANSPOSE = {
 
 _BAND_PIXELS = 1_000_000
 """Pixels that are converted at once."""
+
+
+def verify_png(file: str | Path | BinaryIO) -> None:
+    """Verifies the checksums of a PNG file, those of its pixels too, which Pillow does not verify when it decodes them.
+
+    Raises:
+      one of DAMAGED: a checksum differs, or the file is cut short.
+    """
+    with Image.open(file, formats=["PNG"]) as photo:
+        photo.verify()
 
 
 def find_pictures(names: Iterable[str]) -> tuple[list[str], list[str]]:

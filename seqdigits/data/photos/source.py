@@ -167,12 +167,8 @@ def _house_numbers(config: ConfigDict, split: str) -> ResidentSource:
     available = svhn.count(**which, single=data.composition == "cropped_digit")
     count = min(data.train_photographs or available, available) if split == "train" else available
 
-    def load() -> dict[str, np.ndarray]:
-        arrays = svhn.load(**which, **layout, folder=data.folder, mask_unlabeled=mask)
-        return {name: array[:count] for name, array in arrays.items()}
-
     return ResidentSource(
-        load=load,
+        load=partial(svhn.load, **which, **layout, folder=data.folder, most=count, mask_unlabeled=mask),
         num_examples=count,
         image=(height, width, 1 if data.gray else 3),
         lengths=(data.min_length, data.max_length),

@@ -112,6 +112,7 @@ def load(
     gray: bool,
     max_length: int,
     folder: str,
+    most: int = 0,
     mask_unlabeled: bool = False,
 ) -> dict[str, np.ndarray]:
     """Loads one split, in order of part, photograph and, for "cropped_digit", digit.
@@ -127,6 +128,7 @@ def load(
       max_length: see `count`.
       folder: folder of data files. Its subfolder `svhn_numbers` has for each part either PART.tar.gz or the folder PART
         that it unpacks to. "" = see `data_folder`.
+      most: load only the first examples, so many of them; 0 = all.
       mask_unlabeled: whether to return `ignored` too.
 
     Returns:
@@ -142,6 +144,7 @@ def load(
     single = kind == "cropped_digit"
     length = 1 if single else max_length
     total = count(name, parts, split, max_length, single)
+    total = min(most or total, total)
     images = np.empty((total, height, width, 1 if gray else 3), np.uint8)  # gigabytes, so filled in place
     digits = np.full((total, length), NO_DIGIT, np.int32)
     boxes = np.zeros((total, length, 4), np.float32)
@@ -149,10 +152,10 @@ def load(
     listed = unlabeled.load() if mask_unlabeled else {}
     begin = 0
     for part in _parts(parts, split):
-        if not sum(PHOTOGRAPHS[name].lengths[part]):
+        if not sum(PHOTOGRAPHS[name].lengths[part]) or begin == total:
             continue  # svhn_2000 has none of extra
         place = svhn_archive.place(data_folder(folder) / svhn_archive.SUBFOLDER, part)
-        examples = annotations_of(name, part, split, place, max_length, single)
+        examples = annotations_of(name, part, split, place, max_length, single)[: total - begin]
         rows: dict[int, list[int]] = {}  # photograph -> its examples
         for row, example in enumerate(examples):
             rows.setdefault(example.number, []).append(row)

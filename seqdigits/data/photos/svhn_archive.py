@@ -15,7 +15,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from seqdigits.core.errors import UserError, short
-from seqdigits.data.photos.crop import DAMAGED, verify_png
+from seqdigits.data.photos.picture_files import DAMAGED, verify_png
 
 SUBFOLDER = "svhn_numbers"
 MAT = "digitStruct.mat"

@@ -28,19 +28,18 @@ class Photo(NamedTuple):
     boxes: np.ndarray
 
 
-def original_photos(name: str, split: str, folder: str) -> list[Photo]:
+def original_photos(name: str, split: str) -> list[Photo]:
     """Returns the photographs of a split of SVHN train or test, in the order of their numbers.
 
     Args:
       name: see `count`.
       split: see `count`.
-      folder: see `load`.
 
     Raises:
       UserError: see `load`.
     """
     part = "test" if split == "test" else "train"
-    place = svhn_archive.place(data_folder(folder) / svhn_archive.SUBFOLDER, part)
+    place = svhn_archive.place(data_folder("") / svhn_archive.SUBFOLDER, part)
     max_length = len(PHOTOGRAPHS[name].lengths[part])
     chosen = {a.number: a for a in annotations_of(name, part, split, place, max_length, single=False)}
     found = {}

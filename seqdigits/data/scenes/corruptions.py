@@ -60,15 +60,9 @@ def _shift(image: Array, axis: int) -> tuple[Array, Array]:
     """Returns the neighbors before and after along an axis; at the edge the pixel itself."""
     size = image.shape[axis]
     first, last = (jnp.take(image, jnp.array([i]), axis) for i in (0, size - 1))
-    before = jnp.concatenate([first, _slice(image, axis, 0, size - 1)], axis)
-    after = jnp.concatenate([_slice(image, axis, 1, size), last], axis)
+    before = jnp.concatenate([first, jax.lax.slice_in_dim(image, 0, size - 1, axis=axis)], axis)
+    after = jnp.concatenate([jax.lax.slice_in_dim(image, 1, size, axis=axis), last], axis)
     return before, after
-
-
-def _slice(image: Array, axis: int, start: int, stop: int) -> Array:
-    index = [slice(None)] * image.ndim
-    index[axis] = slice(start, stop)
-    return image[tuple(index)]
 
 
 def _blur(draws: Draws, image: Array, digit_height: Array) -> Array:

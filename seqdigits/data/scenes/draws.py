@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqdigits.data.synthetic import deterministic_ops
+
 NUM_WORDS = 8192
 """The number of random 32-bit words of a scene. Noise for each pixel comes from `hash_noise`."""
 
@@ -34,7 +36,7 @@ class Draws:
 
     def below(self, bound: Array | int, *shape: int) -> Array:
         """Returns uniform numbers in 0..bound-1, i32 [*shape]; 0 for a bound below 1."""
-        return (self.bits(*shape) % jnp.maximum(jnp.asarray(bound), 1).astype(jnp.uint32)).astype(jnp.int32)
+        return deterministic_ops.below(self.bits(*shape), bound)
 
     def between(self, low: Array | int, high: Array | int, *shape: int) -> Array:
         """Returns uniform numbers in low..high (inclusive), i32 [*shape]; `low` where `high` is less."""

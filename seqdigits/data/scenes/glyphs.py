@@ -1,7 +1,7 @@
 """Images of glyphs of hundreds of faces of free fonts, which are part of the package.
 
 `seqdigits build-glyphs` draws them; FONTS.md lists the fonts and their licenses. No font family is in two splits, so the digit shapes of the test
-set are never in the training set.
+set are never in the training set. One of validation is nearly in it: iA Writer Mono is a fork of IBM Plex Mono.
 """
 
 from __future__ import annotations

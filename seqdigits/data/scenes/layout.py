@@ -403,8 +403,7 @@ def _choose_positions(
     middle = (min_center + max_center) // 2
     overhang = views.draw_overhang(draws, view, (high - low) // SUB) * (not scene.whole)
     min_center, max_center = min_center - overhang, max_center + overhang
-    tries = draws.bits(_TRIES, count, 2) % (max_center - min_center + 1).astype(jnp.uint32)
-    tries = min_center + tries.astype(jnp.int32)
+    tries = draws.between(min_center, max_center, _TRIES, count, 2)
     shift = views.draw_shift(draws, jnp.broadcast_to((high - low)[0, 1] // (2 * SUB), (_TRIES,)))
     central = jnp.clip(middle + shift[:, None], min_center, max_center)
     tries = jnp.where(is_cut[:, None], central, tries)  # [tries, T, 2]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jax import Array
 
+from seqdigits.core.errors import UserError
 from seqdigits.data.scenes import natural_backgrounds
 from seqdigits.data.scenes.draws import Draws
 
@@ -23,7 +24,16 @@ def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
 
     Args:
       parts: u8 [HEIGHT, WIDTH, 3], at least one.
+
+    Raises:
+      UserError: a part has another size.
     """
+    if others := {part.shape[:2] for part in parts} - {(HEIGHT, WIDTH)}:
+        height, width = others.pop()
+        raise UserError(
+            f"data.misread: its file has parts of {height}x{width} pixels, and scenes show parts of {HEIGHT}x{WIDTH}. To make it "
+            f"again: seqdigits find-misread"
+        )
     return natural_backgrounds.pack_pixels(np.stack([parts[i % len(parts)] for i in range(SLOTS)]))
 
 

@@ -31,15 +31,12 @@ _BATCH = 4
 _QUALITY = 92
 
 
-def create_pictures(
-    split: str, seed: int, folder: str, load_backgrounds: Callable[[], Sequence[np.ndarray]] | None
-) -> SceneSource:
+def create_pictures(split: str, seed: int, load_backgrounds: Callable[[], Sequence[np.ndarray]] | None) -> SceneSource:
     """Creates the source of the pictures of a split, each with one number or none; it is endless.
 
     Args:
       split: of the digits, type faces and backgrounds.
       seed: of all random choices.
-      folder: of MNIST, see digits.load.
       load_backgrounds: see SceneSource.
     """
     scene = Scene(
@@ -57,7 +54,7 @@ def create_pictures(
         scene=scene,
         split=split,
         num_digits=digits.num_digits("mnist", split, 0),
-        load=partial(digits.load, "mnist", split, validation=0, folder=folder, url=DEFAULTS["data.url"]),
+        load=partial(digits.load, "mnist", split, validation=0, folder="", url=DEFAULTS["data.url"]),
         num_examples=None,
         examples=(seed, RngStream[split.upper()]),
         order_seed=0,

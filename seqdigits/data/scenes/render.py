@@ -94,8 +94,7 @@ def _render_image(
 
     def blend(image: Array, line_colors: Array, cover: Array) -> Array:
         packed = (line_colors * jnp.array([1 << 16, 1 << 8, 1])).sum(-1)
-        pixels = jnp.append(packed, 0)[text.line]
-        color = jnp.stack([pixels >> 16, (pixels >> 8) & 255, pixels & 255])
+        color = natural_backgrounds.unpacked(jnp.append(packed, 0)[text.line])
         return image + (((color - image) * cover + 128) >> 8)
 
     on_plate = jnp.append(has_plate, False)[text.line]

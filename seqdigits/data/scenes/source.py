@@ -24,7 +24,7 @@ from seqdigits.data.scenes import glyphs, misread, natural_backgrounds
 from seqdigits.data.scenes.layout import Scene
 from seqdigits.data.scenes.render import compose_scene
 from seqdigits.data.source import TRAIN_LIMIT, DataSource
-from seqdigits.data.synthetic.source import ReadMnist, digits_of
+from seqdigits.data.synthetic.source import digits_of
 
 
 class SceneSource(DataSource):
@@ -127,13 +127,12 @@ class SceneSource(DataSource):
         return Batch(image=image, digits=digits_, boxes=boxes_, index=host_batch["index"], number=number)
 
 
-def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> SceneSource:
+def create_scenes(config: ConfigDict, split: str) -> SceneSource:
     """Returns the source of one split of scenes.
 
     Args:
       config: the complete config.
       split: one of SPLITS.
-      read_mnist: see digits.load.
     """
     data = config.data
     height, width = size_of(data, split)
@@ -157,7 +156,7 @@ def create_scenes(config: ConfigDict, split: str, read_mnist: ReadMnist | None =
     return SceneSource(
         scene=scene,
         split=split,
-        **digits_of(config, split, read_mnist),
+        **digits_of(config, split),
         load_backgrounds=load_backgrounds,
         load_misread=load_misread,
     )

@@ -112,7 +112,7 @@ def create_synthetic(config: ConfigDict, split: str, read_mnist: ReadMnist | Non
     )
 
 
-def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None) -> dict[str, Any]:
+def digits_of(config: ConfigDict, split: str, read_mnist: ReadMnist | None = None) -> dict[str, Any]:
     """Returns the arguments of VirtualSource and SceneSource that describe the digits and the examples, by name."""
     data = config.data
     num_examples = {"train": data.train_examples, "validation": data.validation_examples, "test": data.test_examples}

@@ -1,7 +1,4 @@
-"""Sources that read records from disk with tf.data, for sets that do not fit into memory.
-
-TensorFlow, which never uses an accelerator here, is imported only by this package and data/builders.
-"""
+"""Sources that read records from disk with tf.data, for sets that do not fit into memory."""
 
 from __future__ import annotations
 

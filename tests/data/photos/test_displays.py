@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,17 @@ def test_stopped_command_leaves_nothing(monkeypatch, tmp_path):
 def test_invalid_arguments_are_refused(monkeypatch, tmp_path, flags, message):
     with pytest.raises(UserError, match=message):
         run(monkeypatch, tmp_path / "a", *flags)
+
+
+def test_an_empty_folder_stays_the_same_one(monkeypatch, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    before = (tmp_path / "disk").stat().st_ino
+    monkeypatch.chdir(tmp_path / "disk")
+    run(monkeypatch, tmp_path / "link")
+    assert (tmp_path / "disk").stat().st_ino == before
+    assert "labels.csv" in os.listdir()
+    assert not [name for name in os.listdir() if name.endswith(".partial")]
 
 
 def test_full_folder_is_refused(monkeypatch, tmp_path):

@@ -477,3 +477,17 @@ def test_only_pictures_that_are_pasted_need_boxes(one, small_config):
     create_source(config, "validation")
     with pytest.raises(UserError, match=r"no boxes in labels\.csv line 2.*data\.pasted > 0"):
         create_source(config, "train")
+
+
+def test_line_of_invalid_text_is_counted_after_the_byte_order_mark(one):
+    (one / "labels.csv").write_bytes(b"\xef\xbb\xbfimage,number\n1.png,4\n\xff2.png,5\n")
+    with pytest.raises(UserError, match=r"line 3: b'\\xff' is not UTF-8"):
+        labels.rows(one)
+
+
+def test_image_that_was_missing_is_found_later(one):
+    write(one, ["image,number", "1.png,4", "3.png,5"])
+    with pytest.raises(UserError, match="there is no such file"):
+        labels.rows(one)
+    (one / "3.png").write_bytes((one / "1.png").read_bytes())
+    assert len(labels.rows(one)) == 2

@@ -100,7 +100,8 @@ def test_cut_has_pixels_of_the_background_only():
 def test_photographs_are_those_held_out_of_train(tmp_path, monkeypatch):
     monkeypatch.setitem(svhn.PHOTOGRAPHS, "svhn_2000", TINY)
     write_part(tmp_path, "train", TRAIN)
-    found = svhn_originals.original_photos("svhn_2000", "validation", str(tmp_path))
+    monkeypatch.setenv("SEQDIGITS_DATA", str(tmp_path))
+    found = svhn_originals.original_photos("svhn_2000", "validation")
     assert ["".join(map(str, photo.digits)) for photo in found] == ["234", "98"]
     assert found[1].boxes.tolist() == [[12.5, 9, 5, 10], [22.5, 9, 5, 10]]
     assert found[0].pixels.shape == (20, 40, 3)
@@ -164,7 +165,7 @@ def test_command_reads_the_validation_split(tmp_path, monkeypatch, capsys):
     file = tmp_path / "b.jpg"
     picture = Image.fromarray(light_background())
     file.write_bytes(backgrounds.encode([Entry("Wood", "mate-backgrounds", "1", "CC0-1.0", picture)]))
-    monkeypatch.setattr(svhn_originals, "original_photos", lambda *which, folder: used.append(which) or [photo(40)])
+    monkeypatch.setattr(svhn_originals, "original_photos", lambda *which: used.append(which) or [photo(40)])
     arguments = [f"--backgrounds={file}", "--count=1", "--empty=1"]
     monkeypatch.setattr("sys.argv", ["paste-photos", str(tmp_path / "set"), *arguments])
     cli_paste_photos.main(Stop())

@@ -12,12 +12,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
 from seqdigits.core.constants import NO_DIGIT
 from seqdigits.core.errors import UserError
 from seqdigits.core.progress import progress, time
+from seqdigits.data.create import create_source
 from seqdigits.data.photos import svhn, svhn_annotations, unlabeled
 from seqdigits.data.photos.crop import PHOTO_COMPOSITIONS
 
@@ -272,6 +274,8 @@ def test_load_concatenates_parts_in_the_given_order(tmp_path, monkeypatch):
     }  # fmt: skip
     assert names_of(svhn.load("tiny", ("extra", "train"), "train", **settings)) == ["6", "10", "7", "123456", "5"]
     assert names_of(svhn.load("tiny", ("train", "extra"), "validation", **settings)) == ["234", "98", "12"]
+    first = [names_of(svhn.load("tiny", ("extra", "train"), "train", most=n, **settings)) for n in (1, 3, 9)]
+    assert first == [["6"], ["6", "10", "7"], ["6", "10", "7", "123456", "5"]]
 
 
 def test_photographs_beyond_the_set_are_not_used(tmp_path, monkeypatch):
@@ -281,6 +285,13 @@ def test_photographs_beyond_the_set_are_not_used(tmp_path, monkeypatch):
     (tmp_path / "svhn_numbers" / "test" / "3.png").unlink()
     pack(tmp_path, "test")
     assert names_of(load(tmp_path, "test")) == ["6", "12"]
+
+
+def test_progress_has_no_rate_before_the_first_item(capsys, monkeypatch):
+    seconds = iter((0, 11, 22))
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
+    assert list(progress(iter(range(2)), 2, "photographs", "here")) == [0, 1]
+    assert capsys.readouterr().out == "here: 1 of 2 photographs, 0.0/s, 22 s left\n"
 
 
 def test_progress_is_printed_every_ten_seconds(capsys, monkeypatch):
@@ -310,11 +321,14 @@ def test_archive_ignores_links_and_other_names(tmp_path, monkeypatch):
         ("test/digitStruct.mat", tarfile.SYMTYPE, "/etc/passwd"),
         ("test/1.png", tarfile.DIRTYPE, ""),
         ("test/1.png", tarfile.FIFOTYPE, ""),
+        ("test/2.png", tarfile.CHRTYPE, ""),
     ):
         member = tarfile.TarInfo(name)
         member.type, member.linkname = kind, link
         evil.append((member, b"not a photograph" if kind == tarfile.REGTYPE else b""))
     pack(data, "test", tuple(evil))
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
     before = sorted(tmp_path.rglob("*"))
     assert names_of(load(data, "test")) == ["6", "12"]
     assert sorted(tmp_path.rglob("*")) == before
@@ -351,6 +365,31 @@ def test_too_few_photographs(data):
         svhn.load(
             "svhn", ("train",), "train", kind="crop", height=8, width=8, gray=True, max_length=5, folder=str(data)
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (3, 3), (4, 4), (9, 4), (0, 4)])
+@pytest.mark.parametrize("mask_unlabeled", [False, True])
+def test_train_photographs_are_the_first_of_the_training_split(
+    data, small_config, monkeypatch, count, expected, mask_unlabeled
+):
+    monkeypatch.setattr(unlabeled, "load", lambda: {2: np.array([[20.0, 10, 4, 8]])})
+    keys = {
+        "data.composition": "photograph", "data.photographs": "tiny", "data.folder": str(data), "data.height": 10,
+        "data.width": 80, "data.max_length": 6, "data.mask_unlabeled": mask_unlabeled, "data.train_photographs": count,
+    }  # fmt: skip
+    config = small_config(keys)
+    train = create_source(config, "train")
+    full = load(data, mask_unlabeled=mask_unlabeled)
+    assert train.spec.num_examples == expected
+    assert train.arrays.keys() == full.keys()
+    for name, array in train.arrays.items():
+        assert train.spec.arrays[name].shape == array.shape
+        np.testing.assert_array_equal(array, full[name][:expected])
+    for split in ("validation", "test"):
+        source = create_source(config, split)
+        assert source.spec.num_examples == 2
+        for name, array in load(data, split).items():
+            np.testing.assert_array_equal(source.arrays[name], array)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -499,26 +538,47 @@ def test_real_photographs_agree_with_the_annotations(svhn_folder, split, step):
         assert (digits[len(photo["boxes"]) :] == NO_DIGIT).all()
 
 
-# SHA-256 of digits, then boxes to a tenth of a pixel, of the complete photographs resized to 128 x 256.
-GOLDEN = {
-    "train": "30d0408ebd6e6a399b4224ac4b8068b6adcd58cb483cb8afa1fcb5befee256ab",
-    "validation": "6a25577654b585796278bb1bcd8259527121649715a8ee953f20cf88baa8b98f",
-    "test": "4e2c54f6d425ea1ef58146efacffdc9f9fffa82aeb3a5d946c7f5b85f461c5fe",
+# SHA-256 of digits, then boxes to a tenth of a pixel, for images of 128 x 256.
+GOLDEN_LABELS = {
+    ("crop", "train"): "04a063be63cbbb1e023fb751a341a99a66783395469bc6d668f44a7f89d8d3b9",
+    ("crop", "validation"): "f37bd68070d431ce8672c1148f6b9f2cee5ad2a4bd17284781789f1b69a0a4f0",
+    ("crop", "test"): "bce9dc9b6632a92492cdbece18f7cc2a813207ab06de31a7a2b7352a07d25dfb",
+    ("cropped_digit", "train"): "9db767dd26387857fd5844a9fe955efe02c1b207e2f6f738cf6a031727262137",
+    ("cropped_digit", "validation"): "0dcadfa5f07584b7776f68fd7445874fe3b41de113d7d3356840521d381ae27c",
+    ("cropped_digit", "test"): "9c9aa466bb1b1ce9725fea59b50f8e0122486b6870969d8859c8e930644f7574",
+    ("photograph", "train"): "30d0408ebd6e6a399b4224ac4b8068b6adcd58cb483cb8afa1fcb5befee256ab",
+    ("photograph", "validation"): "6a25577654b585796278bb1bcd8259527121649715a8ee953f20cf88baa8b98f",
+    ("photograph", "test"): "4e2c54f6d425ea1ef58146efacffdc9f9fffa82aeb3a5d946c7f5b85f461c5fe",
+}
+# SHA-256 of the images, resized by Pillow 13.0.0. An older Pillow resizes some photographs to other pixels, and a newer one may.
+GOLDEN_IMAGES = {
+    ("crop", "train"): "e9de2d66af3e9d73782d795a1ce231936f9d6c982b16e18768ebc68fc94e3d19",
+    ("crop", "validation"): "386efa765a48610b67f1802e6333ec8148ac8f1a3d53e31a65c1752e4cbd6b20",
+    ("crop", "test"): "a772bac93e01531e9d28a7d4ece238130abf9ead734710e89aa1e13eae3c3b3e",
+    ("cropped_digit", "train"): "7064ed370ee8881290159085254e9327628a12c0c0e674e7d7436704abbed8f7",
+    ("cropped_digit", "validation"): "dfba1c519b396fe7baa9f6899703c0201e2c510242444866c630f43595e4795d",
+    ("cropped_digit", "test"): "0cd4a74f7f20fdf217f9b88c0d8df30c2fe225fac6d0c26a725213dfbbefe4f2",
+    ("photograph", "train"): "a2a33a5da8d1113059fcbaedca6e311370850aefd0c2ed8870f4f6fd0eb30dca",
+    ("photograph", "validation"): "8a771bfcdd3ba9d621435ff9164c4557e136a4f482eebdcf2c78a45a147c7495",
+    ("photograph", "test"): "8fd17e9472e9bb87d2379b8e3069b1d3839ed8da693f4c8aa645e0f16caa27c6",
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", GOLDEN)
-def test_svhn_2000_golden_hash(svhn_folder, split):
-    for kind, max_length in (("crop", 5), ("cropped_digit", 1), ("photograph", 6)):
-        loaded = svhn.load(
-            "svhn_2000", ("train",), split, kind=kind, height=128, width=256, gray=False, max_length=max_length,
-            folder=str(svhn_folder),
-        )  # fmt: skip
-        assert len(loaded["images"]) == svhn.count("svhn_2000", ("train",), split, max_length, kind == "cropped_digit")
-        assert (loaded["images"].std((1, 2, 3)) > 0).all(), "no image is empty"
+@pytest.mark.parametrize(("kind", "split"), GOLDEN_IMAGES)
+def test_svhn_2000_golden_hash(svhn_folder, kind, split):
+    max_length = {"crop": 5, "cropped_digit": 1, "photograph": 6}[kind]
+    loaded = svhn.load(
+        "svhn_2000", ("train",), split, kind=kind, height=128, width=256, gray=False, max_length=max_length,
+        folder=str(svhn_folder),
+    )  # fmt: skip
+    assert len(loaded["images"]) == svhn.count("svhn_2000", ("train",), split, max_length, kind == "cropped_digit")
+    assert (loaded["images"].std((1, 2, 3)) > 0).all(), "no image is empty"
     tenths = np.round(loaded["boxes"].astype(np.float64) * 10).astype("<i4")
-    assert hashlib.sha256(loaded["digits"].astype("<i4").tobytes() + tenths.tobytes()).hexdigest() == GOLDEN[split]
+    labels = hashlib.sha256(loaded["digits"].astype("<i4").tobytes() + tenths.tobytes()).hexdigest()
+    assert labels == GOLDEN_LABELS[kind, split]
+    images = hashlib.sha256(loaded["images"].tobytes()).hexdigest()
+    assert images == GOLDEN_IMAGES[kind, split], f"of Pillow 13.0.0; this is {PIL.__version__}"
 
 
 def test_unlabeled_digits_are_in_the_pixels_of_the_image(data, monkeypatch):

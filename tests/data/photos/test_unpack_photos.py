@@ -19,7 +19,7 @@ PIXELS = (np.arange(20 * 40 * 3) % 251).astype(np.uint8).reshape(20, 40, 3)
 def photos(monkeypatch):
     box = np.array([[12.5, 9, 5, 10], [22.5, 9, 5, 10]], np.float32)
     made = [Photo(7, PIXELS, np.array([0, 4], np.int32), box)]
-    monkeypatch.setattr(svhn_originals, "original_photos", lambda *which, folder: made)
+    monkeypatch.setattr(svhn_originals, "original_photos", lambda *which: made)
 
 
 def run(monkeypatch, *arguments):
@@ -60,7 +60,7 @@ def test_crop_outside_the_photograph_is_an_error_that_names_it(center):
 
 def test_photograph_without_a_crop_is_named_and_leaves_no_folder(monkeypatch, tmp_path):
     outside = [Photo(7, PIXELS, np.array([4], np.int32), np.array([[60, 9, 5, 10]], np.float32))]
-    monkeypatch.setattr(svhn_originals, "original_photos", lambda *which, folder: outside)
+    monkeypatch.setattr(svhn_originals, "original_photos", lambda *which: outside)
     with pytest.raises(UserError, match=r"^svhn_2000, test/7\.png: the boxes of its digits have no area"):
         run(monkeypatch, tmp_path / "set", "--crops")
     assert not (tmp_path / "set").exists()

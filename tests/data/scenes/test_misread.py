@@ -230,6 +230,12 @@ def test_missing_earlier_file_is_refused(command):
         command(SeesRed(), "--add=none.jpg")
 
 
+def test_weights_of_two_kinds_are_refused(command, tmp_path):
+    with pytest.raises(UserError, match=r"^--weights and --workdir cannot be combined\. Leave one out\.$"):
+        command(SeesRed(), "--weights=scene", "--workdir=W")
+    assert not (tmp_path / "out").exists()
+
+
 def test_command_writes_nothing_where_nothing_is_seen(command, tmp_path):
     class SeesNothing:
         def read_upright(self, picture):
@@ -238,3 +244,10 @@ def test_command_writes_nothing_where_nothing_is_seen(command, tmp_path):
     with pytest.raises(UserError, match="no false number was seen"):
         command(SeesNothing())
     assert not (tmp_path / "out" / "m.jpg").exists()
+
+
+def test_parts_of_another_size_are_refused():
+    with pytest.raises(
+        UserError, match="data.misread: its file has parts of 64x128 pixels, and scenes show parts of 96x192"
+    ):
+        parts.pack([np.zeros((64, 128, 3), np.uint8)])

@@ -230,8 +230,9 @@ def test_validate_refuses(experiment, changes, message):
 
 
 @pytest.mark.slow
-def test_drawn_pictures_have_one_number_or_none(tmp_path, mnist_folder):
-    drawn = pictures.create_pictures("validation", 0, str(mnist_folder), None)
+def test_drawn_pictures_have_one_number_or_none(tmp_path, mnist_folder, monkeypatch):
+    monkeypatch.setenv("SEQDIGITS_DATA", str(mnist_folder))
+    drawn = pictures.create_pictures("validation", 0, None)
     pictures.make(tmp_path / "drawn", drawn, count=3, empty=2, stop=Stop())
     rows = list(csv.DictReader((tmp_path / "drawn" / "labels.csv").open()))
     assert sorted(row["image"] for row in rows) == [
@@ -251,6 +252,60 @@ def test_draw_scenes_command_refuses_nothing_to_draw(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["draw-scenes", str(tmp_path / "new"), "--count=0", "--empty=0"])
     with pytest.raises(UserError, match="there is nothing to draw"):
         draw_scenes.main(Stop())
+
+
+class StubPictures:
+    """An endless source: example i shows the digit i, and nothing if i is odd."""
+
+    arrays = {}  # noqa: RUF012 (nothing changes it)
+
+    def batches(self, step, size):
+        while True:
+            yield {"index": np.arange(step * size, (step + 1) * size)}
+            step += 1
+
+    def make(self, arrays, host_batch, key, train):
+        index = host_batch["index"]
+        shown = jnp.where(index % 2, NO_DIGIT, index)[:, None]
+        box = jnp.where(shown[..., None] == NO_DIGIT, 0.0, jnp.array([6.0, 4, 4, 6]))
+        return Batch(
+            image=jnp.broadcast_to(20 * index[:, None, None, None], (len(index), 8, 12, 3)).astype(jnp.uint8),
+            digits=jnp.pad(shown, ((0, 0), (0, 1)), constant_values=NO_DIGIT),
+            boxes=jnp.pad(box, ((0, 0), (0, 1), (0, 0))),
+            index=index,
+        )
+
+
+@pytest.mark.parametrize("has_backgrounds", [False, True])
+def test_draw_scenes_command_writes_pictures_and_labels(tmp_path, monkeypatch, capsys, has_backgrounds):
+    asked, folder = [], tmp_path / "new"
+
+    def create(split, seed, load_backgrounds):
+        asked.append((split, seed, load_backgrounds and load_backgrounds()))
+        return StubPictures()
+
+    monkeypatch.setattr(pictures, "create_pictures", create)
+    monkeypatch.setattr(backgrounds, "pixels_of", lambda file, split: [f"{split} of {file}"])
+    monkeypatch.setattr(draw_scenes, "prepare_jax", lambda: None)
+    flags = ["--split=test", "--seed=7", "--count=3", "--empty=2", f"--backgrounds={'b.jpg' * has_backgrounds}"]
+    monkeypatch.setattr(sys, "argv", ["draw-scenes", str(folder), *flags])
+    draw_scenes.main(Stop())
+    assert asked == [("test", 7, ["test of b.jpg"] if has_backgrounds else None)]
+    rows = list(csv.DictReader((folder / "labels.csv").open()))
+    found = [(row["image"], row["number"], row["boxes"]) for row in rows]
+    box = "4.0 1.0 4.0 6.0"
+    assert found == [
+        ("scene/0001.jpg", "0", box),
+        ("no_number/0001.jpg", "", ""),
+        ("scene/0002.jpg", "2", box),
+        ("no_number/0002.jpg", "", ""),
+        ("scene/0003.jpg", "4", box),
+    ]
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {"labels.csv", *(name for name, _, _ in found)}
+    for i, (name, _, _) in enumerate(found):
+        assert np.abs(np.asarray(Image.open(folder / name)).astype(int) - 20 * i).max() <= 1, "JPEG"
+    assert capsys.readouterr().out.splitlines()[-1] == f"wrote {folder}: 3 pictures with a number and 2 without."
 
 
 def test_draw_scenes_command_downloads_mnist_from_the_default_address(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.interrupt import Stop
 from seqdigits.data import record_location
 from seqdigits.data.builders import registry as builders_registry
-from seqdigits.data.builders import svhn_numbers, tfds
+from seqdigits.data.builders import svhn_numbers, tfds, writer
 from seqdigits.data.create import create_source
 from seqdigits.data.photos import svhn, svhn_archive
 
@@ -218,3 +218,22 @@ def test_tfds_load_reads_archives_from_manual_dir(svhn_folder, small_config, tmp
         assert (example["image"] == resident["images"][index]).all()
         assert (example["digits"] == resident["digits"][index]).all()
         assert (example["boxes"] == resident["boxes"][index]).all()
+
+
+def test_records_of_photos_that_change_meanwhile_are_refused(tmp_path, small_config, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    folder = make(tmp_path / "folder", 10)
+    config = small_config(
+        CUSTOM | {"data.folder": str(folder), "data.source": "tfrecord", "data.records": str(tmp_path / "records")}
+    )
+    write = writer.write
+
+    def changes(*args):
+        found = write(*args)
+        (folder / "labels.csv").write_text((folder / "labels.csv").read_text() + "\n")
+        return found
+
+    monkeypatch.setattr(writer, "write", changes)
+    with pytest.raises(UserError, match="data files changed while records of them were written"):
+        builders_registry.builder(config).prepare("", shards=1, workers=1, stop=Stop())
+    assert list((tmp_path / "records").rglob("*.tfrecord*")) == []

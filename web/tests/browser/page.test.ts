@@ -4,7 +4,9 @@ import { strict as assert } from "node:assert";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -249,6 +251,61 @@ test("without a network, the page works after the first visit", async () => {
   );
 });
 
+test("a model of one's own is read with on later visits too", async () => {
+  const name = "own.onnx";
+  await inPage(
+    async (page) => {
+      await page.context().route(`**/${name}`, (route) => route.fulfill({ path: join(folder, "model.onnx") }));
+      await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+      for (let visit = 0; visit < 2; visit++) {
+        await page.goto(`${address}?model=${name}`);
+        await isReady(page);
+        assert.match((await page.textContent("#about"))!, /^Network: own\.onnx\./);
+      }
+    },
+    { serviceWorkers: "allow" },
+  );
+});
+
+test("where another program has the page's address, that program is shown", async () => {
+  let isOther = false;
+  const proxy = createServer((request, response) => {
+    if (isOther) return void response.setHeader("Content-Type", "text/html").end("<h1>Another program</h1>");
+    void fetch(new URL(request.url!, address)).then(async (answer) => {
+      const type = answer.headers.get("Content-Type");
+      response.writeHead(answer.status, type ? { "Content-Type": type } : {}).end(Buffer.from(await answer.arrayBuffer()));
+    });
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const there = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/`;
+  try {
+    await inPage(
+      async (page) => {
+        await page.goto(there);
+        await isReady(page);
+        await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+        isOther = true;
+        await page.goto(there);
+        assert.equal(await page.textContent("h1"), "Another program");
+        assert.equal(await page.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).length), 0);
+      },
+      { serviceWorkers: "allow" },
+    );
+  } finally {
+    proxy.close();
+  }
+});
+
+test("where there is no clipboard, the page says so", async () => {
+  await inPage(async (page) => {
+    await page.click('button[title="A plate on a wall"]');
+    await isRead(page);
+    await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+    await page.click("#copy");
+    await saysError(page, /does not let this page copy/);
+  });
+});
+
 test("a file that is no picture, damaged or too large gets a message", async () => {
   await inPage(async (page) => {
     await upload(page, "text.png");
@@ -416,7 +473,7 @@ test("a better model is loaded while the page is open", async () => {
   await isRead(page);
   assert.equal(await page.textContent("#number"), "407");
   const kept = await page.evaluate(async () => (await (await caches.open("seqdigits-files")).keys()).map(({ url }) => url.split("/").at(-1)));
-  assert.equal(kept.length, 2, `the runtime and the newest model: ${kept}`);
+  assert.equal(kept.length, 3, `the runtime, the newest model and its description: ${kept}`);
   await context.close();
 });
 
