@@ -50,7 +50,7 @@ def _predict(name: str, label: str, count: int) -> tuple[Batch, Prediction]:
     config.data.backgrounds = ""
     restored = restore(config, pretrained.FOLDER, str(pretrained.path(name)), "test")
     source = create_source(config, "test")
-    step = PredictStep(config, restored.model, restored.devices.axis)
+    step = PredictStep(config, restored.model)
     host_batch = next(iter(source.all(count, count)))
     batch, _, prediction = jax.jit(lambda v, a, h: step.make_and_predict(v, a, h, source))(
         restored.variables, source.arrays, host_batch

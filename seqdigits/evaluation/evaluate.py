@@ -45,7 +45,7 @@ def evaluate_checkpoint(
             raise UserError(f"--split {split}: allowed are {', '.join(SPLITS)}.")
     restored = restore(config, workdir, which, (*splits, "test")[0])
     devices = restored.devices
-    step = PredictStep(config, restored.model, devices.axis)
+    step = PredictStep(config, restored.model)
     metadata = {"step": restored.step, "checkpoint": which, "differs_from_training": restored.different}
     reports = {}
     for split in splits:

@@ -95,7 +95,7 @@ def evaluate_examples(
       Stopped: `stop` was set before the end.
     """
     source, devices = create_source(as_evaluated(config), split), restored.devices
-    step = PredictStep(config, restored.model, devices.axis)
+    step = PredictStep(config, restored.model)
     arrays = devices.replicate(source.arrays)
     shapes = jax.eval_shape(
         partial(step.make_and_predict, source=source), restored.variables, arrays, source.spec.host_batch(1)

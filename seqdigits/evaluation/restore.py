@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
@@ -18,6 +17,7 @@ from seqdigits.core.errors import UserError
 from seqdigits.core.types import Variables
 from seqdigits.data.create import create_source
 from seqdigits.models.build import build, init_variables
+from seqdigits.models.stack import Base
 from seqdigits.parallel.devices import Devices
 
 
@@ -34,7 +34,7 @@ class Restored(NamedTuple):
     path: Path
     step: int
     different: list[str]
-    model: nn.Module
+    model: Base
     devices: Devices
     variables: Variables
 
@@ -70,9 +70,9 @@ def restore(config: ConfigDict, workdir: Path, which: str, split: str) -> Restor
         )
     different = computed_otherwise + diff_configs(config, meta["config"], ("data", "decode"))
     spec = create_source(config, split).spec
-    model = build(config, spec)
-    _check(variables, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
     devices = Devices(config.parallel)
+    model = build(config, spec, devices.axis)
+    _check(variables, jax.eval_shape(lambda: init_variables(model, spec, config.seed)), path)
     placed = devices.replicate(variables)
     print(f"evaluating {path}, step {meta['step']:,}", flush=True)
     if different:

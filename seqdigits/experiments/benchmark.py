@@ -200,8 +200,8 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     if config.data.half_scenes:
         check_devices(config.train.batch_size, devices.count)
     model = build(config, source.spec, devices.axis)
-    train_step = TrainStep(config, model, devices.axis)
-    predict_step = PredictStep(config, model, devices.axis)
+    train_step = TrainStep(config, model)
+    predict_step = PredictStep(config, model)
     arrays = devices.replicate(source.arrays)
     state = devices.jit(partial(train_step.init, source))()
     size = config.train.batch_size
@@ -213,7 +213,7 @@ def measure(config: Any, streamed: Any, rounds: int, stop: Stop) -> dict[str, An
     batch = jax.jit(partial(source.make, train=True))(arrays, host_batch, key)
 
     # Of all devices; that of `train_step` is of one device under pmap.
-    whole_step = partial(TrainStep(config, build(config, source.spec, None), None).train, source=source)
+    whole_step = partial(TrainStep(config, build(config, source.spec)).train, source=source)
     jax.config.update("jax_enable_compilation_cache", False)
     began = time.monotonic()
     jax.jit(whole_step).lower(state, arrays, host_batch).compile()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import flax.linen as nn
 import jax
 from jax import Array
 from ml_collections import ConfigDict
@@ -16,6 +15,7 @@ from seqdigits.decoding.decode import candidate_boxes, decode
 from seqdigits.decoding.options import decode_options
 from seqdigits.metrics import eval_metrics
 from seqdigits.metrics.matching import match_predictions
+from seqdigits.models.stack import Base
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,12 @@ class PredictStep:
 
     Attributes:
       config: the whole config.
-      model: from models.build, with the same axis.
-      axis: name of the pmap axis, where each device runs this step on its own shard of the batch; None where the step
+      model: from models.build. If it has an axis, each device runs `count` on its own shard of the batch (pmap); else the step
         receives the whole batch.
     """
 
     config: ConfigDict
-    model: nn.Module
-    axis: str | None = None
+    model: Base
 
     def predict(self, variables: Variables, batch: Batch, spec: Spec) -> tuple[Outputs, Prediction]:
         """Applies the model to a batch and decodes its outputs."""
@@ -61,7 +59,7 @@ class PredictStep:
         batch, outputs, prediction = self.make_and_predict(variables, arrays, host_batch, source)
         counts = eval_metrics.batch_metrics(batch, outputs, prediction)
         exact_match = match_predictions(batch, prediction).exact_match
-        if self.axis:
-            counts = jax.lax.psum(counts, self.axis)
-            exact_match = jax.lax.all_gather(exact_match, self.axis, tiled=True)
+        if self.model.axis:
+            counts = jax.lax.psum(counts, self.model.axis)
+            exact_match = jax.lax.all_gather(exact_match, self.model.axis, tiled=True)
         return counts, exact_match

@@ -12,10 +12,10 @@ from seqdigits.models.dense import DenseDetector
 from seqdigits.models.glimpses import GlimpseModel
 from seqdigits.models.layer_spec import parse
 from seqdigits.models.sequence import SequenceModel
-from seqdigits.models.stack import COMPUTE_DTYPES
+from seqdigits.models.stack import COMPUTE_DTYPES, Base
 
 
-def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> nn.Module:
+def build(config: ConfigDict, spec: Spec, axis: str | None = None) -> Base:
     """Builds the model of a validated config for the shapes of a data source.
 
     Args:

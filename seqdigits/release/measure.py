@@ -191,7 +191,7 @@ def _missing(config: ConfigDict) -> str:
 def _measured(target: Target, config: ConfigDict, file: Path, limit: int | None, stop: Stop | None) -> dict[str, Any]:
     """Returns the row of one target, see measure."""
     restored = restore(config, pretrained.FOLDER, str(file), "test")
-    step = PredictStep(config, restored.model, restored.devices.axis)
+    step = PredictStep(config, restored.model)
     evaluator = Evaluator(step, create_source(config, "test"), restored.devices)
     metrics = evaluator.evaluate(restored.variables, limit, target.label, stop)
     program = provenance.describe()

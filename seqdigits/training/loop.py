@@ -107,14 +107,14 @@ def _train_and_evaluate(
         create_source(config, split)
     source = create_source(config, "train")
     model = build(config, source.spec, devices.axis)
-    train_step = TrainStep(config, model, devices.axis)
+    train_step = TrainStep(config, model)
     shapes = jax.eval_shape(partial(train_step.init, source))
     arrays = devices.replicate(source.arrays)
 
     # Compiled functions. A call of several steps is compiled once per number of steps.
     single_step = devices.compile_step(partial(train_step.train, source=source), donate=0)
     multi_step = devices.compile_step(partial(train_step.train, source=source), donate=0, stacked=True)
-    predict_step = PredictStep(config, model, devices.axis)
+    predict_step = PredictStep(config, model)
 
     def evaluator(split: str) -> Evaluator:
         is_trained_on = split == "train" and trains_as_evaluated(config.data)

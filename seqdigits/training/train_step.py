@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -27,6 +26,7 @@ from seqdigits.metrics import averages
 from seqdigits.models import losses
 from seqdigits.models.build import init_variables
 from seqdigits.models.dense import DenseDetector
+from seqdigits.models.stack import Base
 from seqdigits.models.targets import cell_targets
 from seqdigits.training.accumulate import accumulate
 
@@ -65,14 +65,12 @@ class TrainStep:
 
     Attributes:
       config: the complete config.
-      model: from models.build, with the same axis.
-      axis: the name of the axis over which the batch is split if each device runs the step on its own shard (pmap);
-        None if the step sees the complete batch.
+      model: from models.build. If it has an axis, each device runs the step on its own shard of the batch (pmap), and the step
+        sums over that axis; else the step sees the complete batch.
     """
 
     config: ConfigDict
-    model: nn.Module
-    axis: str | None = None
+    model: Base
 
     def init(self, source: DataSource) -> TrainState:
         """Returns the randomly initialized state before step 0; input_stats are filled in later. Traceable.
@@ -135,7 +133,7 @@ class TrainStep:
 
     def _sum_over_devices(self, tree: Any) -> Any:
         """Returns the sum over the shards of the batch; the tree itself without an axis."""
-        return jax.lax.psum(tree, self.axis) if self.axis else tree
+        return jax.lax.psum(tree, self.model.axis) if self.model.axis else tree
 
     def _update(self, state: TrainState, batch: Batch) -> tuple[TrainState, averages.Averages]:
         loss, terms, batch_stats, grads = self._gradient(state, batch)
@@ -207,8 +205,8 @@ class TrainStep:
         """
         config = self.config.loss
         dropout = jax.random.fold_in(stream_key(self.config.seed, RngStream.DROPOUT), state.step)
-        if self.axis:
-            dropout = jax.random.fold_in(dropout, jax.lax.axis_index(self.axis))
+        if self.model.axis:
+            dropout = jax.random.fold_in(dropout, jax.lax.axis_index(self.model.axis))
         box = bx.enclosing_box(batch.boxes, batch.digits != NO_DIGIT)
         count = jnp.maximum(self._sum_over_devices(jnp.sum(batch.mask)), 1)
         of_batch = {"example": False, "batch": True}[config.normalizer]
@@ -239,7 +237,9 @@ class TrainStep:
         inputs = (state.params, state.batch_stats, batch, box, dropout)
         parts = self.config.train.accumulate
         group = 2 if self.config.data.half_scenes else 1  # a photograph and a scene
-        gradient = gradient_of(*inputs) if parts == 1 else accumulate(gradient_of, parts, *inputs, self.axis, group)
+        gradient = (
+            gradient_of(*inputs) if parts == 1 else accumulate(gradient_of, parts, *inputs, self.model.axis, group)
+        )
         (loss, (terms, batch_stats)), grads = gradient
         loss, grads = self._sum_over_devices((loss, grads))
         for name, norm in (("l2", losses.l2), ("l1", losses.l1)):

@@ -45,7 +45,7 @@ def test_operations_of_a_step_by_hand(experiment):
     config = experiment("mnist_linear")
     config.data.digits = "uci"
     source = create_source(config, "train")
-    step = TrainStep(config, build(config, source.spec, None), None)
+    step = TrainStep(config, build(config, source.spec))
     state, batch = jax.eval_shape(partial(step.init, source)), next(source.batches(0, 50))
     assert count_flops(partial(step.train, source=source), state, source.arrays, batch) == 2 * (2 * 50 * 784 * 10)
 

@@ -55,7 +55,7 @@ def config_of(source, folder, parallel="jit"):
 
 def five_steps(config):
     devices, source = Devices(config.parallel), create_source(config, "train")
-    step = TrainStep(config, build(config, source.spec, devices.axis), devices.axis)
+    step = TrainStep(config, build(config, source.spec, devices.axis))
     train = devices.compile_step(partial(step.train, source=source), donate=0)
     make = devices.jit(lambda arrays, batch: source.make(arrays, batch, jax.random.key(0), train=True))
     state, arrays = devices.jit(partial(step.init, source))(), devices.replicate(source.arrays)
@@ -71,7 +71,7 @@ def five_steps(config):
             digest.update(value[rows].tobytes())
         state = train(state, arrays, host_batch)
         losses.append(averages.compute(jax.device_get(state.sums))["loss"])
-    evaluator = Evaluator(PredictStep(config, step.model, devices.axis), create_source(config, "validation"), devices)
+    evaluator = Evaluator(PredictStep(config, step.model), create_source(config, "validation"), devices)
     metrics = evaluator.evaluate(state.variables(), None, "validation")
     for is_right in (True, False):
         kept, prediction = evaluator.examples(state.variables(), is_right=is_right)

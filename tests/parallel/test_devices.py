@@ -45,7 +45,7 @@ def six_steps(parallel, **changes):
     """Variables, sums and metrics after six steps of 50 examples and an evaluation, on all devices of this process."""
     config = config_of(parallel, **changes)
     devices, source = Devices(parallel), create_source(config, "train")
-    steps = TrainStep(config, build(config, source.spec, devices.axis), devices.axis)
+    steps = TrainStep(config, build(config, source.spec, devices.axis))
     per_call = config.train.steps_per_call
     train = devices.compile_step(partial(steps.train, source=source), donate=0, stacked=per_call > 1)
     state, arrays = devices.jit(partial(steps.init, source))(), devices.replicate(source.arrays)
@@ -60,7 +60,7 @@ def six_steps(parallel, **changes):
             host_batch = devices.shard_batch(stack, stacked=True)
         state = train(state, arrays, host_batch)
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
-    predict_step = PredictStep(config, steps.model, devices.axis)
+    predict_step = PredictStep(config, steps.model)
     evaluator = Evaluator(predict_step, create_source(config, "validation"), devices)
     metrics = evaluator.evaluate(state.variables(), None, "validation")
     for is_right in (True, False):

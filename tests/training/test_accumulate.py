@@ -34,7 +34,7 @@ def one_step(parallel, parts, rows=10, **changes):
     sgd = {"optim.name": "sgd", "optim.learning_rate": 1.0, "train.batch_size": 10, "train.accumulate": parts}
     config.update_from_flattened_dict(SMALL | sgd | {"parallel": parallel} | changes)
     devices, source = Devices(parallel), create_source(config, "train")
-    step = TrainStep(config, build(config, source.spec, devices.axis), devices.axis)
+    step = TrainStep(config, build(config, source.spec, devices.axis))
     host_batch = next(source.batches(0, 10))
     host_batch["index"] = np.where(np.arange(10) < rows, host_batch["index"], -1)
     state = devices.jit(partial(step.init, source))()

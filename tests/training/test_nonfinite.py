@@ -47,7 +47,7 @@ def inject(monkeypatch):
 def states(config, count, per_call=1, start=None):
     """Returns the states after each call of `per_call` steps."""
     devices, source = Devices(config.parallel), create_source(config, "train")
-    step = TrainStep(config, build(config, source.spec, devices.axis), devices.axis)
+    step = TrainStep(config, build(config, source.spec, devices.axis))
     train = devices.compile_step(partial(step.train, source=source), stacked=per_call > 1)
     state = devices.jit(partial(step.init, source))() if start is None else start
     batches, arrays = source.batches(int(state.step), config.train.batch_size), devices.replicate(source.arrays)
