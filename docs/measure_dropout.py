@@ -1,4 +1,4 @@
-"""Measures a trained network with its dropout active, for docs/results.md.
+"""Measures a trained network with its dropout active, for docs/findings.md.
 
     python docs/measure_dropout.py runs/strip5_gru_dropout_30k
 
