@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import secrets
 import socket
 import sys
@@ -129,16 +130,16 @@ class Lock:
                     file=sys.stderr,
                     flush=True,
                 )
-            deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline:
-                if interrupt.command.wait(_POLL_SECONDS):
+            # Random, so that of several processes that wait, one is first and the others see its file.
+            deadline = time.monotonic() + seconds + random.uniform(0, _POLL_SECONDS)
+            while (left := deadline - time.monotonic()) > 0:
+                if interrupt.command.wait(min(left, _POLL_SECONDS)):
                     raise interrupt.Stopped
-                now = _content(self._path)
-                if now is None:
+                if self._is_gone(content):
                     return
-                if now != content:
-                    raise self._in_use(_parse(now) or {})
         # Of several processes that take the lock over at the same time, one renames it.
+        if self._is_gone(content):
+            return
         old = self._path.with_name(f"{self._path.name}.{self.token}")
         with contextlib.suppress(FileNotFoundError):
             self._path.rename(old)
@@ -151,6 +152,17 @@ class Lock:
             old.unlink()
             if holder is not None:
                 print(f"taking over the workdir from {_name(holder)}, which has ended", flush=True)
+
+    def _is_gone(self, content: str | None) -> bool:
+        """Returns whether the file is gone; `content` is what it had.
+
+        Raises:
+          InUse, InUseElsewhere: its content has changed, so that its holder still runs.
+        """
+        now = _content(self._path)
+        if now not in (None, content):
+            raise self._in_use(_parse(now) or {})
+        return now is None
 
     def _in_use(self, holder: dict[str, Any]) -> Exception:
         """Returns the error for a living holder."""
